@@ -1,0 +1,55 @@
+"""Run a notebook cell on several real processes and get results and failures back as objects.
+
+Names are handed on lazily, so that a rank, which imports ``nblaunch.rank`` only, pays for nothing that it does
+not use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nblaunch.failures import RankFailure, RanksFailed, RankTimeout
+    from nblaunch.magic import load_ipython_extension, unload_ipython_extension
+    from nblaunch.run import Run, launch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RankFailure",
+    "RankTimeout",
+    "RanksFailed",
+    "Run",
+    "__version__",
+    "launch",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
+
+if sys.platform != "linux":
+    raise ImportError(
+        f"nblaunch needs Linux 5.3 or newer and this is {sys.platform}: it relies on pidfd and memfd. "
+        "On Windows run Jupyter inside WSL 2; on other systems use a Linux container."
+    )
+
+_HOME = {
+    "RankFailure": "nblaunch.failures",
+    "RankTimeout": "nblaunch.failures",
+    "RanksFailed": "nblaunch.failures",
+    "Run": "nblaunch.run",
+    "launch": "nblaunch.run",
+    "load_ipython_extension": "nblaunch.magic",
+    "unload_ipython_extension": "nblaunch.magic",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'nblaunch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
