@@ -1,0 +1,74 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --editable
+# a change in any of these installs again; the version lives in nblaunch/__init__.py
+INPUTS := pyproject.toml constraints.txt nblaunch/__init__.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab demo-ddp test browser lint format clean
+
+help: ## say what can be made
+	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+demo: $(VENV)/.demo ## run notebooks/quickstart.ipynb headless and print what came back
+	$(BIN)/python notebooks/execute.py notebooks/quickstart.ipynb
+
+lab: $(VENV)/.demo ## open the same notebook in JupyterLab
+	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
+	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
+
+test: $(VENV)/.test browser ## run all the tests, the fast ones first
+	@status=0; \
+	$(BIN)/python -m pytest -m "not (kernel or notebook or browser)" || status=$$?; \
+	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
+	exit $$status
+
+lint: $(VENV)/.test ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.test ## put the code into the project's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove what was built; the environment stays
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find nblaunch notebooks tests \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+# The browser tests need a Chromium: install Debian's where this user may, otherwise say that they are skipped.
+browser:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	as_root=; \
+	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
+	  && $$as_root apt-get update -qq \
+	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	  && command -v chromium >/dev/null; \
+	then echo "installed Chromium for the browser tests"; \
+	else echo "no Chromium and no way to install it here: the browser tests will be skipped"; fi
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "nblaunch needs Python 3.10 or newer: name one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "$(PYTHON) cannot make a virtual environment: on Debian, 'apt install python3-venv'" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made $(INPUTS)
+	$(PIP_INSTALL) '.[demo]'
+	@touch $@
+
+$(VENV)/.demo-ddp: $(VENV)/.made $(INPUTS)
+	$(PIP_INSTALL) '.[demo,torch]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(INPUTS)
+	$(PIP_INSTALL) '.[test,dev]'
+	@touch $@

@@ -1,0 +1,129 @@
+"""Advice: what kind of thing cannot travel, and what its owner can do about it.
+
+An object (and the error it gave) flows in, one of the keys of `ADVICE` flows out. Kinds are told by the
+names of the object's classes, so that nothing is imported to ask.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADVICE = {
+    "lock": "Create it inside the cell, so that each rank has its own.",
+    "queue": "It connects threads of the notebook: create it inside the cell, or send the items as a list.",
+    "file": "Open it inside the cell, so that each rank has its own.",
+    "iterator": "Make a list of it first, or create it inside the cell.",
+    "async": "It belongs to the notebook's event loop: create it inside the cell, or send its result.",
+    "process": "It belongs to the notebook's process: start it inside the cell, or use --no-capture.",
+    "widget": "Widgets live in the notebook only: send its .value instead.",
+    "shell": "Each rank has an IPython shell of its own: call get_ipython() inside the cell.",
+    "cuda": "Create it in the ranks, or send x.cpu().",
+    "module": "Import it inside the cell, from a place that the ranks can import from too.",
+    "weakref": "Send the object that it refers to instead.",
+    "frame": "It belongs to the notebook's call stack: send its text (traceback.format_exc()).",
+    "deep": "It refers to itself or nests too deeply: send it in flat form, or create it inside the cell.",
+    "memory": "There is too little memory for a copy: load it inside the cell.",
+    "other": "Create it inside the cell, or leave it out (--no-capture).",
+}
+"""Kind of object -> what to do."""
+
+# Names of classes (or, with a trailing dot, of modules and packages) that tell the kind of an object whose
+# class or base class they name. The first match counts.
+_KINDS = {
+    "_thread.lock": "lock",
+    "_thread.RLock": "lock",
+    "_thread._local": "lock",
+    "threading.": "lock",
+    "multiprocessing.synchronize.": "lock",
+    "queue.": "queue",
+    "_queue.": "queue",
+    "multiprocessing.queues.": "queue",
+    "_io.": "file",
+    "io.": "file",
+    "tempfile.": "file",
+    "socket.": "file",
+    "_socket.": "file",
+    "ssl.": "file",
+    "_ssl.": "file",
+    "mmap.": "file",
+    "zipfile.": "file",
+    "tarfile.": "file",
+    "select.": "file",
+    "selectors.": "file",
+    "sqlite3.": "file",
+    "multiprocessing.connection.": "file",
+    "sqlalchemy.engine.": "file",
+    "sqlalchemy.orm.session.": "file",
+    "psycopg.": "file",
+    "psycopg2.": "file",
+    "pymysql.": "file",
+    "duckdb.": "file",
+    "_duckdb.": "file",
+    "h5py.": "file",
+    "lmdb.": "file",
+    "builtins.generator": "iterator",
+    "itertools.": "iterator",
+    "_csv.": "iterator",
+    "builtins.coroutine": "async",
+    "builtins.async_generator": "async",
+    "asyncio.": "async",
+    "_asyncio.": "async",
+    "concurrent.futures.": "process",
+    "multiprocessing.": "process",
+    "subprocess.": "process",
+    "ipywidgets.": "widget",
+    "anywidget.": "widget",
+    "IPython.core.interactiveshell.": "shell",
+    "ipykernel.": "shell",
+    "torch.cuda.": "cuda",
+    "torch._C._Cuda": "cuda",
+    "cupy.": "cuda",
+    "cupy_backends.": "cuda",
+    "pycuda.": "cuda",
+    "builtins.module": "module",
+    "weakref.": "weakref",
+    "builtins.weakref": "weakref",
+    "builtins.frame": "frame",
+    "builtins.traceback": "frame",
+}
+
+
+def kind_of(obj: object) -> str:
+    """Tell the kind of an object by its classes: a key of `ADVICE`, "other" if none fits."""
+    cls = type(obj)  # not isinstance(): it would ask a proxy object for its `__class__`, which may raise
+    if issubclass(cls, types.ModuleType):
+        return "module"
+    for name in _class_names(cls):
+        for known, kind in _KINDS.items():
+            if name == known or (known.endswith((".", "Cuda")) and name.startswith(known)):
+                return kind
+        if name == "torch.Tensor" and getattr(obj, "is_cuda", False):
+            return "cuda"
+    # An iterator with attributes is taken apart instead: one of them may be the guilty part.
+    return "iterator" if hasattr(cls, "__next__") and not cls.__dictoffset__ else "other"
+
+
+def kind_of_failure(obj: object, error: BaseException) -> str:
+    """Tell the kind by the object, and where that says nothing, by the error."""
+    kind = kind_of(obj)
+    if kind != "other":
+        return kind
+    if nests_too_deeply(error):
+        return "deep"
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "cuda" if "cuda" in str(error).lower() else "other"
+
+
+def nests_too_deeply(error: BaseException) -> bool:
+    """Tell a RecursionError, also in the clothes that cloudpickle gives it."""
+    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+
+
+def _class_names(cls: type) -> Iterator[str]:
+    for base in type.mro(cls):
+        yield f"{base.__module__}.{base.__qualname__}"

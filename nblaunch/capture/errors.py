@@ -1,0 +1,153 @@
+"""Errors: the message that says which notebook objects cannot be sent, why, and what to do now.
+
+Captured objects that failed to be pickled together flow in; a `CaptureError` with one `Problem` for each
+guilty name flows out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nblaunch.capture.advice import ADVICE, kind_of_failure
+from nblaunch.capture.search import Search, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NOTHING_STARTED = "Nothing was started: no rank has run any of the cell."
+_MAX_REASON = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One notebook object that cannot be sent.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the notebook.
+    line : int or None
+        The first line of the cell that needs it; None if the cell does not name it (``--capture``).
+    path : str
+        The part that cannot be sent, such as ``config["db"].lock``; `name` itself if no part could be found.
+    type_name : str
+        The type of that part.
+    reason : str
+        What pickling it said.
+    advice : str
+        What to do now.
+    via : str
+        How `path` is reached where it does not begin with `name`: "train uses the global lock".
+    """
+
+    name: str
+    line: int | None
+    path: str
+    type_name: str
+    reason: str
+    advice: str
+    via: str = ""
+
+    def __str__(self) -> str:
+        if self.line is None:
+            who = f"the captured name '{self.name}' cannot be sent to the ranks"
+        else:
+            who = f"line {self.line} uses '{self.name}', which cannot be sent to the ranks"
+        part = "it" if self.path == self.name and not self.via else self.path
+        how = f"{self.via}, and " if self.via else ""
+        article = "an" if self.type_name.lstrip("_").lower().startswith(tuple("aeiou")) else "a"
+        return f"{who}: {how}{part} is {article} {self.type_name} ({self.reason}). {self.advice}"
+
+
+class CaptureError(Exception):
+    """Notebook objects that the cell uses cannot be sent to the ranks.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        One for each guilty name. None at all if every object can be sent alone, but not all together.
+
+    Attributes
+    ----------
+    problems : list of Problem
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(list(problems))
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
+        if not self.problems:
+            first = (
+                "the notebook objects that the cell uses cannot be sent to the ranks together, though each "
+                "can alone: leave some out (--no-capture)."
+            )
+            return [first, _NOTHING_STARTED]
+        blocks = [str(problem) for problem in self.problems]
+        if len(blocks) == 1:
+            return [*blocks, _NOTHING_STARTED]
+        first = f"{len(blocks)} notebook objects that the cell uses cannot be sent to the ranks:"
+        return [first, *blocks, _NOTHING_STARTED]
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: where in nblaunch the error was raised is of no use to the reader."""
+        first, *others = self._lines()
+        return [f"{type(self).__name__}: {first}", *others]
+
+
+def explain(captured: Mapping[str, object], lines: Mapping[str, int | None], why: Why) -> CaptureError:
+    """Say which captured objects cannot be pickled, and why.
+
+    Parameters
+    ----------
+    captured : mapping of str to object
+        The objects that failed to be pickled together.
+    lines : mapping of str to int or None
+        The first line of the cell that needs each; None, or no entry, for names that the cell does not use.
+    why : callable
+        Tries to pickle one object; returns the exception, or None.
+
+    Returns
+    -------
+    CaptureError
+        To be raised by the caller.
+    """
+    problems = []
+    for name, obj in captured.items():
+        error = why(obj)
+        if error is None:
+            continue
+        culprit = Search(why).culprit(name, obj, error)
+        problems.append(
+            Problem(
+                name=name,
+                line=lines.get(name),
+                path=culprit.place.expression,
+                type_name=_type_name(type(culprit.obj)),
+                reason=_reason(culprit.error),
+                advice=ADVICE[kind_of_failure(culprit.obj, culprit.error)],
+                via=", ".join(culprit.place.story),
+            )
+        )
+    return CaptureError(problems)
+
+
+def _type_name(cls: type) -> str:
+    if cls.__module__ in ("builtins", "__main__"):
+        return cls.__qualname__
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return the error's text on one line, its type if it has none."""
+    try:
+        text = " ".join(str(error).split()).rstrip(".")
+    except Exception:  # an exception of the user's whose __str__ fails must not hide the real trouble
+        text = ""
+    if len(text) > _MAX_REASON:
+        text = text[: _MAX_REASON - 1] + "…"
+    return text or type(error).__name__

@@ -1,0 +1,249 @@
+"""Parts: an object taken apart the way pickling would, without pickling it.
+
+An object flows in; groups of parts flow out, each part with the words for where it sits. `search` asks
+which part is guilty. Nothing of the user's runs here, except what pickling itself would call
+(``__getstate__``, ``__reduce_ex__``).
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import json
+import reprlib
+import sys
+import types
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_PLAIN = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), type(Ellipsis), range})
+_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType)
+_CLASS_FURNITURE = frozenset(
+    {"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"}
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part sits, seen from the captured name.
+
+    Attributes
+    ----------
+    expression : str
+        Python that reaches the part, such as ``config["db"].lock``; from the last step of `story`, if any.
+    story : tuple of str
+        Steps that are no expression, such as "train uses the global lock".
+    opaque : bool
+        Whether steps from here on would mean nothing to the reader.
+    """
+
+    expression: str
+    story: tuple[str, ...] = ()
+    opaque: bool = False
+
+    def inner(self, suffix: str) -> Place:
+        """Return the place that ``expression + suffix`` reaches."""
+        return self if self.opaque else replace(self, expression=self.expression + suffix)
+
+    def hidden(self) -> Place:
+        """Return the place of a part for which there is no expression, nor for what is in it."""
+        return replace(self.told("has a part deep inside", "that part"), opaque=True)
+
+    def told(self, step: str, expression: str) -> Place:
+        """Return a place that takes a sentence to reach."""
+        return self if self.opaque else Place(expression, (*self.story, f"{self.expression} {step}"))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of one sort. `place` tells where number ``i`` of them sits, asked for the guilty one only."""
+
+    objects: Sequence[object]
+    place: Callable[[int], Place]
+
+    def without(self, skip: Callable[[object], bool]) -> Parts:
+        """Return the parts that are worth looking at."""
+        kept = [i for i, part in enumerate(self.objects) if type(part) not in _PLAIN and not skip(part)]
+        return Parts([self.objects[i] for i in kept], lambda i: self.place(kept[i]))
+
+
+def parts_of(obj: object, place: Place) -> Iterator[Parts]:
+    """Take an object apart.
+
+    Parameters
+    ----------
+    obj : object
+        What to take apart.
+    place : Place
+        Where it sits.
+
+    Yields
+    ------
+    Parts
+        Items, attributes, what a function uses …; what reads best comes first.
+    """
+    if isinstance(obj, dict):
+        keys = list(obj)
+        yield Parts(list(obj.values()), lambda i: place.inner(f"[{_shown(keys[i])}]"))
+        yield Parts(keys, lambda i: place.told(f"has the key {_shown(keys[i])}", "that key"))
+    elif isinstance(obj, tuple) and hasattr(obj, "_fields"):
+        yield Parts(list(obj), lambda i: place.inner(f".{obj._fields[i]}"))
+    elif isinstance(obj, (list, tuple, deque)):
+        yield Parts(list(obj), lambda i: place.inner(f"[{i}]"))
+    elif isinstance(obj, (set, frozenset)):
+        elements = list(obj)
+        yield Parts(elements, lambda i: place.told(f"has the element {_shown(elements[i])}", "that element"))
+    elif isinstance(obj, types.FunctionType):
+        yield from _function_parts(obj, place)
+    elif isinstance(obj, functools.partial):
+        yield Parts([obj.func], lambda _: place.inner(".func"))
+        yield Parts(obj.args, lambda i: place.inner(f".args[{i}]"))
+        yield _values(obj.keywords, lambda key: place.inner(f".keywords[{_shown(key)}]"))
+    elif isinstance(obj, (types.MethodType, types.BuiltinMethodType)):
+        yield _attributes(obj, ("__self__", "__func__"), place)
+        return
+    elif isinstance(obj, (staticmethod, classmethod)):
+        yield _attributes(obj, ("__func__",), place)
+        return
+    elif isinstance(obj, property):
+        yield _attributes(obj, ("fget", "fset", "fdel"), place)
+        return
+    elif isinstance(obj, BaseException):
+        yield Parts(obj.args, lambda i: place.inner(f".args[{i}]"))
+    if isinstance(obj, type):
+        own = {
+            name: value
+            for name, value in vars(obj).items()
+            if name not in _CLASS_FURNITURE and not isinstance(value, _DESCRIPTORS)
+        }
+        yield _values(own, lambda name: place.inner(f".{name}"))
+        yield Parts(
+            obj.__bases__, lambda i: place.told(f"derives from {obj.__bases__[i].__name__}", "that class")
+        )
+        return
+    yield from _instance_parts(obj, place)
+
+
+def _instance_parts(obj: object, place: Place) -> Iterator[Parts]:
+    """Yield an array's elements, the attributes, the class, and what the object is rebuilt from."""
+    if (type(obj).__module__, type(obj).__name__) == ("numpy", "ndarray"):
+        yield from _array_parts(obj, place)
+    state = _custom_state(obj)
+    if state is None:
+        state = dict(getattr(obj, "__dict__", None) or {})
+        slots = chain.from_iterable(_slots(base) for base in type(obj).__mro__)
+        state.update({name: getattr(obj, name) for name in slots if hasattr(obj, name)})
+    yield _values(state, lambda name: place.inner(f".{name}"))
+    cls = type(obj)
+    if not _importable(cls):
+        yield Parts([cls], lambda _: place.told(f"is an instance of {cls.__name__}", cls.__name__))
+    if isinstance(obj, (dict, list, tuple, set, frozenset, types.FunctionType)):
+        return
+    try:
+        reduced = obj.__reduce_ex__(4)
+    except Exception:  # the user's or a library's code; that it fails is what is being explained
+        return
+    if isinstance(reduced, tuple) and len(reduced) >= 2 and isinstance(reduced[1], tuple):
+        rebuild = (part for part in (*reduced[1], *reduced[2:3]) if not isinstance(part, type))
+        yield Parts(list(rebuild), lambda _: place.hidden())
+
+
+def _array_parts(array: Any, place: Place) -> Iterator[Parts]:
+    """Yield the elements of a NumPy array of objects; other arrays hold nothing that cannot travel."""
+    if array.dtype == object:
+        yield Parts(array.ravel().tolist(), lambda i: place.inner(_subscript(i, array.shape)))
+
+
+def _subscript(position: int, shape: tuple[int, ...]) -> str:
+    """Return ``[row, column]`` of an element counted along the rows."""
+    indices: list[int] = []
+    for size in reversed(shape):
+        position, index = divmod(position, size)
+        indices.insert(0, index)
+    return str(indices)
+
+
+def _function_parts(function: types.FunctionType, place: Place) -> Iterator[Parts]:
+    """Yield what a function closes over, its defaults, and the globals that its code loads."""
+    cells: dict[str, object] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # not assigned yet
+            cells[name] = cell.cell_contents
+    yield _values(cells, lambda name: place.told(f"closes over {name}", name))
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    defaults: dict[str, object] = {}
+    if function.__defaults__:
+        defaults.update(zip(positional[-len(function.__defaults__) :], function.__defaults__, strict=True))
+    defaults.update(function.__kwdefaults__ or {})
+    yield _values(defaults, lambda name: place.told(f"has a default for {name}", "that default"))
+    names = dict.fromkeys(_global_names(code))
+    used = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    yield _values(used, lambda name: place.told(f"uses the global {name}", name))
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    """Yield the globals that code loads; `co_names` would list attributes too."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL":
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _global_names(constant)
+
+
+def _custom_state(obj: object) -> dict[str, object] | None:
+    """Return the attributes that the class chooses to pickle, None if it leaves that to Python."""
+    chosen = getattr(type(obj), "__getstate__", None)
+    if chosen is None or chosen is getattr(
+        object, "__getstate__", None
+    ):  # Python 3.11 gives one to every object
+        return None
+    try:
+        state = chosen(obj)
+    except Exception:  # the user's code; that it fails is what is being explained
+        return None
+    return state if isinstance(state, dict) else {"__getstate__()": state}
+
+
+def _attributes(obj: object, names: Sequence[str], place: Place) -> Parts:
+    return _values({name: getattr(obj, name, None) for name in names}, lambda name: place.inner(f".{name}"))
+
+
+def _values(mapping: dict[str, object], place: Callable[[str], Place]) -> Parts:
+    names = list(mapping)
+    return Parts(list(mapping.values()), lambda i: place(names[i]))
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = vars(cls).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    owner = cls.__name__.lstrip("_")
+    return tuple(
+        f"_{owner}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names
+    )
+
+
+def _importable(cls: type) -> bool:
+    """Tell whether ranks can import the class, so that only its name travels."""
+    module = sys.modules.get(cls.__module__)
+    return (
+        cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None
+    )
+
+
+_reprs = reprlib.Repr()
+_reprs.maxother = _reprs.maxstring = 40
+
+
+def _shown(value: object) -> str:
+    """Return a short text for a key or element; `reprlib` survives a failing ``__repr__``."""
+    if isinstance(value, str) and len(value) <= 40:
+        return json.dumps(value, ensure_ascii=False)
+    return _reprs.repr(value)

@@ -1,0 +1,82 @@
+"""The contract between a run and the place where its ranks live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nblaunch.events import Event
+from nblaunch.payload import Packed
+
+__all__ = ["Engine", "Plan", "Ranks"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One launch, ready to start.
+
+    Parameters
+    ----------
+    run_id : str
+        Name of the run; part of the log folder and of the ranks' environment.
+    nprocs : int
+        Number of ranks.
+    entry, prepare : str
+        ``"module:function"`` that a rank runs, and what a process that ranks are forked from imports or calls first.
+    payload : tuple of Packed
+        What every rank gets.
+    env : mapping of str to str
+        Variables on top of the present environment, the same for all ranks.
+    start_method : str
+        How processes are made.
+    log_dir : str or None
+        Folder that will hold the folder of this run; None makes a temporary one.
+    stop_on_failure : bool
+        Whether the first failure ends the other ranks.
+    grace : float
+        Seconds between one signal and the next stronger one.
+    timeout : float or None
+        Seconds after which the ranks are ended.
+    """
+
+    run_id: str
+    nprocs: int
+    entry: str
+    prepare: str
+    payload: tuple[Packed, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    start_method: str = "forkserver"
+    log_dir: str | None = None
+    stop_on_failure: bool = True
+    grace: float = 5.0
+    timeout: float | None = None
+
+
+class Ranks(Protocol):
+    """The ranks of one launch, as their run holds them. All methods may be called from any thread."""
+
+    def interrupt(self) -> None:
+        """Interrupt the ranks as Ctrl-C does, and escalate if they do not go."""
+
+    def stop(self) -> None:
+        """Ask the ranks to terminate, and escalate if they do not."""
+
+    def kill(self) -> None:
+        """Kill the ranks at once."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until no rank is left; tell whether that is so."""
+
+
+class Engine(Protocol):
+    """A place where ranks can run."""
+
+    def launch(self, plan: Plan, on_event: Callable[[Event], None]) -> Ranks:
+        """Start all ranks and return; events follow, `nblaunch.events.Ended` as the last.
+
+        Raises
+        ------
+        OSError
+            If the ranks cannot be started; nothing is left running then.
+        """

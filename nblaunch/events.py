@@ -1,0 +1,118 @@
+"""What can happen to the ranks of a run: the only vocabulary between gang, run and panel.
+
+Events flow one way, from the gang that watches the processes to whoever shows or keeps what happened. All of them are
+frozen, so that a consumer may keep them, and all times are seconds of ``time.monotonic()``, which is one clock for all
+processes of a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Abandoned", "Ended", "Ending", "Event", "Exited", "Launched", "Reported", "Started", "TimedOut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The run exists and its log files have their places; no rank has started yet.
+
+    Parameters
+    ----------
+    nprocs : int
+        How many ranks there will be.
+    stdouts, stderrs : dict of int to str
+        Log file of each rank.
+    log_dir : str
+        The folder that holds one folder per rank.
+    """
+
+    nprocs: int
+    stdouts: dict[int, str]
+    stderrs: dict[int, str]
+    log_dir: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process of a rank exists."""
+
+    rank: int
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A rank sent a message.
+
+    ``kind`` is ``"value"`` for its result, ``"error"`` for its exception; either is its last word. Other kinds belong
+    to whoever wrote the code that runs in the rank. ``body`` is opaque to the gang; ``at`` is the time at which the
+    rank sent it.
+    """
+
+    rank: int
+    kind: str
+    body: bytearray = field(repr=False)
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process of a rank is gone and has been reaped.
+
+    Parameters
+    ----------
+    exitcode : int
+        As in `subprocess.Popen.returncode`: minus the signal number if a signal ended it.
+    reported : {"value", "error"} or None
+        Its last word, if it had one.
+    collateral : bool
+        Whether the gang ended it before it had failed by itself.
+    """
+
+    rank: int
+    exitcode: int
+    reported: str | None
+    collateral: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The time allowed for the run is over; `ranks` were still running."""
+
+    ranks: tuple[int, ...]
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The gang begins to end the ranks that still run. `reason` says why, in words."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A rank did not go although it was killed: it hangs in the kernel (state D) and is waited for no longer."""
+
+    rank: int
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No rank is left. Always the last event.
+
+    ``defect`` is the traceback of an error in the supervision itself, else None.
+    """
+
+    at: float
+    defect: str | None = None
+
+
+Event = Launched | Started | Reported | Exited | TimedOut | Ending | Abandoned | Ended

@@ -1,0 +1,202 @@
+"""How the failure of ranks reads: `RankFailure`, one per rank, and `RanksFailed`, the exception of a failed run."""
+
+from __future__ import annotations
+
+import re
+import traceback as _traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nblaunch.processes.errors import ProcessFailure
+
+if TYPE_CHECKING:
+    from nblaunch.run import Run
+
+__all__ = ["RankFailure", "RankTimeout", "RanksFailed", "name_ranks"]
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+class RankTimeout(TimeoutError):
+    """A rank was still running when the time allowed for the run was over."""
+
+
+@dataclass(repr=False)
+class RankFailure(ProcessFailure):
+    """Why a rank has no result.
+
+    Parameters
+    ----------
+    local_rank, pid, exitcode, error_file
+        See `nblaunch.processes.ProcessFailure`, as for `message` and `timestamp`.
+    rank : int
+        Its number.
+    exception : BaseException or None
+        What it raised: the object itself, to be raised again or looked into. None if the process ended without one.
+    traceback : str
+        Traceback as plain text, with the lines of the cell; empty where there is none.
+    collateral : bool
+        Whether it was ended because of another rank, or by an interrupt, before it had failed by itself.
+    stdout_tail, stderr_tail : str
+        The last lines that it wrote.
+    at : float
+        `time.monotonic` of the failure, in seconds.
+    """
+
+    rank: int = -1
+    exception: BaseException | None = None
+    traceback: str = ""
+    collateral: bool = False
+    stdout_tail: str = ""
+    stderr_tail: str = ""
+    at: float = 0.0
+    coloured: str = field(default="", compare=False)
+    _keeps: Any = field(default=None, compare=False)
+
+    def summary(self) -> str:
+        """Say in one line what happened."""
+        if self.exception is not None:
+            text = str(self.message)
+            return text.splitlines()[0] if text else type(self.exception).__name__
+        return str(self.message).splitlines()[0] if self.message else f"exit code {self.exitcode}"
+
+    def same_as(self, other: RankFailure) -> bool:
+        """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
+        if self.exception is None or other.exception is None:
+            return self.exception is other.exception and self.exitcode == other.exitcode
+        return _signature(self.exception) == _signature(other.exception)
+
+    def __repr__(self) -> str:
+        collateral = ", collateral" if self.collateral else ""
+        return f"RankFailure(rank={self.rank}, {self.summary()}{collateral})"
+
+
+class RanksFailed(Exception):
+    """At least one rank of a run failed.
+
+    Attributes
+    ----------
+    run : Run
+        The run, with the results of the ranks that finished.
+    failures : dict of int to RankFailure
+        The same as ``run.failures``.
+    root_cause : RankFailure or None
+        The failure that came first.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(_headline(run))
+        self.run = run
+        self.failures = run.failures
+        self.root_cause = run.root_cause
+
+    def __str__(self) -> str:
+        return self._text(coloured=False)
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (str(self),)
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
+        return [f"RanksFailed: {self._text(coloured=True)}"]
+
+    def _text(self, *, coloured: bool) -> str:
+        parts = [_headline(self.run)]
+        root = self.root_cause
+        if root is not None:
+            parts.append(_root_text(root, coloured))
+        parts += _others(self.run)
+        parts.append(f"Logs: {self.run.logs.path}")
+        return "\n\n".join(parts)
+
+
+def _rebuild(text: str) -> Exception:
+    return RuntimeError(text)
+
+
+def _headline(run: Run) -> str:
+    failed = [failure for failure in run.failures.values() if not failure.collateral]
+    total = f"{run.nprocs} rank{'s' if run.nprocs != 1 else ''}"
+    if run.status == "timed out":
+        text = f"the run was ended after its timeout; {len(failed)} of {total} had not finished"
+    else:
+        text = f"{len(failed)} of {total} failed"
+    if run.results:
+        text += f"; {'the result' if len(run.results) == 1 else 'results'} of {name_ranks(run.results)} kept"
+    return text
+
+
+def _root_text(root: RankFailure, coloured: bool) -> str:
+    lines = [f"Rank {root.rank} failed first:"]
+    trace = root.coloured if coloured else root.traceback
+    if trace:
+        lines.append(trace.rstrip())
+    else:
+        lines.append(f"  {root.summary()}")
+        if root.stderr_tail:
+            lines.append("  The last lines of its stderr:")
+            lines += [f"  | {line}" for line in root.stderr_tail.splitlines()]
+    return "\n".join(lines)
+
+
+def _others(run: Run) -> list[str]:
+    own = [
+        failure
+        for failure in run.failures.values()
+        if not failure.collateral and failure is not run.root_cause
+    ]
+    lines = []
+    while own:
+        first = own[0]
+        alike = [failure for failure in own if failure.same_as(first)]
+        own = [failure for failure in own if not failure.same_as(first)]
+        who = name_ranks(failure.rank for failure in alike)
+        if run.root_cause is not None and first.same_as(run.root_cause):
+            lines.append(f"{who}: the same")
+        else:
+            lines.append(f"{who}: {first.summary()}{_place(first)}")
+    collateral = [failure.rank for failure in run.failures.values() if failure.collateral]
+    if collateral:
+        was = "was" if len(collateral) == 1 else "were"
+        lines.append(f"{name_ranks(collateral)} {was} ended because of that")
+    return ["\n".join(lines)] if lines else []
+
+
+def _place(failure: RankFailure) -> str:
+    places = re.findall(r"Cell In\[\d+\], line \d+", failure.traceback)
+    return f" ({places[-1]})" if places else ""
+
+
+def name_ranks(ranks: Any) -> str:
+    """Name ranks in words, runs of them folded: ``"ranks 0-2, 5"``."""
+    numbers = sorted(ranks)
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+    return f"rank{'s' if len(numbers) != 1 else ''} {text}"
+
+
+def without_escapes(text: str) -> str:
+    """Remove the colours from a text."""
+    return _ESCAPES.sub("", text)
+
+
+def last_lines(text: str, count: int = 20) -> str:
+    """Return the last lines of a text."""
+    return "\n".join(text.splitlines()[-count:])
+
+
+def root_cause_of(failures: Mapping[int, RankFailure]) -> RankFailure | None:
+    """Return the failure that came first, collateral ones aside."""
+    own: Sequence[RankFailure] = [failure for failure in failures.values() if not failure.collateral]
+    return min(own, key=lambda failure: failure.at) if own else None
+
+
+def _signature(error: BaseException) -> tuple[Any, ...]:
+    frames = _traceback.extract_tb(error.__traceback__)
+    return type(error).__name__, tuple((frame.filename, frame.lineno) for frame in frames)

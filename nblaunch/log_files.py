@@ -1,0 +1,161 @@
+r"""Following a log file while somebody else writes it.
+
+A rank writes bytes at its own pace, and breaks them off anywhere: inside a line, inside a character, between
+the two halves of ``\r\n``. Bytes come in here, whole lines of text go out. The tailer of the process layer
+and the notebook's text panel both read logs through this room.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+READ_LIMIT = 1 << 20
+"""Bytes that one call of `LogFollower.read` reads at most, unless told otherwise."""
+
+LONGEST_LINE = 16 << 20
+"""Bytes of one line that are kept in memory; a longer line is handed out in pieces."""
+
+
+class LogFollower:
+    r"""Reads the lines that are appended to a file, as they become whole.
+
+    Lines end with ``\n``, ``\r\n`` or a lone ``\r``, so that progress bars arrive too. Bytes that are not
+    UTF-8 become U+FFFD.
+
+    Parameters
+    ----------
+    path : str or os.PathLike of str
+        The file to follow. It need not exist yet.
+
+    Attributes
+    ----------
+    path : str
+        The file that is followed.
+    offset : int
+        Bytes of the file that were read so far. It stands still when the end of the file has been reached.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "stdout.log")
+    >>> with LogFollower(path) as log, open(path, "w") as rank:
+    ...     _ = rank.write("epoch 1\nepo")
+    ...     rank.flush()
+    ...     log.read(), log.read(final=True)
+    (['epoch 1'], ['epo'])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self.offset = 0
+        self._descriptor: int | None = None
+        self._partial = bytearray()  # read, but its line has not ended yet
+
+    def read(self, final: bool = False, limit: int = READ_LIMIT) -> list[str]:
+        """Return the lines that have become whole since the last call, without their ends.
+
+        Parameters
+        ----------
+        final : bool, optional
+            Nobody writes any more: read up to the present end of the file, whatever `limit` says, and return
+            the last line even if it was never ended.
+        limit : int, optional
+            Bytes to read at most, which bounds the work of one call.
+
+        Returns
+        -------
+        list of str
+            Empty if there is nothing new, or no file yet.
+
+        Raises
+        ------
+        ValueError
+            If `limit` is less than 1.
+        OSError
+            If the file is there but cannot be read.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1 byte, got {limit}: with less, the file is never read")
+        lines: list[str] = []
+        # The end is fixed now, so that a writer who never stops cannot keep a final read from returning.
+        end = self.offset + self.unread() if final else self.offset + limit
+        while self.offset < end and (chunk := self._read_some(min(limit, end - self.offset))):
+            lines += self._take_lines(chunk)
+            if not final:
+                break
+        if final and self._partial:
+            lines += _split(bytes(self._partial.removesuffix(b"\r")) + b"\n")
+            self._partial.clear()
+        return lines
+
+    def unread(self) -> int:
+        """Return how many bytes the file holds beyond `offset`; 0 if there is no file."""
+        descriptor = self._open()
+        return 0 if descriptor is None else max(0, os.fstat(descriptor).st_size - self.offset)
+
+    def close(self) -> None:
+        """Close the file; a later read opens it again and goes on where this one ended."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int | None:
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+        return self._descriptor
+
+    def _read_some(self, count: int) -> bytes:
+        descriptor = self._open()
+        if descriptor is None:
+            return b""
+        # pread, because a forked rank shares the file position of every descriptor that it inherits.
+        chunk = os.pread(descriptor, count, self.offset)
+        self.offset += len(chunk)
+        return chunk
+
+    def _take_lines(self, chunk: bytes) -> list[str]:
+        if self._partial.endswith(b"\r"):  # now it shows whether that was half of a "\r\n"
+            del self._partial[-1]
+            chunk = b"\r" + chunk
+        # A "\r" at the very end has to wait for what follows it.
+        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
+        self._partial += chunk[:cut] if cut else chunk
+        if cut == 0:
+            if len(self._partial) <= LONGEST_LINE:
+                return []
+            piece = self._partial.decode("utf-8", errors="replace")
+            self._partial.clear()
+            return [piece]
+        lines = _split(bytes(self._partial))
+        self._partial[:] = chunk[cut:]
+        return lines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _split(block: bytes) -> list[str]:
+    """Split whole lines; ``str.splitlines`` would also split at form feeds and other characters."""
+    text = block.decode("utf-8", errors="replace")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    lines.pop()  # behind the last line end there is nothing
+    return lines

@@ -1,0 +1,277 @@
+"""``%%multiproc``: the only room that knows the grammar of magics and binds names in the notebook.
+
+It turns the line into arguments of `nblaunch.launch`, and what comes back into variables: ``results`` and ``failures``
+after every run, or the `Run` itself with ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments, parse_argstring
+from traitlets import Bool, Enum, Float, Int, Unicode
+
+from nblaunch.processes.start_methods import START_METHODS
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nblaunch.run import Notebook, Run
+
+__all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
+
+# Variables of a notebook that IPython puts there.
+_OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+
+
+class CellSyntaxError(Exception):
+    """A syntax error in the cell, shown as IPython shows one.
+
+    Not a `SyntaxError` for IPython, which would put the frames of the magic before it.
+    """
+
+    def __init__(self, error: SyntaxError, shown: list[str]) -> None:
+        super().__init__(str(error))
+        self._shown = shown
+
+    def _render_traceback_(self) -> list[str]:
+        return self._shown
+
+
+CellSyntaxError.__name__ = "SyntaxError"
+
+
+def _positive(text: str) -> float:
+    seconds = _number(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"it takes seconds above 0, not {text!r}")
+    return seconds
+
+
+def _not_negative(text: str) -> float:
+    seconds = _number(text)
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"it takes seconds, 0 or more, not {text!r}")
+    return seconds
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a number of seconds, not {text!r}") from None
+
+
+def _ranks(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r}") from None
+
+
+def _names(text: str) -> list[str]:
+    names = [name for name in re.split(r"[,\s]+", text) if name]
+    for name in names:
+        _name(name)
+    if not names:
+        raise argparse.ArgumentTypeError("it takes names of variables, separated by commas")
+    return names
+
+
+def _name(text: str) -> str:
+    if not text.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a variable")
+    return text
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"it takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageError:
+    message = str(error)
+    unknown = re.match(r"unrecognized arguments: (\S+)", message)
+    if unknown is None:
+        message = re.sub(r"^argument (\S+): ", r"\1: ", message)
+    elif not unknown[1].startswith("-"):
+        message = f"it takes one number of ranks, so {unknown[1]!r} is too much"
+    else:
+        options = [option for action in parser._actions for option in action.option_strings]
+        near = difflib.get_close_matches(unknown[1], options, 1)
+        message = f"there is no option {unknown[1]}" + (f", did you mean {near[0]}?" if near else "")
+    return _refusal(message)
+
+
+def _refusal(message: str) -> UsageError:
+    message = message if message.endswith((".", "?")) else f"{message}."
+    return UsageError(f"%%multiproc: {message} Nothing was started.")
+
+
+@magics_class
+class Multiproc(Magics):
+    """Runs cells on several processes; configurable with ``%config Multiproc.NAME = value``."""
+
+    nprocs = Int(0, min=0, help="Ranks of a cell that names no number; 0 is one per core.").tag(config=True)
+    timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
+    grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
+    on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(
+        config=True
+    )
+    start_method = Enum(tuple(START_METHODS), "forkserver", help="How processes are made.").tag(config=True)
+    log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
+    no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell=shell)
+        # keeps the logs of the last run, whose paths its error message names
+        self.last_run: Run | None = None
+        self._hidden_names_told: set[str] = set()
+
+    @magic_arguments(name="multiproc")
+    @argument("nprocs", nargs="?", type=_ranks, help="Number of ranks (default: one per core).")
+    @argument("--out", metavar="NAME", type=_name, help="Bind the Run to NAME, and nothing else.")
+    @argument(
+        "--collect", metavar="NAMES", type=_names, action="extend", help="Variables to bring back, as run.collected."
+    )
+    @argument(
+        "--capture", metavar="NAMES", type=_names, action="extend", help="Take along variables not named in the cell."
+    )
+    @argument("--no-capture", action="store_true", help="Take along nothing but --capture.")
+    @argument(
+        "--env", metavar="K=V", type=_assignment, action="append", help="Environment variable; may be repeated."
+    )
+    @argument("--timeout", metavar="S", type=_positive, help="End the ranks after S seconds.")
+    @argument("--grace", metavar="S", type=_not_negative, help="Seconds from one signal to the next stronger one.")
+    @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
+    @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
+    @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
+    @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
+    @argument("--threads", metavar="K", type=_ranks, help="Threads of numerical libraries per rank.")
+    @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
+    @cell_magic
+    def multiproc(self, line: str, cell: str) -> None:
+        """Run this cell on several new processes, the ranks.
+
+        The cell finds `rank`, `local_rank` and `world_size`, and the variables, functions and classes of the notebook
+        that it uses. Its last expression is the rank's value. Afterwards `results` ({rank: value}) and `failures`
+        ({rank: RankFailure}) are bound; a failed run raises.
+        """
+        from nblaunch.capture import CaptureError
+        from nblaunch.run import launch
+
+        try:
+            options = parse_argstring(self.multiproc, line)
+        except UsageError as error:
+            raise _in_one_sentence(error, self.multiproc.parser) from None
+        if not cell.strip():
+            raise _refusal("the cell is empty, so there is nothing to run on the ranks")
+        source = _aligned(cell)
+        notebook = self._notebook()
+        self._tell_hidden_names()
+        try:
+            run = launch(
+                source,
+                options.nprocs or self.nprocs or len(os.sched_getaffinity(0)),
+                capture=options.capture or (),
+                no_capture=options.no_capture,
+                collect=options.collect or (),
+                env=dict(options.env or ()),
+                timeout=options.timeout or self.timeout or None,
+                grace=self.grace if options.grace is None else options.grace,
+                on_failure=options.on_failure or self.on_failure,
+                start_method=options.start_method or self.start_method,
+                log_dir=options.log_dir or self.log_dir or None,
+                seed=options.seed,
+                threads=options.threads or self.threads or None,
+                notebook=notebook,
+                on_end=lambda run: self._bind(run, options.out),
+            )
+        except SyntaxError as error:
+            raise self._as_shown(error) from None
+        except (CaptureError, KeyboardInterrupt):
+            raise
+        except (ValueError, TypeError, NameError, NotADirectoryError) as error:
+            raise _refusal(str(error)) from error
+        if not (options.no_raise or self.no_raise):
+            run.raise_for_failures()
+
+    def _bind(self, run: Run, out: str | None) -> None:
+        self.last_run = run
+        if out:
+            self.shell.user_ns[out] = run
+        else:
+            self.shell.user_ns["results"] = run.results
+            self.shell.user_ns["failures"] = run.failures
+
+    def _notebook(self) -> Notebook:
+        from nblaunch.run import Notebook
+
+        shell = self.shell
+        return Notebook(
+            namespace=shell.user_ns,
+            provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
+            number=shell.execution_count,
+            transform=shell.transform_cell,
+            name_cell=lambda transformed: str(shell.compile.cache(transformed, shell.execution_count)),
+            number_of=_cell_numbers(shell),
+            compiler_flags=shell.compile.flags,
+        )
+
+    def _tell_hidden_names(self) -> None:
+        from nblaunch.run import RANK_NAMES
+
+        hidden = [
+            name
+            for name in RANK_NAMES
+            if name in self.shell.user_ns and name not in self._hidden_names_told
+        ]
+        if hidden:
+            self._hidden_names_told.update(hidden)
+            names = " and ".join(repr(name) for name in hidden)
+            print(f"In the ranks, {names} is the rank's own and hides the notebook variable of that name.")
+
+    def _as_shown(self, error: SyntaxError) -> CellSyntaxError:
+        return CellSyntaxError(error, self.shell.SyntaxTB.structured_traceback(type(error), error, []))
+
+
+def _aligned(cell: str) -> str:
+    """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
+    # a nested cell magic must come first; its lines are its own affair
+    return cell if cell.lstrip().startswith("%%") else f"# %%multiproc\n{cell}"
+
+
+def _cell_numbers(shell: InteractiveShell) -> Callable[[str], int | None]:
+    # private in IPython: the table behind "Cell In[5]" in its tracebacks
+    numbers: dict[str, Any] = getattr(shell.compile, "_filename_map", {})
+    return numbers.get
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add ``%%multiproc`` to a notebook: ``%load_ext nblaunch`` calls this."""
+    magics = Multiproc(shell)
+    shell.register_magics(magics)
+    # so that %config Multiproc finds it
+    shell.configurables.append(magics)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take ``%%multiproc`` away again."""
+    shell.magics_manager.magics["cell"].pop("multiproc", None)
+    shell.configurables[:] = [known for known in shell.configurables if not isinstance(known, Multiproc)]

@@ -1,0 +1,149 @@
+"""The plain panel: what the ranks write, line by line, each line with its rank in front, as it is written.
+
+It reads the log files and prints from a thread of its own, so that a slow page or terminal slows neither the ranks nor
+the thread that watches them. What it prints is bounded: Jupyter's server drops *all* output of a kernel that streams
+more than about 1 MB/s; the logs keep everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TextIO
+
+from nblaunch.events import Ended, Event, Launched
+from nblaunch.log_files import LogFollower
+
+__all__ = ["TextPanel"]
+
+# Seconds between two looks at the logs.
+_PERIOD = 0.05
+# Bytes that are printed in one look, and in all, over all ranks and streams.
+_PER_LOOK = 32_000
+_IN_ALL = 1_000_000
+_LEAST_PER_STREAM = 4_000
+# Lines of the end of a log that are shown although its middle was not.
+_LAST_LINES = 10
+_LAST_BYTES = 4_000
+
+
+@dataclass
+class _Source:
+    """One log file on its way to the screen."""
+
+    prefix: str
+    follower: LogFollower
+    to_stderr: bool
+    left: int
+
+    def read(self, final: bool, limit: int) -> list[str]:
+        before = self.follower.offset
+        lines = self.follower.read(final=final, limit=min(limit, self.left))
+        self.left -= self.follower.offset - before
+        return lines
+
+    def unread(self) -> int:
+        try:
+            return os.path.getsize(self.follower.path) - self.follower.offset
+        except FileNotFoundError:
+            return 0
+
+    def last_lines(self) -> list[str]:
+        size = os.path.getsize(self.follower.path)
+        start = max(self.follower.offset, size - _LAST_BYTES)
+        with open(self.follower.path, "rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+
+
+class TextPanel:
+    """Prints what ranks write to the streams that are current when it is made.
+
+    Feed it events with `note`; `close` returns when everything has been printed.
+    """
+
+    def __init__(self) -> None:
+        self._sources: list[_Source] = []
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def note(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, Launched):
+            self._begin(event)
+        elif isinstance(event, Ended):
+            self._over.set()
+
+    def close(self) -> None:
+        """Print the rest and end the thread."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _begin(self, launched: Launched) -> None:
+        width = len(str(launched.nprocs - 1))
+        share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
+        for rank in range(launched.nprocs):
+            for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
+                follower = LogFollower(paths[rank])
+                self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+        # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
+        # that an interpreter whose run was never waited for can end.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._show,), name="nblaunch-panel", daemon=True
+        )
+        self._thread.start()
+
+    def _show(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for source in self._sources:
+                stack.callback(source.follower.close)
+            # a closed stream: there is nobody to show anything to
+            stack.enter_context(contextlib.suppress(ValueError, OSError))
+            while not self._over.wait(_PERIOD):
+                self._look(final=False)
+            self._look(final=True)
+            self._tell_what_was_left_out()
+
+    def _look(self, final: bool) -> None:
+        limit = max(1000, _PER_LOOK // len(self._sources))
+        more = True
+        while more:
+            more = False
+            written: dict[bool, list[str]] = {False: [], True: []}
+            for source in self._sources:
+                if source.left > 0:
+                    offset = source.follower.offset
+                    lines = source.read(final, limit)
+                    written[source.to_stderr] += [f"{source.prefix}{line}\n" for line in lines]
+                    more = more or (final and source.follower.offset > offset)
+            _write(sys.stdout, written[False])
+            _write(sys.stderr, written[True])
+
+    def _tell_what_was_left_out(self) -> None:
+        for source in self._sources:
+            unread = source.unread()
+            if unread > 0:
+                stream = sys.stderr if source.to_stderr else sys.stdout
+                lines = source.last_lines()
+                notice = f"… {_size(unread)} more, all of it in {source.follower.path}, ending with"
+                _write(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
+
+
+def _write(stream: TextIO, lines: list[str]) -> None:
+    if lines:
+        stream.write("".join(lines))
+        stream.flush()
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count //= 1000
+    return f"{count} GB"

@@ -1,0 +1,96 @@
+"""What only Linux offers: ends of processes that cannot be missed, and files that live in memory only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+
+__all__ = [
+    "become_subreaper",
+    "die_with_parent",
+    "guard_group",
+    "memory_file",
+    "own_description",
+    "signal_at_parents_death",
+]
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_F_SETSIG = 10  # fcntl.F_SETSIG is missing from some builds
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def die_with_parent(guard: int, parent: int) -> None:
+    """Make sure that this process, the leader of its process group, does not outlive the process that started it.
+
+    Two guards, because each has a hole: ``PR_SET_PDEATHSIG`` follows the *thread* that forked and covers this process
+    alone; `guard_group` fails if somebody else got hold of the pipe's writing end by forking from the parent.
+
+    Parameters
+    ----------
+    guard : int
+        Reading end of the pipe, see `guard_group`. It must stay open.
+    parent : int
+        Process id of the parent.
+    """
+    signal_at_parents_death(signal.SIGKILL)
+    guard_group(guard, os.getpgrp())
+    # the parent may have died before the guards stood
+    if os.getppid() != parent or _writer_is_gone(guard):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def guard_group(guard: int, group: int) -> None:
+    """Have the kernel kill a process group when the last writer of a pipe is gone.
+
+    The owner of a pipe's reading end is signalled when its state changes (``O_ASYNC``, ``F_SETOWN``, ``F_SETSIG``:
+    fcntl(2)). Here the owner is the group and the signal is SIGKILL, so the end of the one process that holds the
+    writing end takes grandchildren with it. No thread waits for it: it works while C code holds the interpreter
+    lock, and the guarded process stays single-threaded for those who fork from it.
+
+    Parameters
+    ----------
+    guard : int
+        Reading end of a pipe that is never written to, non-blocking, with an open file description of its own.
+    group : int
+        Process group.
+    """
+    fcntl.fcntl(guard, fcntl.F_SETOWN, -group)
+    fcntl.fcntl(guard, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(guard, fcntl.F_SETFL, fcntl.fcntl(guard, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def own_description(descriptor: int) -> int:
+    """Open the file behind a descriptor once more, so that owner and flags are not shared with the other one."""
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _writer_is_gone(guard: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(guard, 1) == b""
+    return False
+
+
+def signal_at_parents_death(number: int) -> None:
+    """Have the kernel send this process a signal when the thread that started it is gone; 0 is none (prctl(2))."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def become_subreaper() -> None:
+    """Adopt descendants whose parent dies, so that they can be found and ended (prctl(2))."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def memory_file(name: str) -> int:
+    """Return the descriptor of a new file that lives in memory and goes with its last descriptor (memfd_create(2))."""
+    return os.memfd_create(name, os.MFD_CLOEXEC)

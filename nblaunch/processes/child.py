@@ -1,0 +1,236 @@
+"""The first steps of a rank's process, before any code of the user's: guards, log files, signals, surroundings.
+
+Whatever the start method, a rank is described by a `Birth` and ends here: `main` in a fresh interpreter, `run_forked`
+in a forked one. Both call the entry point that the gang was given, ``"module:function"``, with a `Context`, and turn
+what it returns into the exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import importlib
+import mmap
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn
+
+from nblaunch.processes import _linux
+from nblaunch.processes.channel import Channel
+
+__all__ = ["Birth", "Context", "Descriptors", "main", "run_forked"]
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What one rank starts with.
+
+    Parameters
+    ----------
+    rank : int
+        Its number in the gang.
+    entry : str
+        ``"module:function"`` for a Python rank; empty for a program.
+    command : tuple of str
+        Program and arguments; empty for a Python rank.
+    env : dict of str to str
+        The whole environment.
+    cwd : str or None
+        Working directory; None keeps the parent's.
+    stdout, stderr : str
+        Files for descriptors 1 and 2; an empty string leaves the parent's.
+    sys_path, argv : tuple of str
+        ``sys.path`` and ``sys.argv`` of a Python rank.
+    main_module, main_path : str
+        Main module to import under the name ``__main__`` first, by name or by path; see `multiprocessing.spawn`.
+    """
+
+    rank: int
+    entry: str = ""
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    cwd: str | None = None
+    stdout: str = ""
+    stderr: str = ""
+    sys_path: tuple[str, ...] = field(default=(), repr=False)
+    argv: tuple[str, ...] = ("",)
+    main_module: str = ""
+    main_path: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that a process cannot find in itself."""
+        fields = asdict(self)
+        del fields["env"]
+        return fields
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Descriptors that a rank inherits: control socket, payload (-1 if none), reading end of the guard pipe."""
+
+    control: int
+    payload: int
+    guard: int
+
+    def given(self) -> tuple[int, ...]:
+        """Return those that exist."""
+        return tuple(fd for fd in (self.control, self.payload, self.guard) if fd >= 0)
+
+
+@dataclass
+class Context:
+    """What the entry point of a rank gets.
+
+    Attributes
+    ----------
+    birth : Birth
+        How the rank was started.
+    channel : Channel
+        The way back to the gang.
+    payload : mmap or None
+        The gang's payload, private and writable.
+    inherited : object
+        With start method ``fork``: an object of the parent's memory, else None.
+    """
+
+    birth: Birth
+    channel: Channel
+    payload: mmap.mmap | None
+    inherited: Any = None
+
+
+def main(described: dict[str, Any]) -> NoReturn:
+    """Run a rank in a fresh interpreter and leave it."""
+    birth = Birth(**described["birth"])
+    descriptors = Descriptors(**described["descriptors"])
+    _linux.die_with_parent(descriptors.guard, described["parent"])
+    context = _begin(birth, descriptors, None)
+    code = _call(context)
+    if code < 0:
+        _shut_down()
+        _die_by(-code)
+    sys.exit(code)
+
+
+def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
+    """Run a rank in the process that a fork has just made, and leave it without returning to the parent's code."""
+    code = 1
+    try:
+        os.setsid()
+        _linux.die_with_parent(descriptors.guard, parent)
+        atexit._clear()
+        _redirect(birth)
+        if birth.cwd is not None:
+            os.chdir(birth.cwd)
+        os.environ.clear()
+        os.environ.update(birth.env)
+        code = _call(_begin(birth, descriptors, inherited))
+        _shut_down()
+        if code < 0:
+            _die_by(-code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code & 0xFF)
+
+
+def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context:
+    _default_signals()
+    for descriptor in descriptors.given():
+        os.set_inheritable(descriptor, False)
+    _line_buffered()
+    sys.path[:] = birth.sys_path
+    sys.argv[:] = birth.argv
+    payload = None
+    if descriptors.payload >= 0:
+        payload = mmap.mmap(
+            descriptors.payload, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
+        os.close(descriptors.payload)
+    channel = Channel(socket.socket(fileno=descriptors.control))
+    return Context(birth, channel, payload, inherited)
+
+
+def _call(context: Context) -> int:
+    try:
+        module, _, function = context.birth.entry.partition(":")
+        entry: Callable[[Context], int] = getattr(importlib.import_module(module), function)
+        return entry(context)
+    except SystemExit as leaving:
+        return exit_code(leaving)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def exit_code(leaving: SystemExit) -> int:
+    """Return the exit code that the interpreter gives to a `SystemExit`; print its message if it is one."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    print(leaving.code, file=sys.stderr)
+    return 1
+
+
+def _default_signals() -> None:
+    # a forked rank has its parent's handlers, a spawned one whatever its parent ignores
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _redirect(birth: Birth) -> None:
+    _move(os.open(os.devnull, os.O_RDONLY), 0)
+    for path, descriptor in ((birth.stdout, 1), (birth.stderr, 2)):
+        if path:
+            _move(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), descriptor)
+    # whatever the parent had put there (a kernel's streams go to its frontend) belongs to the parent
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+def _move(source: int, target: int) -> None:
+    os.dup2(source, target)
+    os.close(source)
+
+
+def _line_buffered() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    libc = ctypes.CDLL(None)
+    line_buffered = 1  # _IOLBF of glibc and musl
+    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
+
+
+def _shut_down() -> None:
+    # what the interpreter does at its end: wait for threads that are no daemons, then the atexit functions
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # a full disk or a closed stream must not change the exit code
+    ctypes.CDLL(None).fflush(None)
+
+
+def _die_by(number: int) -> NoReturn:
+    _flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)

@@ -1,0 +1,178 @@
+"""What the parent knows of one failed process.
+
+The exit code and, if the process left one, the error file go in; one object with a readable message comes
+out. Whatever the file holds, reading it never raises: the failure that it describes is the news, not the
+file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure"]
+
+logger = logging.getLogger(__name__)
+
+NOT_AVAILABLE = "<N/A>"
+"""Stands for an error file or a signal name that there is none of."""
+
+
+class FailureMessage(str):
+    """The message of a failure: a text that can also be asked for the parts of the error file.
+
+    Programs written for torch elastic find a dict in this place when the process raised an exception, and a
+    text otherwise. This is both.
+
+    Parameters
+    ----------
+    text : str
+        The text, such as ``"ValueError: boom"``.
+    parts : dict, optional
+        What the keys give; without it, ``"message"`` gives the text.
+
+    Examples
+    --------
+    >>> message = FailureMessage("ValueError: x", {"extraInfo": {"timestamp": "1"}})
+    >>> message
+    'ValueError: x'
+    >>> message["extraInfo"]["timestamp"], message.get("errorCode", 0)
+    ('1', 0)
+    """
+
+    __slots__ = ("parts",)
+
+    parts: dict[str, Any]
+
+    def __new__(cls, text: str, parts: dict[str, Any] | None = None) -> Self:
+        """Make the text, and hang the parts on it."""
+        self = super().__new__(cls, text)
+        self.parts = {"message": text} if parts is None else parts
+        return self
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.parts[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the part of that name, or `default`."""
+        return self.parts.get(key, default)
+
+
+@dataclass
+class ProcessFailure:
+    """One process that failed, described by its error file if it left one.
+
+    Parameters
+    ----------
+    local_rank : int
+        Which process of this machine.
+    pid : int
+        Its process id.
+    exitcode : int
+        Its exit code; negative for the signal that ended it.
+    error_file : str
+        Path of its error file; ``"<N/A>"`` afterwards if there is no such file.
+
+    Attributes
+    ----------
+    error_file_data : dict
+        Contents of the error file.
+    message : str
+        What happened, in one line or a few; a `FailureMessage`.
+    timestamp : int
+        When it happened, in seconds since the epoch: as the error file says, else when the file was written,
+        else when this object was made.
+    """
+
+    local_rank: int
+    pid: int
+    exitcode: int
+    error_file: str
+    error_file_data: dict[str, Any] = field(init=False)
+    message: str = field(init=False)
+    timestamp: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.error_file_data = {"message": "<NONE>"}
+        self.timestamp = int(time.time())
+        if not os.path.isfile(self.error_file):
+            self.error_file = NOT_AVAILABLE
+            self.message = self._message_from_exitcode("left no error file")
+            return
+        try:
+            self._read_error_file()
+        except (OSError, ValueError, RecursionError) as error:
+            logger.warning("error file %s cannot be read", self.error_file, exc_info=True)
+            self.message = FailureMessage(
+                f"{self._ending()}; its error file cannot be read "
+                f"({type(error).__name__}: {error}): {self.error_file}"
+            )
+
+    def signal_name(self) -> str:
+        """Return the name of the signal that ended the process, or ``"<N/A>"``."""
+        try:
+            return signal.Signals(-self.exitcode).name
+        except ValueError:
+            return NOT_AVAILABLE
+
+    def timestamp_isoformat(self) -> str:
+        """Return the timestamp as local time, ``YYYY-MM-DD_HH:MM:SS``."""
+        try:
+            return datetime.fromtimestamp(self.timestamp).isoformat(sep="_")
+        except (OSError, OverflowError, ValueError):  # a foreign error file may hold any number
+            return NOT_AVAILABLE
+
+    def _read_error_file(self) -> None:
+        self.timestamp = int(Path(self.error_file).stat().st_mtime)
+        with open(self.error_file, encoding="utf-8") as file:
+            data = json.load(file)
+        if not isinstance(data, dict):
+            raise ValueError("it holds no JSON object")
+        self.error_file_data = data
+        message = data.get("message")
+        if isinstance(message, str):
+            self._set_timestamp(data.get("timestamp", 0))
+            if message:
+                self.message = FailureMessage(message)
+            else:
+                self.message = self._message_from_exitcode("left an error file without a message")
+        elif isinstance(message, dict) and isinstance(message.get("message"), str):
+            extra = message.get("extraInfo")
+            self._set_timestamp(extra.get("timestamp") if isinstance(extra, dict) else None)
+            self.message = FailureMessage(message["message"], message)
+        else:
+            raise ValueError("it has no field 'message' with a text, or with an object that has one")
+
+    def _set_timestamp(self, value: Any) -> None:
+        # A file that does not tell keeps the time at which it was written.
+        with contextlib.suppress(OverflowError, TypeError, ValueError):
+            self.timestamp = int(value)
+
+    def _message_from_exitcode(self, lack: str) -> FailureMessage:
+        if self.exitcode < 0:
+            return FailureMessage(self._ending())
+        # The name and the values are torch elastic's, for programs that sort failures by them.
+        self.error_file_data["errorTraits"] = {
+            "category": "system_terminated_error",
+            "retryability": "False",
+        }
+        return FailureMessage(
+            f"{self._ending()} and {lack}; decorate its main function with nblaunch.processes.errors.record "
+            "to get a traceback here"
+        )
+
+    def _ending(self) -> str:
+        if self.exitcode < 0:
+            return f"Signal {-self.exitcode} ({self.signal_name()}) received by PID {self.pid}"
+        return f"exited with code {self.exitcode}"

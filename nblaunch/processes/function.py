@@ -1,0 +1,149 @@
+"""What a rank runs for `start_processes` with a function: call it, report its value or its exception.
+
+The value is pickled *inside* the recorded call, so that one that cannot be pickled is that rank's failure, with the
+reason in its error file, like any other exception.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import spawn
+from typing import Any, Protocol
+
+from nblaunch.payload import Packed, pack, unpack
+from nblaunch.processes.channel import Channel
+from nblaunch.processes.child import Context, exit_code
+from nblaunch.processes.errors import record
+from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
+
+__all__ = ["get_std_cm", "importing_main", "run"]
+
+_importing_main = False
+
+
+def importing_main() -> bool:
+    """Tell whether this process is a rank that is just importing the program's main module."""
+    return _importing_main
+
+
+class _Queue(Protocol):
+    def put(self, value: Any, /) -> None: ...
+
+
+class _Event(Protocol):
+    def wait(self) -> object: ...
+
+
+def get_std_cm(
+    std_rd: str, redirect_fn: Callable[[str], AbstractContextManager[None]]
+) -> AbstractContextManager[None]:
+    """Return ``redirect_fn(std_rd)``, or a context manager that does nothing if no file is named."""
+    return redirect_fn(std_rd) if std_rd else nullcontext()
+
+
+def _wrap(
+    local_rank: int,
+    fn: Callable[..., Any],
+    args: Mapping[int, tuple[Any, ...]],
+    envs: Mapping[int, Mapping[str, str]],
+    stdout_redirects: Mapping[int, str],
+    stderr_redirects: Mapping[int, str],
+    ret_vals: Mapping[int, _Queue],
+    queue_finished_reading_event: _Event,
+    numa_options: None = None,
+) -> None:
+    """Call `fn` as rank `local_rank` does it: its environment, its log files, `record`; put its value into its queue.
+
+    A rank missing from any mapping is a KeyError before anything is changed.
+    """
+    arguments, env, queue = args[local_rank], envs[local_rank], ret_vals[local_rank]
+    stdout = get_std_cm(stdout_redirects[local_rank], redirect_stdout)
+    stderr = get_std_cm(stderr_redirects[local_rank], redirect_stderr)
+    os.environ.update(env)
+    with stdout, stderr:
+        value = record(fn)(*arguments)
+    queue.put(value)
+    queue_finished_reading_event.wait()
+
+
+class _ValueSender:
+    """A queue and an event for `_wrap` that send to the gang; nobody needs to wait until it has read."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def put(self, value: Packed | None) -> None:
+        # None comes from a function that left by sys.exit(0)
+        packed = pack(None) if value is None else value
+        self._channel.send("value", packed.chunks(), packed.size)
+
+    def wait(self) -> None:
+        """Return at once: the value is on its way, and a rank that has finished shall free its memory."""
+
+
+def run(context: Context) -> int:
+    """Entry point of a rank: run the function of the payload and return the exit code."""
+    rank = context.birth.rank
+
+    def call() -> Packed:
+        if context.inherited is not None:
+            function, arguments = context.inherited
+        else:
+            _import_main(context)
+            function, arguments = unpack(context.payload)
+        value = function(*arguments[rank])
+        try:
+            return pack(value, main_by_reference=bool(context.birth.main_module or context.birth.main_path))
+        except Exception as error:
+            raise TypeError(
+                f"the value that rank {rank} returned, of type {type(value).__name__}, cannot be pickled: "
+                f"{type(error).__name__}: {error}. Return something that can be, such as numbers, arrays or a "
+                "state_dict"
+            ) from error
+
+    sender = _ValueSender(context.channel)
+    try:
+        _wrap(rank, call, {rank: ()}, {rank: {}}, {rank: ""}, {rank: ""}, {rank: sender}, sender)
+    except SystemExit as leaving:
+        code = exit_code(leaving)
+        context.channel.send("error" if code else "value", *_nothing(code))
+        return code
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        context.channel.send("error")
+        return -signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        context.channel.send("error")
+        return 1
+    return 0
+
+
+def _nothing(code: int) -> tuple[Any, int] | tuple[()]:
+    if code:
+        return ()
+    packed = pack(None)
+    return packed.chunks(), packed.size
+
+
+def _import_main(context: Context) -> None:
+    """Import the program's main module the way `multiprocessing` does for its ``spawn``."""
+    global _importing_main
+    birth = context.birth
+    data = {}
+    if birth.main_module:
+        data["init_main_from_name"] = birth.main_module
+    elif birth.main_path:
+        data["init_main_from_path"] = birth.main_path
+    if data:
+        _importing_main = True
+        try:
+            spawn.prepare(data)
+        finally:
+            _importing_main = False
+        sys.argv[:] = birth.argv

@@ -1,0 +1,479 @@
+"""`Gang`: the ranks of one run, started, watched and ended together.
+
+::
+
+    births ─► Gang ─► start method ─► processes
+                │                        │ exits (pidfd, helper), messages (control sockets)
+                ◄────── selector ◄───────┘
+                │
+                └─► on_event(Started | Reported | Exited | Ending | … | Ended)
+
+One supervisor thread runs one selector loop; nothing is polled. Everything that changes a rank happens in that thread,
+other threads only leave orders for it. It is the only implementation of starting, watching and ending: the contexts of
+`nblaunch.processes.api` and the local engine are faces of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import psutil
+
+from nblaunch.events import Abandoned, Ended, Ending, Event, Exited, Reported, Started, TimedOut
+from nblaunch.payload import Packed
+from nblaunch.processes import _linux
+from nblaunch.processes.channel import Inbox, ProtocolError
+from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.start_methods import PARENT_ENDS, StartMethod, Watch
+
+__all__ = ["KILL", "Gang", "Step", "escalation"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Send `signal` to the ranks that are left, then give them `grace` seconds."""
+
+    signal: signal.Signals
+    grace: float
+
+
+# After SIGKILL only the kernel itself can hold a process (state D).
+_AFTER_KILL = 10.0
+KILL = (Step(signal.SIGKILL, _AFTER_KILL),)
+
+
+def escalation(*signals: signal.Signals, grace: float, after_kill: float = _AFTER_KILL) -> tuple[Step, ...]:
+    """Return the steps that send each signal in turn, `grace` seconds apart, and SIGKILL at last."""
+    return (*(Step(number, grace) for number in signals), Step(signal.SIGKILL, after_kill))
+
+
+@dataclass
+class _Rank:
+    """What the gang knows of one rank."""
+
+    number: int
+    pid: int
+    inbox: Inbox | None
+    reported: str | None = None
+    collateral: bool = False
+    gone: bool = False
+    descendants: list[psutil.Process] = field(default_factory=list)
+
+
+class Gang:
+    """Start, watch and end a set of processes.
+
+    Parameters
+    ----------
+    births : sequence of Birth
+        One per rank, in the order of the ranks.
+    method : callable
+        Makes the `StartMethod`, given the gang.
+    on_event : callable
+        Gets every `nblaunch.events` event, in order, in the supervisor thread. Must not block. An error in it is
+        logged and harms nobody else.
+    payload : sequence of Packed
+        Written once, one behind the other, and mapped by every rank; none if empty.
+    inherited : object
+        Handed to forked ranks as it is.
+    expects_value : bool
+        Whether a rank that exits with code 0 and has not reported a value has failed.
+    stop_on_failure : bool
+        Whether the first failure ends the other ranks.
+    settle : float
+        Seconds between the first failure and the end of the others, so that ranks that fail for the same reason at
+        about the same time are seen as failures rather than as victims.
+    grace : float
+        Seconds between SIGTERM and SIGKILL.
+    timeout : float, optional
+        Seconds after which the gang is ended.
+    """
+
+    def __init__(
+        self,
+        births: Sequence[Birth],
+        method: Callable[[Watch], StartMethod],
+        on_event: Callable[[Event], None],
+        *,
+        payload: Sequence[Packed] = (),
+        inherited: object = None,
+        expects_value: bool = True,
+        stop_on_failure: bool = True,
+        settle: float = 0.2,
+        grace: float = 30.0,
+        timeout: float | None = None,
+    ) -> None:
+        self._births = list(births)
+        self._method = method(self)
+        self._on_event = on_event
+        self._payload = list(payload)
+        self._inherited = inherited
+        self._expects_value = expects_value
+        self._stop_on_failure = stop_on_failure
+        self._settle = settle
+        self._grace = grace
+        self._timeout = timeout
+
+        self._ranks: dict[int, _Rank] = {}
+        self._by_pid: dict[int, _Rank] = {}
+        self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
+        self._steps: deque[Step] = deque()
+        self._ending = False
+        self._failed_at: float | None = None
+        self._step_deadline: float | None = None
+        self._run_deadline: float | None = None
+        self._start_error: BaseException | None = None
+        self._all_started = threading.Event()
+        self._done = threading.Event()
+
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+
+    # ---- for any thread
+
+    def start(self) -> None:
+        """Start the supervisor thread and all ranks; return when every rank has its process.
+
+        Raises
+        ------
+        OSError
+            If the system refuses a process; those that had started have been ended.
+        """
+        _ALIVE.add(self)
+        # A daemon, or the interpreter would wait for it before it runs the atexit function that ends it. It inherits
+        # the context, so that what event consumers show in a notebook lands under the cell that launched.
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._supervise,), name="nblaunch-gang", daemon=True
+        )
+        thread.start()
+        self._thread = thread
+        try:
+            self._all_started.wait()
+        except BaseException:
+            self.end("the launch was interrupted", KILL)
+            self.join()
+            raise
+        if self._start_error is not None:
+            self.join()
+            raise self._start_error
+
+    def end(self, reason: str, steps: Iterable[Step]) -> None:
+        """Have all ranks ended, grandchildren included; returns at once.
+
+        A later call replaces the steps of an earlier one.
+        """
+        self._orders.append((reason, tuple(steps)))
+        self._wake()
+
+    def settle_within(self, seconds: float) -> None:
+        """Change the time between the first failure and the end of the others, also for a failure of a moment ago."""
+        self._settle = seconds
+        self._wake()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until no rank is left and everything has been tidied up; tell whether that is so."""
+        if not self._done.wait(timeout):
+            return False
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        return True
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process id of every rank that was started, finished ones included."""
+        return {number: rank.pid for number, rank in sorted(self._ranks.items())}
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._wake_writer.send(b"!")
+
+    # ---- for the start method (`Watch`)
+
+    def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
+        """Call `readable` whenever the descriptor is readable."""
+        self._selector.register(descriptor, selectors.EVENT_READ, readable)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Stop doing so."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(descriptor)
+
+    def exited(self, pid: int, exitcode: int) -> None:
+        """Take note that a process has exited and was reaped."""
+        rank = self._by_pid[pid]
+        if not rank.gone:
+            self._hear(rank)
+            self._bury(rank)
+            rank.gone = True
+            collateral = rank.collateral and rank.reported != "value"
+            self._tell(Exited(rank.number, exitcode, rank.reported, collateral, time.monotonic()))
+            succeeded = rank.reported == "value" if self._expects_value else exitcode == 0
+            if not succeeded:
+                self._note_failure()
+
+    # ---- the supervisor thread
+
+    def _supervise(self) -> None:
+        defect = None
+        try:
+            self.watch(self._wake_reader.fileno(), self._take_orders)
+            try:
+                self._start_all()
+            except BaseException as error:
+                self._start_error = error
+                self._begin_ending("the launch failed", KILL)
+            if self._timeout is not None:
+                self._run_deadline = time.monotonic() + self._timeout
+            self._all_started.set()
+            while self._left():
+                for key, _ in self._selector.select(self._time_to_deadline()):
+                    key.data()
+                self._meet_deadlines()
+        except BaseException:
+            defect = traceback.format_exc()
+            logger.exception("the supervision of a gang failed; its ranks are killed")
+            self._kill_everything()
+        finally:
+            self._tidy_up()
+            self._tell(Ended(time.monotonic(), defect))
+            _ALIVE.discard(self)
+            self._all_started.set()
+            self._done.set()
+
+    def _start_all(self) -> None:
+        with contextlib.ExitStack() as stack:
+            guard_reader, self._guard_writer = os.pipe()
+            PARENT_ENDS.add(self._guard_writer)
+            stack.callback(os.close, guard_reader)
+            payload = -1
+            if self._payload:
+                payload = _linux.memory_file("nblaunch-payload")
+                stack.callback(os.close, payload)
+                for packed in self._payload:
+                    packed.write_to(payload)
+                self._payload.clear()  # its buffers are the user's arrays: let go of them
+            for birth in self._births:
+                self._start_one(birth, payload, guard_reader)
+                if self._orders:
+                    self._take_orders()
+                if self._ending:
+                    break
+        self._inherited = None
+
+    def _start_one(self, birth: Birth, payload: int, guard_reader: int) -> None:
+        with contextlib.ExitStack() as stack:
+            guard = _linux.own_description(guard_reader)
+            stack.callback(os.close, guard)
+            if birth.entry:
+                ours, theirs = socket.socketpair()
+                stack.enter_context(theirs)
+                PARENT_ENDS.add(ours.fileno())
+                inbox = Inbox(ours)
+                control = theirs.fileno()
+            else:
+                inbox, control = None, -1
+            try:
+                pid = self._method.start(birth, Descriptors(control, payload, guard), self._inherited)
+            except BaseException:
+                if inbox is not None:
+                    PARENT_ENDS.discard(inbox.fileno())
+                    inbox.close()
+                raise
+        rank = _Rank(birth.rank, pid, inbox)
+        self._ranks[birth.rank] = self._by_pid[pid] = rank
+        if inbox is not None:
+            self.watch(inbox.fileno(), partial(self._hear, rank))
+        self._tell(Started(birth.rank, pid, time.monotonic()))
+
+    def _left(self) -> list[_Rank]:
+        return [rank for rank in self._ranks.values() if not rank.gone]
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            logger.exception("a consumer of events failed on %r", event)
+
+    def _hear(self, rank: _Rank) -> None:
+        """Take the messages of a rank."""
+        inbox = rank.inbox
+        if inbox is None:
+            return
+        try:
+            messages = inbox.receive()
+        except (ProtocolError, OSError) as error:
+            logger.warning("rank %d broke its connection: %s", rank.number, error)
+            messages, inbox.closed = [], True
+            self._signal(rank, signal.SIGKILL)
+        for message in messages:
+            if message.kind in ("value", "error"):
+                rank.reported = message.kind
+            self._tell(Reported(rank.number, message.kind, message.body, message.at))
+            if message.kind == "error":
+                self._note_failure()
+        if inbox.closed:
+            self._hang_up(rank)
+
+    def _hang_up(self, rank: _Rank) -> None:
+        if rank.inbox is not None:
+            self.unwatch(rank.inbox.fileno())
+            PARENT_ENDS.discard(rank.inbox.fileno())
+            rank.inbox.close()
+            rank.inbox = None
+
+    def _bury(self, rank: _Rank) -> None:
+        """Let go of what belonged to a rank, and of what it has left behind."""
+        self._hang_up(rank)
+        for process in rank.descendants:
+            with contextlib.suppress(psutil.Error):
+                process.kill()  # psutil compares creation times, so a reused number is not hit
+        rank.descendants.clear()
+
+    def _note_failure(self) -> None:
+        if self._failed_at is None:
+            self._failed_at = time.monotonic()
+
+    def _take_orders(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_reader.recv(4096)
+        while self._orders:
+            self._begin_ending(*self._orders.popleft())
+
+    def _begin_ending(self, reason: str, steps: tuple[Step, ...]) -> None:
+        if not self._ending:
+            self._ending = True
+            for rank in self._left():
+                rank.collateral = rank.reported is None
+            self._tell(Ending(reason, time.monotonic()))
+        self._steps = deque(steps)
+        self._next_step()
+
+    def _next_step(self) -> None:
+        if not self._steps:
+            for rank in self._left():
+                self._abandon(rank)
+            return
+        step = self._steps.popleft()
+        self._remember_descendants()
+        for rank in self._left():
+            self._signal(rank, step.signal)
+        self._step_deadline = time.monotonic() + step.grace
+
+    def _signal(self, rank: _Rank, number: signal.Signals) -> None:
+        """Signal a rank's process group."""
+        try:
+            os.killpg(rank.pid, number)
+            if number != signal.SIGKILL:
+                # a stopped process takes no other signal than these two
+                os.killpg(rank.pid, signal.SIGCONT)
+        except ProcessLookupError:
+            # it has not become the leader of a group yet, or is just being reaped
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rank.pid, number)
+        except PermissionError:
+            logger.warning("rank %d (pid %d) may not be signalled", rank.number, rank.pid)
+
+    def _remember_descendants(self) -> None:
+        """Note who descends from which rank, for the time when the rank is gone and nobody can tell any more."""
+        parents: dict[int, int] = {}
+        processes: dict[int, psutil.Process] = {}
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    parents[process.pid] = process.ppid()
+                    processes[process.pid] = process
+        for pid, process in processes.items():
+            above = parents[pid]
+            while above not in self._by_pid and above in parents:
+                above = parents[above]
+            if above in self._by_pid:
+                self._by_pid[above].descendants.append(process)
+
+    def _abandon(self, rank: _Rank) -> None:
+        logger.error(
+            "rank %d (pid %d) did not go after SIGKILL: it hangs in the kernel and is left alone",
+            rank.number,
+            rank.pid,
+        )
+        self._tell(Abandoned(rank.number, rank.pid, time.monotonic()))
+        self.exited(rank.pid, -signal.SIGKILL)
+
+    def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
+        if self._ending:
+            if self._step_deadline is not None:
+                yield self._step_deadline, self._next_step
+            return
+        if self._stop_on_failure and self._failed_at is not None:
+            yield self._failed_at + self._settle, self._end_after_failure
+        if self._run_deadline is not None:
+            yield self._run_deadline, self._end_after_timeout
+
+    def _time_to_deadline(self) -> float | None:
+        deadlines = [at for at, _ in self._deadlines()]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _meet_deadlines(self) -> None:
+        now = time.monotonic()
+        for at, meet in self._deadlines():
+            if at <= now and self._left():
+                meet()
+                break
+
+    def _end_after_failure(self) -> None:
+        self._begin_ending("a rank failed", escalation(signal.SIGTERM, grace=self._grace))
+
+    def _end_after_timeout(self) -> None:
+        assert self._timeout is not None
+        running = tuple(rank.number for rank in self._left())
+        self._tell(TimedOut(running, self._timeout, time.monotonic()))
+        self._begin_ending("the time was over", escalation(signal.SIGTERM, grace=self._grace))
+
+    def _kill_everything(self) -> None:
+        for rank in self._left():
+            self._signal(rank, signal.SIGKILL)
+            rank.gone = True
+        self._start_error = self._start_error or RuntimeError("the supervision of the gang failed")
+
+    def _tidy_up(self) -> None:
+        # closing the writing end lets the kernel end whatever is left in the groups of the ranks
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._selector.close)
+            stack.callback(self._wake_reader.close)
+            stack.callback(self._wake_writer.close)
+            if hasattr(self, "_guard_writer"):
+                PARENT_ENDS.discard(self._guard_writer)
+                stack.callback(os.close, self._guard_writer)
+            for rank in self._ranks.values():
+                stack.callback(self._hang_up, rank)
+            stack.callback(self._method.close)
+
+
+_ALIVE: weakref.WeakSet[Gang] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_gangs() -> None:
+    """Leave nothing behind when the interpreter ends in an orderly way."""
+    for gang in list(_ALIVE):
+        gang.end("the interpreter is ending", KILL)
+    for gang in list(_ALIVE):
+        gang.join(_AFTER_KILL)

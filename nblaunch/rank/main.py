@@ -1,0 +1,181 @@
+"""The whole life of a rank that runs a cell or a function for `nblaunch.launch`.
+
+::
+
+    payload ─► Work, notebook objects ─► shell or function ─► "value" {value, collected}
+                                                          └─► "error" {exception, traceback, …} + error.json
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from nblaunch.payload import Packed, pack, pack_exception, received_classes, split, unpack
+from nblaunch.processes.child import Context, exit_code
+from nblaunch.processes.errors import get_error_handler
+from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.threads import limit_threads
+from nblaunch.rank.work import Work
+
+if TYPE_CHECKING:
+    from nblaunch.rank.shell import RankShell
+
+__all__ = ["prepare", "run"]
+
+
+def prepare() -> None:
+    """Warm up a process that ranks are forked from: import IPython and make its shell."""
+    _make_shell()
+
+
+def run(context: Context) -> int:
+    """Entry point of a rank: do the work, report, and return the exit code."""
+    rank = context.birth.rank
+    first, second = split(context.payload)
+    work: Work = unpack(first)
+    get_error_handler().initialize()
+    seed_everything(work.seed, rank)
+    shell = _make_shell() if work.cell is not None or work.sources else None
+    # classes that came from the notebook; what the cell pickles or defines later does not belong to them
+    home_classes: frozenset[str] = frozenset()
+    try:
+        namespace = _namespace(work, shell)
+        travelled = unpack(second, shared_globals=namespace)
+        home_classes = received_classes()
+        packed = _work(work, travelled, namespace, rank, shell, home_classes)
+    except BaseException as error:
+        return _report_failure(context, error, shell, home_classes)
+    context.channel.send("value", packed.chunks(), packed.size)
+    return 0
+
+
+def _make_shell() -> RankShell:
+    from nblaunch.rank.shell import RankShell
+
+    return RankShell.create()
+
+
+def _namespace(work: Work, shell: RankShell | None) -> dict[str, Any]:
+    if shell is None:
+        return sys.modules["__main__"].__dict__
+    shell.prepare_for(work)
+    namespace: dict[str, Any] = shell.user_ns
+    return namespace
+
+
+def _work(
+    work: Work,
+    travelled: Any,
+    namespace: dict[str, Any],
+    rank: int,
+    shell: RankShell | None,
+    home_classes: frozenset[str],
+) -> Packed:
+    if work.cell is not None:
+        namespace.update(travelled)
+    # after the notebook's own variables, which may have the same names
+    namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+    limit_threads(work.threads)
+    value = None
+    try:
+        if work.cell is not None:
+            assert shell is not None
+            value = shell.run(work.cell)
+        else:
+            function, args = travelled
+            value = function(*args)
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            raise
+    return _pack_value(value, _collect(work.collect, namespace, rank), rank, home_classes)
+
+
+def _collect(names: tuple[str, ...], namespace: dict[str, Any], rank: int) -> dict[str, Any]:
+    for name in names:
+        if name not in namespace:
+            raise NameError(
+                f"rank {rank} has no variable {name!r} to collect: the cell did not assign it, and --collect names it"
+            )
+    return {name: namespace[name] for name in names}
+
+
+def _pack_value(
+    value: object, collected: dict[str, Any], rank: int, home_classes: frozenset[str]
+) -> Packed:
+    try:
+        return pack({"value": value, "collected": collected}, home_classes=home_classes)
+    except Exception as error:
+        found = _first_unpicklable({"the value of the last expression": value}) or _first_unpicklable(
+            {f"the collected variable {name!r}": variable for name, variable in collected.items()}
+        )
+        culprit, reason = found or ("what this rank sends back", error)
+        raise TypeError(
+            f"{culprit} cannot be sent back from rank {rank}: {type(reason).__name__}: {reason}. End the cell with "
+            "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
+        ) from None
+
+
+def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | None:
+    for label, candidate in candidates.items():
+        try:
+            pack(candidate)
+        except Exception as error:
+            return f"{label}, a {type(candidate).__name__},", error
+    return None
+
+
+def _report_failure(
+    context: Context, error: BaseException, shell: RankShell | None, home_classes: frozenset[str]
+) -> int:
+    error = error.with_traceback(_without_this_module(error))
+    text = _render(error, shell)
+    # record_exception writes the exception that is being handled
+    shown = error.__traceback__
+    try:
+        raise error
+    except BaseException:
+        error.__traceback__ = shown
+        get_error_handler().record_exception(error)
+    report = pack(
+        {
+            "exception": bytes(pack_exception(error, home_classes=home_classes)),
+            "type": type(error).__name__,
+            "text": _text(error),
+            "traceback": text,
+        }
+    )
+    context.channel.send("error", report.chunks(), report.size)
+    if isinstance(error, SystemExit):
+        return exit_code(error)
+    return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _without_this_module(error: BaseException) -> Any:
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename in (__file__, _SHELL_FILE) and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb
+
+
+_SHELL_FILE = os.path.join(os.path.dirname(__file__), "shell.py")
+
+
+def _render(error: BaseException, shell: RankShell | None) -> str:
+    if shell is not None:
+        try:
+            return shell.render(error)
+        except Exception:
+            # an exception whose own text fails defeats IPython's formatter; the standard one copes
+            return "".join(traceback.format_exception(error))
+    return "".join(traceback.format_exception(error))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"<its __str__ failed: {broken!r}>"

@@ -1,0 +1,139 @@
+"""The IPython shell that a cell runs in: magics, ``!``, ``?``, ``await``, and tracebacks as a notebook shows them."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import traceback
+import warnings
+from types import TracebackType
+from typing import Any
+
+from IPython.core import page
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.hooks import CommandChainDispatcher
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+from traitlets import Type
+from traitlets.config import Config
+
+from nblaunch.rank.work import Work
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["RankShell"]
+
+
+class _Compiler(CachingCompiler):
+    """Compiles the cell under the name that it has in the notebook."""
+
+    cell_filename = ""
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        name, self.cell_filename = self.cell_filename, ""
+        return name or str(super().get_code_name(raw_code, transformed_code, number))
+
+
+class _ValueKeeper(DisplayHook):
+    """Keeps the value of the last expression; whoever launched shows it."""
+
+    def __call__(self, result: object = None) -> None:
+        if result is not None and not self.quiet():
+            self.fill_exec_result(result)
+
+
+class RankShell(InteractiveShell):
+    """A shell without history, profile start-up, prompts, or a terminal."""
+
+    compiler_class = Type(_Compiler)
+    displayhook_class = Type(_ValueKeeper)
+    # straight to descriptors 1 and 2, which are the rank's log files
+    system = InteractiveShell.system_raw
+
+    @classmethod
+    def create(cls) -> RankShell:
+        """Return the shell of this process, made new if there is none of this class."""
+        if InteractiveShell.initialized() and not cls.initialized():
+            InteractiveShell._instance.clear_instance()  # forked from a process with a shell of another kind
+        config = Config()
+        config.HistoryManager.enabled = False
+        config.InteractiveShell.warn_venv = False
+        shell: RankShell = cls.instance(config=config)
+        # run_cell says how to leave a terminal when code calls sys.exit
+        warnings.filterwarnings("ignore", "To exit: use", UserWarning)
+        pager = CommandChainDispatcher()
+        pager.add(page.as_hook(page.display_page), 90)
+        shell.hooks["show_in_pager"] = pager
+        return shell
+
+    def prepare_for(self, work: Work) -> None:
+        """Take over the notebook's cell numbers, sources and compiler flags."""
+        self.execution_count = work.number
+        self.compile.flags |= work.compiler_flags
+        for name, source in work.sources.items():
+            linecache.cache[name] = (sum(map(len, source.lines)), None, list(source.lines), name)
+            self.compile._filename_map[name] = source.number
+        self.compile.cell_filename = work.filename
+
+    def run(self, cell: str) -> Any:
+        """Run a cell and return the value of its last expression.
+
+        Raises
+        ------
+        BaseException
+            Whatever the cell raises, its traceback beginning in the cell.
+        """
+        result: ExecutionResult = self.run_cell(cell, store_history=False)
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            raise error.with_traceback(_below_shell(error.__traceback__))
+        return result.result
+
+    def render(self, error: BaseException) -> str:
+        """Return the traceback of an exception as a notebook shows it, with colours."""
+        kind, tb = type(error), error.__traceback__
+        if _has_group(error):
+            # as IPython does: its own formatter knows no groups
+            return "".join(traceback.format_exception(kind, error, tb))
+        if isinstance(error, SyntaxError):
+            lines = self.SyntaxTB.structured_traceback(kind, error, traceback.extract_tb(tb))
+        else:
+            lines = self.InteractiveTB.structured_traceback(kind, error, tb, tb_offset=0)
+        return "\n".join(lines)
+
+    def ask_exit(self) -> None:
+        """Leave the cell: ``exit`` and ``quit`` call this."""
+        raise SystemExit(0)
+
+    def showtraceback(self, *args: Any, running_compiled_code: bool = False, **options: Any) -> None:
+        """Show the exceptions that a magic catches; those that end the cell are reported by the rank."""
+        if not running_compiled_code and not options.get("exception_only"):
+            super().showtraceback(*args, **options)
+
+    def showsyntaxerror(self, *args: Any, **options: Any) -> None:
+        """Show nothing: the rank reports it."""
+
+    def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
+        print(self.InteractiveTB.stb2text(stb), file=sys.stderr)
+
+
+def _below_shell(tb: TracebackType | None) -> TracebackType | None:
+    """Return the part of a traceback that begins in the cell, or all of it if the shell itself raised."""
+    step = tb
+    while step is not None:
+        inside = step.tb_frame.f_code
+        step = step.tb_next
+        if inside.co_name == "run_code" and inside.co_filename.endswith("interactiveshell.py"):
+            return step or tb
+    return tb
+
+
+def _has_group(error: BaseException | None) -> bool:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, BaseExceptionGroup):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,52 @@
+"""`Work`: what a rank is told to do, apart from the notebook objects that travel beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["CellSource", "Work"]
+
+
+@dataclass(frozen=True)
+class CellSource:
+    """A cell of the notebook that captured functions were defined in, so that tracebacks can show its lines."""
+
+    number: int
+    lines: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One launch, the same for all ranks.
+
+    Parameters
+    ----------
+    nprocs : int
+        Number of ranks.
+    cell : str or None
+        Source of the cell; None runs the function that travels beside this as ``(function, args)``.
+    filename : str
+        Name that the cell is compiled under, the same as in the notebook.
+    number : int
+        The cell's number in the notebook, as in ``In[5]``.
+    compiler_flags : int
+        ``from __future__`` imports that are in force in the notebook.
+    sources : dict of str to CellSource
+        Other cells by the name they were compiled under.
+    collect : tuple of str
+        Variables to send back after the cell.
+    seed : int or None
+        Makes the random state of each rank reproducible.
+    threads : int
+        Threads that numerical libraries may use in a rank.
+    """
+
+    nprocs: int
+    cell: str | None = None
+    filename: str = "<cell>"
+    number: int = 0
+    compiler_flags: int = 0
+    sources: dict[str, CellSource] = field(default_factory=dict)
+    collect: tuple[str, ...] = ()
+    seed: int | None = None
+    threads: int = 1

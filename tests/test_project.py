@@ -1,0 +1,158 @@
+"""The project's own papers: metadata, Makefile, what the README promises, the notebooks as committed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+
+import nblaunch
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+
+
+def requirements(extra: str | None = None) -> dict[str, Requirement]:
+    """Return the package's requirements by name: those of an extra, or without one those it always has."""
+    parsed = [Requirement(line) for line in requires("nblaunch") or []]
+    if extra is None:
+        return {each.name: each for each in parsed if each.marker is None}
+    return {each.name: each for each in parsed if each.marker and each.marker.evaluate({"extra": extra})}
+
+
+def make(*arguments: str) -> str:
+    done = subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^  ([a-z-]+) ", make("help"), re.MULTILINE))
+
+
+def test_version_comes_from_one_place() -> None:
+    assert version("nblaunch") == nblaunch.__version__
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert nblaunch.__version__ not in re.findall(r'^version = "(.*)"', pyproject, re.MULTILINE)
+    assert 'dynamic = ["version"]' in pyproject
+
+
+def test_package_needs_only_what_it_says() -> None:
+    needed = requirements()
+    assert set(needed) == {
+        "anywidget",
+        "cloudpickle",
+        "ipykernel",
+        "ipywidgets",
+        "psutil",
+        "tblib",
+        "threadpoolctl",
+    }
+    assert not needed["ipykernel"].specifier.contains("7.0.1")
+    assert needed["ipykernel"].specifier.contains("7.4.0")
+    assert needed["ipykernel"].specifier.contains("6.31.0")
+
+
+@pytest.mark.parametrize("name", ["torch", "test", "dev", "demo", "docs"])
+def test_extra_exists(name: str) -> None:
+    assert requirements(name)
+
+
+def test_demo_fetches_no_torch() -> None:
+    assert "torch" not in requirements("demo")
+    assert "torch" in requirements("torch")
+
+
+def test_constraints_pin_the_reference_torch() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["torch==2.13.0"]
+
+
+def test_makefile_says_what_it_can_make() -> None:
+    assert make_targets() == {"help", "demo", "lab", "demo-ddp", "test", "lint", "format", "clean"}
+    assert make() == make("help")
+
+
+@pytest.mark.parametrize("target", ["demo", "lab", "demo-ddp", "test", "lint", "format", "clean"])
+def test_every_target_can_be_made_on_a_fresh_machine(target: str, tmp_path: Path) -> None:
+    """With no environment yet, each target finds its way to one (only said here, not done)."""
+    said = make("--dry-run", target, f"VENV={tmp_path / 'venv'}")
+    assert ("-m venv" in said) == (target != "clean")
+
+
+def test_ci_runs_tests_and_linters() -> None:
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & 0o111, ".ci/run is not executable"
+    commands = run.read_text(encoding="utf-8").splitlines()
+    assert "set -euo pipefail" in commands
+    assert {"make test", "make lint"} <= set(commands)
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
+def test_papers_name_only_what_exists(paper: Path) -> None:
+    text = re.sub(r"<!--.*?-->", "", paper.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"(?:`|\$ )make ([a-z-]+)", text):
+        assert target in make_targets(), f"{paper.name} names 'make {target}'"
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    files = re.findall(r"`((?:notebooks|tests|nblaunch|docs|binder)/[\w./-]+)`", text)
+    for name in [*links, *files]:
+        assert (ROOT / name).exists(), f"{paper.name} names {name}"
+
+
+def test_contributing_names_every_room() -> None:
+    """The page and the tree: a file that is in one only would make the page a lie."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+(?:\.py|/)?)`", text))
+    package = ROOT / "nblaunch"
+    rooms = {path.name for path in package.glob("*.py")} | {
+        f"{path.parent.name}/" for path in package.glob("*/__init__.py")
+    }
+    missing = {
+        room for room in rooms - {"__init__.py"} if room not in named and room.rstrip("/") not in named
+    }
+    assert not missing
+    inside = {path.name for path in (package / "processes").glob("*.py")} - {"__init__.py"}
+    assert inside <= named
+
+
+def test_readme_shows_every_option() -> None:
+    magic = (ROOT / "nblaunch" / "magic.py").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    declared = set(re.findall(r'"(--[a-z]+(?:-[a-z]+)*)"', magic))
+    assert set(re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)) == declared
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_committed_clean(path: Path) -> None:
+    notebook: Any = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        assert cell.id
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|tmp|work|Users|mnt|opt)/", text), "a path of somebody's machine"
+    assert "%load_ext nblaunch" in text
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["ddp.ipynb", "quickstart.ipynb"]
+
+
+def test_binder_opens_the_quick_start() -> None:
+    assert (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").split() == [".[demo]"]
+    post_build = ROOT / "binder" / "postBuild"
+    assert post_build.stat().st_mode & 0o111, "binder/postBuild is not executable"
+    (notebook,) = set(re.findall(r"/lab/tree/([\w/.]+)", post_build.read_text(encoding="utf-8")))
+    assert (ROOT / notebook).is_file()
