@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback as _traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,16 +87,14 @@ class RanksFailed(Exception):
     """
 
     def __init__(self, run: Run) -> None:
-        super().__init__(_headline(run))
         self.run = run
         self.failures = run.failures
         self.root_cause = run.root_cause
-
-    def __str__(self) -> str:
-        return self._text(coloured=False)
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (str(self),)
+        first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
+        super().__init__(_headline(run) + first)
+        if sys.version_info >= (3, 11):
+            # a plain interpreter prints notes below the message
+            self.add_note(self._text(coloured=False))
 
     def _render_traceback_(self) -> list[str]:
         # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
@@ -109,10 +108,6 @@ class RanksFailed(Exception):
         parts += _others(self.run)
         parts.append(f"Logs: {self.run.logs.path}")
         return "\n\n".join(parts)
-
-
-def _rebuild(text: str) -> Exception:
-    return RuntimeError(text)
 
 
 def _headline(run: Run) -> str:
@@ -141,11 +136,7 @@ def _root_text(root: RankFailure, coloured: bool) -> str:
 
 
 def _others(run: Run) -> list[str]:
-    own = [
-        failure
-        for failure in run.failures.values()
-        if not failure.collateral and failure is not run.root_cause
-    ]
+    own = [failure for failure in run.failures.values() if not failure.collateral and failure is not run.root_cause]
     lines = []
     while own:
         first = own[0]

@@ -108,7 +108,7 @@ def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageErr
     message = str(error)
     unknown = re.match(r"unrecognized arguments: (\S+)", message)
     if unknown is None:
-        message = re.sub(r"^argument (\S+): ", r"\1: ", message)
+        message = re.sub(r"^argument (\S+): ", r"\1: ", message).replace("nprocs: it", "the number of ranks: it")
     elif not unknown[1].startswith("-"):
         message = f"it takes one number of ranks, so {unknown[1]!r} is too much"
     else:
@@ -130,9 +130,7 @@ class Multiproc(Magics):
     nprocs = Int(0, min=0, help="Ranks of a cell that names no number; 0 is one per core.").tag(config=True)
     timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
     grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
-    on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(
-        config=True
-    )
+    on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "forkserver", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
@@ -148,14 +146,26 @@ class Multiproc(Magics):
     @argument("nprocs", nargs="?", type=_ranks, help="Number of ranks (default: one per core).")
     @argument("--out", metavar="NAME", type=_name, help="Bind the Run to NAME, and nothing else.")
     @argument(
-        "--collect", metavar="NAMES", type=_names, action="extend", help="Variables to bring back, as run.collected."
+        "--collect",
+        metavar="NAMES",
+        type=_names,
+        action="extend",
+        help="Variables to bring back, as run.collected.",
     )
     @argument(
-        "--capture", metavar="NAMES", type=_names, action="extend", help="Take along variables not named in the cell."
+        "--capture",
+        metavar="NAMES",
+        type=_names,
+        action="extend",
+        help="Take along variables not named in the cell.",
     )
     @argument("--no-capture", action="store_true", help="Take along nothing but --capture.")
     @argument(
-        "--env", metavar="K=V", type=_assignment, action="append", help="Environment variable; may be repeated."
+        "--env",
+        metavar="K=V",
+        type=_assignment,
+        action="append",
+        help="Environment variable; may be repeated.",
     )
     @argument("--timeout", metavar="S", type=_positive, help="End the ranks after S seconds.")
     @argument("--grace", metavar="S", type=_not_negative, help="Seconds from one signal to the next stronger one.")
@@ -182,7 +192,7 @@ class Multiproc(Magics):
             raise _in_one_sentence(error, self.multiproc.parser) from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
-        source = _aligned(cell)
+        source = _aligned(line, cell)
         notebook = self._notebook()
         self._tell_hidden_names()
         try:
@@ -224,12 +234,14 @@ class Multiproc(Magics):
         from nblaunch.run import Notebook
 
         shell = self.shell
+        # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
+        number = len(shell.history_manager.input_hist_parsed) - 1
         return Notebook(
             namespace=shell.user_ns,
             provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
-            number=shell.execution_count,
+            number=number,
             transform=shell.transform_cell,
-            name_cell=lambda transformed: str(shell.compile.cache(transformed, shell.execution_count)),
+            name_cell=lambda transformed: str(shell.compile.cache(transformed, number)),
             number_of=_cell_numbers(shell),
             compiler_flags=shell.compile.flags,
         )
@@ -237,11 +249,7 @@ class Multiproc(Magics):
     def _tell_hidden_names(self) -> None:
         from nblaunch.run import RANK_NAMES
 
-        hidden = [
-            name
-            for name in RANK_NAMES
-            if name in self.shell.user_ns and name not in self._hidden_names_told
-        ]
+        hidden = [name for name in RANK_NAMES if name in self.shell.user_ns and name not in self._hidden_names_told]
         if hidden:
             self._hidden_names_told.update(hidden)
             names = " and ".join(repr(name) for name in hidden)
@@ -251,10 +259,10 @@ class Multiproc(Magics):
         return CellSyntaxError(error, self.shell.SyntaxTB.structured_traceback(type(error), error, []))
 
 
-def _aligned(cell: str) -> str:
+def _aligned(line: str, cell: str) -> str:
     """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
     # a nested cell magic must come first; its lines are its own affair
-    return cell if cell.lstrip().startswith("%%") else f"# %%multiproc\n{cell}"
+    return cell if cell.lstrip().startswith("%%") else f"# %%multiproc {line}\n{cell}"
 
 
 def _cell_numbers(shell: InteractiveShell) -> Callable[[str], int | None]:

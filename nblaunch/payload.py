@@ -29,7 +29,7 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
-from tblib import Traceback, pickling_support
+from tblib import pickling_support
 
 __all__ = ["ExceptionStandIn", "Packed", "pack", "pack_exception", "received_classes", "split", "unpack"]
 
@@ -330,26 +330,33 @@ def _class_at_home(token: str) -> type:
 
 
 def _reduce_traceback(tb: TracebackType) -> Any:
-    frames = []
+    steps: list[tuple[str, str, str, int, int]] = []
     step: TracebackType | None = tb
     while step is not None:
-        frames.append(step)
+        code = step.tb_frame.f_code
+        module = str(step.tb_frame.f_globals.get("__name__", ""))
+        steps.append((code.co_filename, code.co_name, module, code.co_firstlineno, step.tb_lineno))
         step = step.tb_next
-    if len(frames) <= 2 * _FRAMES_KEPT:
-        return pickling_support.pickle_traceback(tb)
-    kept = frames[:_FRAMES_KEPT] + frames[-_FRAMES_KEPT:]
-    chain: Traceback | None = None
-    for frame in reversed(kept):
-        link = Traceback.__new__(Traceback)
-        link.tb_frame = Traceback(_only(frame)).tb_frame
-        link.tb_lineno, link.tb_next = frame.tb_lineno, chain
-        chain = link
-    assert chain is not None
-    return pickling_support.unpickle_traceback, (chain.tb_frame, chain.tb_lineno, chain.tb_next)
+    if len(steps) > 2 * _FRAMES_KEPT:
+        steps[_FRAMES_KEPT:-_FRAMES_KEPT] = []
+    return _traceback_from, (steps,)
 
 
-def _only(tb: TracebackType) -> TracebackType:
-    return TracebackType(None, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+def _traceback_from(steps: list[tuple[str, str, str, int, int]]) -> TracebackType | None:
+    # tblib could rebuild these too, but lets the code of each frame begin at the line that raised, and IPython counts
+    # the lines that it shows of a cell from where the frame's code begins
+    rebuilt: TracebackType | None = None
+    for filename, name, module, first_line, line in reversed(steps):
+        code = compile("\n" * (line - first_line) + "raise StopIteration", filename, "exec")
+        code = code.replace(co_name=name, co_firstlineno=first_line)
+        try:
+            exec(code, {"__name__": module, "__file__": filename, "__builtins__": builtins})
+        except StopIteration as stop:
+            assert stop.__traceback__ is not None
+            made = stop.__traceback__.tb_next
+            assert made is not None
+            rebuilt = TracebackType(rebuilt, made.tb_frame, made.tb_lasti, line)
+    return rebuilt
 
 
 def _is_widget(kind: type) -> bool:

@@ -361,7 +361,10 @@ class Run:
     # ---- how it reads
 
     def _summary(self) -> str:
-        parts = [f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''} {self.status}", f"{self.elapsed:.1f} s"]
+        parts = [
+            f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''} {self.status}",
+            f"{self.elapsed:.1f} s",
+        ]
         if self.failures and self.results:
             parts.append(f"results of {name_ranks(self.results)}")
         if self.root_cause is not None:
@@ -552,9 +555,7 @@ def _validate(
     log_dir: str | None,
 ) -> None:
     if not isinstance(fn_or_source, str) and not callable(fn_or_source):
-        raise TypeError(
-            f"launch takes a function or the source of a cell as str, not a {type(fn_or_source).__name__}"
-        )
+        raise TypeError(f"launch takes a function or the source of a cell as str, not a {type(fn_or_source).__name__}")
     if isinstance(fn_or_source, str) and not fn_or_source.strip():
         raise ValueError("the cell is empty: there is nothing to run on the ranks")
     if not isinstance(nprocs, int) or isinstance(nprocs, bool) or nprocs < 1:
@@ -689,4 +690,3 @@ def _remove(root: str, owner: int) -> None:
 def _short(value: object, width: int = 200) -> str:
     text = repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
-

@@ -94,21 +94,15 @@ def execute(source: Path, out_dir: Path, timeout: float) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        description="Execute a notebook in a clean kernel and show what it says."
-    )
+    parser = argparse.ArgumentParser(description="Execute a notebook in a clean kernel and show what it says.")
     parser.add_argument("notebook", type=Path, help="the .ipynb file; it is not changed")
-    parser.add_argument(
-        "--out-dir", type=Path, default=Path("build"), help="where the files go (default: build)"
-    )
+    parser.add_argument("--out-dir", type=Path, default=Path("build"), help="where the files go (default: build)")
     parser.add_argument("--timeout", type=float, default=300, help="seconds a cell may take (default: 300)")
     options = parser.parse_args(arguments)
     if not options.notebook.is_file():
         parser.error(f"no notebook at {options.notebook}: give the path of an existing .ipynb file")
     if options.out_dir.resolve() == options.notebook.resolve().parent:
-        parser.error(
-            f"--out-dir {options.out_dir} would overwrite the notebook itself: choose another directory"
-        )
+        parser.error(f"--out-dir {options.out_dir} would overwrite the notebook itself: choose another directory")
     return execute(options.notebook, options.out_dir, options.timeout)
 
 

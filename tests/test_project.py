@@ -28,9 +28,7 @@ def requirements(extra: str | None = None) -> dict[str, Requirement]:
 
 
 def make(*arguments: str) -> str:
-    done = subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
 
@@ -115,9 +113,7 @@ def test_contributing_names_every_room() -> None:
     rooms = {path.name for path in package.glob("*.py")} | {
         f"{path.parent.name}/" for path in package.glob("*/__init__.py")
     }
-    missing = {
-        room for room in rooms - {"__init__.py"} if room not in named and room.rstrip("/") not in named
-    }
+    missing = {room for room in rooms - {"__init__.py"} if room not in named and room.rstrip("/") not in named}
     assert not missing
     inside = {path.name for path in (package / "processes").glob("*.py")} - {"__init__.py"}
     assert inside <= named

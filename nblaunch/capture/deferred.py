@@ -69,7 +69,7 @@ class Summary:
 
     reads: list[Read]
 
-    def read(self, read: Read, assigned: Assigned, *, again: bool) -> None:  # noqa: ARG002
+    def read(self, read: Read, assigned: Assigned, *, again: bool) -> None:
         """See `Ledger.read`."""
         if read.name not in assigned:
             self.reads.append(read)
@@ -81,7 +81,7 @@ class Summary:
         """See `Ledger.run`."""
         self.reads.extend(read for body in bodies for read in body.reads if read.name not in assigned)
 
-    def define(self, key: Key, bodies: Collection[Body], assigned: Assigned) -> None:  # noqa: ARG002
+    def define(self, key: Key, bodies: Collection[Body], assigned: Assigned) -> None:
         """See `Ledger.define`."""
         self.run(bodies, assigned)
 
@@ -146,9 +146,7 @@ class Cell:
             What is certainly assigned at the end of the cell; None if the end is never reached.
         """
         if assigned is not None:
-            unused = [
-                body for bodies in self._waiting.values() for body in bodies if body not in self._counted
-            ]
+            unused = [body for bodies in self._waiting.values() for body in bodies if body not in self._counted]
             self.run(unused, assigned)
         in_order = sorted(self._needs, key=self._needs.__getitem__)
         return {name: self._needs[name][0] for name in in_order}

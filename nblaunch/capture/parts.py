@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), type(Ellipsis), range})
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType)
-_CLASS_FURNITURE = frozenset(
-    {"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"}
-)
+_CLASS_FURNITURE = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"})
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,8 @@ def parts_of(obj: object, place: Place) -> Iterator[Parts]:
             if name not in _CLASS_FURNITURE and not isinstance(value, _DESCRIPTORS)
         }
         yield _values(own, lambda name: place.inner(f".{name}"))
-        yield Parts(
-            obj.__bases__, lambda i: place.told(f"derives from {obj.__bases__[i].__name__}", "that class")
-        )
+        bases = obj.__bases__
+        yield Parts(bases, lambda i: place.told(f"derives from {bases[i].__name__}", bases[i].__name__))
         return
     yield from _instance_parts(obj, place)
 
@@ -201,9 +198,7 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 def _custom_state(obj: object) -> dict[str, object] | None:
     """Return the attributes that the class chooses to pickle, None if it leaves that to Python."""
     chosen = getattr(type(obj), "__getstate__", None)
-    if chosen is None or chosen is getattr(
-        object, "__getstate__", None
-    ):  # Python 3.11 gives one to every object
+    if chosen is None or chosen is getattr(object, "__getstate__", None):  # Python 3.11 gives one to every object
         return None
     try:
         state = chosen(obj)
@@ -225,17 +220,13 @@ def _slots(cls: type) -> tuple[str, ...]:
     slots = vars(cls).get("__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     owner = cls.__name__.lstrip("_")
-    return tuple(
-        f"_{owner}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names
-    )
+    return tuple(f"_{owner}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names)
 
 
 def _importable(cls: type) -> bool:
     """Tell whether ranks can import the class, so that only its name travels."""
     module = sys.modules.get(cls.__module__)
-    return (
-        cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None
-    )
+    return cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None
 
 
 _reprs = reprlib.Repr()

@@ -55,10 +55,7 @@ class Search:
         whole = Culprit(obj, Place(name), error)
         if nests_too_deeply(error) or isinstance(error, MemoryError):
             return whole  # no single part is guilty
-        try:
-            return self._inside(whole, 0) or whole
-        except Exception:  # looking at parts runs the user's properties; what they raise is not the trouble
-            return whole
+        return self._inside(whole, 0) or whole
 
     def _inside(self, whole: Culprit, depth: int) -> Culprit | None:
         """Return the guilty part of what failed; None if only parts that are being searched are left."""
@@ -77,7 +74,7 @@ class Search:
                         return found
                     in_circle = True
                     parts = parts.without(lambda part: id(part) in self._entered)
-        except _Spent:
+        except Exception:  # _Spent, or whatever the user's properties raise when they are looked at
             return whole
         return None if in_circle else whole
 

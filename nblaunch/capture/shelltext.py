@@ -98,12 +98,8 @@ def embedded(call: ast.Call) -> list[_Piece] | None:
         Empty for a call whose strings hide nothing; None if it is no call of IPython with a constant string.
     """
     match call.func:
-        case ast.Attribute(
-            value=ast.Call(func=ast.Name(id="get_ipython"), args=[], keywords=[]), attr=method
-        ):
-            texts = [
-                arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-            ]
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"), args=[], keywords=[]), attr=method):
+            texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         case _:
             return None
     line = call.lineno
@@ -165,9 +161,7 @@ def _code(text: str, line: int, magic: _CodeMagic) -> Iterator[Code]:
     with suppress(ImportError, SyntaxError):
         text = transform(text)
     try:
-        tree = compile(
-            text, "<magic>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-        )
+        tree = compile(text, "<magic>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError):  # ValueError: a null byte, before Python 3.12
         return
     if tree.body:

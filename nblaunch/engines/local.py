@@ -51,9 +51,7 @@ class LocalEngine:
     def launch(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
         """Start the ranks on this machine."""
         if plan.start_method not in START_METHODS:
-            raise ValueError(
-                f"unknown start method {plan.start_method!r}: choose one of {', '.join(START_METHODS)}"
-            )
+            raise ValueError(f"unknown start method {plan.start_method!r}: choose one of {', '.join(START_METHODS)}")
         port = reserve_port()
         try:
             return self._launch(plan, on_event, port)

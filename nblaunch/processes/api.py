@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import threading
-
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from nblaunch.events import Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack
 from nblaunch.processes.child import Birth
 from nblaunch.processes.errors import ProcessFailure
+from nblaunch.processes.errors.failure import FailureMessage
 from nblaunch.processes.function import _wrap, get_std_cm, importing_main
 from nblaunch.processes.gang import Gang, escalation
 from nblaunch.processes.logs_specs import (
@@ -375,9 +375,7 @@ class MultiprocessContext(PContext):
 
     def _judge(self) -> RunProcsResult:
         failed = {
-            rank: exit_
-            for rank, exit_ in self._exits.items()
-            if exit_.reported != "value" or exit_.exitcode != 0
+            rank: exit_ for rank, exit_ in self._exits.items() if exit_.reported != "value" or exit_.exitcode != 0
         }
         # Ranks that were ended because another one failed are no failures of their own; but if nobody failed
         # (close() was called) they are all that can be told.
@@ -391,7 +389,9 @@ class MultiprocessContext(PContext):
                     values[rank] = unpack(self._bodies.pop(rank))
                 except Exception as error:
                     failures[rank] = self._failure(rank, 0)
-                    failures[rank].message = (
+                    failures[
+                        rank
+                    ].message = (
                         f"the value that rank {rank} returned cannot be rebuilt here: {type(error).__name__}: {error}"
                     )
         self._bodies.clear()
@@ -400,7 +400,7 @@ class MultiprocessContext(PContext):
     def _failure_of(self, exit_: Exited) -> ProcessFailure:
         failure = self._failure(exit_.rank, exit_.exitcode)
         if exit_.exitcode == 0 and exit_.reported is None:
-            failure.message = (
+            failure.message = FailureMessage(
                 f"rank {exit_.rank} (pid {failure.pid}) exited with code 0 before its function had returned: "
                 "something called os._exit(0) or ended the interpreter"
             )
@@ -549,7 +549,7 @@ def start_processes(
 def _validate_envs(envs: Mapping[int, Mapping[str, str]]) -> None:
     for rank, env in envs.items():
         for key, value in env.items():
-            if not isinstance(key, str) or not isinstance(value, str):
+            if not all(isinstance(part, str) for part in (key, value)):
                 raise TypeError(
                     f"envs[{rank}][{key!r}] is {value!r}: names and values of environment variables are str"
                 )

@@ -125,7 +125,7 @@ class Inbox:
         if len(self._head) < _HEADER.size:
             return
         mark, kind_length, size, at = _HEADER.unpack_from(self._head)
-        if mark != _MAGIC or not 0 < kind_length or size > _LONGEST:
+        if mark != _MAGIC or not kind_length > 0 or size > _LONGEST:
             raise ProtocolError(f"bytes that are no message: {bytes(self._head)!r}")
         if len(self._head) < _HEADER.size + kind_length:
             return

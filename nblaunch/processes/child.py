@@ -150,9 +150,7 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
     sys.argv[:] = birth.argv
     payload = None
     if descriptors.payload >= 0:
-        payload = mmap.mmap(
-            descriptors.payload, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
+        payload = mmap.mmap(descriptors.payload, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         os.close(descriptors.payload)
     channel = Channel(socket.socket(fileno=descriptors.control))
     return Context(birth, channel, payload, inherited)
@@ -198,7 +196,8 @@ def _redirect(birth: Birth) -> None:
     sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
 
 
 def _move(source: int, target: int) -> None:

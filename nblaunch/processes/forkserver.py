@@ -77,16 +77,17 @@ def _serve(gang: socket.socket, problem: str) -> None:
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        readable, _, _ = select.select([gang, wake], [], [])
+        readable, _, _ = select.select([gang.fileno(), wake], [], [])
         if wake in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 4096)
             for pid, exitcode in _reap(ranks):
                 gang.send(json.dumps({"exited": pid, "exitcode": exitcode}).encode())
-        if gang in readable:
+        if gang.fileno() in readable:
             request, descriptors, _, _ = socket.recv_fds(gang, _LONGEST_REQUEST, 3)
             if not request:
                 return
+            answer: dict[str, Any]
             if problem:
                 answer = {"error": problem[-_LONGEST_ANSWER:]}
             else:

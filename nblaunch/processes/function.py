@@ -39,9 +39,7 @@ class _Event(Protocol):
     def wait(self) -> object: ...
 
 
-def get_std_cm(
-    std_rd: str, redirect_fn: Callable[[str], AbstractContextManager[None]]
-) -> AbstractContextManager[None]:
+def get_std_cm(std_rd: str, redirect_fn: Callable[[str], AbstractContextManager[None]]) -> AbstractContextManager[None]:
     """Return ``redirect_fn(std_rd)``, or a context manager that does nothing if no file is named."""
     return redirect_fn(std_rd) if std_rd else nullcontext()
 

@@ -258,6 +258,5 @@ def _validate_full_rank(d: Mapping[int, Any], nprocs: int, what: str) -> None:
         if ranks
     ]
     raise RuntimeError(
-        f"{what}, local rank mapping mismatch, expected: {expected}, actual: {actual}; "
-        f"{'; '.join(differences)}"
+        f"{what}, local rank mapping mismatch, expected: {expected}, actual: {actual}; {'; '.join(differences)}"
     )

@@ -224,9 +224,7 @@ class Forkserver(StartMethod):
 START_METHODS: dict[str, type[StartMethod]] = {"spawn": Spawn, "fork": Fork, "forkserver": Forkserver}
 
 
-def _spawn_interpreter(
-    module: str, birth: Birth, descriptors: Descriptors, **more: object
-) -> subprocess.Popen[bytes]:
+def _spawn_interpreter(module: str, birth: Birth, descriptors: Descriptors, **more: object) -> subprocess.Popen[bytes]:
     described = {
         "birth": birth.as_json(),
         "descriptors": asdict(descriptors),

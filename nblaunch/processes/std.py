@@ -52,7 +52,8 @@ class Std(IntFlag):
             if not match:
                 raise ValueError(
                     f"{vm!r} does not say which streams to take: give one of 0 (none), 1 (stdout), 2 "
-                    "(stderr) and 3 (both) for all ranks, such as '3', or rank:number pairs, such as '0:3,1:0'"
+                    "(stderr) and 3 (both) for all ranks, such as '3', or rank:number pairs, such as "
+                    "'0:3,1:0'"
                 )
             rank = int(match[1])
             if rank in mapping:
@@ -104,7 +105,5 @@ def _checked_std(what: str, value: Any) -> Std:
             f"and is {value!r} ({type(value).__name__}){hint}"
         )
     if value not in range(4):
-        raise ValueError(
-            f"{what} must be Std.NONE (0), Std.OUT (1), Std.ERR (2) or Std.ALL (3), and is {int(value)}"
-        )
+        raise ValueError(f"{what} must be Std.NONE (0), Std.OUT (1), Std.ERR (2) or Std.ALL (3), and is {int(value)}")
     return Std(value)

@@ -98,8 +98,7 @@ class TailLog:
     ) -> None:
         prefixes = log_line_prefixes or {}
         self._sources = [
-            _Source(prefixes.get(rank, f"[{name}{rank}]:"), file, log_line_filter)
-            for rank, file in log_files.items()
+            _Source(prefixes.get(rank, f"[{name}{rank}]:"), file, log_line_filter) for rank, file in log_files.items()
         ]
         self._name = name
         self._dst = dst

@@ -103,9 +103,7 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any], rank: int) -> di
     return {name: namespace[name] for name in names}
 
 
-def _pack_value(
-    value: object, collected: dict[str, Any], rank: int, home_classes: frozenset[str]
-) -> Packed:
+def _pack_value(value: object, collected: dict[str, Any], rank: int, home_classes: frozenset[str]) -> Packed:
     try:
         return pack({"value": value, "collected": collected}, home_classes=home_classes)
     except Exception as error:

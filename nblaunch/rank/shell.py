@@ -12,7 +12,6 @@ from typing import Any
 from IPython.core import page
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
-from IPython.core.hooks import CommandChainDispatcher
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
@@ -62,9 +61,7 @@ class RankShell(InteractiveShell):
         shell: RankShell = cls.instance(config=config)
         # run_cell says how to leave a terminal when code calls sys.exit
         warnings.filterwarnings("ignore", "To exit: use", UserWarning)
-        pager = CommandChainDispatcher()
-        pager.add(page.as_hook(page.display_page), 90)
-        shell.hooks["show_in_pager"] = pager
+        shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
         return shell
 
     def prepare_for(self, work: Work) -> None:

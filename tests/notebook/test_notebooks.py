@@ -161,10 +161,7 @@ def test_executor_stops_a_cell_that_takes_too_long(tmp_path: Path) -> None:
 def test_executor_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     missing = run_executor(tmp_path / "none.ipynb", tmp_path / "out")
     assert missing.returncode == 2
-    assert (
-        f"no notebook at {tmp_path / 'none.ipynb'}: give the path of an existing .ipynb file"
-        in missing.stderr
-    )
+    assert f"no notebook at {tmp_path / 'none.ipynb'}: give the path of an existing .ipynb file" in missing.stderr
 
     notebook = tmp_path / "plain.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), notebook)

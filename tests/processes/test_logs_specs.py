@@ -173,9 +173,7 @@ def test_no_ranks_at_all_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_environments_that_leave_out_a_rank_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        RuntimeError, match=r"^envs, local rank mapping mismatch, .*; missing: 0; superfluous: 1$"
-    ):
+    with pytest.raises(RuntimeError, match=r"^envs, local rank mapping mismatch, .*; missing: 0; superfluous: 1$"):
         DefaultLogsSpecs(str(tmp_path)).reify({1: {}})
     assert list(tmp_path.iterdir()) == []
 

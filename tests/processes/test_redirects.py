@@ -117,9 +117,7 @@ def test_the_stream_is_restored_when_the_body_raises(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", [redirect_stdout, redirect_stderr])
-def test_no_descriptor_is_leaked(
-    function: Callable[[str], AbstractContextManager[None]], tmp_path: Path
-) -> None:
+def test_no_descriptor_is_leaked(function: Callable[[str], AbstractContextManager[None]], tmp_path: Path) -> None:
     before = descriptors()
     for _ in range(3):
         with function(str(tmp_path / "log")):

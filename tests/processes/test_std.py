@@ -33,21 +33,19 @@ def test_reading_text(text: str, expected: object) -> None:
     assert all(isinstance(std, Std) for std in (read.values() if isinstance(read, dict) else [read]))
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "4", "-1", "out", "0:4", "0:3,", "0:3;1:0", "0:", ":3", "-1:3", "33", "²:1"]
-)
+@pytest.mark.parametrize("text", ["", " ", "4", "-1", "out", "0:4", "0:3,", "0:3;1:0", "0:", ":3", "-1:3", "33", "²:1"])
 def test_text_that_is_neither_form_is_named_with_both_forms(text: str) -> None:
     with pytest.raises(ValueError, match="streams") as caught:
         Std.from_str(text)
     assert str(caught.value) == (
-        f"{text!r} does not say which streams to take: give one of 0 (none), 1 (stdout), 2 (stderr) and 3 (both) "
-        "for all ranks, such as '3', or rank:number pairs, such as '0:3,1:0'"
+        f"{text!r} does not say which streams to take: give one of 0 (none), 1 (stdout), 2 (stderr) and 3 "
+        "(both) for all ranks, such as '3', or rank:number pairs, such as '0:3,1:0'"
     )
 
 
 @pytest.mark.parametrize("text", ["0:1,0:1", "1:1,01:2"])
 def test_a_rank_named_twice_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="streams|twice") as caught:
+    with pytest.raises(ValueError, match="twice") as caught:
         Std.from_str(text)
     assert str(caught.value) == f"{text!r} names rank {text[0]} twice: give each rank once"
 
@@ -66,26 +64,15 @@ def test_plain_integers_are_streams_too() -> None:
     assert isinstance(to_map(mapping, 1)[0], Std)
 
 
+NO_STREAM = "must be a Std (NONE, OUT, ERR, ALL) or a mapping from local rank to Std"
+
+
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (
-            "3",
-            TypeError,
-            "tee must be a Std (NONE, OUT, ERR, ALL) or a mapping from local rank to Std, and is '3' (str); "
-            "read text with Std.from_str",
-        ),
-        (
-            True,
-            TypeError,
-            "tee must be a Std (NONE, OUT, ERR, ALL) or a mapping from local rank to Std, and is True (bool)",
-        ),
-        (
-            {1: None},
-            TypeError,
-            "tee[1] must be a Std (NONE, OUT, ERR, ALL) or a mapping from local rank to Std, "
-            "and is None (NoneType)",
-        ),
+        ("3", TypeError, f"tee {NO_STREAM}, and is '3' (str); read text with Std.from_str"),
+        (True, TypeError, f"tee {NO_STREAM}, and is True (bool)"),
+        ({1: None}, TypeError, f"tee[1] {NO_STREAM}, and is None (NoneType)"),
         (4, ValueError, "tee must be Std.NONE (0), Std.OUT (1), Std.ERR (2) or Std.ALL (3), and is 4"),
         (
             {0: -1},

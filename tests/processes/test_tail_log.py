@@ -262,9 +262,7 @@ class FullDisk(Stream):
 
 
 @pytest.mark.parametrize("kind", ["closed", "full"])
-def test_a_stream_that_fails_is_reported_once(
-    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stream_that_fails_is_reported_once(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "0.log"
     stream = FullDisk()
     if kind == "closed":

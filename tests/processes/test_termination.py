@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import signal
 import subprocess
@@ -41,7 +42,7 @@ MINE = "mine SIGTERM"
 def run(script: str, **env: str) -> tuple[list[str], int]:
     """Run a program; return the lines that it printed, and how it ended."""
     command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env or None, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | env, timeout=60)
     return done.stdout.splitlines(), done.returncode
 
 
@@ -337,10 +338,11 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         holds[0].release()
     """)
-    assert lines == [
+    (line,) = lines
+    assert line == (
         "signals are not handled for processes that are started in thread worker, because Python installs "
         "handlers in the main thread only: no SignalException is raised when a signal ends this program"
-    ]
+    )
     assert code == 0
 
 
@@ -366,7 +368,7 @@ def handlers() -> Iterator[TerminationHandlers]:
 def test_a_handler_that_was_not_installed_from_python_is_left_alone(
     handlers: TerminationHandlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # getsignal answers None only for a handler that was there before Python was, which needs a host program in C.
+    # getsignal answers None only for a handler that was there before Python: that needs a host program in C.
     monkeypatch.setenv("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM")
     real = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:

@@ -88,8 +88,7 @@ class ChildFailedError(Exception):
         root_rank, _ = self.get_first_failure()
         host = socket.getfqdn()
         reports = {
-            rank: _report(number, rank, failure, host)
-            for number, (rank, failure) in enumerate(self.failures.items())
+            rank: _report(number, rank, failure, host) for number, (rank, failure) in enumerate(self.failures.items())
         }
         width = max(len(line) for text in (title, *reports.values()) for line in text.split("\n"))
         width = min(width, _WIDEST_RULE)

@@ -61,9 +61,7 @@ class ErrorHandler:
         if path:
             self._write_error_file(path, json.dumps(data))
         else:
-            logger.info(
-                "TORCHELASTIC_ERROR_FILE is not set; it would have got:\n%s", json.dumps(data, indent=2)
-            )
+            logger.info("TORCHELASTIC_ERROR_FILE is not set; it would have got:\n%s", json.dumps(data, indent=2))
 
     def override_error_code_in_rootcause_data(
         self, rootcause_error_file: str, rootcause_error: dict[str, Any], error_code: int = 0

@@ -115,8 +115,7 @@ class ProcessFailure:
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("error file %s cannot be read", self.error_file, exc_info=True)
             self.message = FailureMessage(
-                f"{self._ending()}; its error file cannot be read "
-                f"({type(error).__name__}: {error}): {self.error_file}"
+                f"{self._ending()}; its error file cannot be read ({type(error).__name__}: {error}): {self.error_file}"
             )
 
     def signal_name(self) -> str:

@@ -1,0 +1,67 @@
+"""What every test gets: a temporary directory that is watched, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Send temporary files to a place of our own, so that a stranger's are not taken for ours."""
+    patch = pytest.MonkeyPatch()
+    place = str(tmp_path_factory.mktemp("tmp"))
+    patch.setenv("TMPDIR", place)
+    patch.setattr(tempfile, "tempdir", place)
+    yield
+    patch.undo()
+
+
+class _Belongings:
+    """What this process holds, and what it could leave behind."""
+
+    def __init__(self) -> None:
+        self.processes = {
+            (process.pid, process.create_time()): process for process in psutil.Process().children(recursive=True)
+        }
+        self.descriptors = _descriptors()
+        self.threads = {thread for thread in threading.enumerate() if thread.is_alive()}
+        self.shared_memory = set(os.listdir("/dev/shm"))
+        self.temporary = set(os.listdir(tempfile.gettempdir()))
+
+    def left_since(self, before: _Belongings) -> list[str]:
+        return [
+            *(f"process {process}" for key, process in self.processes.items() if key not in before.processes),
+            *(f"descriptor {fd}: {self.descriptors[fd]}" for fd in self.descriptors.keys() - before.descriptors.keys()),
+            *(f"thread {thread}" for thread in self.threads - before.threads),
+            *(f"/dev/shm/{name}" for name in self.shared_memory - before.shared_memory),
+            *(f"temporary {name}" for name in self.temporary - before.temporary),
+        ]
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found[int(entry.name)] = str(entry.readlink())
+        except FileNotFoundError:
+            continue  # the one that lists the directory
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
+    """Fail a test that leaves a process, descriptor, thread, shared memory or temporary file behind."""
+    gc.collect()
+    before = _Belongings()
+    yield
+    gc.collect()
+    left = _Belongings().left_since(before)
+    assert not left, f"left behind: {left}"
