@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RankFailure", "RankTimeout", "RanksFailed", "name_ranks"]
 
+# Begins what Python's faulthandler writes when the process crashes.
+_FATAL = "Fatal Python error: "
+_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)$')
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -40,7 +43,7 @@ class RankFailure(ProcessFailure):
     collateral : bool
         Whether it was ended because of another rank, or by an interrupt, before it had failed by itself.
     stdout_tail, stderr_tail : str
-        The last lines that it wrote.
+        The last lines that it wrote, without the dump of a crash, which `traceback` holds.
     at : float
         `time.monotonic` of the failure, in seconds.
     """
@@ -107,14 +110,14 @@ class RanksFailed(Exception):
             parts.append(_root_text(root, coloured))
         parts += _others(self.run)
         parts.append(f"Logs: {self.run.logs.path}")
-        return "\n\n".join(parts)
+        return "\n\n".join(part for part in parts if part)
 
 
 def _headline(run: Run) -> str:
     failed = [failure for failure in run.failures.values() if not failure.collateral]
     total = f"{run.nprocs} rank{'s' if run.nprocs != 1 else ''}"
     if run.status == "timed out":
-        text = f"the run was ended after its timeout; {len(failed)} of {total} had not finished"
+        text = f"the run was ended by its timeout; {len(failed)} of {total} had not finished"
     else:
         text = f"{len(failed)} of {total} failed"
     if run.results:
@@ -123,29 +126,39 @@ def _headline(run: Run) -> str:
 
 
 def _root_text(root: RankFailure, coloured: bool) -> str:
+    if isinstance(root.exception, RankTimeout):
+        return ""
     lines = [f"Rank {root.rank} failed first:"]
-    trace = root.coloured if coloured else root.traceback
+    trace = (root.coloured if coloured else "") or root.traceback
+    if root.exception is not None and trace:
+        lines.append(trace.rstrip())
+        return "\n".join(lines)
+    lines.append(f"  {root.summary()}")
     if trace:
         lines.append(trace.rstrip())
-    else:
-        lines.append(f"  {root.summary()}")
-        if root.stderr_tail:
-            lines.append("  The last lines of its stderr:")
-            lines += [f"  | {line}" for line in root.stderr_tail.splitlines()]
+    if root.stderr_tail:
+        lines.append("  The last lines of its stderr:")
+        lines += [f"  | {line}" for line in root.stderr_tail.splitlines()]
     return "\n".join(lines)
 
 
 def _others(run: Run) -> list[str]:
-    own = [failure for failure in run.failures.values() if not failure.collateral and failure is not run.root_cause]
+    root = run.root_cause
+    own = [failure for failure in run.failures.values() if not failure.collateral]
     lines = []
     while own:
         first = own[0]
         alike = [failure for failure in own if failure.same_as(first)]
         own = [failure for failure in own if not failure.same_as(first)]
-        who = name_ranks(failure.rank for failure in alike)
-        if run.root_cause is not None and first.same_as(run.root_cause):
-            lines.append(f"{who}: the same")
+        if isinstance(first.exception, RankTimeout):
+            was = "was" if len(alike) == 1 else "were"
+            lines.append(f"{name_ranks(failure.rank for failure in alike)} {was} still running")
+        elif root is not None and first.same_as(root):
+            rest = [failure.rank for failure in alike if failure is not root]
+            if rest:
+                lines.append(f"{name_ranks(rest)}: the same")
         else:
+            who = name_ranks(failure.rank for failure in alike)
             lines.append(f"{who}: {first.summary()}{_place(first)}")
     collateral = [failure.rank for failure in run.failures.values() if failure.collateral]
     if collateral:
@@ -175,6 +188,39 @@ def name_ranks(ranks: Any) -> str:
 def without_escapes(text: str) -> str:
     """Remove the colours from a text."""
     return _ESCAPES.sub("", text)
+
+
+def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
+    """Return the Python stack of a crash out of what faulthandler wrote, down to the cell, or an empty string.
+
+    Parameters
+    ----------
+    stderr : str
+        The end of the rank's stderr.
+    cells : mapping of str to int
+        Numbers of the notebook's cells by the names of the files that they were compiled under.
+    """
+    _, found, dump = stderr.rpartition(_FATAL)
+    _, found_stack, stack = dump.partition("(most recent call first):\n")
+    if not found or not found_stack:
+        return ""
+    lines = [f"{_FATAL}{dump.splitlines()[0]}, most recent call first"]
+    for line in stack.splitlines():
+        frame = _FRAME.match(line)
+        if frame is None or frame["name"] == "run_code":
+            break  # what follows is the launcher, not the user's code
+        if frame["file"] in cells:
+            where = f"Cell In[{cells[frame['file']]}], line {frame['line']}"
+        else:
+            where = f"File {frame['file']}:{frame['line']}"
+        lines.append(f"  {where}" + (f", in {frame['name']}" if frame["name"] != "<module>" else ""))
+    return "\n".join(lines)
+
+
+def without_crash_dump(stderr: str) -> str:
+    """Return what was written before faulthandler's dump."""
+    before, found, _ = stderr.rpartition(_FATAL)
+    return before.rstrip() if found else stderr
 
 
 def last_lines(text: str, count: int = 20) -> str:

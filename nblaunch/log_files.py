@@ -32,6 +32,9 @@ class LogFollower:
     ----------
     path : str or os.PathLike of str
         The file to follow. It need not exist yet.
+    overwriting : bool, optional
+        Let a lone ``\r`` begin the line anew instead of ending it, as a terminal does: of a progress bar only the
+        last state becomes a line, and `unfinished` tells the present one.
 
     Attributes
     ----------
@@ -39,6 +42,8 @@ class LogFollower:
         The file that is followed.
     offset : int
         Bytes of the file that were read so far. It stands still when the end of the file has been reached.
+    overwritten : bool
+        Whether the line that has not ended yet was begun anew, as a progress bar does.
 
     Examples
     --------
@@ -51,11 +56,13 @@ class LogFollower:
     (['epoch 1'], ['epo'])
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], overwriting: bool = False) -> None:
         self.path = os.fspath(path)
+        self._overwriting = overwriting
         self.offset = 0
         self._descriptor: int | None = None
         self._partial = bytearray()  # read, but its line has not ended yet
+        self.overwritten = False
 
     def read(self, final: bool = False, limit: int = READ_LIMIT) -> list[str]:
         """Return the lines that have become whole since the last call, without their ends.
@@ -90,7 +97,7 @@ class LogFollower:
             if not final:
                 break
         if final and self._partial:
-            lines += _split(bytes(self._partial.removesuffix(b"\r")) + b"\n")
+            lines += self._split(bytes(self._partial.removesuffix(b"\r")) + b"\n")
             self._partial.clear()
         return lines
 
@@ -98,6 +105,11 @@ class LogFollower:
         """Return how many bytes the file holds beyond `offset`; 0 if there is no file."""
         descriptor = self._open()
         return 0 if descriptor is None else max(0, os.fstat(descriptor).st_size - self.offset)
+
+    @property
+    def unfinished(self) -> str:
+        """The line that has not ended yet, as far as it was read."""
+        return _shown(bytes(self._partial.removesuffix(b"\r"))).decode("utf-8", errors="replace")
 
     def close(self) -> None:
         """Close the file; a later read opens it again and goes on where this one ended."""
@@ -127,17 +139,34 @@ class LogFollower:
             del self._partial[-1]
             chunk = b"\r" + chunk
         # A "\r" at the very end has to wait for what follows it.
-        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
+        cut = chunk.rfind(b"\n") + 1
+        if not self._overwriting:
+            cut = max(cut, chunk.rfind(b"\r", 0, -1) + 1)
         self._partial += chunk[:cut] if cut else chunk
         if cut == 0:
+            if self._overwriting:
+                begin = self._partial.rfind(b"\r", 0, -1) + 1
+                self.overwritten = self.overwritten or begin > 0
+                del self._partial[:begin]
             if len(self._partial) <= LONGEST_LINE:
                 return []
             piece = self._partial.decode("utf-8", errors="replace")
             self._partial.clear()
             return [piece]
-        lines = _split(bytes(self._partial))
+        lines = self._split(bytes(self._partial))
         self._partial[:] = chunk[cut:]
+        self.overwritten = False
         return lines
+
+    def _split(self, block: bytes) -> list[str]:
+        """Split whole lines; ``str.splitlines`` would also split at form feeds and other characters."""
+        lines: list[bytes]
+        if self._overwriting:
+            lines = [_shown(line.removesuffix(b"\r")) for line in block.split(b"\n")]
+        else:
+            lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        lines.pop()  # behind the last line end there is nothing
+        return [line.decode("utf-8", errors="replace") for line in lines]
 
     def __enter__(self) -> Self:
         return self
@@ -151,11 +180,6 @@ class LogFollower:
         self.close()
 
 
-def _split(block: bytes) -> list[str]:
-    """Split whole lines; ``str.splitlines`` would also split at form feeds and other characters."""
-    text = block.decode("utf-8", errors="replace")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
-    lines.pop()  # behind the last line end there is nothing
-    return lines
+def _shown(line: bytes) -> bytes:
+    """Return what a terminal shows of a line in which carriage returns begin it anew."""
+    return line[line.rfind(b"\r") + 1 :]

@@ -202,7 +202,7 @@ def split(data: Any) -> list[memoryview]:
 def _segments(view: memoryview, start: int) -> tuple[list[memoryview], int]:
     try:
         magic, count = _COUNT.unpack_from(view, start)
-        if magic != _MAGIC:
+        if magic != _MAGIC or count == 0:
             raise ValueError("wrong mark")
         table = start + _COUNT.size
         lengths = [_LENGTH.unpack_from(view, table + i * _LENGTH.size)[0] for i in range(count)]
@@ -259,7 +259,7 @@ class _Pickler(cloudpickle.Pickler):
             if token in self._home_classes:
                 return _class_at_home, (token,)
         elif issubclass(kind, BaseException):
-            return pickling_support.pickle_exception(obj)
+            return _reduce_exception(obj)
         elif kind is TracebackType:
             return _reduce_traceback(obj)
         elif issubclass(kind, io.IOBase):
@@ -327,6 +327,26 @@ def _class_at_home(token: str) -> type:
             "the class of this object was removed from the notebook while the ranks ran"
         ) from None
     return home
+
+
+# Exceptions of Python itself: their constructors take `args`, and some keep parts of them in places of their own
+# (SystemExit.code, StopIteration.value), so they are rebuilt by calling them. tblib knows two of them.
+_BUILTIN_INITS = tuple(
+    {
+        kind.__init__
+        for kind in vars(builtins).values()
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    }
+)
+
+
+def _reduce_exception(error: BaseException) -> Any:
+    reduced = pickling_support.pickle_exception(error, builtin_inits=_BUILTIN_INITS)
+    if isinstance(error, (AttributeError, NameError)) and error.name is not None:
+        # left out by Python 3.11
+        function, args, *state = reduced
+        return function, args, {**((state and state[0]) or {}), "name": error.name}
+    return reduced
 
 
 def _reduce_traceback(tb: TracebackType) -> Any:

@@ -33,13 +33,16 @@ from nblaunch.failures import (
     RankFailure,
     RanksFailed,
     RankTimeout,
+    crash_stack,
     last_lines,
     name_ranks,
     root_cause_of,
+    without_crash_dump,
     without_escapes,
 )
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import ExceptionStandIn, Packed, pack, unpack
+from nblaunch.processes.errors.failure import FailureMessage
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.rank.threads import VARIABLES, fair_share
 from nblaunch.rank.work import CellSource, Work
@@ -106,9 +109,9 @@ class RankLogs:
         """All that the rank has written to its standard error so far."""
         return _read(self._stderr)
 
-    def tails(self) -> tuple[str, str]:
-        """Return the last lines of both."""
-        return last_lines(_read(self._stdout, _TAIL_BYTES)), last_lines(_read(self._stderr, _TAIL_BYTES))
+    def ends(self) -> tuple[str, str]:
+        """Return the last few kilobytes of both."""
+        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _TAIL_BYTES)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"
@@ -191,6 +194,8 @@ class Run:
         self._ended_at: float | None = None
         self._defect: str | None = None
         self._done = threading.Event()
+        # numbers of the notebook's cells by file name, for the stacks of crashes
+        self._cells: dict[str, int] = {}
         # what was sent must live until instances of its classes have come back
         self._sent: Any = None
 
@@ -299,7 +304,7 @@ class Run:
         except Exception as error:
             failure = self._bare_failure(rank, at=report.at)
             failure.exception = error
-            failure.message = (
+            failure.message = FailureMessage(
                 f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
                 f"{type(error).__name__}: {error}"
             )
@@ -325,28 +330,32 @@ class Run:
         elif self._timed_out is not None and rank in self._timed_out.ranks:
             failure.collateral = False
             text = f"rank {rank} was still running after the timeout of {self._timed_out.seconds:g} s"
-            failure.exception, failure.message = RankTimeout(text), f"RankTimeout: {text}"
+            failure.exception, failure.message = RankTimeout(text), FailureMessage(f"RankTimeout: {text}")
         elif rank in self._abandoned:
-            failure.message = f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
+            failure.message = FailureMessage(
+                f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
+            )
         elif exited.exitcode == 0:
-            failure.message = (
+            failure.message = FailureMessage(
                 f"rank {rank} (pid {failure.pid}) exited with code 0 before its cell had ended: "
                 "something called os._exit(0) or ended the interpreter"
             )
         elif exited.exitcode > 0:
-            failure.message = f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}"
+            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
         return failure
 
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
-        stdout, stderr = self.logs[rank].tails()
+        stdout, stderr = self.logs[rank].ends()
         return RankFailure(
             local_rank=rank,
             pid=self._pids[rank],
             exitcode=self._exits[rank].exitcode,
             error_file=os.path.join(self.logs[rank].path, "error.json"),
             rank=rank,
-            stdout_tail=stdout,
-            stderr_tail=stderr,
+            traceback=crash_stack(stderr, self._cells),
+            stdout_tail=last_lines(stdout),
+            # the dump of a crash is in the traceback, in a form that can be read
+            stderr_tail=last_lines(without_crash_dump(stderr)),
             at=at,
             _keeps=self.logs,
         )
@@ -486,12 +495,14 @@ def launch(
     _validate(fn_or_source, nprocs, timeout, grace, on_failure, start_method, threads, log_dir)
     notebook = notebook or Notebook(sys.modules["__main__"].__dict__)
     collect = tuple(collect)
-    work, objects, sent = _make_payload(
+    work, payload, sent = _make_payload(
         fn_or_source, nprocs, args, tuple(capture), no_capture, collect, seed, threads, notebook
     )
     logs = Logs(log_dir)
     run = Run(nprocs, logs, collect)
     run._sent = sent
+    run._cells = {name: source.number for name, source in work.sources.items()}
+    run._cells[work.filename] = work.number
     panel = None if quiet else TextPanel()
     is_cell = isinstance(fn_or_source, str)
     plan = Plan(
@@ -499,7 +510,7 @@ def launch(
         nprocs=nprocs,
         entry="nblaunch.rank.main:run",
         prepare="nblaunch.rank.main:prepare" if is_cell else "nblaunch.rank.main",
-        payload=(work, objects),
+        payload=payload,
         env=dict.fromkeys(VARIABLES, str(threads or fair_share(nprocs))) | dict(env or {}),
         start_method=start_method,
         log_dir=logs.root,
@@ -584,8 +595,8 @@ def _make_payload(
     seed: int | None,
     threads: int | None,
     notebook: Notebook,
-) -> tuple[Packed, Packed, Any]:
-    """Return what the ranks shall do, the objects that they need, and these objects themselves."""
+) -> tuple[Work, tuple[Packed, ...], Any]:
+    """Return what the ranks shall do, that and the objects that they need as bytes, and these objects themselves."""
     details: dict[str, Any] = {}
     travelling: Any
     if isinstance(fn_or_source, str):
@@ -613,7 +624,7 @@ def _make_payload(
         threads=threads or fair_share(nprocs),
         **details,
     )
-    return pack(work), packed, travelling
+    return work, (pack(work), packed), travelling
 
 
 def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:

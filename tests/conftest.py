@@ -28,11 +28,18 @@ class _Belongings:
     """What this process holds, and what it could leave behind."""
 
     def __init__(self) -> None:
+        # a browser that several tests share comes and goes with its renderers and playwright's threads as it likes
         self.processes = {
-            (process.pid, process.create_time()): process for process in psutil.Process().children(recursive=True)
+            (process.pid, process.create_time()): process
+            for process in psutil.Process().children(recursive=True)
+            if not process.name().startswith("chrom")
         }
         self.descriptors = _descriptors()
-        self.threads = {thread for thread in threading.enumerate() if thread.is_alive()}
+        self.threads = {
+            thread
+            for thread in threading.enumerate()
+            if thread.is_alive() and not thread.name.startswith("asyncio_")
+        }
         self.shared_memory = set(os.listdir("/dev/shm"))
         self.temporary = set(os.listdir(tempfile.gettempdir()))
 

@@ -178,7 +178,7 @@ DEFERRED = {
     # Lambdas and decorated functions count at once, unless the decorator is known not to run them.
     "f = lambda: a\na = 1": "a",
     "@d\ndef f(): return a\na = 1": "d a",
-    "@d\ndef f(n): return f(n - 1)": "d",
+    "@d\ndef f(n): return f(n - 1)": "d f",
     "@functools.lru_cache(maxsize=n)\ndef f(): return a\na = 1\nf()": "functools n",
     # Classes.
     "class C:\n    def f(self): return helper(), C\ndef helper(): return lr\nC().f()": "lr",

@@ -27,6 +27,7 @@ from nblaunch.capture.search import MAX_TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # --- where the trouble sits ---
 
@@ -429,10 +430,12 @@ def test_errors_travel() -> None:
     assert (str(again), again.problems) == (str(error), error.problems)
 
 
-def test_ipython_shows_the_message_instead_of_a_traceback() -> None:
+def test_ipython_shows_the_message_instead_of_a_traceback(tmp_path: Path) -> None:
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
-    shell = InteractiveShell()
+    config = Config({"HistoryManager": {"enabled": False}})
+    shell = InteractiveShell(config=config, ipython_dir=str(tmp_path))
     error = explain({"it": LOCK}, {"it": 1}, why)
     seen: list[list[str]] = []
     shell._showtraceback = lambda kind, value, lines: seen.append(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from random import Random
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -11,11 +12,9 @@ from hypothesis import strategies as st
 from nblaunch.capture import names_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from hypothesis.strategies import DrawFn, SearchStrategy
-
-NAMES = ["a", "b", "c", "f", "g"]
+NAMES = ["a", "b", "c", "d", "e", "f"]
 
 
 class Anything:
@@ -31,6 +30,11 @@ class Anything:
         return iter((1, 2))
 
 
+def _called(function: Callable[[], object]) -> Callable[[], object]:
+    function()
+    return function
+
+
 class Stop(BaseException):
     """The program has made too many calls."""
 
@@ -42,12 +46,12 @@ class Notebook(dict[str, object]):
     read under its own name and is still the notebook's was needed; what the cell assigned is another object.
     """
 
-    def __init__(self, choices: list[bool]) -> None:
+    def __init__(self, random: Random) -> None:
         self.original = {name: Anything() for name in NAMES}
         self.read: set[str] = set()
-        self._choices = iter(choices)
+        self._random = random
         self._calls = 0
-        tools = {"cond": self._cond, "tick": self._tick, "deco": lambda function: function() and function}
+        tools = {"cond": self._cond, "tick": self._tick, "deco": _called, "new": Anything}
         super().__init__(self.original, suppress=contextlib.suppress, **tools)
 
     def __getitem__(self, name: str) -> object:
@@ -58,7 +62,7 @@ class Notebook(dict[str, object]):
 
     def _cond(self) -> bool:
         self._tick()
-        return next(self._choices, False)
+        return self._random.random() < 0.5
 
     def _tick(self) -> bool:
         self._calls += 1
@@ -67,112 +71,121 @@ class Notebook(dict[str, object]):
         return True
 
 
-names = st.sampled_from(NAMES)
+class Programs:
+    """Writes random programs. Most values are fresh ones: a program that reads every name proves nothing."""
 
+    def __init__(self, random: Random) -> None:
+        self._random = random
 
-def expressions(depth: int) -> SearchStrategy[str]:
-    if not depth:
-        return names
-    inner = expressions(depth - 1)
-    return st.one_of(
-        names,
-        names.map("{}()".format),
-        st.builds("({} := {})".format, names, inner),
-        st.builds("(lambda {}: (tick(), {}))".format, names, inner),
-        st.builds("(cond() and {})".format, inner),
-        st.builds("({} if cond() else {})".format, inner, inner),
-        st.builds("[{} for {} in (1, 2) if cond()]".format, names, names),
-        st.builds("[{} for z in {}]".format, inner, names),
-        st.builds("({} + {})".format, inner, inner),
-    )
+    def block(self, depth: int, where: str = "") -> list[str]:
+        count = self._random.randint(1, 4 if depth > 1 else 2)
+        return [line for _ in range(count) for line in self.statement(depth, where)]
 
+    def inner(self, depth: int, where: str) -> list[str]:
+        return ["    " + line for line in self.block(depth - 1, where)]
 
-def indented(lines: list[str]) -> list[str]:
-    return ["    " + line for line in lines]
+    def name(self) -> str:
+        return self._random.choice(NAMES)
 
+    def value(self, depth: int = 1) -> str:
+        name = self.name()
+        if not depth or self._random.random() < 0.5:
+            return self._random.choice([name, "new()", "new()", "new()"])
+        inner = self.value(depth - 1)
+        return self._random.choice(
+            [
+                f"{name}()",
+                f"({name} := {inner})",
+                f"(lambda {name}: (tick(), {inner}))",
+                f"(lambda: (tick(), {name}))",
+                f"(cond() and ({name} := {inner}))",
+                f"(({name} := {inner}) if cond() else {inner})",
+                f"[{name} for {name} in new() if cond()]",
+                f"[({name} := z) for z in {inner} if cond()]",
+                f"({inner} + {name})",
+            ]
+        )
 
-@st.composite
-def blocks(draw: DrawFn, depth: int, where: str) -> list[str]:
-    lines: list[str] = []
-    for _ in range(draw(st.integers(1, 3 if depth else 2))):
-        lines += draw(statements(depth, where))
-    return lines
-
-
-@st.composite
-def statements(draw: DrawFn, depth: int, where: str) -> list[str]:
-    """One statement; `where` holds the letters "l" inside a loop, "d" inside a function."""
-    name, other, value = draw(names), draw(names), draw(expressions(2))
-    simple = [
-        [f"{name} = {value}"],
-        [f"{name} += {other}"],
-        [f"{name}: {other} = {value}"],
-        [f"del {name}"],
-        [value],
-        [f"{name}()"],
-        [f"import sys as {name}"],
-        [f"if cond(): raise ValueError({other})"],
-        [f"{name}, {other} = {value}, 1"],
-    ]
-    if "l" in where:
-        simple += [["if cond(): break"], ["if cond(): continue"], ["break"]]
-    if "d" in where:
-        simple += [[f"return {value}"]]
-    kinds = ["if", "for", "while", "forever", "try", "finally", "suppress", "def", "class", "match"]
-    kind = draw(st.sampled_from(kinds)) if depth and draw(st.booleans()) else "simple"
-    if kind == "simple":
-        return list(draw(st.sampled_from(simple)))
-    inner = blocks(depth - 1, where)
-    looped = blocks(depth - 1, where + "l")
-    if kind == "if":
-        return ["if cond():", *indented(draw(inner)), "else:", *indented(draw(inner))]
-    if kind == "for":
-        return [f"for {name} in {other}:", *indented(draw(looped)), "else:", *indented(draw(inner))]
-    if kind == "while":
-        return [f"while cond() and ({name} := {other}):", *indented(draw(looped))]
-    if kind == "forever":
-        return ["while True:", "    tick()", *indented(draw(looped))]
-    if kind == "try":
-        handler = indented(draw(inner))
-        return [
-            "try:",
-            *indented(draw(inner)),
-            f"except Exception as {name}:",
-            *handler,
-            "else:",
-            f"    {value}",
+    def statement(self, depth: int, where: str) -> list[str]:
+        """Return one statement; `where` holds "l" inside a loop and "d" inside a function."""
+        name, other, value = self.name(), self.name(), self.value()
+        simple = [
+            *[f"{name} = {value}"] * 3,
+            *[f"{name}()"] * 2,
+            f"{name} += {value}",
+            f"{name}: {self._random.choice(['new', other])} = {value}",
+            f"del {name}",
+            value,
+            "if cond(): raise ValueError",
+            f"{name}, {other} = {value}, new()",
+            *(["if cond(): break", "if cond(): continue", "break"] if "l" in where else []),
+            *([f"return {value}"] if "d" in where else []),
         ]
-    if kind == "finally":
-        return ["try:", *indented(draw(inner)), "finally:", *indented(draw(inner))]
-    if kind == "suppress":
-        return ["with suppress(Exception):", *indented(draw(inner))]
-    if kind == "match":
-        first = [f"    case {name} if cond():", *indented(indented(draw(inner)))]
-        return [f"match {other}:", *first, "    case _:", *indented(indented(draw(inner)))]
-    body = indented(draw(blocks(depth - 1, "d" if kind == "def" else "")))
-    if kind == "class":
-        return [f"class {name}:", *body]
-    declared = draw(st.sampled_from([[], [f"    global {other}"]]))
-    parameter = draw(st.sampled_from(["", *(n + "=1" for n in NAMES if n != other)]))
-    decorator = draw(st.sampled_from([[], [], ["@deco"]]))
-    return [*decorator, f"def {name}({parameter}):", *declared, "    tick()", *body]
+        if not depth or self._random.random() < 0.4:
+            return [self._random.choice(simple)]
+        kinds = [self.definition, self.definition, self.loop, self.branch, self.guarded]
+        return self._random.choice(kinds)(depth, where)
+
+    def branch(self, depth: int, where: str) -> list[str]:
+        name, first, second = self.name(), self.inner(depth, where), self.inner(depth, where)
+        return self._random.choice(
+            [
+                ["if cond():", *first],
+                ["if cond():", *first, "else:", *second],
+                [f"if cond() and ({name} := new()):", *first, "else:", *second],
+                ["match new():", f"  case {name} if cond():", *first, "  case _:", *second],
+                ["match new():", f"  case ValueError(args={name}):", *first, "  case _ if cond():", *second],
+            ]
+        )
+
+    def loop(self, depth: int, where: str) -> list[str]:
+        name, body, other = self.name(), self.inner(depth, where + "l"), self.inner(depth, where)
+        return self._random.choice(
+            [
+                [f"for {name} in new():", *body],
+                [f"for {name} in new():", *body, "else:", *other],
+                [f"while cond() and ({name} := new()):", *body],
+                [f"while cond() or ({name} := cond()):", *body, "else:", *other],
+                ["while True:", "    tick()", *body],
+            ]
+        )
+
+    def guarded(self, depth: int, where: str) -> list[str]:
+        name, body, other = self.name(), self.inner(depth, where), self.inner(depth, where)
+        return self._random.choice(
+            [
+                ["try:", *body, f"except Exception as {name}:", *other],
+                ["try:", *body, "except Exception:", *other, "else:", f"    {name} = new()"],
+                ["try:", *body, "finally:", *other],
+                ["with suppress(Exception):", *body],
+            ]
+        )
+
+    def definition(self, depth: int, where: str) -> list[str]:
+        name, other = self.name(), self.name()
+        if self._random.random() < 0.2:
+            return [f"class {name}:", *self.inner(depth, "")]
+        decorator = self._random.choice(["", "", "@deco"])
+        parameter = self._random.choice(["", f"{other}=1"])
+        declared = self._random.choice(["", f"    global {self.name()}"])
+        return [decorator, f"def {name}({parameter}):", declared, "    tick()", *self.inner(depth, "d")]
 
 
-@settings(max_examples=100, deadline=None)
-@given(blocks(3, ""), st.lists(st.booleans(), max_size=30))
-def test_every_name_that_is_really_read_is_found(lines: list[str], choices: list[bool]) -> None:
-    source = "\n".join(lines)
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_every_name_that_is_really_read_is_found(random: Random) -> None:
+    source = "\n".join(Programs(random).block(3))
     try:
         code = compile(source, "<cell>", "exec", dont_inherit=True)
     except SyntaxError:
         return  # for example a parameter that is also global
-    notebook = Notebook(choices)
+    notebook = Notebook(random)
     with contextlib.suppress(Exception, Stop):
         exec(code, notebook)
     assert notebook.read <= set(names_read(source)), source
 
 
 def test_the_notebook_of_the_property_test_sees_reads_in_functions() -> None:
-    notebook = Notebook([])
+    notebook = Notebook(Random(0))
     exec("a = 1\ndef f(): return a, b\nf()", notebook)
     assert notebook.read == {"b"}

@@ -140,10 +140,12 @@ class Flow(Expressions):
         """Bind a name to deferred bodies."""
         if self.assigned is None:
             return
-        key = self.bind(name)  # first, so that a decorated function may call itself
-        if key is None or at_once:
+        if at_once:  # before the name is bound: a decorator that calls the function finds the old name
             self.ledger.run(bodies, self.assigned)
-        else:
+        key = self.bind(name)
+        if key is None:
+            self.ledger.run(bodies, self.assigned)
+        elif not at_once:
             self.ledger.define(key, bodies, self.assigned)
             if self._methods is not None:
                 self._methods.extend(bodies)

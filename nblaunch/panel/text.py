@@ -12,6 +12,7 @@ import contextvars
 import os
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -26,6 +27,8 @@ _PERIOD = 0.05
 _PER_LOOK = 32_000
 _IN_ALL = 1_000_000
 _LEAST_PER_STREAM = 4_000
+# Seconds between two states of a progress bar, which a terminal would overwrite and a notebook cannot.
+_PROGRESS_PERIOD = 1.0
 # Lines of the end of a log that are shown although its middle was not.
 _LAST_LINES = 10
 _LAST_BYTES = 4_000
@@ -39,18 +42,26 @@ class _Source:
     follower: LogFollower
     to_stderr: bool
     left: int
+    progress_at: float = 0.0
 
-    def read(self, final: bool, limit: int) -> list[str]:
+    def read(self, limit: int) -> list[str]:
+        """Return new lines, or the present state of a progress bar now and then."""
+        if self.left <= 0:
+            return []
         before = self.follower.offset
-        lines = self.follower.read(final=final, limit=min(limit, self.left))
+        lines = self.follower.read(limit=min(limit, self.left))
         self.left -= self.follower.offset - before
-        return lines
+        if lines or self.follower.offset == before:
+            return lines
+        now = time.monotonic()
+        if now - self.progress_at > _PROGRESS_PERIOD and self.follower.overwritten:
+            self.progress_at = now
+            return [self.follower.unfinished]
+        return []
 
-    def unread(self) -> int:
-        try:
-            return os.path.getsize(self.follower.path) - self.follower.offset
-        except FileNotFoundError:
-            return 0
+    def rest(self) -> list[str]:
+        """Return the last line if it was never ended, once all has been read."""
+        return self.follower.read(final=True) if self.follower.unread() == 0 else []
 
     def last_lines(self) -> list[str]:
         size = os.path.getsize(self.follower.path)
@@ -90,7 +101,7 @@ class TextPanel:
         share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
         for rank in range(launched.nprocs):
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
-                follower = LogFollower(paths[rank])
+                follower = LogFollower(paths[rank], overwriting=True)
                 self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
         # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
         # that an interpreter whose run was never waited for can end.
@@ -106,28 +117,34 @@ class TextPanel:
             # a closed stream: there is nobody to show anything to
             stack.enter_context(contextlib.suppress(ValueError, OSError))
             while not self._over.wait(_PERIOD):
-                self._look(final=False)
-            self._look(final=True)
+                self._look()
+            while self._look():
+                continue
+            self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
 
-    def _look(self, final: bool) -> None:
+    def _look(self) -> bool:
+        """Print what is new, within bounds; tell whether there was anything."""
         limit = max(1000, _PER_LOOK // len(self._sources))
-        more = True
-        while more:
-            more = False
-            written: dict[bool, list[str]] = {False: [], True: []}
-            for source in self._sources:
-                if source.left > 0:
-                    offset = source.follower.offset
-                    lines = source.read(final, limit)
-                    written[source.to_stderr] += [f"{source.prefix}{line}\n" for line in lines]
-                    more = more or (final and source.follower.offset > offset)
-            _write(sys.stdout, written[False])
-            _write(sys.stderr, written[True])
+        before = sum(source.follower.offset for source in self._sources)
+        self._write([(source, source.read(limit)) for source in self._sources])
+        return sum(source.follower.offset for source in self._sources) > before
+
+    def _write(self, batches: list[tuple[_Source, list[str]]]) -> None:
+        for to_stderr, stream in ((False, sys.stdout), (True, sys.stderr)):
+            _write(
+                stream,
+                [
+                    f"{source.prefix}{line}\n"
+                    for source, lines in batches
+                    if source.to_stderr == to_stderr
+                    for line in lines
+                ],
+            )
 
     def _tell_what_was_left_out(self) -> None:
         for source in self._sources:
-            unread = source.unread()
+            unread = source.follower.unread()
             if unread > 0:
                 stream = sys.stderr if source.to_stderr else sys.stdout
                 lines = source.last_lines()

@@ -20,6 +20,7 @@ __all__ = [
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _F_SETSIG = 10  # fcntl.F_SETSIG is missing from some builds
+_PARENT_DIED = signal.SIGRTMAX  # one that hardly anybody uses for anything else
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,8 +34,11 @@ def _prctl(option: int, value: int) -> None:
 def die_with_parent(guard: int, parent: int) -> None:
     """Make sure that this process, the leader of its process group, does not outlive the process that started it.
 
-    Two guards, because each has a hole: ``PR_SET_PDEATHSIG`` follows the *thread* that forked and covers this process
-    alone; `guard_group` fails if somebody else got hold of the pipe's writing end by forking from the parent.
+    Two guards, because each has a hole: `guard_group` fails if somebody else got hold of the pipe's writing end by
+    forking from the parent; the signal at the parent's death (``PR_SET_PDEATHSIG``) is lost on a process that is stuck
+    in C code. That signal must not be SIGKILL itself: it comes when the parent's *thread* that forked is gone, and the
+    pipe is closed when its last thread is. A process that is killed in between takes its guard along, and the members
+    of its group would live on.
 
     Parameters
     ----------
@@ -43,11 +47,16 @@ def die_with_parent(guard: int, parent: int) -> None:
     parent : int
         Process id of the parent.
     """
-    signal_at_parents_death(signal.SIGKILL)
+    signal.signal(_PARENT_DIED, _end_group)
+    signal_at_parents_death(_PARENT_DIED)
     guard_group(guard, os.getpgrp())
     # the parent may have died before the guards stood
     if os.getppid() != parent or _writer_is_gone(guard):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        _end_group()
+
+
+def _end_group(*_: object) -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def guard_group(guard: int, group: int) -> None:

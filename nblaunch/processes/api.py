@@ -10,23 +10,24 @@ Reference for names and behaviour: torch 2.13, ``torch.distributed.elastic.multi
 from __future__ import annotations
 
 import abc
-import multiprocessing.spawn
+import multiprocessing.process
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TextIO
 
-from nblaunch.events import Event, Exited, Reported
+from nblaunch.events import Ended, Ending, Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack
 from nblaunch.processes.child import Birth
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.errors.failure import FailureMessage
+from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage
 from nblaunch.processes.function import _wrap, get_std_cm, importing_main
 from nblaunch.processes.gang import Gang, escalation
 from nblaunch.processes.logs_specs import (
@@ -119,6 +120,7 @@ class PContext(abc.ABC):
         nprocs = len(args)
         _validate_full_rank(args, nprocs, "args")
         _validate_full_rank(envs, nprocs, "envs")
+        _validate_args(args)
         _validate_envs(envs)
         logs_dest = logs_specs.reify(envs)
         _validate_full_rank(logs_dest.stdouts, nprocs, "stdouts")
@@ -139,6 +141,9 @@ class PContext(abc.ABC):
         self._exits: dict[int, Exited] = {}
         self._exit_order: list[int] = []
         self._result: RunProcsResult | None = None
+        self._ending = False
+        self._defect: str | None = None
+        self._closed = False
         self._open_files = ExitStack()
         self._handlers = ExitStack()
         self._lock = threading.RLock()
@@ -186,6 +191,8 @@ class PContext(abc.ABC):
         """
         if self._gang is not None:
             raise ValueError("start() was called twice: make a new context for another run")
+        if self._closed:
+            raise ValueError("start() was called after close(): make a new context")
         self._handlers.callback(TERMINATION.acquire().release)
         try:
             self._gang = self._make_gang()
@@ -231,6 +238,12 @@ class PContext(abc.ABC):
         if not self._gang.join(None if timeout < 0 else timeout):
             return None
         with self._lock:
+            if self._defect is not None:
+                self._release()
+                raise RuntimeError(
+                    f"the supervision of the processes of {self.name!r} broke down, which is a fault of nblaunch; all "
+                    f"of them have been killed:\n{self._defect}"
+                )
             if self._result is None:
                 self._release()
                 self._result = self._judge()
@@ -254,9 +267,10 @@ class PContext(abc.ABC):
         """
         if self._gang is not None:
             first = signal.SIGTERM if death_sig is None else signal.Signals(death_sig)
-            self._gang.end("close() was called", escalation(first, grace=timeout, after_kill=timeout))
+            self._gang.end("close() was called", escalation(first, grace=timeout))
             self._gang.join()
         with self._lock:
+            self._closed = True
             self._release()
 
     def _release(self) -> None:
@@ -269,11 +283,20 @@ class PContext(abc.ABC):
         if isinstance(event, Exited):
             self._exits[event.rank] = event
             self._exit_order.append(event.rank)
+        elif isinstance(event, Ending):
+            self._ending = True
+        elif isinstance(event, Ended):
+            self._defect = event.defect
 
     def _failure(self, rank: int, exitcode: int) -> ProcessFailure:
-        return ProcessFailure(
+        failure = ProcessFailure(
             local_rank=rank, pid=self.pids()[rank], exitcode=exitcode, error_file=self.error_files[rank]
         )
+        if failure.error_file == NOT_AVAILABLE:
+            # Without an error file it took the present for its time, and the others may have needed long to go. The
+            # root cause is the earliest.
+            failure.timestamp = int(time.time() - (time.monotonic() - self._exits[rank].at))
+        return failure
 
 
 class MultiprocessContext(PContext):
@@ -304,6 +327,7 @@ class MultiprocessContext(PContext):
         self.start_method = start_method
         self._bodies: dict[int, bytearray] = {}
         self._error_times: dict[int, float] = {}
+        self._error_texts: dict[int, str] = {}
         super().__init__(
             name,
             entrypoint,
@@ -366,12 +390,16 @@ class MultiprocessContext(PContext):
             ) from error
 
     def _note(self, event: Event) -> None:
+        if isinstance(event, Exited) and event.reported == "value" and self._ending:
+            # its function had returned; what ended its process was the failure of another one
+            event = replace(event, collateral=True)
         super()._note(event)
         if isinstance(event, Reported):
             if event.kind == "value":
                 self._bodies[event.rank] = event.body
             elif event.kind == "error":
                 self._error_times[event.rank] = event.at
+                self._error_texts[event.rank] = event.body.decode(errors="replace")
 
     def _judge(self) -> RunProcsResult:
         failed = {
@@ -386,12 +414,10 @@ class MultiprocessContext(PContext):
         if not failed:
             for rank in range(self.nprocs):
                 try:
-                    values[rank] = unpack(self._bodies.pop(rank))
+                    values[rank] = unpack(self._bodies[rank])
                 except Exception as error:
                     failures[rank] = self._failure(rank, 0)
-                    failures[
-                        rank
-                    ].message = (
+                    failures[rank].message = FailureMessage(
                         f"the value that rank {rank} returned cannot be rebuilt here: {type(error).__name__}: {error}"
                     )
         self._bodies.clear()
@@ -403,6 +429,11 @@ class MultiprocessContext(PContext):
             failure.message = FailureMessage(
                 f"rank {exit_.rank} (pid {failure.pid}) exited with code 0 before its function had returned: "
                 "something called os._exit(0) or ended the interpreter"
+            )
+        elif exit_.exitcode > 0 and failure.error_file == NOT_AVAILABLE and exit_.rank in self._error_texts:
+            # leaving by sys.exit() is not recorded, and with log_dir=os.devnull nothing is
+            failure.message = FailureMessage(
+                f"exited with code {exit_.exitcode} and left no error file: {self._error_texts[exit_.rank]}"
             )
         return failure
 
@@ -546,12 +577,25 @@ def start_processes(
     return context
 
 
+def _validate_args(args: Mapping[int, Any]) -> None:
+    for rank, arguments in args.items():
+        if isinstance(arguments, (str, bytes)) or not isinstance(arguments, Iterable):
+            raise TypeError(
+                f"args[{rank}] is {arguments!r}: it must be a tuple of arguments, for example ({arguments!r},)"
+            )
+
+
 def _validate_envs(envs: Mapping[int, Mapping[str, str]]) -> None:
     for rank, env in envs.items():
         for key, value in env.items():
             if not all(isinstance(part, str) for part in (key, value)):
                 raise TypeError(
                     f"envs[{rank}][{key!r}] is {value!r}: names and values of environment variables are str"
+                )
+            if not key or "=" in key or "\0" in key + value:
+                raise ValueError(
+                    f"envs[{rank}][{key!r}] is {value!r}: names of environment variables are not empty and contain no "
+                    "'=', and neither names nor values contain a null character"
                 )
 
 
@@ -561,6 +605,17 @@ def _refuse_numa(numa_options: object) -> None:
 
 
 def _main_module() -> tuple[str, str]:
-    """Return name or path by which a fresh interpreter can import this program's main module, or two empty strings."""
-    data = multiprocessing.spawn.get_preparation_data("rank")
-    return data.get("init_main_from_name", ""), data.get("init_main_from_path", "")
+    """Return name or path by which a fresh interpreter can import this program's main module, or two empty strings.
+
+    The same answer as `multiprocessing.spawn.get_preparation_data`, which would settle the default start method of
+    the whole program along the way, so that it could not be set any more. What `multiprocessing.spawn.prepare` would
+    not import, such as the ``__main__.py`` of a package, does not count: functions in it travel by value.
+    """
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name is not None:
+        return ("", "") if name == "__main__" or name.endswith(".__main__") else (name, "")
+    path = getattr(main, "__file__", None)
+    if not path or os.path.splitext(os.path.basename(path))[0] in ("ipython", "__main__"):
+        return "", ""
+    return "", os.path.normpath(os.path.join(multiprocessing.process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]

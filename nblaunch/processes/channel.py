@@ -74,6 +74,7 @@ class Inbox:
         self._connection = connection
         self._head = bytearray()
         self._body: bytearray | None = None
+        self._size = 0
         self._filled = 0
         self._kind = ""
         self._at = 0.0
@@ -96,7 +97,8 @@ class Inbox:
             try:
                 if self._body is None:
                     self._receive_head()
-                elif self._filled < len(self._body):
+                elif self._filled < self._size:
+                    self._make_room(self._body)
                     with memoryview(self._body) as view:
                         count = self._connection.recv_into(view[self._filled : self._filled + _BLOCK])
                     self._filled += count
@@ -105,7 +107,7 @@ class Inbox:
                 break
             except ConnectionResetError:
                 self.closed = True
-            if self._body is not None and self._filled == len(self._body):
+            if self._body is not None and self._filled == self._size:
                 messages.append(Message(self._kind, self._body, self._at))
                 self._body, self._filled = None, 0
         return messages
@@ -113,6 +115,15 @@ class Inbox:
     def close(self) -> None:
         """Close the socket."""
         self._connection.close()
+
+    def _make_room(self, body: bytearray) -> None:
+        # Grows with what has come, because the length in a header is only a claim. The kernel moves pages of a large
+        # block without copying them.
+        if self._filled == len(body):
+            try:
+                body.extend(bytes(min(self._size - self._filled, max(_BLOCK, self._filled))))
+            except MemoryError:
+                raise ProtocolError(f"no memory for a message of {self._size} bytes") from None
 
     def _receive_head(self) -> None:
         missing = _HEADER.size - len(self._head)
@@ -131,8 +142,9 @@ class Inbox:
             return
         try:
             self._kind = self._head[_HEADER.size :].decode("ascii")
-            self._body = bytearray(size)
-        except (UnicodeDecodeError, MemoryError) as error:
+        except UnicodeDecodeError as error:
             raise ProtocolError(f"bytes that are no message: {error}") from None
+        self._body = bytearray()
+        self._size = size
         self._at = at
         self._head.clear()

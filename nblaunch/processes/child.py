@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
-__all__ = ["Birth", "Context", "Descriptors", "main", "run_forked"]
+__all__ = ["Birth", "Context", "Descriptors", "fork", "main", "run_forked"]
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,28 @@ def main(described: dict[str, Any]) -> NoReturn:
     sys.exit(code)
 
 
+def fork() -> int:
+    """Fork with all signals blocked; the child is for `run_forked`, which lets them in when they have their meaning.
+
+    A signal that came earlier would run a handler of the parent's in the rank, or be ignored as it is there.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
 def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
     """Run a rank in the process that a fork has just made, and leave it without returning to the parent's code."""
     code = 1
     try:
         os.setsid()
         _linux.die_with_parent(descriptors.guard, parent)
-        atexit._clear()
+        _leave_to_the_parent()
         _redirect(birth)
         if birth.cwd is not None:
             os.chdir(birth.cwd)
@@ -181,10 +196,23 @@ def exit_code(leaving: SystemExit) -> int:
 def _default_signals() -> None:
     # a forked rank has its parent's handlers, a spawned one whatever its parent ignores
     signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _leave_to_the_parent() -> None:
+    """Forget what the parent wants done at its own end; `multiprocessing` does the same in the processes it forks."""
+    atexit._clear()
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import process, util
+
+        process._children.clear()  # type: ignore[attr-defined]
+        util._finalizer_registry.clear()  # type: ignore[attr-defined]
+        util._run_after_forkers()  # type: ignore[attr-defined]
+        # was registered at import, for the queues and pools that the rank itself will use
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
 def _redirect(birth: Birth) -> None:

@@ -19,7 +19,7 @@ import traceback
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child import Birth, Descriptors, run_forked
+from nblaunch.processes.child import Birth, Descriptors, fork, run_forked
 
 __all__ = ["main"]
 
@@ -39,7 +39,8 @@ def main(described: dict[str, Any]) -> NoReturn:
         _linux.signal_at_parents_death(signal.SIGKILL)
         problem = _prepare(described["prepare"])
         _linux.signal_at_parents_death(0)
-        _serve(gang, problem)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
+            _serve(gang, problem)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -102,7 +103,7 @@ def _serve(gang: socket.socket, problem: str) -> None:
 def _fork(request: dict[str, Any], descriptors: list[int], private: tuple[int, ...]) -> dict[str, Any]:
     parent = os.getpid()
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError as refusal:
         return {"error": f"the system refused another process: {refusal}"}
     if pid == 0:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import spawn
 from typing import Any, Protocol
 
-from nblaunch.payload import Packed, pack, unpack
+from nblaunch.payload import Packed, pack, received_classes, unpack
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import record
@@ -87,6 +87,8 @@ class _ValueSender:
 def run(context: Context) -> int:
     """Entry point of a rank: run the function of the payload and return the exit code."""
     rank = context.birth.rank
+    # a forked rank has the very main module of its parent
+    main_by_reference = bool(context.inherited or context.birth.main_module or context.birth.main_path)
 
     def call() -> Packed:
         if context.inherited is not None:
@@ -94,9 +96,10 @@ def run(context: Context) -> int:
         else:
             _import_main(context)
             function, arguments = unpack(context.payload)
+        home_classes = received_classes()
         value = function(*arguments[rank])
         try:
-            return pack(value, main_by_reference=bool(context.birth.main_module or context.birth.main_path))
+            return pack(value, main_by_reference=main_by_reference, home_classes=home_classes)
         except Exception as error:
             raise TypeError(
                 f"the value that rank {rank} returned, of type {type(value).__name__}, cannot be pickled: "
@@ -109,24 +112,22 @@ def run(context: Context) -> int:
         _wrap(rank, call, {rank: ()}, {rank: {}}, {rank: ""}, {rank: ""}, {rank: sender}, sender)
     except SystemExit as leaving:
         code = exit_code(leaving)
-        context.channel.send("error" if code else "value", *_nothing(code))
+        if code:
+            _report(context, leaving)
+        else:
+            sender.put(None)
         return code
-    except KeyboardInterrupt:
+    except BaseException as error:
         traceback.print_exc()
-        context.channel.send("error")
-        return -signal.SIGINT
-    except BaseException:
-        traceback.print_exc()
-        context.channel.send("error")
-        return 1
+        _report(context, error)
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
 
-def _nothing(code: int) -> tuple[Any, int] | tuple[()]:
-    if code:
-        return ()
-    packed = pack(None)
-    return packed.chunks(), packed.size
+def _report(context: Context, error: BaseException) -> None:
+    """Tell the gang at once; the whole story is in the error file, where there is one."""
+    text = "".join(traceback.format_exception_only(type(error), error)).strip().encode(errors="backslashreplace")
+    context.channel.send("error", [text], len(text))
 
 
 def _import_main(context: Context) -> None:

@@ -164,11 +164,16 @@ class Gang:
         thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._supervise,), name="nblaunch-gang", daemon=True
         )
-        thread.start()
         self._thread = thread
         try:
+            thread.start()
             self._all_started.wait()
         except BaseException:
+            if thread.ident is None:  # the system refused it
+                self._tidy_up()
+                _ALIVE.discard(self)
+                self._done.set()
+                raise
             self.end("the launch was interrupted", KILL)
             self.join()
             raise
@@ -193,7 +198,7 @@ class Gang:
         """Wait until no rank is left and everything has been tidied up; tell whether that is so."""
         if not self._done.wait(timeout):
             return False
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread and self._thread.ident is not None:
             self._thread.join()
         return True
 
@@ -468,6 +473,8 @@ class Gang:
 
 
 _ALIVE: weakref.WeakSet[Gang] = weakref.WeakSet()
+# the copy of a gang in a forked process has no supervisor that could end it
+os.register_at_fork(after_in_child=_ALIVE.clear)
 
 
 @atexit.register

@@ -7,8 +7,10 @@ in the gang's supervisor thread and never waits for a process: the gang's select
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -21,20 +23,34 @@ from functools import partial
 from typing import Any, Protocol
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child import Birth, Descriptors, run_forked
+from nblaunch.processes.child import Birth, Descriptors, fork, run_forked
+from nblaunch.processes.redirects import get_libc
 
 __all__ = ["PARENT_ENDS", "START_METHODS", "Fork", "Forkserver", "Program", "Spawn", "StartMethod", "Watch"]
 
-# Descriptors whose other ends are in ranks. A forked rank closes them: a copy of them would keep the guards of its
-# siblings from noticing that the parent is gone.
+# Descriptors whose other ends are in ranks. Whoever is forked from this process drops them: a copy of them would keep
+# the guards of the ranks from noticing that the parent is gone.
 PARENT_ENDS: set[int] = set()
 
-# Seconds for the helper to end what ranks have left behind.
+
+def _drop_parent_ends() -> None:
+    if PARENT_ENDS:
+        # not closed: the objects that own them are in the copy too and would close whatever has the number next
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in PARENT_ENDS:
+            os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+        PARENT_ENDS.clear()
+
+
+os.register_at_fork(after_in_child=_drop_parent_ends)
+
+# Seconds for what was killed to be gone.
 _PATIENCE = 5.0
 
 _BOOT = (
-    "import json, sys; described = json.loads(sys.argv.pop()); sys.path[:] = described['birth']['sys_path']; "
-    "from nblaunch.processes.{module} import main; main(described)"
+    "import json, sys; described = json.load(open(int(sys.argv.pop()), 'rb')); "
+    "sys.path[:] = described['birth']['sys_path']; from nblaunch.processes.{module} import main; main(described)"
 )
 
 
@@ -68,18 +84,29 @@ class StartMethod(ABC):
             If the system refuses another process.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 
 
 class _DirectChildren(StartMethod):
     """Ranks that are children of this process."""
 
-    def _expect_exit(self, pid: int, reap: Callable[[], int]) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._gang.watch(pidfd, partial(self._exited, pid, pidfd, reap))
+    def __init__(self, gang: Watch, prepare: str = "") -> None:
+        super().__init__(gang, prepare)
+        self._running: dict[int, tuple[int, Callable[[], int]]] = {}
 
-    def _exited(self, pid: int, pidfd: int, reap: Callable[[], int]) -> None:
+    def _expect_exit(self, pid: int, reap: Callable[[], int]) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # no descriptor left; nobody else knows of this process
+            os.kill(pid, signal.SIGKILL)
+            reap()
+            raise
+        self._running[pid] = pidfd, reap
+        self._gang.watch(pidfd, partial(self._exited, pid))
+
+    def _exited(self, pid: int) -> None:
+        pidfd, reap = self._running.pop(pid)
         self._gang.unwatch(pidfd)
         os.close(pidfd)
         # Its children go with it. The process is a zombie until it is reaped, so the number of its group cannot
@@ -87,6 +114,16 @@ class _DirectChildren(StartMethod):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         self._gang.exited(pid, reap())
+
+    def close(self) -> None:
+        """Kill and reap what is left after a failure of the gang itself."""
+        while self._running:
+            pid, (pidfd, reap) = self._running.popitem()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            if _is_gone(pidfd):
+                reap()
+            os.close(pidfd)
 
 
 class Spawn(_DirectChildren):
@@ -129,14 +166,12 @@ class Fork(_DirectChildren):
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Fork; see `StartMethod.start`."""
         parent = os.getpid()
+        _flush_streams()
         with warnings.catch_warnings():
             # Python 3.12 warns that other threads exist; whoever asks for fork has weighed that
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
-            pid = os.fork()
+            pid = fork()
         if pid == 0:
-            for descriptor in PARENT_ENDS:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
             run_forked(birth, descriptors, parent, inherited)
         self._expect_exit(pid, partial(_wait, pid))
         return pid
@@ -145,8 +180,8 @@ class Fork(_DirectChildren):
 class Forkserver(StartMethod):
     """Forks of one helper process, which is started for this gang, has imported what all ranks need, and goes with it.
 
-    The helper adopts what a rank leaves behind, even in other sessions, and ends it. See `nblaunch.processes.forkserver`
-    for its side.
+    The helper adopts what a rank leaves behind, even in other sessions, and ends it; its side is
+    `nblaunch.processes.forkserver`.
     """
 
     _process: subprocess.Popen[bytes] | None = None
@@ -162,7 +197,7 @@ class Forkserver(StartMethod):
             socket.send_fds(self._helper, [request], descriptors.given())
             answer = self._receive()
             while "exited" in answer:
-                self._gang.exited(answer["exited"], answer["exitcode"])
+                self._note_exit(answer)
                 answer = self._receive()
         except (ConnectionError, EOFError):
             raise OSError(self._obituary()) from None
@@ -207,11 +242,16 @@ class Forkserver(StartMethod):
         try:
             answer = self._receive()
         except (ConnectionError, EOFError):
-            # its ranks were killed with it: each was set to die with its parent
+            # its ranks go with it: each was set to die with its parent, but one that is stuck in C code does not
             self._gang.unwatch(self._helper.fileno())
             for pid in sorted(self._pids):
+                _kill_orphan(pid)
                 self._gang.exited(pid, -signal.SIGKILL)
+            self._pids.clear()
             return
+        self._note_exit(answer)
+
+    def _note_exit(self, answer: dict[str, Any]) -> None:
         self._pids.discard(answer["exited"])
         self._gang.exited(answer["exited"], answer["exitcode"])
 
@@ -232,6 +272,11 @@ def _spawn_interpreter(module: str, birth: Birth, descriptors: Descriptors, **mo
         **more,
     }
     with contextlib.ExitStack() as files:
+        # in a file, because sys.path and sys.argv can be longer than one argument may be
+        file = files.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb"))
+        file.write(json.dumps(described).encode())
+        file.flush()
+        file.seek(0)
         redirected = module == "child"
         return subprocess.Popen(
             [
@@ -239,12 +284,12 @@ def _spawn_interpreter(module: str, birth: Birth, descriptors: Descriptors, **mo
                 *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
                 "-c",
                 _BOOT.format(module=module),
-                json.dumps(described),
+                str(file.fileno()),
             ],
             env=birth.env,
             cwd=birth.cwd,
             start_new_session=True,
-            pass_fds=descriptors.given(),
+            pass_fds=(*descriptors.given(), file.fileno()),
             stdin=subprocess.DEVNULL,
             stdout=files.enter_context(_log(birth.stdout)) if redirected and birth.stdout else None,
             stderr=files.enter_context(_log(birth.stderr)) if redirected and birth.stderr else None,
@@ -253,6 +298,36 @@ def _spawn_interpreter(module: str, birth: Birth, descriptors: Descriptors, **mo
 
 def _log(path: str) -> Any:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb", buffering=0)
+
+
+def _flush_streams() -> None:
+    """Empty the buffers that a fork would copy, and its rank write out once more."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        # any object can stand for a stream, and one that fails is no reason to start nothing
+        with contextlib.suppress(Exception):
+            if stream is not None:
+                stream.flush()
+    libc = get_libc()
+    for name in ("stdout", "stderr"):
+        libc.fflush(ctypes.c_void_p.in_dll(libc, name))
+
+
+def _is_gone(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_PATIENCE * 1000))
+
+
+def _kill_orphan(pid: int) -> None:
+    """Kill a rank whose parent has just died, and its group; return when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            _is_gone(pidfd)
+        finally:
+            os.close(pidfd)
 
 
 def _wait(pid: int) -> int:

@@ -35,14 +35,16 @@ def prepare() -> None:
 def run(context: Context) -> int:
     """Entry point of a rank: do the work, report, and return the exit code."""
     rank = context.birth.rank
-    first, second = split(context.payload)
-    work: Work = unpack(first)
     get_error_handler().initialize()
-    seed_everything(work.seed, rank)
-    shell = _make_shell() if work.cell is not None or work.sources else None
+    shell: RankShell | None = None
     # classes that came from the notebook; what the cell pickles or defines later does not belong to them
     home_classes: frozenset[str] = frozenset()
     try:
+        first, second = split(context.payload)
+        work: Work = unpack(first)
+        seed_everything(work.seed, rank)
+        if work.cell is not None or work.sources:
+            shell = _make_shell()
         namespace = _namespace(work, shell)
         travelled = unpack(second, shared_globals=namespace)
         home_classes = received_classes()

@@ -35,7 +35,7 @@ class _Compiler(CachingCompiler):
 
 
 class _ValueKeeper(DisplayHook):
-    """Keeps the value of the last expression; whoever launched shows it."""
+    """Keeps the value of the last expression, unless a semicolon follows; whoever launched shows it."""
 
     def __call__(self, result: object = None) -> None:
         if result is not None and not self.quiet():
@@ -53,7 +53,7 @@ class RankShell(InteractiveShell):
     @classmethod
     def create(cls) -> RankShell:
         """Return the shell of this process, made new if there is none of this class."""
-        if InteractiveShell.initialized() and not cls.initialized():
+        if not isinstance(InteractiveShell._instance, (cls, type(None))):
             InteractiveShell._instance.clear_instance()  # forked from a process with a shell of another kind
         config = Config()
         config.HistoryManager.enabled = False
@@ -81,6 +81,8 @@ class RankShell(InteractiveShell):
         BaseException
             Whatever the cell raises, its traceback beginning in the cell.
         """
+        # where the display hook looks for a semicolon; otherwise a rank keeps no history
+        self.history_manager.input_hist_parsed[:] = ["", self.transform_cell(cell)]
         result: ExecutionResult = self.run_cell(cell, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:

@@ -1,0 +1,102 @@
+"""What a person sees in JupyterLab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+IDLE = """() => {
+    const app = window.jupyterapp;
+    const panel = app && app.shell.currentWidget;
+    return Boolean(panel && panel.sessionContext && panel.sessionContext.session &&
+        panel.sessionContext.session.kernel && panel.sessionContext.session.kernel.status === 'idle');
+}"""
+
+
+def _open(page: Any, lab: str, notebook: str) -> None:
+    page.goto(lab.format(notebook=notebook))
+    page.wait_for_function(IDLE)
+    theme = f"JupyterLab {page.theme.title()}"
+    page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
+    page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+    page.evaluate("window.jupyterapp.shell.collapseLeft()")
+
+
+def _write(folder: Path, name: str, cells: list[str]) -> None:
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell{i}",
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "source": source,
+            }
+            for i, source in enumerate(cells)
+        ],
+    }
+    (folder / name).write_text(json.dumps(notebook))
+
+
+def test_output_is_live_while_the_cell_blocks(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    gate = lab_folder / f"gate-{page.theme}"
+    _write(
+        lab_folder,
+        f"live-{page.theme}.ipynb",
+        [
+            "%load_ext nblaunch",
+            f"%%multiproc 4\nimport pathlib, threading\nprint('rank', rank, 'waits')\n"
+            f"while not pathlib.Path({str(gate)!r}).exists():\n    threading.Event().wait(0.05)\nrank ** 2",
+            "results",
+        ],
+    )
+    _open(page, lab, f"live-{page.theme}.ipynb")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    # seen although the cell has not ended: it waits for the gate
+    page.wait_for_selector("text=[3] rank 3 waits")
+    assert "{0: 0" not in page.inner_text(".jp-Notebook")
+    gate.touch()
+    page.wait_for_selector("text={0: 0, 1: 1, 2: 4, 3: 9}")
+    page.screenshot(path=pictures / f"live-{page.theme}.png")
+
+
+def test_a_failure_explains_itself_and_stops_run_all(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    _write(
+        lab_folder,
+        f"failure-{page.theme}.ipynb",
+        [
+            "%load_ext nblaunch\ndef share(n, parts):\n    return n // parts",
+            "%%multiproc 4\nimport time\nif rank == 2:\n    share(12, rank - 2)\ntime.sleep(9999)",
+            "print('never reached')",
+        ],
+    )
+    _open(page, lab, f"failure-{page.theme}.ipynb")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_selector("text=ZeroDivisionError: integer division or modulo by zero")
+    page.wait_for_function(IDLE)
+    shown = page.inner_text(".jp-Notebook")
+    assert "Rank 2 failed first" in shown
+    assert "Cell In[2], line 4" in shown
+    assert "Cell In[1], line 3, in share" in shown
+    assert "ranks 0-1, 3 were ended because of that" in shown
+    assert "\nnever reached" not in shown
+    page.screenshot(path=pictures / f"failure-{page.theme}.png")
+
+
+def test_the_quick_start(page: Any, lab: str, pictures: Path) -> None:
+    _open(page, lab, "quickstart.ipynb")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_selector(".jp-OutputArea img")
+    page.wait_for_selector("text=/^{.accuracy/")
+    page.wait_for_function(IDLE)
+    page.locator(".jp-OutputArea img").first.scroll_into_view_if_needed()
+    page.screenshot(path=pictures / f"quickstart-{page.theme}.png")

@@ -1,0 +1,67 @@
+"""A kernel for each module of tests, with the extension loaded, and a check that no test leaves anything in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.kernel import Kernel
+
+_HELPERS = """
+def __holdings():
+    import gc, os, threading
+    gc.collect()
+    fds = {}
+    for fd in os.listdir('/proc/self/fd'):
+        try:
+            fds[int(fd)] = os.readlink(f'/proc/self/fd/{fd}')
+            if 'eventfd' in fds[int(fd)] or 'history.sqlite' in fds[int(fd)]:
+                # ipykernel has the first for each thread that has printed, and tidies up now and then; IPython
+                # closes and opens its history when the process forks
+                del fds[int(fd)]
+        except OSError:
+            pass
+    return {
+        'descriptors': fds,
+        'threads': sorted(t.name for t in threading.enumerate() if not t.name.startswith(('asyncio_', 'IPythonHistory'))),
+        'names': sorted(globals()),
+        'cwd': os.getcwd(),
+    }
+
+def __forget(names, directory):
+    import os, sys
+    for name in set(globals()) - set(names):
+        del globals()[name]
+    os.chdir(directory)
+    Out.clear()
+    magics = get_ipython().magics_manager.registry['Multiproc']
+    magics.last_run = None
+    magics._hidden_names_told.clear()
+    sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
+    tracer = get_ipython().InteractiveTB
+    tracer.etype = tracer.value = tracer.evalue = tracer.tb = None
+"""
+
+
+@pytest.fixture(scope="module")
+def notebook() -> Iterator[Kernel]:
+    """A kernel with nblaunch loaded, the same for all tests of a module."""
+    with Kernel() as kernel:
+        kernel.quietly(_HELPERS)
+        kernel.run("%load_ext nblaunch").ok()
+        yield kernel
+        assert not list((kernel.place / "tmp").glob("nblaunch_*")), "logs of runs that nobody refers to any more"
+
+
+@pytest.fixture
+def kernel(notebook: Kernel) -> Iterator[Kernel]:
+    """The kernel, in which no earlier test has left a variable."""
+    before = notebook.value("__holdings()")
+    yield notebook
+    notebook.quietly(f"__forget({before['names']}, {before['cwd']!r})")
+    after: dict[str, Any] = notebook.value("__holdings()")
+    assert after["threads"] == before["threads"]
+    new = {fd: name for fd, name in after["descriptors"].items() if before["descriptors"].get(fd) != name}
+    assert not new, f"descriptors left in the kernel: {new}"

@@ -1,0 +1,346 @@
+"""What the ranks of the tests run: functions that can be imported in any process, and ways to wait for them.
+
+Events travel through files and named pipes, so that a test knows that something has happened instead of hoping so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import util
+from pathlib import Path
+from typing import Any, NoReturn
+
+METHODS = ("spawn", "fork", "forkserver")
+# Seconds after which a test gives up on something that happens at once when all is well.
+LIMIT = 30.0
+
+
+def value(number: object, *rest: object) -> object:
+    return (number, *rest) if rest else number
+
+
+def surroundings(names: list[str]) -> dict[str, Any]:
+    return {
+        "env": {name: os.environ.get(name) for name in names},
+        "cwd": os.getcwd(),
+        "path": list(sys.path),
+        "argv": list(sys.argv),
+        "stdin": sys.stdin.read(),
+        "pid": os.getpid(),
+        "ppid": os.getppid(),
+        "leads": os.getsid(0) == os.getpgrp() == os.getpid(),
+        "handlers": {
+            name: signal.getsignal(signal.Signals[name]) is default
+            for name, default in [
+                ("SIGINT", signal.default_int_handler),
+                ("SIGTERM", signal.SIG_DFL),
+                ("SIGHUP", signal.SIG_DFL),
+                ("SIGQUIT", signal.SIG_DFL),
+            ]
+        },
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "main_thread": threading.current_thread() is threading.main_thread(),
+    }
+
+
+def speak(out: str, err: str) -> None:
+    sys.stdout.write(out)
+    sys.stderr.write(err)
+    sys.stdout.flush()
+
+
+def speak_in_every_way() -> None:
+    libc = ctypes.CDLL(None)
+    print("python")
+    libc.printf(b"c\n")
+    os.system("echo child")
+    os.write(1, b"raw")
+
+
+def leave(how: str) -> object:
+    """End in the way that is asked for."""
+    match how:
+        case "raise":
+            raise ValueError("boom")
+        case "os._exit(0)":
+            os._exit(0)
+        case "os._exit(7)":
+            os._exit(7)
+        case "sys.exit()":
+            sys.exit()
+        case "sys.exit(0)":
+            sys.exit(0)
+        case "sys.exit(3)":
+            sys.exit(3)
+        case "sys.exit('text')":
+            sys.exit("text")
+        case "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        case "GeneratorExit":
+            raise GeneratorExit
+        case "unpicklable value":
+            return threading.Lock()
+        case "unpicklable exception":
+            raise UnpicklableError(threading.Lock())
+        case "exception without text":
+            raise WordlessError
+        case "SIGSEGV":
+            ctypes.string_at(0)
+    if how.startswith("SIG"):
+        os.kill(os.getpid(), signal.Signals[how])
+    return how
+
+
+class UnpicklableError(Exception):
+    pass
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unbuildable:
+    """Pickles, and cannot be built again where it arrives."""
+
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        return refuse_outside_of, (os.getpid(),)
+
+
+def refuse_outside_of(pid: int) -> Unbuildable:
+    if os.getpid() != pid:
+        raise LookupError("only built at home")
+    return Unbuildable()
+
+
+def unbuildable() -> Unbuildable:
+    return Unbuildable()
+
+
+class Remote:
+    """An instance of this class is the same to all."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def remote(number: int) -> Remote:
+    return Remote(number)
+
+
+# ---- events between tests and ranks
+
+
+def announce(path: str) -> None:
+    """Tell whoever waits with `await_announcements`, with the process id; one write, so that lines stay whole."""
+    descriptor = os.open(path, os.O_WRONLY)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    os.close(descriptor)
+
+
+def block() -> NoReturn:
+    while True:
+        signal.pause()
+
+
+def announce_and_block(path: str) -> NoReturn:
+    announce(path)
+    block()
+
+
+def wait_for_end_of_file(path: str) -> None:
+    """Block until the test closes its end of a named pipe."""
+    with open(path) as pipe:
+        pipe.read()
+
+
+def finish_or_block(rank: int, started: str, gate: str) -> int:
+    """Rank 0 finishes at once, the others wait for the test."""
+    if rank:
+        announce(started)
+        wait_for_end_of_file(gate)
+    return rank
+
+
+def ignore_sigterm(started: str) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    announce_and_block(started)
+
+
+def stop_oneself(started: str) -> None:
+    announce(started)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def fail_when_told(rank: int, started: str, gate: str) -> None:
+    announce(started)
+    wait_for_end_of_file(gate)
+    raise ValueError(f"boom {rank}")
+
+
+def fail_or_block(rank: int, failing: int, started: str, how: str = "raise") -> object:
+    """One rank fails when the others are known to run, which it is told by its pipe."""
+    if rank != failing:
+        announce_and_block(started)
+    return leave(how)
+
+
+def fail_after(started: str, count: int, how: str) -> object:
+    """Wait for the announcements of the other ranks, and leave."""
+    for _ in range(count):
+        with open(started) as pipe:
+            pipe.readline()
+    return leave(how)
+
+
+def first_fails_second_waits(rank: int, mark: str, how: str) -> object:
+    """Rank 1 tells that it runs through a pipe that rank 0 reads; rank 0 then fails."""
+    if rank == 1:
+        announce_and_block(mark)
+    with open(mark) as pipe:
+        pipe.read()
+    return leave(how)
+
+
+def linger_after_value(rank: int, mark: str) -> str:
+    """Rank 1 returns, and its process stays on; rank 0 then fails."""
+    if rank == 1:
+        atexit.register(announce_and_block, mark)
+        return "done"
+    with open(mark) as pipe:
+        pipe.read()
+    raise ValueError("boom")
+
+
+# ---- families
+
+
+def family(started: str, own_session: bool, then: str) -> object:
+    """Start a child that never ends by itself, and leave in the way that is asked for."""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=own_session) as child:
+        descriptor = os.open(started, os.O_WRONLY)
+        os.write(descriptor, f"{os.getpid()} {child.pid}\n".encode())
+        os.close(descriptor)
+        if then == "block":
+            block()
+        child.returncode = 0  # nobody is to wait for it
+    return leave(then)
+
+
+def double_forked(started: str) -> None:
+    """Leave a daemon behind: its parent is gone and its session its own."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        daemon = os.fork()
+        if daemon:
+            os._exit(0)
+        announce(started)
+        os.write(writer, b"!")
+        block()
+    os.read(reader, 1)
+    os.wait()
+
+
+def nested(method: str, log_dir: str) -> object:
+    """Launch from a rank."""
+    from nblaunch.processes import DefaultLogsSpecs, start_processes
+
+    context = start_processes(
+        "inner", value, {0: (1,), 1: (2,)}, {0: {}, 1: {}}, DefaultLogsSpecs(log_dir=log_dir), start_method=method
+    )
+    result = context.wait()
+    assert result is not None
+    return result.return_values
+
+
+# ---- what a process does at its end
+
+
+def write_at_exit(path: str) -> None:
+    atexit.register(Path(path).write_text, "atexit")
+    threading.Thread(target=Path(path + ".thread").write_text, args=("thread",)).start()
+
+
+def finalize_at_exit(path: str) -> None:
+    util.Finalize(None, Path(path).write_text, args=("finalized",), exitpriority=1)
+
+
+def children_of_multiprocessing() -> int:
+    return len(multiprocessing.active_children())
+
+
+def send_garbage(garbage: bytes) -> None:
+    """Write to every socket that this process has, as a broken library might."""
+    import socket
+
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            connection = socket.socket(fileno=os.dup(int(entry)))
+        except OSError:
+            continue
+        with connection:
+            connection.sendall(garbage)
+    block()
+
+
+# ---- for the tests
+
+
+class Announcements:
+    """A named pipe through which ranks tell that they have come to some point."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        os.mkfifo(path)
+        # both ways, so that neither end's opening waits and reading never sees an end of file
+        self._descriptor = os.open(path, os.O_RDWR)
+        self._buffer = b""
+
+    def next_line(self) -> str:
+        """Return the next line; fail after `LIMIT` seconds."""
+        while b"\n" not in self._buffer:
+            readable, _, _ = select.select([self._descriptor], [], [], LIMIT)
+            assert readable, f"nothing was announced within {LIMIT} s"
+            self._buffer += os.read(self._descriptor, 4096)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def pids(self, lines: int) -> list[int]:
+        """Return the process ids of that many announcements."""
+        return [int(pid) for _ in range(lines) for pid in self.next_line().split()]
+
+    def close(self) -> None:
+        """Close the pipe; who reads it as a gate goes on."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def assert_gone(pids: list[int]) -> None:
+    """Wait for the end of processes that are on their way out; fail after `LIMIT` seconds."""
+    deadline = time.monotonic() + LIMIT
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([pidfd], [], [], left)
+            if not readable:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    line = file.read()
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"process {pid} still runs: {line!r}")
+        finally:
+            os.close(pidfd)
