@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import keyword
 import os
 import re
 from collections.abc import Callable
@@ -43,9 +44,6 @@ class CellSyntaxError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return self._shown
-
-
-CellSyntaxError.__name__ = "SyntaxError"
 
 
 def _positive(text: str) -> float:
@@ -92,7 +90,7 @@ def _names(text: str) -> list[str]:
 
 
 def _name(text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a variable")
     return text
 
@@ -190,6 +188,9 @@ class Multiproc(Magics):
             options = parse_argstring(self.multiproc, line)
         except UsageError as error:
             raise _in_one_sentence(error, self.multiproc.parser) from None
+        except ValueError:
+            # shlex, which splits the line
+            raise _refusal("the line has a quotation mark without its partner") from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
         source = _aligned(line, cell)
@@ -256,7 +257,9 @@ class Multiproc(Magics):
             print(f"In the ranks, {names} is the rank's own and hides the notebook variable of that name.")
 
     def _as_shown(self, error: SyntaxError) -> CellSyntaxError:
-        return CellSyntaxError(error, self.shell.SyntaxTB.structured_traceback(type(error), error, []))
+        # named like the original, which is what a notebook's error message and papermill show
+        named: type[CellSyntaxError] = type(type(error).__name__, (CellSyntaxError,), {})
+        return named(error, self.shell.SyntaxTB.structured_traceback(type(error), error, []))
 
 
 def _aligned(line: str, cell: str) -> str:

@@ -31,7 +31,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 from tblib import pickling_support
 
-__all__ = ["ExceptionStandIn", "Packed", "pack", "pack_exception", "received_classes", "split", "unpack"]
+__all__ = ["ExceptionStandIn", "Packed", "pack", "pack_exception", "received_classes", "split", "text_of", "unpack"]
 
 _MAGIC = b"NBLP"
 _ALIGN = 64
@@ -150,7 +150,7 @@ def pack_exception(error: BaseException, *, home_classes: frozenset[str] = froze
         # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
         unpack(bytearray(bytes(packed)))
     except Exception as refusal:
-        stand_in = ExceptionStandIn(type(error).__name__, _text(error), _why(refusal))
+        stand_in = ExceptionStandIn(type(error).__name__, text_of(error), _why(refusal))
         stand_in.__traceback__ = error.__traceback__
         try:
             return pack(stand_in)
@@ -332,11 +332,7 @@ def _class_at_home(token: str) -> type:
 # Exceptions of Python itself: their constructors take `args`, and some keep parts of them in places of their own
 # (SystemExit.code, StopIteration.value), so they are rebuilt by calling them. tblib knows two of them.
 _BUILTIN_INITS = tuple(
-    {
-        kind.__init__
-        for kind in vars(builtins).values()
-        if isinstance(kind, type) and issubclass(kind, BaseException)
-    }
+    {kind.__init__ for kind in vars(builtins).values() if isinstance(kind, type) and issubclass(kind, BaseException)}
 )
 
 
@@ -391,7 +387,8 @@ def _padding(length: int) -> int:
     return -length % _ALIGN
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return ``str(error)``, or a remark if that fails: the exception may be of anybody's making."""
     try:
         return str(error)
     except Exception as broken:
@@ -399,4 +396,4 @@ def _text(error: BaseException) -> str:
 
 
 def _why(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_text(error)}"
+    return f"{type(error).__name__}: {text_of(error)}"

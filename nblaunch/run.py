@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -42,7 +43,7 @@ from nblaunch.failures import (
 )
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import ExceptionStandIn, Packed, pack, unpack
-from nblaunch.processes.errors.failure import FailureMessage
+from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.rank.threads import VARIABLES, fair_share
 from nblaunch.rank.work import CellSource, Work
@@ -294,6 +295,9 @@ class Run:
                 else:
                     self.failures[rank] = self._failure(rank, report)
             self.status = self._final_status()
+        except Exception:
+            self._defect = traceback.format_exc()
+            self.status = "failed"
         finally:
             self._sent = None
             self._done.set()
@@ -336,10 +340,7 @@ class Run:
                 f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
             )
         elif exited.exitcode == 0:
-            failure.message = FailureMessage(
-                f"rank {rank} (pid {failure.pid}) exited with code 0 before its cell had ended: "
-                "something called os._exit(0) or ended the interpreter"
-            )
+            failure.message = silent_exit(rank, failure.pid)
         elif exited.exitcode > 0:
             failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
         return failure
@@ -543,14 +544,17 @@ def launch(
 
 def _wait(run: Run) -> None:
     """Wait for a run; the first interrupt interrupts the ranks, the second kills them."""
-    interrupts = 0
+    interrupts = acted_on = 0
     while True:
         try:
+            # in here too, because the second interrupt may come while the first is being passed on
+            if acted_on < interrupts:
+                acted_on = interrupts
+                (run.interrupt if interrupts == 1 else run.kill)()
             run.wait()
             break
         except KeyboardInterrupt:
             interrupts += 1
-            run.interrupt() if interrupts == 1 else run.kill()
     if interrupts:
         raise KeyboardInterrupt
 

@@ -27,7 +27,7 @@ from nblaunch.events import Ended, Ending, Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack
 from nblaunch.processes.child import Birth
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage
+from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
 from nblaunch.processes.function import _wrap, get_std_cm, importing_main
 from nblaunch.processes.gang import Gang, escalation
 from nblaunch.processes.logs_specs import (
@@ -426,10 +426,7 @@ class MultiprocessContext(PContext):
     def _failure_of(self, exit_: Exited) -> ProcessFailure:
         failure = self._failure(exit_.rank, exit_.exitcode)
         if exit_.exitcode == 0 and exit_.reported is None:
-            failure.message = FailureMessage(
-                f"rank {exit_.rank} (pid {failure.pid}) exited with code 0 before its function had returned: "
-                "something called os._exit(0) or ended the interpreter"
-            )
+            failure.message = silent_exit(exit_.rank, failure.pid)
         elif exit_.exitcode > 0 and failure.error_file == NOT_AVAILABLE and exit_.rank in self._error_texts:
             # leaving by sys.exit() is not recorded, and with log_dir=os.devnull nothing is
             failure.message = FailureMessage(

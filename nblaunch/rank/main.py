@@ -14,7 +14,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.payload import Packed, pack, pack_exception, received_classes, split, unpack
+from nblaunch.payload import Packed, pack, pack_exception, received_classes, split, text_of, unpack
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.rank.randomness import seed_everything
@@ -144,7 +144,7 @@ def _report_failure(
         {
             "exception": bytes(pack_exception(error, home_classes=home_classes)),
             "type": type(error).__name__,
-            "text": _text(error),
+            "text": text_of(error),
             "traceback": text,
         }
     )
@@ -172,10 +172,3 @@ def _render(error: BaseException, shell: RankShell | None) -> str:
             # an exception whose own text fails defeats IPython's formatter; the standard one copes
             return "".join(traceback.format_exception(error))
     return "".join(traceback.format_exception(error))
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"<its __str__ failed: {broken!r}>"

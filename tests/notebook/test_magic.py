@@ -333,6 +333,12 @@ def test_an_empty_cell_starts_nothing(kernel: Kernel, cell: str) -> None:
     assert kernel.run("%%multiproc 2").stderr.startswith("UsageError: %%multiproc is a cell magic, but the cell body is")
 
 
+def test_quotes_hold_values_together(kernel: Kernel) -> None:
+    kernel.run("%%multiproc 1 --env 'A=b c' --env \"D=e f\" --log-dir 'my logs'\nimport os\nos.environ['A'], os.environ['D']").ok()
+    assert kernel.value("results") == {0: ("b c", "e f")}
+    assert (kernel.place / "work" / "my logs").is_dir()
+
+
 def test_quotes_that_do_not_match(kernel: Kernel) -> None:
     reply = kernel.run("%%multiproc 2 --env 'A=b\n1")
     assert reply.stderr == "UsageError: %%multiproc: the line has a quotation mark without its partner. Nothing was started.\n"

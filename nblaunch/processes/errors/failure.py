@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure"]
+__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "silent_exit"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,14 @@ class FailureMessage(str):
     def get(self, key: str, default: Any = None) -> Any:
         """Return the part of that name, or `default`."""
         return self.parts.get(key, default)
+
+
+def silent_exit(rank: int, pid: int) -> FailureMessage:
+    """Return the message for a rank that exited with code 0 although it had not returned anything."""
+    return FailureMessage(
+        f"rank {rank} (pid {pid}) exited with code 0 before it had returned a value: "
+        "something called os._exit(0) or ended the interpreter"
+    )
 
 
 @dataclass

@@ -1,0 +1,85 @@
+"""What the tests of running processes share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from nblaunch.processes import DefaultLogsSpecs, PContext, Std, start_processes
+from tests.processes.targets import METHODS, Announcements
+
+
+@pytest.fixture(autouse=True)
+def _importable_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ranks, which get this process's `sys.path`, import `tests.processes.targets`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    """Each start method in turn."""
+    chosen: str = request.param
+    return chosen
+
+
+class Launch(Protocol):
+    """Starts ranks; whatever is left of them is ended with the test."""
+
+    def __call__(
+        self,
+        entrypoint: Callable[..., Any] | str,
+        args: dict[int, tuple[Any, ...]],
+        method: str = "fork",
+        envs: dict[int, dict[str, str]] | None = None,
+        redirects: Std | dict[int, Std] = Std.ALL,
+        tee: Std | dict[int, Std] = Std.NONE,
+        local_ranks_filter: set[int] | None = None,
+        **more: Any,
+    ) -> PContext: ...
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start processes with their logs below the test's own directory."""
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            entrypoint: Callable[..., Any] | str,
+            args: dict[int, tuple[Any, ...]],
+            method: str = "fork",
+            envs: dict[int, dict[str, str]] | None = None,
+            redirects: Std | dict[int, Std] = Std.ALL,
+            tee: Std | dict[int, Std] = Std.NONE,
+            local_ranks_filter: set[int] | None = None,
+            **more: Any,
+        ) -> PContext:
+            logs_specs = DefaultLogsSpecs(
+                log_dir=str(tmp_path / "logs"), redirects=redirects, tee=tee, local_ranks_filter=local_ranks_filter
+            )
+            if envs is None:
+                envs = {rank: {} for rank in args}
+            context = start_processes("rank", entrypoint, args, envs, logs_specs, start_method=method, **more)
+            stack.callback(context.close, timeout=1)
+            return context
+
+        yield start
+
+
+@pytest.fixture
+def announcements(tmp_path: Path) -> Iterator[Announcements]:
+    """A pipe through which ranks tell the test that they run."""
+    pipe = Announcements(tmp_path / "announcements")
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Announcements]:
+    """A pipe that ranks wait at until the test closes it."""
+    pipe = Announcements(tmp_path / "gate")
+    yield pipe
+    pipe.close()
