@@ -11,12 +11,13 @@ import difflib
 import keyword
 import os
 import re
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
-from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from nblaunch.processes.start_methods import START_METHODS
@@ -32,18 +33,28 @@ __all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
 _OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
 
 
-class CellSyntaxError(Exception):
-    """A syntax error in the cell, shown as IPython shows one.
+class _ShownAs(BaseException):
+    """An exception that IPython shows as these lines: the frames of this package say nothing about the user's code."""
 
-    Not a `SyntaxError` for IPython, which would put the frames of the magic before it.
-    """
-
-    def __init__(self, error: SyntaxError, shown: list[str]) -> None:
-        super().__init__(str(error))
-        self._shown = shown
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self._lines = lines
 
     def _render_traceback_(self) -> list[str]:
-        return self._shown
+        return self._lines
+
+
+class CellSyntaxError(_ShownAs, Exception):
+    """A syntax error in the cell. Not a `SyntaxError` for IPython, which would put our frames before it."""
+
+
+class RunInterrupted(_ShownAs, KeyboardInterrupt):
+    """The run was interrupted, and its ranks have been ended."""
+
+
+def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str]) -> Any:
+    # a notebook's error message, and so papermill, tell the name of the exception's type
+    return type(name, (kind,), {})(message, lines)
 
 
 def _positive(text: str) -> float:
@@ -185,15 +196,21 @@ class Multiproc(Magics):
         from nblaunch.run import launch
 
         try:
-            options = parse_argstring(self.multiproc, line)
+            # not parse_argstring of IPython, which leaves the quotes around a quoted value
+            options = self.multiproc.parser.parse_args(shlex.split(line))
         except UsageError as error:
             raise _in_one_sentence(error, self.multiproc.parser) from None
         except ValueError:
-            # shlex, which splits the line
             raise _refusal("the line has a quotation mark without its partner") from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
         source = _aligned(line, cell)
+        ended: list[Run] = []
+
+        def bind(run: Run) -> None:
+            ended.append(run)
+            self._bind(run, options.out)
+
         notebook = self._notebook()
         self._tell_hidden_names()
         try:
@@ -212,11 +229,13 @@ class Multiproc(Magics):
                 seed=options.seed,
                 threads=options.threads or self.threads or None,
                 notebook=notebook,
-                on_end=lambda run: self._bind(run, options.out),
+                on_end=bind,
             )
         except SyntaxError as error:
-            raise self._as_shown(error) from None
-        except (CaptureError, KeyboardInterrupt):
+            raise self._shown(error) from None
+        except KeyboardInterrupt:
+            raise _interrupted(ended) from None
+        except CaptureError:
             raise
         except (ValueError, TypeError, NameError, NotADirectoryError) as error:
             raise _refusal(str(error)) from error
@@ -256,10 +275,14 @@ class Multiproc(Magics):
             names = " and ".join(repr(name) for name in hidden)
             print(f"In the ranks, {names} is the rank's own and hides the notebook variable of that name.")
 
-    def _as_shown(self, error: SyntaxError) -> CellSyntaxError:
-        # named like the original, which is what a notebook's error message and papermill show
-        named: type[CellSyntaxError] = type(type(error).__name__, (CellSyntaxError,), {})
-        return named(error, self.shell.SyntaxTB.structured_traceback(type(error), error, []))
+    def _shown(self, error: SyntaxError) -> Any:
+        lines = self.shell.SyntaxTB.structured_traceback(type(error), error, [])
+        return _named(CellSyntaxError, type(error).__name__, str(error), lines)
+
+
+def _interrupted(ended: list[Run]) -> Any:
+    text = ended[0].summary() if ended else "the launch was interrupted before there was a run"
+    return _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"])
 
 
 def _aligned(line: str, cell: str) -> str:

@@ -370,7 +370,8 @@ class Run:
 
     # ---- how it reads
 
-    def _summary(self) -> str:
+    def summary(self) -> str:
+        """Say in one line what became of the run."""
         parts = [
             f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''} {self.status}",
             f"{self.elapsed:.1f} s",
@@ -382,7 +383,7 @@ class Run:
         return ", ".join(parts)
 
     def __repr__(self) -> str:
-        return f"<Run: {self._summary()}>"
+        return f"<Run: {self.summary()}>"
 
     def _repr_html_(self) -> str:
         rows = []
@@ -397,7 +398,7 @@ class Run:
             cells = (str(rank), state, text)
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         return (
-            f"<p>{html.escape(self._summary())}</p><table><thead><tr><th>rank</th><th>state</th>"
+            f"<p>{html.escape(self.summary())}</p><table><thead><tr><th>rank</th><th>state</th>"
             f"<th>value or failure</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
             f"<p>logs: <code>{html.escape(self.logs.path)}</code></p>"
         )

@@ -36,9 +36,7 @@ class _Belongings:
         }
         self.descriptors = _descriptors()
         self.threads = {
-            thread
-            for thread in threading.enumerate()
-            if thread.is_alive() and not thread.name.startswith("asyncio_")
+            thread for thread in threading.enumerate() if thread.is_alive() and not thread.name.startswith("asyncio_")
         }
         self.shared_memory = set(os.listdir("/dev/shm"))
         self.temporary = set(os.listdir(tempfile.gettempdir()))

@@ -154,11 +154,7 @@ def test_an_exception_with_something_that_cannot_travel_gets_a_stand_in() -> Non
 
 
 def test_an_exception_that_cannot_be_built_again_gets_a_stand_in() -> None:
-    space = cells(
-        "class Odd(Exception):\n"
-        "    def __reduce__(self):\n"
-        "        return int, ('not a number',)\n"
-    )
+    space = cells("class Odd(Exception):\n    def __reduce__(self):\n        return int, ('not a number',)\n")
     arrived = again(space["Odd"]("text"))
     assert isinstance(arrived, ExceptionStandIn)
     assert (arrived.type_name, arrived.text) == ("Odd", "text")

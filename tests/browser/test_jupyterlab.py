@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,19 @@ def test_a_failure_explains_itself_and_stops_run_all(page: Any, lab: str, lab_fo
     assert "ranks 0-1, 3 were ended because of that" in shown
     assert "\nnever reached" not in shown
     page.screenshot(path=pictures / f"failure-{page.theme}.png")
+
+
+def test_the_first_cells_of_the_readme(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    cells = re.findall(r"```python\n(.*?)\n```", readme, re.DOTALL)[:3]
+    _write(lab_folder, f"readme-{page.theme}.ipynb", cells)
+    page.set_viewport_size({"width": 1000, "height": 560})
+    _open(page, lab, f"readme-{page.theme}.ipynb")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_selector("text=[1] gamma 0.001: 0.97")
+    page.wait_for_selector("text=/^{0: .*0.9/")
+    page.wait_for_function(IDLE)
+    page.screenshot(path=pictures / f"readme-{page.theme}.png")
 
 
 def test_the_quick_start(page: Any, lab: str, pictures: Path) -> None:

@@ -25,7 +25,12 @@ def __holdings():
             pass
     return {
         'descriptors': fds,
-        'threads': sorted(t.name for t in threading.enumerate() if not t.name.startswith(('asyncio_', 'IPythonHistory'))),
+        # the pools of asyncio, IPython's history and pyzmq's collector of large messages stay or go as they like
+        'threads': sorted(
+            t.name
+            for t in threading.enumerate()
+            if not t.name.startswith(('asyncio_', 'IPythonHistory')) and type(t).__name__ != 'GarbageCollectorThread'
+        ),
         'names': sorted(globals()),
         'cwd': os.getcwd(),
     }
@@ -36,11 +41,14 @@ def __forget(names, directory):
         del globals()[name]
     os.chdir(directory)
     Out.clear()
-    magics = get_ipython().magics_manager.registry['Multiproc']
+    shell = get_ipython()
+    shell.displayhook._ = shell.displayhook.__ = shell.displayhook.___ = ''
+    shell.user_ns.update(_='', __='', ___='')
+    magics = shell.magics_manager.registry['Multiproc']
     magics.last_run = None
     magics._hidden_names_told.clear()
     sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
-    tracer = get_ipython().InteractiveTB
+    tracer = shell.InteractiveTB
     tracer.etype = tracer.value = tracer.evalue = tracer.tb = None
 """
 

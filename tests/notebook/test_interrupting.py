@@ -28,7 +28,9 @@ def descendants(kernel: Kernel) -> list[psutil.Process]:
 
 
 def test_an_interrupt_ends_the_ranks_and_the_notebook_goes_on(kernel: Kernel) -> None:
-    cell = kernel.begin(f"%%multiproc 3\nif rank == 2:\n    print('ready 2')\nelse:\n    {SLEEP.replace(chr(10), chr(10) + '    ')}\n'done'")
+    cell = kernel.begin(
+        f"%%multiproc 3\nif rank == 2:\n    print('ready 2')\nelse:\n    {SLEEP.replace(chr(10), chr(10) + '    ')}\n'done'"
+    )
     cell.wait_for("ready 0", "ready 1", "ready 2")
     kernel.interrupt()
     reply = cell.finish()
@@ -102,8 +104,7 @@ def test_one_interrupt_escalates_to_ranks_that_ignore_it(kernel: Kernel) -> None
 
 def test_an_interrupt_reaches_children_of_ranks(kernel: Kernel) -> None:
     cell = kernel.begin(
-        "%%multiproc 1 --grace 0.2\nimport subprocess\n"
-        "subprocess.run(['sh', '-c', 'echo ready; exec sleep 600'])"
+        "%%multiproc 1 --grace 0.2\nimport subprocess\nsubprocess.run(['sh', '-c', 'echo ready; exec sleep 600'])"
     ).wait_for("ready")
     kernel.interrupt()
     assert cell.finish().ename == "KeyboardInterrupt"
@@ -112,7 +113,9 @@ def test_an_interrupt_reaches_children_of_ranks(kernel: Kernel) -> None:
 
 def test_an_interrupt_while_the_ranks_start(kernel: Kernel) -> None:
     # not to be caught by a text of the ranks: wait for the processes themselves
-    cell = kernel.begin("print('begun')\nget_ipython().run_cell_magic('multiproc', '4', 'import time; time.sleep(600)')")
+    cell = kernel.begin(
+        "print('begun')\nget_ipython().run_cell_magic('multiproc', '4', 'import time; time.sleep(600)')"
+    )
     cell.wait_for("begun")
     kernel.interrupt()
     reply = cell.finish()

@@ -171,7 +171,9 @@ def test_on_failure(kernel: Kernel, policy: str) -> None:
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_start_methods(kernel: Kernel, method: str) -> None:
     kernel.run("class C: pass\nc = C()").ok()
-    reply = kernel.run(f"%%multiproc 2 --start-method {method}\nprint('hi')\n!echo there\n(rank, isinstance(c, C), c)").ok()
+    reply = kernel.run(
+        f"%%multiproc 2 --start-method {method}\nprint('hi')\n!echo there\n(rank, isinstance(c, C), c)"
+    ).ok()
     assert kernel.value("{r: v[:2] + (type(v[2]) is C,) for r, v in results.items()}") == {
         r: (r, True, True) for r in (0, 1)
     }
@@ -330,18 +332,25 @@ def test_an_empty_cell_starts_nothing(kernel: Kernel, cell: str) -> None:
     )
     assert nothing_started(kernel)
     # IPython itself refuses a magic without any line below it
-    assert kernel.run("%%multiproc 2").stderr.startswith("UsageError: %%multiproc is a cell magic, but the cell body is")
+    assert kernel.run("%%multiproc 2").stderr.startswith(
+        "UsageError: %%multiproc is a cell magic, but the cell body is"
+    )
 
 
 def test_quotes_hold_values_together(kernel: Kernel) -> None:
-    kernel.run("%%multiproc 1 --env 'A=b c' --env \"D=e f\" --log-dir 'my logs'\nimport os\nos.environ['A'], os.environ['D']").ok()
+    kernel.run(
+        "%%multiproc 1 --env 'A=b c' --env \"D=e f\" --log-dir 'my logs'\nimport os\nos.environ['A'], os.environ['D']"
+    ).ok()
     assert kernel.value("results") == {0: ("b c", "e f")}
     assert (kernel.place / "work" / "my logs").is_dir()
 
 
 def test_quotes_that_do_not_match(kernel: Kernel) -> None:
     reply = kernel.run("%%multiproc 2 --env 'A=b\n1")
-    assert reply.stderr == "UsageError: %%multiproc: the line has a quotation mark without its partner. Nothing was started.\n"
+    assert (
+        reply.stderr
+        == "UsageError: %%multiproc: the line has a quotation mark without its partner. Nothing was started.\n"
+    )
 
 
 @pytest.mark.parametrize("source", ["x = (1\ny = 2", "def f(:\n  pass", "if True:\nx = 1", "x = 'abc", "return 5"])

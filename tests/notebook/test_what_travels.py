@@ -106,9 +106,7 @@ def test_a_class_that_was_defined_again_is_another_one(kernel: Kernel) -> None:
 def test_arrays_are_writable_and_copied_only_in_the_rank(kernel: Kernel) -> None:
     kernel.run("import numpy as np\ndata = np.arange(300_000.0)\nview = data[::2]\ntiny = np.zeros(2)").ok()
     kernel.run(
-        "%%multiproc 2\n"
-        "data += rank + 1; view[:] = 0; tiny += rank\n"
-        "data[:3], data.flags.writeable, tiny, data * 2"
+        "%%multiproc 2\ndata += rank + 1; view[:] = 0; tiny += rank\ndata[:3], data.flags.writeable, tiny, data * 2"
     ).ok()
     assert kernel.value("{r: (v[0].tolist(), v[1], v[2].tolist()) for r, v in results.items()}") == {
         r: ([r + 1.0, r + 2.0, r + 3.0], True, [r, r]) for r in (0, 1)
@@ -215,9 +213,7 @@ def test_names_that_the_cell_does_not_read_need_not_travel(kernel: Kernel) -> No
     ],
     ids=["lock", "file", "generator", "nested", "through a function", "widget"],
 )
-def test_what_cannot_travel_is_told_before_anything_starts(
-    kernel: Kernel, setup: str, cell: str, message: str
-) -> None:
+def test_what_cannot_travel_is_told_before_anything_starts(kernel: Kernel, setup: str, cell: str, message: str) -> None:
     kernel.run(setup).ok()
     reply = kernel.run(f"%%multiproc 2\n{cell}")
     assert (reply.status, reply.ename) == ("error", "CaptureError")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from nblaunch.processes import DefaultLogsSpecs, PContext, Std, start_processes
-from tests.processes.targets import METHODS, Announcements
+from tests.processes.targets import METHODS, Announcements, Gate
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +78,8 @@ def announcements(tmp_path: Path) -> Iterator[Announcements]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Announcements]:
-    """A pipe that ranks wait at until the test closes it."""
-    pipe = Announcements(tmp_path / "gate")
-    yield pipe
-    pipe.close()
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What ranks wait at until the test opens it."""
+    closed = Gate(tmp_path / "gate")
+    yield closed
+    closed.close()

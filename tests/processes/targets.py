@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import multiprocessing
 import os
 import select
@@ -157,17 +158,17 @@ def announce_and_block(path: str) -> NoReturn:
     block()
 
 
-def wait_for_end_of_file(path: str) -> None:
-    """Block until the test closes its end of a named pipe."""
-    with open(path) as pipe:
-        pipe.read()
+def wait_at(gate: str) -> None:
+    """Block until the test opens the gate."""
+    with open(gate) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def finish_or_block(rank: int, started: str, gate: str) -> int:
     """Rank 0 finishes at once, the others wait for the test."""
     if rank:
         announce(started)
-        wait_for_end_of_file(gate)
+        wait_at(gate)
     return rank
 
 
@@ -183,23 +184,8 @@ def stop_oneself(started: str) -> None:
 
 def fail_when_told(rank: int, started: str, gate: str) -> None:
     announce(started)
-    wait_for_end_of_file(gate)
+    wait_at(gate)
     raise ValueError(f"boom {rank}")
-
-
-def fail_or_block(rank: int, failing: int, started: str, how: str = "raise") -> object:
-    """One rank fails when the others are known to run, which it is told by its pipe."""
-    if rank != failing:
-        announce_and_block(started)
-    return leave(how)
-
-
-def fail_after(started: str, count: int, how: str) -> object:
-    """Wait for the announcements of the other ranks, and leave."""
-    for _ in range(count):
-        with open(started) as pipe:
-            pipe.readline()
-    return leave(how)
 
 
 def first_fails_second_waits(rank: int, mark: str, how: str) -> object:
@@ -320,10 +306,26 @@ class Announcements:
         return [int(pid) for _ in range(lines) for pid in self.next_line().split()]
 
     def close(self) -> None:
-        """Close the pipe; who reads it as a gate goes on."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the pipe."""
+        os.close(self._descriptor)
+
+
+class Gate:
+    """What ranks wait at with `wait_at`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._file = path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def open(self) -> None:
+        """Let the ranks pass. Forked ones hold the same lock, so closing the file would not do."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Open the gate and close the file."""
+        self.open()
+        self._file.close()
 
 
 def assert_gone(pids: list[int]) -> None:

@@ -22,7 +22,7 @@ from nblaunch.processes import (
 from nblaunch.processes.api import PContext
 from tests.processes import targets
 from tests.processes.conftest import Launch
-from tests.processes.targets import LIMIT, Announcements, assert_gone
+from tests.processes.targets import LIMIT, Announcements, Gate, assert_gone
 
 
 def result_of(context: PContext) -> RunProcsResult:
@@ -98,7 +98,9 @@ def test_surroundings_are_those_of_the_program(
 
 
 def test_each_rank_knows_its_error_file(launch: Launch, method: str) -> None:
-    context = launch(targets.surroundings, {0: (["TORCHELASTIC_ERROR_FILE"],), 1: (["TORCHELASTIC_ERROR_FILE"],)}, method)
+    context = launch(
+        targets.surroundings, {0: (["TORCHELASTIC_ERROR_FILE"],), 1: (["TORCHELASTIC_ERROR_FILE"],)}, method
+    )
     values = result_of(context).return_values
     assert {rank: seen["env"]["TORCHELASTIC_ERROR_FILE"] for rank, seen in values.items()} == context.error_files
     assert not any(os.path.exists(file) for file in context.error_files.values())
@@ -215,7 +217,10 @@ def test_tee_shows_whole_lines_behind_their_prefix(
     launch: Launch, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     context = launch(
-        targets.speak, {rank: (f"a{rank}\nlast", f"e{rank}\n") for rank in range(2)}, method, tee={0: Std.ALL, 1: Std.OUT}
+        targets.speak,
+        {rank: (f"a{rank}\nlast", f"e{rank}\n") for rank in range(2)},
+        method,
+        tee={0: Std.ALL, 1: Std.OUT},
     )
     result = result_of(context)
     out, err = capsys.readouterr()
@@ -281,17 +286,16 @@ def test_a_program_gets_its_environment(launch: Launch, tmp_path: Path, monkeypa
 # ---- waiting and closing
 
 
-def test_wait_gives_none_while_ranks_run(launch: Launch, method: str, gate: Announcements) -> None:
-    context = launch(targets.wait_for_end_of_file, {0: (gate.path,)}, method)
+def test_wait_gives_none_while_ranks_run(launch: Launch, method: str, gate: Gate) -> None:
+    context = launch(targets.wait_at, {0: (gate.path,)}, method)
     assert context.wait(0) is None
     assert context.wait(timeout=0.01, period=0.001) is None
-    with open(gate.path, "w"):  # a writer, for whom the rank's opening waits
-        gate.close()
+    gate.open()
     assert result_of(context).return_values == {0: None}
 
 
 def test_finished_ranks_are_gone_while_others_run(
-    launch: Launch, method: str, announcements: Announcements, gate: Announcements
+    launch: Launch, method: str, announcements: Announcements, gate: Gate
 ) -> None:
     context = launch(
         targets.finish_or_block, {rank: (rank, announcements.path, gate.path) for rank in range(2)}, method
@@ -301,7 +305,7 @@ def test_finished_ranks_are_gone_while_others_run(
     assert_gone([pids[0]])
     assert context.wait(0) is None
     assert context.pids() == pids
-    gate.close()
+    gate.open()
     assert result_of(context).return_values == {0: 0, 1: 1}
 
 
@@ -372,22 +376,20 @@ def test_life_before_start(tmp_path: Path) -> None:
         closed.start()
 
 
-def test_a_gang_outlives_the_thread_that_started_it(launch: Launch, method: str, gate: Announcements) -> None:
+def test_a_gang_outlives_the_thread_that_started_it(launch: Launch, method: str, gate: Gate) -> None:
     contexts: list[PContext] = []
 
     def start() -> None:
-        contexts.append(launch(targets.wait_for_end_of_file, {0: (gate.path,)}, method))
+        contexts.append(launch(targets.wait_at, {0: (gate.path,)}, method))
 
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    with open(gate.path, "w"):
-        gate.close()
+    gate.open()
     assert result_of(contexts[0]).return_values == {0: None}
 
 
-def test_several_gangs_at_once(launch: Launch, gate: Announcements) -> None:
-    contexts = [launch(targets.wait_for_end_of_file, {0: (gate.path,)}, method) for method in targets.METHODS]
-    with open(gate.path, "w"):
-        gate.close()
+def test_several_gangs_at_once(launch: Launch, gate: Gate) -> None:
+    contexts = [launch(targets.wait_at, {0: (gate.path,)}, method) for method in targets.METHODS]
+    gate.open()
     assert [result_of(context).return_values for context in contexts] == [{0: None}] * 3
