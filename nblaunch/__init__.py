@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nblaunch.failures import RankFailure, RanksFailed, RankTimeout
+    from nblaunch.launching import launch
     from nblaunch.magic import load_ipython_extension, unload_ipython_extension
-    from nblaunch.run import Run, launch
+    from nblaunch.run import Run
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _HOME = {
     "RankTimeout": "nblaunch.failures",
     "RanksFailed": "nblaunch.failures",
     "Run": "nblaunch.run",
-    "launch": "nblaunch.run",
+    "launch": "nblaunch.launching",
     "load_ipython_extension": "nblaunch.magic",
     "unload_ipython_extension": "nblaunch.magic",
 }

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RankFailure", "RankTimeout", "RanksFailed", "name_ranks"]
 
+# Ranks that failed at the same line with another text, before they are only counted.
+_SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
 _FATAL = "Fatal Python error: "
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)$')
@@ -154,9 +156,7 @@ def _others(run: Run) -> list[str]:
             was = "was" if len(alike) == 1 else "were"
             lines.append(f"{name_ranks(failure.rank for failure in alike)} {was} still running")
         elif root is not None and first.same_as(root):
-            rest = [failure.rank for failure in alike if failure is not root]
-            if rest:
-                lines.append(f"{name_ranks(rest)}: the same")
+            lines += _like_root(alike, root)
         else:
             who = name_ranks(failure.rank for failure in alike)
             lines.append(f"{who}: {first.summary()}{_place(first)}")
@@ -165,6 +165,17 @@ def _others(run: Run) -> list[str]:
         was = "was" if len(collateral) == 1 else "were"
         lines.append(f"{name_ranks(collateral)} {was} ended because of that")
     return ["\n".join(lines)] if lines else []
+
+
+def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
+    same = [failure.rank for failure in alike if failure is not root and failure.summary() == root.summary()]
+    lines = [f"{name_ranks(same)}: the same"] if same else []
+    others = [failure for failure in alike if failure.summary() != root.summary()]
+    lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
+    if others[_SHOWN_ALIKE:]:
+        more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
+        lines.append(f"{more}: {type(root.exception).__name__} from the same line")
+    return lines
 
 
 def _place(failure: RankFailure) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import keyword
+import math
 import os
 import re
 import shlex
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -25,12 +25,10 @@ from nblaunch.processes.start_methods import START_METHODS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nblaunch.run import Notebook, Run
+    from nblaunch.options import Options
+    from nblaunch.run import Run
 
 __all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
-
-# Variables of a notebook that IPython puts there.
-_OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
 
 
 class _ShownAs(BaseException):
@@ -50,6 +48,10 @@ class CellSyntaxError(_ShownAs, Exception):
 
 class RunInterrupted(_ShownAs, KeyboardInterrupt):
     """The run was interrupted, and its ranks have been ended."""
+
+
+class NotStarted(_ShownAs, OSError):
+    """The system refused the ranks."""
 
 
 def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str]) -> Any:
@@ -73,9 +75,12 @@ def _not_negative(text: str) -> float:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"it takes a number of seconds, not {text!r}") from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"it takes a number of seconds, not {text!r}")
+    return seconds
 
 
 def _ranks(text: str) -> int:
@@ -193,54 +198,58 @@ class Multiproc(Magics):
         ({rank: RankFailure}) are bound; a failed run raises.
         """
         from nblaunch.capture import CaptureError
-        from nblaunch.run import launch
+        from nblaunch.engines.local import LocalEngine
+        from nblaunch.launching import Launch
+        from nblaunch.notebook import Notebook
 
         try:
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
-            options = self.multiproc.parser.parse_args(shlex.split(line))
+            chosen = self.multiproc.parser.parse_args(shlex.split(line))
         except UsageError as error:
             raise _in_one_sentence(error, self.multiproc.parser) from None
         except ValueError:
             raise _refusal("the line has a quotation mark without its partner") from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
-        source = _aligned(line, cell)
-        ended: list[Run] = []
-
-        def bind(run: Run) -> None:
-            ended.append(run)
-            self._bind(run, options.out)
-
-        notebook = self._notebook()
-        self._tell_hidden_names()
+        nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
-            run = launch(
-                source,
-                options.nprocs or self.nprocs or len(os.sched_getaffinity(0)),
-                capture=options.capture or (),
-                no_capture=options.no_capture,
-                collect=options.collect or (),
-                env=dict(options.env or ()),
-                timeout=options.timeout or self.timeout or None,
-                grace=self.grace if options.grace is None else options.grace,
-                on_failure=options.on_failure or self.on_failure,
-                start_method=options.start_method or self.start_method,
-                log_dir=options.log_dir or self.log_dir or None,
-                seed=options.seed,
-                threads=options.threads or self.threads or None,
-                notebook=notebook,
-                on_end=bind,
-            )
+            launch = Launch(_aligned(line, cell), nprocs, self._options(chosen), Notebook.of(self.shell), LocalEngine())
         except SyntaxError as error:
             raise self._shown(error) from None
-        except KeyboardInterrupt:
-            raise _interrupted(ended) from None
         except CaptureError:
             raise
-        except (ValueError, TypeError, NameError, NotADirectoryError) as error:
+        except (ValueError, TypeError, NameError, OSError) as error:
             raise _refusal(str(error)) from error
-        if not (options.no_raise or self.no_raise):
-            run.raise_for_failures()
+        self._tell_hidden_names()
+        try:
+            launch.start_and_wait()
+        except KeyboardInterrupt:
+            text = launch.run.summary()
+            raise _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"]) from None
+        except OSError as error:
+            text = f"the ranks could not be started: {error}. None is left running."
+            raise _named(NotStarted, type(error).__name__, text, [f"{type(error).__name__}: {text}"]) from error
+        finally:
+            self._bind(launch.run, chosen.out)
+        if not (chosen.no_raise or self.no_raise):
+            launch.run.raise_for_failures()
+
+    def _options(self, chosen: argparse.Namespace) -> Options:
+        from nblaunch.options import Options
+
+        return Options(
+            capture=tuple(chosen.capture or ()),
+            no_capture=chosen.no_capture,
+            collect=tuple(chosen.collect or ()),
+            env=dict(chosen.env or ()),
+            timeout=chosen.timeout or self.timeout or None,
+            grace=self.grace if chosen.grace is None else chosen.grace,
+            on_failure=chosen.on_failure or self.on_failure,
+            start_method=chosen.start_method or self.start_method,
+            log_dir=chosen.log_dir or self.log_dir or None,
+            seed=chosen.seed,
+            threads=chosen.threads or self.threads or None,
+        )
 
     def _bind(self, run: Run, out: str | None) -> None:
         self.last_run = run
@@ -250,24 +259,8 @@ class Multiproc(Magics):
             self.shell.user_ns["results"] = run.results
             self.shell.user_ns["failures"] = run.failures
 
-    def _notebook(self) -> Notebook:
-        from nblaunch.run import Notebook
-
-        shell = self.shell
-        # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
-        number = len(shell.history_manager.input_hist_parsed) - 1
-        return Notebook(
-            namespace=shell.user_ns,
-            provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
-            number=number,
-            transform=shell.transform_cell,
-            name_cell=lambda transformed: str(shell.compile.cache(transformed, number)),
-            number_of=_cell_numbers(shell),
-            compiler_flags=shell.compile.flags,
-        )
-
     def _tell_hidden_names(self) -> None:
-        from nblaunch.run import RANK_NAMES
+        from nblaunch.launching import RANK_NAMES
 
         hidden = [name for name in RANK_NAMES if name in self.shell.user_ns and name not in self._hidden_names_told]
         if hidden:
@@ -280,21 +273,10 @@ class Multiproc(Magics):
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
-def _interrupted(ended: list[Run]) -> Any:
-    text = ended[0].summary() if ended else "the launch was interrupted before there was a run"
-    return _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"])
-
-
 def _aligned(line: str, cell: str) -> str:
     """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
     # a nested cell magic must come first; its lines are its own affair
     return cell if cell.lstrip().startswith("%%") else f"# %%multiproc {line}\n{cell}"
-
-
-def _cell_numbers(shell: InteractiveShell) -> Callable[[str], int | None]:
-    # private in IPython: the table behind "Cell In[5]" in its tracebacks
-    numbers: dict[str, Any] = getattr(shell.compile, "_filename_map", {})
-    return numbers.get
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -149,7 +149,7 @@ def pack_exception(error: BaseException, *, home_classes: frozenset[str] = froze
         packed = pack(error, home_classes=home_classes)
         # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
         unpack(bytearray(bytes(packed)))
-    except Exception as refusal:
+    except BaseException as refusal:  # SystemExit too: __reduce__ may be anybody's
         stand_in = ExceptionStandIn(type(error).__name__, text_of(error), _why(refusal))
         stand_in.__traceback__ = error.__traceback__
         try:

@@ -27,6 +27,7 @@ from typing import Any
 
 import zmq
 from jupyter_client.session import Session
+from typing_extensions import Self
 
 PATIENCE = 60.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -240,13 +241,13 @@ class Kernel:
         while not done():
             left = deadline - time.monotonic()
             if left <= 0 or self.process.poll() is not None:
-                so_far = {id: execution.streams for id, execution in list(self._executions.items())[-2:]}
+                so_far = [execution.streams for execution in list(self._executions.values())[-2:]]
                 raise AssertionError(f"waited in vain for {what}; so far: {so_far}\nkernel: {self.log[-2000:]}")
             self._receive(int(min(left, 1.0) * 1000) + 1)
 
-    def _expect(self, id: str) -> Execution:
-        self._executions[id] = Execution(self, id)
-        return self._executions[id]
+    def _expect(self, request: str) -> Execution:
+        self._executions[request] = Execution(self, request)
+        return self._executions[request]
 
     def _receive(self, milliseconds: int) -> None:
         for socket, _ in self._poller.poll(milliseconds):
@@ -267,7 +268,7 @@ class Kernel:
         self._log.close()
         shutil.rmtree(self.place)
 
-    def __enter__(self) -> Kernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -122,8 +122,8 @@ def test_suppressed_context_stays_suppressed() -> None:
 
 
 def test_groups_arrive_with_their_members() -> None:
-    members = [raised("1 / 0"), ExceptionGroup("inner", [raised("\nint('x')")])]
-    error = raised("raise problem", problem=ExceptionGroup("outer", members))
+    members = [raised("1 / 0"), BaseExceptionGroup("inner", [raised("\nint('x')")])]
+    error = raised("raise problem", problem=BaseExceptionGroup("outer", members))
 
     arrived = again(error)
 

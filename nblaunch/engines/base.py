@@ -56,6 +56,15 @@ class Plan:
 class Ranks(Protocol):
     """The ranks of one launch, as their run holds them. All methods may be called from any thread."""
 
+    def start(self) -> None:
+        """Start all ranks; events follow, `nblaunch.events.Ended` as the last.
+
+        Raises
+        ------
+        OSError
+            If the ranks cannot be started; nothing is left running then.
+        """
+
     def interrupt(self) -> None:
         """Interrupt the ranks as Ctrl-C does, and escalate if they do not go."""
 
@@ -72,11 +81,11 @@ class Ranks(Protocol):
 class Engine(Protocol):
     """A place where ranks can run."""
 
-    def launch(self, plan: Plan, on_event: Callable[[Event], None]) -> Ranks:
-        """Start all ranks and return; events follow, `nblaunch.events.Ended` as the last.
+    def prepare(self, plan: Plan, on_event: Callable[[Event], None]) -> Ranks:
+        """Make everything ready and start nothing yet, so that whoever starts the ranks can already end them.
 
         Raises
         ------
-        OSError
-            If the ranks cannot be started; nothing is left running then.
+        ValueError, FileNotFoundError
+            If the plan cannot be carried out here.
         """

@@ -12,9 +12,9 @@ from functools import partial
 
 from nblaunch.engines.base import Plan
 from nblaunch.events import Ended, Event, Launched
-from nblaunch.processes.api import DefaultLogsSpecs, Std
+from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
-from nblaunch.processes.gang import KILL, Gang, escalation
+from nblaunch.processes.gang import KILL, Gang, Step, escalation
 from nblaunch.processes.start_methods import START_METHODS
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
@@ -23,79 +23,90 @@ __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 class LocalRanks:
     """See `nblaunch.engines.base.Ranks`."""
 
-    def __init__(self, gang: Gang, grace: float) -> None:
-        self._gang = gang
-        self._grace = grace
+    def __init__(self, plan: Plan, on_event: Callable[[Event], None]) -> None:
+        self._plan = plan
+        self._on_event = on_event
+        self._gang: Gang | None = None
+
+    def start(self) -> None:
+        """Start the ranks on this machine."""
+        plan = self._plan
+        port = reserve_port()
+
+        def pass_on(event: Event) -> None:
+            if isinstance(event, Ended):
+                port.close()
+            self._on_event(event)
+
+        try:
+            envs = {rank: _torchrun_variables(plan, rank, port.getsockname()[1]) for rank in range(plan.nprocs)}
+            logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
+            self._gang = Gang(
+                _births(plan, envs, logs),
+                partial(START_METHODS[plan.start_method], prepare=plan.prepare),
+                pass_on,
+                payload=plan.payload,
+                # a value that has arrived is kept, whatever becomes of the process while it exits
+                succeeded=lambda exit_: exit_.reported == "value",
+                stop_on_failure=plan.stop_on_failure,
+                grace=plan.grace,
+                timeout=plan.timeout,
+            )
+            log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
+            self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
+            self._gang.start()
+        except BaseException:
+            port.close()
+            raise
 
     def interrupt(self) -> None:
         """Send SIGINT, then SIGTERM, then SIGKILL, a grace apart."""
-        steps = escalation(signal.SIGINT, signal.SIGTERM, grace=self._grace)
-        self._gang.end("the run was interrupted", steps)
+        self._end("the run was interrupted", escalation(signal.SIGINT, signal.SIGTERM, grace=self._plan.grace))
 
     def stop(self) -> None:
         """Send SIGTERM, then SIGKILL, a grace apart."""
-        self._gang.end("the run was stopped", escalation(signal.SIGTERM, grace=self._grace))
+        self._end("the run was stopped", escalation(signal.SIGTERM, grace=self._plan.grace))
 
     def kill(self) -> None:
         """Send SIGKILL."""
-        self._gang.end("the run was killed", KILL)
+        self._end("the run was killed", KILL)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left; tell whether that is so."""
-        return self._gang.join(timeout)
+        return self._gang is None or self._gang.join(timeout)
+
+    def _end(self, reason: str, steps: tuple[Step, ...]) -> None:
+        if self._gang is not None:
+            self._gang.end(reason, steps)
 
 
 class LocalEngine:
     """See `nblaunch.engines.base.Engine`."""
 
-    def launch(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
-        """Start the ranks on this machine."""
+    def prepare(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
+        """Check what can be checked before anything starts."""
         if plan.start_method not in START_METHODS:
             raise ValueError(f"unknown start method {plan.start_method!r}: choose one of {', '.join(START_METHODS)}")
-        port = reserve_port()
-        try:
-            return self._launch(plan, on_event, port)
-        except BaseException:
-            port.close()
-            raise
+        _working_directory()
+        return LocalRanks(plan, on_event)
 
-    def _launch(self, plan: Plan, on_event: Callable[[Event], None], port: socket.socket) -> LocalRanks:
-        envs = {rank: _torchrun_variables(plan, rank, port.getsockname()[1]) for rank in range(plan.nprocs)}
-        logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
-        environment = dict(os.environ)
-        births = [
-            Birth(
-                rank=rank,
-                entry=plan.entry,
-                # what the user asks for wins
-                env=environment | envs[rank] | dict(plan.env),
-                cwd=_working_directory(),
-                stdout=logs.stdouts[rank],
-                stderr=logs.stderrs[rank],
-                sys_path=tuple(sys.path),
-                argv=tuple(sys.argv),
-            )
-            for rank in range(plan.nprocs)
-        ]
 
-        def pass_on(event: Event) -> None:
-            if isinstance(event, Ended):
-                port.close()
-            on_event(event)
-
-        gang = Gang(
-            births,
-            partial(START_METHODS[plan.start_method], prepare=plan.prepare),
-            pass_on,
-            payload=plan.payload,
-            stop_on_failure=plan.stop_on_failure,
-            grace=plan.grace,
-            timeout=plan.timeout,
+def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
+    environment = dict(os.environ)
+    return [
+        Birth(
+            rank=rank,
+            entry=plan.entry,
+            # what the user asks for wins
+            env=environment | envs[rank] | dict(plan.env),
+            cwd=_working_directory(),
+            stdout=logs.stdouts[rank],
+            stderr=logs.stderrs[rank],
+            sys_path=tuple(sys.path),
+            argv=tuple(sys.argv),
         )
-        log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
-        on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
-        gang.start()
-        return LocalRanks(gang, plan.grace)
+        for rank in range(plan.nprocs)
+    ]
 
 
 def reserve_port() -> socket.socket:

@@ -42,6 +42,7 @@ class _Source:
     follower: LogFollower
     to_stderr: bool
     left: int
+    progress: str = ""
     progress_at: float = 0.0
 
     def read(self, limit: int) -> list[str]:
@@ -49,19 +50,24 @@ class _Source:
         if self.left <= 0:
             return []
         before = self.follower.offset
-        lines = self.follower.read(limit=min(limit, self.left))
-        self.left -= self.follower.offset - before
-        if lines or self.follower.offset == before:
-            return lines
+        try:
+            lines = self.follower.read(limit=min(limit, self.left))
+        except OSError:
+            self.left = 0  # one log that cannot be read shall not silence the others
+            return []
         now = time.monotonic()
-        if now - self.progress_at > _PROGRESS_PERIOD and self.follower.overwritten:
+        grown = self.follower.offset > before
+        if grown and not lines and self.follower.overwritten and now - self.progress_at > _PROGRESS_PERIOD:
             self.progress_at = now
-            return [self.follower.unfinished]
-        return []
+            self.progress = self.follower.unfinished
+            lines = [self.progress]
+        self.left -= sum(len(self.prefix) + len(line) + 1 for line in lines)
+        return lines
 
     def rest(self) -> list[str]:
         """Return the last line if it was never ended, once all has been read."""
-        return self.follower.read(final=True) if self.follower.unread() == 0 else []
+        lines = self.follower.read(final=True) if self.follower.unread() == 0 else []
+        return [line for line in lines if line != self.progress]
 
     def last_lines(self) -> list[str]:
         size = os.path.getsize(self.follower.path)

@@ -480,7 +480,7 @@ class SubprocessContext(PContext):
             )
             for rank in range(self.nprocs)
         ]
-        return Gang(births, Program, self._note, expects_value=False, settle=_SETTLE)
+        return Gang(births, Program, self._note, succeeded=lambda exit_: exit_.exitcode == 0, settle=_SETTLE)
 
     def _judge(self) -> RunProcsResult:
         failures = {
@@ -615,4 +615,5 @@ def _main_module() -> tuple[str, str]:
     path = getattr(main, "__file__", None)
     if not path or os.path.splitext(os.path.basename(path))[0] in ("ipython", "__main__"):
         return "", ""
-    return "", os.path.normpath(os.path.join(multiprocessing.process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]
+    path = os.path.normpath(os.path.join(multiprocessing.process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]
+    return "", path if os.path.isfile(path) else ""  # a program that is read from stdin has "<stdin>"

@@ -56,6 +56,8 @@ class Step:
 
 # After SIGKILL only the kernel itself can hold a process (state D).
 _AFTER_KILL = 10.0
+# Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
+_LONGEST_WAIT = 3600.0
 KILL = (Step(signal.SIGKILL, _AFTER_KILL),)
 
 
@@ -77,6 +79,10 @@ class _Rank:
     descendants: list[psutil.Process] = field(default_factory=list)
 
 
+def _returned_a_value(exit_: Exited) -> bool:
+    return exit_.reported == "value" and exit_.exitcode == 0
+
+
 class Gang:
     """Start, watch and end a set of processes.
 
@@ -93,8 +99,8 @@ class Gang:
         Written once, one behind the other, and mapped by every rank; none if empty.
     inherited : object
         Handed to forked ranks as it is.
-    expects_value : bool
-        Whether a rank that exits with code 0 and has not reported a value has failed.
+    succeeded : callable
+        Tells of an exit whether the rank has succeeded; by default, if it reported a value and left with code 0.
     stop_on_failure : bool
         Whether the first failure ends the other ranks.
     settle : float
@@ -114,7 +120,7 @@ class Gang:
         *,
         payload: Sequence[Packed] = (),
         inherited: object = None,
-        expects_value: bool = True,
+        succeeded: Callable[[Exited], bool] = _returned_a_value,
         stop_on_failure: bool = True,
         settle: float = 0.2,
         grace: float = 30.0,
@@ -125,7 +131,7 @@ class Gang:
         self._on_event = on_event
         self._payload = list(payload)
         self._inherited = inherited
-        self._expects_value = expects_value
+        self._succeeded = succeeded
         self._stop_on_failure = stop_on_failure
         self._settle = settle
         self._grace = grace
@@ -230,9 +236,9 @@ class Gang:
             self._bury(rank)
             rank.gone = True
             collateral = rank.collateral and rank.reported != "value"
-            self._tell(Exited(rank.number, exitcode, rank.reported, collateral, time.monotonic()))
-            succeeded = rank.reported == "value" if self._expects_value else exitcode == 0
-            if not succeeded:
+            exit_ = Exited(rank.number, exitcode, rank.reported, collateral, time.monotonic())
+            self._tell(exit_)
+            if not self._succeeded(exit_):
                 self._note_failure()
 
     # ---- the supervisor thread
@@ -256,13 +262,16 @@ class Gang:
         except BaseException:
             defect = traceback.format_exc()
             logger.exception("the supervision of a gang failed; its ranks are killed")
-            self._kill_everything()
+            self._kill_everything(defect)
         finally:
-            self._tidy_up()
-            self._tell(Ended(time.monotonic(), defect))
-            _ALIVE.discard(self)
-            self._all_started.set()
-            self._done.set()
+            # one inside the other: whatever fails, those who wait for the end are told
+            try:
+                self._tidy_up()
+            finally:
+                self._tell(Ended(time.monotonic(), defect))
+                _ALIVE.discard(self)
+                self._all_started.set()
+                self._done.set()
 
     def _start_all(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -315,7 +324,8 @@ class Gang:
     def _tell(self, event: Event) -> None:
         try:
             self._on_event(event)
-        except Exception:
+        except BaseException:
+            # SystemExit too: in this thread it would end nothing but the supervision
             logger.exception("a consumer of events failed on %r", event)
 
     def _hear(self, rank: _Rank) -> None:
@@ -401,9 +411,10 @@ class Gang:
         """Note who descends from which rank, for the time when the rank is gone and nobody can tell any more."""
         parents: dict[int, int] = {}
         processes: dict[int, psutil.Process] = {}
-        with contextlib.suppress(psutil.Error):
+        # OSError: descriptors have run out, which may be the very reason to end the gang
+        with contextlib.suppress(psutil.Error, OSError):
             for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
+                with contextlib.suppress(psutil.Error, OSError):
                     parents[process.pid] = process.ppid()
                     processes[process.pid] = process
         for pid, process in processes.items():
@@ -434,7 +445,7 @@ class Gang:
 
     def _time_to_deadline(self) -> float | None:
         deadlines = [at for at, _ in self._deadlines()]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        return min(max(0.0, min(deadlines) - time.monotonic()), _LONGEST_WAIT) if deadlines else None
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()
@@ -452,11 +463,12 @@ class Gang:
         self._tell(TimedOut(running, self._timeout, time.monotonic()))
         self._begin_ending("the time was over", escalation(signal.SIGTERM, grace=self._grace))
 
-    def _kill_everything(self) -> None:
+    def _kill_everything(self, defect: str) -> None:
         for rank in self._left():
             self._signal(rank, signal.SIGKILL)
             rank.gone = True
-        self._start_error = self._start_error or RuntimeError("the supervision of the gang failed")
+        if self._start_error is None:
+            self._start_error = RuntimeError(f"the supervision of the gang failed; its ranks were killed:\n{defect}")
 
     def _tidy_up(self) -> None:
         # closing the writing end lets the kernel end whatever is left in the groups of the ranks

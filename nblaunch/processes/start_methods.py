@@ -34,13 +34,19 @@ PARENT_ENDS: set[int] = set()
 
 
 def _drop_parent_ends() -> None:
-    if PARENT_ENDS:
-        # not closed: the objects that own them are in the copy too and would close whatever has the number next
+    if not PARENT_ENDS:
+        return
+    try:
         nothing = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # the system gives no more descriptors
+        for descriptor in PARENT_ENDS:
+            os.close(descriptor)
+    else:
+        # better than closing: the objects that own them are in the copy too, and would close what has the number next
         for descriptor in PARENT_ENDS:
             os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
-        PARENT_ENDS.clear()
+    PARENT_ENDS.clear()
 
 
 os.register_at_fork(after_in_child=_drop_parent_ends)
@@ -139,8 +145,8 @@ class Spawn(_DirectChildren):
 class Program(_DirectChildren):
     """A program per rank: no Python of ours in it.
 
-    It is guarded by the pipe alone, which holds as long as the program does not close descriptors that it does not
-    know.
+    It is guarded by the pipe alone, which holds from just after its start, and as long as the program does not close
+    descriptors that it does not know.
     """
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:

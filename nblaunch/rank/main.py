@@ -81,7 +81,8 @@ def _work(
         namespace.update(travelled)
     # after the notebook's own variables, which may have the same names
     namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
-    limit_threads(work.threads)
+    if work.threads is not None:
+        limit_threads(work.threads)
     value = None
     try:
         if work.cell is not None:
@@ -156,7 +157,8 @@ def _report_failure(
 
 def _without_this_module(error: BaseException) -> Any:
     tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename in (__file__, _SHELL_FILE) and tb.tb_next is not None:
+    # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
+    while tb is not None and tb.tb_frame.f_code.co_filename in (__file__, _SHELL_FILE):
         tb = tb.tb_next
     return tb
 
@@ -165,7 +167,7 @@ _SHELL_FILE = os.path.join(os.path.dirname(__file__), "shell.py")
 
 
 def _render(error: BaseException, shell: RankShell | None) -> str:
-    if shell is not None:
+    if shell is not None and error.__traceback__ is not None:
         try:
             return shell.render(error)
         except Exception:

@@ -37,11 +37,11 @@ class Work:
         Variables to send back after the cell.
     seed : int or None
         Makes the random state of each rank reproducible.
-    threads : int
-        Threads that numerical libraries may use in a rank.
+    threads : int or None
+        Threads that numerical libraries may use in a rank; None leaves that to the environment.
     """
 
-    nprocs: int
+    nprocs: int = 1
     cell: str | None = None
     filename: str = "<cell>"
     number: int = 0
@@ -49,4 +49,4 @@ class Work:
     sources: dict[str, CellSource] = field(default_factory=dict)
     collect: tuple[str, ...] = ()
     seed: int | None = None
-    threads: int = 1
+    threads: int | None = None

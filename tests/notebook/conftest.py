@@ -43,7 +43,10 @@ def __forget(names, directory):
     Out.clear()
     shell = get_ipython()
     shell.displayhook._ = shell.displayhook.__ = shell.displayhook.___ = ''
-    shell.user_ns.update(_='', __='', ___='')
+    shell.push({'_': '', '__': '', '___': ''}, interactive=False)
+    shell.last_execution_result = None
+    for name in set(shell.user_ns_hidden) - set(names):
+        del shell.user_ns_hidden[name]
     magics = shell.magics_manager.registry['Multiproc']
     magics.last_run = None
     magics._hidden_names_told.clear()
@@ -59,8 +62,8 @@ def notebook() -> Iterator[Kernel]:
     with Kernel() as kernel:
         kernel.quietly(_HELPERS)
         kernel.run("%load_ext nblaunch").ok()
+        kernel.run("print('x' * 200_000)").ok()  # pyzmq makes its collector of large messages
         yield kernel
-        assert not list((kernel.place / "tmp").glob("nblaunch_*")), "logs of runs that nobody refers to any more"
 
 
 @pytest.fixture
@@ -73,3 +76,4 @@ def kernel(notebook: Kernel) -> Iterator[Kernel]:
     assert after["threads"] == before["threads"]
     new = {fd: name for fd, name in after["descriptors"].items() if before["descriptors"].get(fd) != name}
     assert not new, f"descriptors left in the kernel: {new}"
+    assert not list((notebook.place / "tmp").glob("nblaunch_*")), "logs of runs that nobody refers to any more"

@@ -21,7 +21,7 @@ def test_lines_are_those_of_the_cell_in_the_notebook(kernel: Kernel) -> None:
     reply = kernel.run("%%multiproc 1\n\n# a comment\nvalue = caller(3)\nvalue")
     n = reply.count
     assert f"Cell In[{n}], line 4\n" in reply.traceback
-    assert re.search(rf"Cell In\[{n}\], line 4\n.*----> 4 value = caller\(3\)\n +5 value", reply.traceback, re.S)
+    assert re.search(rf"Cell In\[{n}\], line 4\n.*----> 4 value = caller\(3\)\n +5 value", reply.traceback, re.DOTALL)
     assert f"Cell In[{n - 1}], line 2, in caller(n)" in reply.traceback
     assert f"Cell In[{n - 2}], line 5, in helper(n)" in reply.traceback
     assert re.search(r"3 def helper\(n\):\n +4 +y = n \* 2\n----> 5 +return y / 0", reply.traceback)
@@ -71,18 +71,17 @@ def test_the_message_has_root_cause_others_and_logs(kernel: Kernel) -> None:
     assert sorted(path.name for path in logs.iterdir()) == ["0", "1", "2", "3"]
     assert (logs / "2" / "error.json").exists()
     assert reply.evalue == "1 of 4 ranks failed; rank 2 first: ValueError: boom"
-    assert kernel.value("{r: (f.collateral, f.signal_name()) for r, f in failures.items() if r != 2}") == {
-        r: (True, "SIGTERM") for r in (0, 1, 3)
-    }
+    assert kernel.value("{r: (f.collateral, f.signal_name()) for r, f in failures.items() if r != 2}") == dict.fromkeys(
+        (0, 1, 3), (True, "SIGTERM")
+    )
 
 
 def test_ranks_that_fail_alike_are_folded(kernel: Kernel) -> None:
     reply = kernel.run("%%multiproc 4\nraise KeyError(rank)")
     first = re.search(r"Rank (\d) failed first", reply.traceback)
     assert first is not None
-    others = sorted({0, 1, 2, 3} - {int(first[1])})
-    named = {(1, 2, 3): "ranks 1-3", (0, 2, 3): "ranks 0, 2-3", (0, 1, 3): "ranks 0-1, 3", (0, 1, 2): "ranks 0-2"}
-    assert f"\n\n{named[tuple(others)]}: the same\n\n" in reply.traceback
+    others = {"0": "ranks 1-3", "1": "ranks 0, 2-3", "2": "ranks 0-1, 3", "3": "ranks 0-2"}[first[1]]
+    assert f"\n\n{others}: the same\n\n" in reply.traceback
     assert kernel.value("[f.exception.args for f in failures.values()]") == [(r,) for r in range(4)]
 
 
@@ -152,12 +151,15 @@ def test_the_last_words_before_a_crash_are_shown(
     assert summary in text
     assert "The last lines of its stderr:\n  | " in text
     assert "rank 0 was ended because of that" in text
+    if signal in ("SIGSEGV", "SIGABRT"):
+        # where in the cell it was
+        assert f"  Cell In[{reply.count}], line 6\n" in text
+        assert f"Cell In[{reply.count}], line 6" in kernel.value("failures[1].traceback")
     found = kernel.value(
-        "[(f.exitcode, f.signal_name(), f.exception, f.stdout_tail, f.traceback, f.rank, f.local_rank) "
-        "for f in [failures[1]]]"
+        "[(f.exitcode, f.signal_name(), f.exception, f.stdout_tail, f.rank, f.local_rank) for f in [failures[1]]]"
     )
-    assert found == [(exitcode, signal, None, "last print", "", 1, 1)]
-    assert kernel.value("failures[1].stderr_tail.splitlines()[-1]") == reply.stderr.splitlines()[-1].removeprefix("[1] ")
+    assert found == [(exitcode, signal, None, "last print", 1, 1)]
+    assert kernel.value("failures[1].stderr_tail.splitlines()[0]") == "raw, and not even a whole line"
 
 
 def test_threads_that_die_do_not_fail_the_rank(kernel: Kernel) -> None:
@@ -219,7 +221,8 @@ def test_exception_groups(kernel: Kernel) -> None:
 
 def test_an_exception_that_cannot_travel_has_a_stand_in(kernel: Kernel) -> None:
     reply = kernel.run(
-        "%%multiproc 1\nimport threading\nproblem = RuntimeError('boom')\nproblem.lock = threading.Lock()\nraise problem"
+        "%%multiproc 1\nimport threading\nproblem = RuntimeError('boom')\n"
+        "problem.lock = threading.Lock()\nraise problem"
     )
     assert "RuntimeError: boom" in reply.traceback
     assert f"Cell In[{reply.count}], line 5" in reply.traceback

@@ -112,8 +112,10 @@ def test_a_value_that_cannot_be_built_again_in_the_notebook(kernel: Kernel) -> N
     ).ok()
     assert kernel.value("(results, str(failures[1].message))") == (
         {0: "fine"},
-        "the value of rank 1 arrived but cannot be rebuilt in the notebook: ValueError: invalid literal for int() "
-        "with base 10: 'not a number'",
+        (
+            "the value of rank 1 arrived but cannot be rebuilt in the notebook: ValueError: invalid literal for int() "
+            "with base 10: 'not a number'"
+        ),
     )
 
 
@@ -127,7 +129,8 @@ def test_timeout_ends_the_run(kernel: Kernel) -> None:
     assert reply.traceback.startswith(
         "RanksFailed: the run was ended by its timeout; 2 of 3 ranks had not finished; the result of rank 0 kept"
     )
-    assert "RankTimeout: rank 1 was still running after the timeout of 0.8 s" in reply.traceback
+    assert "\n\nranks 1-2 were still running\n\nLogs: " in reply.traceback
+    assert kernel.value("failures[1].summary()") == ("RankTimeout: rank 1 was still running after the timeout of 0.8 s")
     assert kernel.value("(results, sorted(failures), type(failures[2].exception).__name__)") == (
         {0: "done"},
         [1, 2],

@@ -67,7 +67,8 @@ def test_classes_keep_their_identity_both_ways(kernel: Kernel) -> None:
         "    colour: Colour = Colour.RED\n"
         "net, points = Net(), [Point(1)]\n"
         # copyreg notes __slotnames__ in classes whose instances are pickled
-        "def contents(): return [{k: v for k, v in vars(c).items() if k != '__slotnames__'} for c in (Base, Net, Point)]\n"
+        "def known(c): return {k: v for k, v in vars(c).items() if k != '__slotnames__'}\n"
+        "def contents(): return [known(c) for c in (Base, Net, Point)]\n"
         "before = contents()\n"
     ).ok()
     for _ in range(2):
@@ -174,41 +175,55 @@ def test_names_that_the_cell_does_not_read_need_not_travel(kernel: Kernel) -> No
         (
             "import threading; guard = threading.Lock()",
             "x = 1\nwith guard: pass",
-            "line 3 uses 'guard', which cannot be sent to the ranks: it is a _thread.lock (cannot pickle "
-            "'_thread.lock' object). Create it inside the cell, so that each rank has its own.",
+            (
+                "line 3 uses 'guard', which cannot be sent to the ranks: it is a _thread.lock (cannot pickle "
+                "'_thread.lock' object). Create it inside the cell, so that each rank has its own."
+            ),
         ),
         (
             "file = open('data.txt', 'w')",
             "file.write('x')",
-            "line 2 uses 'file', which cannot be sent to the ranks: it is an _io.TextIOWrapper (cannot pickle the "
-            "open file 'data.txt'). Open it inside the cell, so that each rank has its own.",
+            (
+                "line 2 uses 'file', which cannot be sent to the ranks: it is an _io.TextIOWrapper (cannot pickle the "
+                "open file 'data.txt'). Open it inside the cell, so that each rank has its own."
+            ),
         ),
         (
             "numbers = (i for i in range(3))",
             "list(numbers)",
-            "line 2 uses 'numbers', which cannot be sent to the ranks: it is a generator (cannot pickle 'generator' "
-            "object). Make a list of it first, or create it inside the cell.",
+            (
+                "line 2 uses 'numbers', which cannot be sent to the ranks: it is a generator (cannot pickle "
+                "'generator' object). Make a list of it first, or create it inside the cell."
+            ),
         ),
         (
-            "import threading\nclass Base: pass\nclass DB:\n    def __init__(self): self.lock = threading.Lock()\n"
-            "config = {'db': DB()}",
+            (
+                "import threading\nclass DB:\n    def __init__(self):\n        self.lock = threading.Lock()\n"
+                "config = {'db': DB()}"
+            ),
             "\n\nconfig['db'].lock",
-            "line 4 uses 'config', which cannot be sent to the ranks: config[\"db\"].lock is a _thread.lock (cannot "
-            "pickle '_thread.lock' object). Create it inside the cell, so that each rank has its own.",
+            (
+                "line 4 uses 'config', which cannot be sent to the ranks: config[\"db\"].lock is a _thread.lock "
+                "(cannot pickle '_thread.lock' object). Create it inside the cell, so that each rank has its own."
+            ),
         ),
         (
             "import threading\nguard = threading.Lock()\ndef train():\n    with guard: pass",
             "train()",
-            "line 2 uses 'train', which cannot be sent to the ranks: train uses the global guard, and guard is a "
-            "_thread.lock (cannot pickle '_thread.lock' object). Create it inside the cell, so that each rank has its "
-            "own.",
+            (
+                "line 2 uses 'train', which cannot be sent to the ranks: train uses the global guard, and guard is a "
+                "_thread.lock (cannot pickle '_thread.lock' object). Create it inside the cell, so that each rank "
+                "has its own."
+            ),
         ),
         (
             "import ipywidgets\nslider = ipywidgets.IntSlider()",
             "slider.value",
-            "line 2 uses 'slider', which cannot be sent to the ranks: it is an ipywidgets.widgets.widget_int.IntSlider "
-            "(cannot pickle the widget 'IntSlider': it lives in the notebook). Widgets live in the notebook only: "
-            "send its .value instead.",
+            (
+                "line 2 uses 'slider', which cannot be sent to the ranks: it is an "
+                "ipywidgets.widgets.widget_int.IntSlider (cannot pickle the widget 'IntSlider': it lives in the notebook). "
+                "Widgets live in the notebook only: send its .value instead."
+            ),
         ),
     ],
     ids=["lock", "file", "generator", "nested", "through a function", "widget"],

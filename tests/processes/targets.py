@@ -197,6 +197,19 @@ def first_fails_second_waits(rank: int, mark: str, how: str) -> object:
     return leave(how)
 
 
+def fail_in_a_row(tell: str, await_: str) -> None:
+    """Wait until another rank's pipe tells that it fails, then fail and tell the next one."""
+    if await_:
+        with open(await_) as pipe:
+            pipe.read()
+    try:
+        raise ValueError("boom")
+    finally:
+        if tell:
+            # when this process is gone, and therefore later than its failure was told
+            os.open(tell, os.O_WRONLY)
+
+
 def linger_after_value(rank: int, mark: str) -> str:
     """Rank 1 returns, and its process stays on; rank 0 then fails."""
     if rank == 1:

@@ -48,7 +48,12 @@ def test_messages_arrive_as_they_were_sent(ends: tuple[socket.socket, Inbox]) ->
 def test_a_long_message_is_put_together(ends: tuple[socket.socket, Inbox]) -> None:
     theirs, inbox = ends
     body = bytes(range(256)) * (20 << 10)  # more than the socket's buffer
-    sender = threading.Thread(target=lambda: (Channel(theirs).send("value", [body], len(body)), theirs.close()))
+
+    def send() -> None:
+        Channel(theirs).send("value", [body], len(body))
+        theirs.close()
+
+    sender = threading.Thread(target=send)
     sender.start()
     messages: list[Message] = []
     while not inbox.closed:

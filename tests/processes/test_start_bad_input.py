@@ -69,9 +69,7 @@ def test_environment_that_no_process_can_have(launch: Launch, env: dict[str, str
 
 
 def test_unknown_start_method(launch: Launch) -> None:
-    with pytest.raises(
-        ValueError, match="unknown start_method 'spwan': choose one of 'spawn', 'fork', 'forkserver'"
-    ):
+    with pytest.raises(ValueError, match="unknown start_method 'spwan': choose one of 'spawn', 'fork', 'forkserver'"):
         launch(targets.value, ONE, "spwan")
 
 
@@ -137,7 +135,7 @@ def test_an_entrypoint_that_cannot_be_pickled(launch: Launch, method: str) -> No
     def locked() -> None:
         lock.acquire()
 
-    with pytest.raises(TypeError, match="the entrypoint '.*locked' cannot be pickled"):
+    with pytest.raises(TypeError, match=r"the entrypoint '.*locked' cannot be pickled"):
         launch(locked, {0: ()}, method)
 
 

@@ -56,7 +56,7 @@ def test_more_than_ten_ranks_keep_their_numbers(launch: Launch, method: str) -> 
 def test_many_ranks_at_once(launch: Launch, how: str) -> None:
     count = 64
     if how == "binary":
-        result = result_of(launch("true", {rank: () for rank in range(count)}))
+        result = result_of(launch("true", dict.fromkeys(range(count), ())))
         assert result.return_values == dict.fromkeys(range(count))
     else:
         result = result_of(launch(targets.value, {rank: (rank,) for rank in range(count)}, how))
@@ -116,7 +116,7 @@ def test_lambdas_and_closures_travel(launch: Launch, method: str) -> None:
     factor = 3
 
     class Local:
-        touched: list[int] = []
+        pass
 
     def scaled(local: Local, number: int) -> tuple[Local, int]:
         return local, number * factor
@@ -179,7 +179,7 @@ def test_children_of_the_program_are_not_those_of_its_ranks(launch: Launch, meth
 def test_the_default_start_method_of_multiprocessing_stays_open(launch: Launch) -> None:
     import multiprocessing
 
-    multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
+    multiprocessing.set_start_method(None, force=True)
     for method in targets.METHODS:
         result_of(launch(targets.value, {0: (1,)}, method))
     assert multiprocessing.get_start_method(allow_none=True) is None
@@ -323,7 +323,7 @@ def test_close_ends_running_ranks(launch: Launch, method: str, announcements: An
 def test_close_right_after_start(launch: Launch, method: str) -> None:
     old = signal.signal(signal.SIGTERM, lambda *_: None)  # which a forked rank must not run
     try:
-        context = launch(targets.block, {rank: () for rank in range(3)}, method)
+        context = launch(targets.block, dict.fromkeys(range(3), ()), method)
         context.close()
         assert {failure.exitcode for failure in result_of(context).failures.values()} == {-15}
     finally:

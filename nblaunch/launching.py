@@ -1,0 +1,356 @@
+"""`launch`: run a cell or a function on several processes. Works without a notebook too.
+
+::
+
+    cell or function, Options ─► capture ─► payload ─► engine ─► ranks
+                                                         │
+                              Run  ◄────────────────── events ─► panel
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from nblaunch import capture as _capture
+from nblaunch.engines.base import Engine, Plan
+from nblaunch.engines.local import LocalEngine
+from nblaunch.events import Event
+from nblaunch.logs import Logs
+from nblaunch.notebook import Notebook
+from nblaunch.options import Options
+from nblaunch.panel.text import TextPanel
+from nblaunch.payload import Packed, pack
+from nblaunch.rank.threads import VARIABLES, fair_share
+from nblaunch.rank.work import Work
+from nblaunch.run import Run
+
+__all__ = ["RANK_NAMES", "Launch", "launch"]
+
+# Names that a rank has of its own.
+RANK_NAMES = ("rank", "local_rank", "world_size")
+
+
+def launch(
+    fn_or_source: Callable[..., Any] | str,
+    nprocs: int,
+    *,
+    args: tuple[Any, ...] = (),
+    capture: Iterable[str] = (),
+    no_capture: bool = False,
+    collect: Iterable[str] = (),
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    grace: float = 5.0,
+    on_failure: str = "stop",
+    start_method: str = "forkserver",
+    log_dir: str | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+    check: bool = False,
+    wait: bool = True,
+    notebook: Notebook | None = None,
+    engine: Engine | None = None,
+) -> Run:
+    """Run a function, or the source of a cell, on several processes of this machine.
+
+    Parameters
+    ----------
+    fn_or_source : callable or str
+        A function, called as ``fn(*args)`` in each rank, which finds its number in ``os.environ["RANK"]``; or source
+        text, run as a cell with ``rank``, ``local_rank`` and ``world_size`` in its namespace, whose last expression
+        is the rank's value. A function of the notebook or of the main module finds these names among its globals too.
+    nprocs : int
+        Number of ranks.
+    args : tuple
+        Arguments of the function.
+    capture : iterable of str
+        Variables to take along although the source does not mention them.
+    no_capture : bool
+        Take along nothing but `capture`.
+    collect : iterable of str
+        Variables of each rank to bring back in ``run.collected``.
+    env : mapping of str to str, optional
+        Environment variables for the ranks, on top of the present environment.
+    timeout : float, optional
+        Seconds after which the ranks are ended.
+    grace : float
+        Seconds between one signal and the next stronger one when ranks are ended.
+    on_failure : {"stop", "continue"}
+        Whether the first failure ends the other ranks.
+    start_method : {"forkserver", "spawn", "fork"}
+        How processes are made.
+    log_dir : str, optional
+        Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
+    seed : int, optional
+        Makes each rank's random state reproducible; otherwise each has fresh entropy.
+    threads : int, optional
+        Threads of numerical libraries per rank. By default what variables such as ``OMP_NUM_THREADS`` say, or, where
+        they are not set, the cores divided by the ranks, at least 1.
+    quiet : bool
+        Do not show what the ranks write.
+    check : bool
+        Raise `RanksFailed` if a rank fails.
+    wait : bool
+        Return when the run has ended; otherwise at once, for ``run.wait()`` or ``await run``.
+    notebook : Notebook, optional
+        Where variables come from; by default the notebook that runs here, or the main module.
+    engine : Engine, optional
+        Where the ranks live; by default this machine.
+
+    Returns
+    -------
+    Run
+        With results and failures as objects.
+
+    Raises
+    ------
+    ValueError, TypeError, NameError, NotADirectoryError
+        If an argument makes no sense; nothing has been started then.
+    SyntaxError
+        If the source is not Python.
+    nblaunch.capture.CaptureError
+        If something that is needed cannot be sent; nothing has been started then.
+    OSError
+        If the system refuses processes; nothing is left running then.
+    RanksFailed
+        With `check`, if a rank failed.
+    KeyboardInterrupt
+        If interrupted while waiting; the ranks have been ended then.
+    """
+    options = Options(
+        args=tuple(args),
+        capture=tuple(capture),
+        no_capture=no_capture,
+        collect=tuple(collect),
+        env=dict(env or {}),
+        timeout=timeout,
+        grace=grace,
+        on_failure=on_failure,
+        start_method=start_method,
+        log_dir=log_dir,
+        seed=seed,
+        threads=threads,
+        quiet=quiet,
+    )
+    prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
+    if not wait:
+        prepared.start()
+        return prepared.run
+    prepared.start_and_wait()
+    if check:
+        prepared.run.raise_for_failures()
+    return prepared.run
+
+
+class Launch:
+    """A launch that has been checked and packed, and can be started once.
+
+    Attributes
+    ----------
+    run : Run
+        What will come of it.
+
+    Raises
+    ------
+    ValueError, TypeError, NameError, NotADirectoryError, SyntaxError, CaptureError
+        See `launch`.
+    """
+
+    def __init__(
+        self,
+        fn_or_source: Callable[..., Any] | str,
+        nprocs: int,
+        options: Options,
+        notebook: Notebook,
+        engine: Engine,
+    ) -> None:
+        _validate(fn_or_source, nprocs, options)
+        env, threads = _thread_variables(nprocs, options)
+        travelling, suspects, lines, work = _what_travels(fn_or_source, options, notebook)
+        objects = _pack_or_explain(travelling, suspects, lines, notebook)
+        work = replace(
+            work,
+            nprocs=nprocs,
+            number=notebook.number,
+            sources=notebook.sources(objects.filenames),
+            collect=options.collect,
+            seed=options.seed,
+            threads=threads,
+        )
+        logs = Logs(options.log_dir)
+        cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
+        self.run = Run(nprocs, logs, options.collect, cells, travelling)
+        self._panel = None if options.quiet else TextPanel()
+        plan = Plan(
+            run_id=f"run_{uuid.uuid4().hex[:8]}",
+            nprocs=nprocs,
+            entry="nblaunch.rank.main:run",
+            prepare="nblaunch.rank.main:prepare" if work.cell is not None else "nblaunch.rank.main",
+            payload=(pack(work), objects),
+            env=env,
+            start_method=options.start_method,
+            log_dir=logs.root,
+            stop_on_failure=options.on_failure == "stop",
+            grace=options.grace,
+            timeout=options.timeout,
+        )
+        self._ranks = engine.prepare(plan, self._consume)
+        self.run.belongs_to(self._ranks)
+
+    def start(self) -> None:
+        """Start the ranks.
+
+        Raises
+        ------
+        OSError
+            If the system refuses processes; nothing is left running then.
+        KeyboardInterrupt
+            If interrupted meanwhile; nothing is left running then either.
+        """
+        try:
+            self._ranks.start()
+        except BaseException as error:
+            self._ranks.kill()
+            _insist(self._ranks.join)
+            self.run.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "not started")
+            self._close_panel()
+            raise
+
+    def start_and_wait(self) -> None:
+        """Start the ranks and wait for their end.
+
+        The first interrupt interrupts the ranks, the second kills them.
+
+        Raises
+        ------
+        OSError
+            See `start`.
+        KeyboardInterrupt
+            If interrupted; no rank is left then, and the run holds what there is.
+        """
+        interrupts = acted_on = 0
+        started = False
+        while True:
+            try:
+                if not started:
+                    started = True
+                    self.start()
+                # in here too, because the second interrupt may come while the first is being passed on
+                if acted_on < interrupts:
+                    acted_on = interrupts
+                    (self.run.interrupt if interrupts == 1 else self.run.kill)()
+                self.run.wait()
+                self._close_panel()
+                break
+            except KeyboardInterrupt:
+                interrupts += 1
+        if interrupts:
+            raise KeyboardInterrupt
+
+    def _consume(self, event: Event) -> None:
+        self.run.note(event)
+        if self._panel is not None:
+            self._panel.note(event)
+
+    def _close_panel(self) -> None:
+        if self._panel is not None:
+            self._panel.close()
+
+
+def _insist(wait: Callable[[], object]) -> None:
+    """Wait, whatever interrupts come: what is waited for is short and must not be left half done."""
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            wait()
+            return
+
+
+def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
+    if not isinstance(nprocs, int) or isinstance(nprocs, bool) or nprocs < 1:
+        raise ValueError(f"nprocs is the number of ranks, a whole number of at least 1, not {nprocs!r}")
+    if isinstance(fn_or_source, str):
+        if not fn_or_source.strip():
+            raise ValueError("the cell is empty: there is nothing to run on the ranks")
+        if options.args:
+            raise ValueError("args are for a function; a cell takes its variables from the notebook")
+    elif not callable(fn_or_source):
+        raise TypeError(f"launch takes a function or the source of a cell as str, not a {type(fn_or_source).__name__}")
+    elif options.capture or options.no_capture:
+        raise ValueError("capture and no_capture are for cells; a function takes along what it uses, and its args")
+
+
+def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], int | None]:
+    """Return the ranks' additional environment, and the number of threads that libraries are to be held to."""
+    if options.threads is not None:
+        return dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env), options.threads
+    chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
+    share = fair_share(nprocs)
+    defaults = {name: str(share) for name in VARIABLES if name not in chosen}
+    # who has set one of them knows better than we do
+    return defaults | dict(options.env), None if chosen else share
+
+
+def _what_travels(
+    fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
+) -> tuple[Any, Mapping[str, Any], Mapping[str, int], Work]:
+    """Return the objects to send, the same by name for messages, the lines that use them, and the work's beginning."""
+    if isinstance(fn_or_source, str):
+        transformed = notebook.transform(fn_or_source)
+        filename = notebook.name_cell(transformed)
+        flags = notebook.compiler_flags
+        lines = _names(transformed, filename, flags)
+        objects = _select({} if options.no_capture else lines, options.capture, notebook)
+        return objects, objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
+    suspects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
+    suspects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
+    return (fn_or_source, options.args), suspects, {}, Work()
+
+
+def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
+    import __future__
+
+    future = bool(flags & __future__.annotations.compiler_flag)
+    return _capture.names_read(transformed, filename=filename, future_annotations=future)
+
+
+def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:
+    namespace = notebook.namespace
+    missing = [name for name in capture if name not in namespace]
+    if missing:
+        raise NameError(
+            f"--capture names {', '.join(map(repr, missing))}, which the notebook does not define: "
+            "define it first or leave it out"
+        )
+    needed = [
+        name
+        for name in lines
+        if name in namespace
+        and name not in RANK_NAMES
+        and not (name in notebook.provided and namespace[name] is notebook.provided[name])
+    ]
+    return {name: namespace[name] for name in (*needed, *capture)}
+
+
+def _pack_or_explain(
+    travelling: Any, suspects: Mapping[str, Any], lines: Mapping[str, int], notebook: Notebook
+) -> Packed:
+    def attempt(thing: Any) -> Packed:
+        return pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
+
+    def why(thing: Any) -> BaseException | None:
+        try:
+            attempt(thing)
+        except Exception as error:
+            return error
+        return None
+
+    try:
+        return attempt(travelling)
+    except Exception as error:
+        raise _capture.explain(suspects, lines, why) from error

@@ -1,0 +1,111 @@
+"""Log files of a run: `Logs`, by rank, and how long they are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+
+from nblaunch.events import Launched
+
+__all__ = ["Logs", "RankLogs"]
+
+_TAIL_BYTES = 1 << 14
+
+
+class RankLogs:
+    """Log files of one rank.
+
+    Attributes
+    ----------
+    path : str
+        Folder of the rank's files.
+    """
+
+    def __init__(self, stdout: str, stderr: str) -> None:
+        self.path = os.path.dirname(stdout)
+        self._stdout = stdout
+        self._stderr = stderr
+
+    @property
+    def stdout(self) -> str:
+        """All that the rank has written to its standard output so far."""
+        return _read(self._stdout)
+
+    @property
+    def stderr(self) -> str:
+        """All that the rank has written to its standard error so far."""
+        return _read(self._stderr)
+
+    def ends(self) -> tuple[str, str]:
+        """Return the last few kilobytes of both."""
+        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _TAIL_BYTES)
+
+    def __repr__(self) -> str:
+        return f"RankLogs({self.path!r})"
+
+
+class Logs(Mapping[int, RankLogs]):
+    """Log files of a run by rank.
+
+    A temporary folder goes when nothing refers to the run or to one of its failures any more.
+
+    Attributes
+    ----------
+    path : str
+        Folder that holds a folder for each rank.
+    """
+
+    def __init__(self, log_dir: str | None) -> None:
+        self.path = ""
+        self._ranks: dict[int, RankLogs] = {}
+        if log_dir is None:
+            self.root = tempfile.mkdtemp(prefix="nblaunch_")
+            self._finalizer = weakref.finalize(self, _remove, self.root, os.getpid())
+        else:
+            self.root = os.path.abspath(log_dir)
+            try:
+                os.makedirs(self.root, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"log_dir {log_dir!r} cannot be made: {error.strerror}; name a folder that you may write to"
+                ) from error
+
+    def found(self, launched: Launched) -> None:
+        """Take note of where the files are."""
+        self.path = launched.log_dir
+        self._ranks = {
+            rank: RankLogs(launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
+        }
+
+    def __getitem__(self, rank: int) -> RankLogs:
+        return self._ranks[rank]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ranks)
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    def __repr__(self) -> str:
+        return f"Logs({self.path!r})"
+
+
+def _read(path: str, last: int | None = None) -> str:
+    try:
+        with open(path, "rb") as file:
+            if last is not None:
+                with contextlib.suppress(OSError):
+                    file.seek(-last, os.SEEK_END)
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""  # the rank never came to write it
+
+
+def _remove(root: str, owner: int) -> None:
+    # a process that was forked from the notebook must not tidy up for it
+    if os.getpid() == owner:
+        shutil.rmtree(root, ignore_errors=True)

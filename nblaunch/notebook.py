@@ -1,0 +1,81 @@
+"""`Notebook`: what a launch needs of the place that it comes from, be it a notebook or a program."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nblaunch import capture
+from nblaunch.rank.work import CellSource
+
+__all__ = ["Notebook"]
+
+# Variables that IPython puts into a notebook, and into the shell of a rank too.
+_OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Variables, and what is known of cells.
+
+    Parameters
+    ----------
+    namespace : dict
+        The notebook's variables.
+    provided : mapping of str to object
+        Variables that a rank's shell has of its own, such as ``get_ipython``: they do not travel.
+    number : int
+        Number of the cell that launches, as in ``In[5]``.
+    transform : callable
+        Turns a cell with magics into Python.
+    name_cell : callable
+        Returns the file name under which a cell is to be compiled, after making its lines known to tracebacks.
+    numbers : mapping of str to int
+        Numbers of the cells by the names of the files that they were compiled under.
+    compiler_flags : int
+        ``from __future__`` imports in force.
+    """
+
+    namespace: dict[str, Any]
+    provided: Mapping[str, object] = field(default_factory=dict)
+    number: int = 0
+    transform: Callable[[str], str] = capture.transform
+    name_cell: Callable[[str], str] = lambda _: "<cell>"
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    compiler_flags: int = 0
+
+    @classmethod
+    def here(cls) -> Notebook:
+        """Return the notebook of this process, or its main module where there is none."""
+        # asked for, not imported: a plain program has no need of IPython
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None else None
+        return cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
+
+    @classmethod
+    def of(cls, shell: Any) -> Notebook:
+        """Return the notebook that an IPython shell runs."""
+        # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
+        number = max(0, len(shell.history_manager.input_hist_parsed) - 1)
+        return cls(
+            namespace=shell.user_ns,
+            provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
+            number=number,
+            transform=shell.transform_cell,
+            name_cell=lambda transformed: str(shell.compile.cache(transformed, number)),
+            # private in IPython: the table behind "Cell In[5]" in its tracebacks
+            numbers=getattr(shell.compile, "_filename_map", {}),
+            compiler_flags=shell.compile.flags,
+        )
+
+    def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:
+        """Return those of the files that are cells, with their lines."""
+        found = {}
+        for name in filenames:
+            lines = linecache.getlines(name) if name in self.numbers else []
+            if lines:
+                found[name] = CellSource(self.numbers[name], tuple(lines))
+        return found

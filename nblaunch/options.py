@@ -1,0 +1,52 @@
+"""`Options`: how a cell or function is to be launched, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nblaunch.processes.start_methods import START_METHODS
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen about a launch; see `nblaunch.launch` for what each field means.
+
+    Raises
+    ------
+    ValueError, NotADirectoryError
+        If a value makes no sense.
+    """
+
+    args: tuple[Any, ...] = ()
+    capture: tuple[str, ...] = ()
+    no_capture: bool = False
+    collect: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    grace: float = 5.0
+    on_failure: str = "stop"
+    start_method: str = "forkserver"
+    log_dir: str | None = None
+    seed: int | None = None
+    threads: int | None = None
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
+            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
+        if not (self.grace >= 0 and math.isfinite(self.grace)):
+            raise ValueError(f"grace is a number of seconds, 0 or more, not {self.grace!r}")
+        if self.on_failure not in ("stop", "continue"):
+            raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
+        if self.start_method not in START_METHODS:
+            raise ValueError(f"unknown start method {self.start_method!r}: choose one of {', '.join(START_METHODS)}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
+        if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):
+            raise NotADirectoryError(f"log_dir {self.log_dir!r} is a file: name a folder, which may be a new one")

@@ -1,0 +1,506 @@
+"""How gangs start, what wakes them, and that nothing outlives them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.events import Ended, Ending, Event, Exited, Started
+from nblaunch.processes.child import Birth
+from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.start_methods import PARENT_ENDS, Forkserver, Program
+from tests.processes import targets
+from tests.processes.conftest import Launch
+from tests.processes.targets import LIMIT, METHODS, Announcements, Gate, assert_gone
+from tests.processes.test_start_processes import result_of
+
+ROOT = str(Path(__file__).parents[2])
+
+
+# ---- nothing is polled
+
+
+class SpiedSelector(selectors.DefaultSelector):
+    timeouts: list[float | None]
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.timeouts.append(timeout)
+        return super().select(timeout)
+
+
+@pytest.fixture
+def timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float | None]]:
+    seen: list[float | None] = []
+    monkeypatch.setattr(SpiedSelector, "timeouts", seen, raising=False)
+    monkeypatch.setattr(selectors, "DefaultSelector", SpiedSelector)
+    yield seen
+
+
+def test_a_gang_sleeps_until_something_happens(launch: Launch, method: str, timeouts: list[float | None]) -> None:
+    context = launch(targets.value, {0: (1,), 1: (2,)}, method)
+    result = context.wait(period=60)
+    assert result is not None
+    assert result.return_values == {0: 1, 1: 2}
+    assert timeouts
+    assert set(timeouts) == {None}
+
+
+def test_after_a_failure_it_sleeps_for_the_settle_window_at_most(
+    launch: Launch, timeouts: list[float | None], announcements: Announcements
+) -> None:
+    context = launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)})
+    announcements.pids(2)
+    assert set(timeouts) == {None}
+    os.kill(context.pids()[0], signal.SIGKILL)
+    assert context.wait(LIMIT, period=60) is not None
+    timed = [timeout for timeout in timeouts if timeout is not None]
+    assert timed[0] <= 0.2
+    # then only the grace of the other rank
+    assert all(timeout <= 0.2 or 20 < timeout <= 30 for timeout in timed)
+
+
+def test_a_shorter_period_shortens_the_window(
+    launch: Launch, timeouts: list[float | None], announcements: Announcements
+) -> None:
+    context = launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)})
+    announcements.pids(2)
+    context.wait(0, period=0)
+    os.kill(context.pids()[0], signal.SIGKILL)
+    assert context.wait(LIMIT, period=0) is not None
+    assert [timeout for timeout in timeouts if timeout is not None and 0 < timeout <= 0.2] == []
+
+
+# ---- families
+
+
+@pytest.mark.parametrize("then", ["return", "raise", "SIGKILL", "os._exit(0)", "close"])
+def test_children_of_ranks_go_with_them(launch: Launch, method: str, announcements: Announcements, then: str) -> None:
+    args = dict.fromkeys(range(2), (announcements.path, False, "block" if then == "close" else then))
+    context = launch(targets.family, args, method)
+    pids = announcements.pids(2)
+    if then == "close":
+        context.close()
+    assert result_of(context).is_failed() == (then != "return")
+    assert_gone(pids)
+
+
+def test_children_of_programs_go_with_them(launch: Launch, announcements: Announcements) -> None:
+    script = f"sleep 1000 & echo $$ $! > {announcements.path}; [ $1 = stay ] || exit $1; sleep 1000"
+    for argument in ("0", "3", "stay"):
+        context = launch("sh", {0: ("-c", script, "sh", argument)})
+        pids = announcements.pids(1)
+        if argument == "stay":
+            context.close()
+        result_of(context)
+        assert_gone(pids)
+
+
+def test_children_in_sessions_of_their_own_are_closed_too(
+    launch: Launch, method: str, announcements: Announcements
+) -> None:
+    context = launch(targets.family, {0: (announcements.path, True, "block")}, method)
+    pids = announcements.pids(1)
+    context.close()
+    assert_gone(pids)
+
+
+def test_daemons_of_forkserver_ranks_are_ended_with_the_gang(launch: Launch, announcements: Announcements) -> None:
+    context = launch(targets.double_forked, {0: (announcements.path,)}, "forkserver")
+    pids = announcements.pids(1)
+    assert result_of(context).return_values == {0: None}
+    assert_gone(pids)
+
+
+def test_ranks_go_with_the_helper_of_forkserver(launch: Launch, announcements: Announcements) -> None:
+    context = launch(targets.family, dict.fromkeys(range(2), (announcements.path, False, "block")), "forkserver")
+    pids = announcements.pids(2)
+    assert context._gang is not None
+    helper = context._gang._method
+    assert isinstance(helper, Forkserver)
+    assert helper._process is not None
+    helper._process.kill()
+    result = result_of(context)
+    assert {rank: failure.exitcode for rank, failure in result.failures.items()} == {0: -9, 1: -9}
+    assert_gone(pids)
+
+
+def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: Announcements) -> None:
+    # it cannot run the handler that would end it, as one that is stuck in C code cannot
+    context = launch(targets.stop_oneself, {0: (announcements.path,)}, "forkserver")
+    pids = announcements.pids(1)
+    assert context._gang is not None
+    helper = context._gang._method
+    assert isinstance(helper, Forkserver)
+    assert helper._process is not None
+    helper._process.kill()
+    assert result_of(context).failures[0].exitcode == -9
+    assert_gone(pids)
+
+
+# ---- the end of the program
+
+PROGRAM = """
+import os, signal, sys, threading
+sys.path.insert(0, {root!r})
+from nblaunch.processes import DefaultLogsSpecs, SignalException, Std, start_processes
+from tests.processes import targets
+
+def launch(entrypoint=targets.family, args=({announcements!r}, False, "block"), count=2):
+    specs = DefaultLogsSpecs(log_dir={log_dir!r}, redirects=Std.ALL)
+    if {method!r} == "binary":
+        entrypoint = "sh"
+        args = ("-c", "sleep 1000 & echo $$ $! > {announcements}; wait")
+    return start_processes(
+        "rank", entrypoint, dict.fromkeys(range(count), args), {{rank: {{}} for rank in range(count)}}, specs,
+        start_method="fork" if {method!r} == "binary" else {method!r},
+    )
+"""
+
+
+@pytest.fixture
+def program(
+    tmp_path: Path, announcements: Announcements, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Run a script that launches ranks."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(method: str, script: str) -> subprocess.Popen[str]:
+        (tmp_path / "logs").mkdir(exist_ok=True)
+        prelude = PROGRAM.format(
+            root=ROOT, announcements=announcements.path, log_dir=str(tmp_path / "logs"), method=method
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", prelude + script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def pids_of_ranks(process: subprocess.Popen[str], announcements: Announcements) -> list[int]:
+    """Wait until two ranks run and the program has gone on; return the ranks and their children."""
+    pids = announcements.pids(3)
+    pids.remove(process.pid)
+    assert len(pids) == 4
+    return pids
+
+
+WAYS = [*METHODS, "binary"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_killed_program_leaves_nothing(
+    program: Callable[..., subprocess.Popen[str]], announcements: Announcements, way: str
+) -> None:
+    for _ in range(3):
+        process = program(way, f"context = launch()\ntargets.announce({announcements.path!r})\ncontext.wait()\n")
+        pids = pids_of_ranks(process, announcements)
+        process.kill()
+        process.wait()
+        assert_gone(pids)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_that_forked_does_not_keep_its_ranks_alive(
+    program: Callable[..., subprocess.Popen[str]], announcements: Announcements, way: str
+) -> None:
+    process = program(
+        way,
+        "context = launch()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        f"    targets.announce_and_block({announcements.path!r})\n"
+        "context.wait()\n",
+    )
+    lines = [announcements.next_line().split() for _ in range(3)]
+    ranks = [int(pid) for line in lines if len(line) == 2 for pid in line]
+    [child] = [int(line[0]) for line in lines if len(line) == 1]
+    try:
+        process.kill()
+        process.wait()
+        assert_gone(ranks)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        assert_gone([child])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "raise ValueError('end')", "del context"])
+def test_a_program_that_just_ends_leaves_nothing(
+    program: Callable[..., subprocess.Popen[str]], announcements: Announcements, way: str, end: str
+) -> None:
+    script = f"context = launch()\nopen({announcements.path + '.go'!r}).read()\n{end}\n"
+    os.mkfifo(announcements.path + ".go")
+    process = program(way, script)
+    pids = announcements.pids(2)
+    with open(announcements.path + ".go", "w"):
+        pass
+    out, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == (1 if "raise" in end else 0), out
+    assert_gone(pids)
+    assert ("ValueError: end" in out) == ("raise" in end)
+    assert out.count("Traceback") == ("raise" in end), out
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_program_is_an_exception_in_wait(
+    program: Callable[..., subprocess.Popen[str]], announcements: Announcements, way: str, number: signal.Signals
+) -> None:
+    process = program(
+        way,
+        "names = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']\n"
+        "handlers = lambda: [signal.getsignal(signal.Signals[name]) for name in names]\n"
+        "before = handlers()\n"
+        "context = launch()\n"
+        "assert not set(handlers()) & set(before)\n"
+        f"targets.announce({announcements.path!r})\n"
+        "try:\n"
+        "    context.wait()\n"
+        "except SignalException as error:\n"
+        "    print(error.sigval.name)\n"
+        "    context.close(error.sigval)\n"
+        "assert handlers() == before\n"
+        "print(sorted(failure.signal_name() for failure in context.wait().failures.values()))\n",
+    )
+    pids = pids_of_ranks(process, announcements)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=LIMIT)
+    assert out == f"{number.name}\n{[number.name] * 2}\n"
+    assert process.returncode == 0
+    assert_gone(pids)
+
+
+@pytest.mark.parametrize("way", [*METHODS, "binary"])
+def test_old_handlers_are_back_after_every_end(launch: Launch, way: str, announcements: Announcements) -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+
+    def start(kind: str) -> Any:
+        if way == "binary":
+            script = {"value": "exit 0", "raise": "exit 1", "block": "sleep 1000"}[kind]
+            return launch("sh", {0: ("-c", script)})
+        return launch(targets.block if kind == "block" else targets.leave, {0: () if kind == "block" else (kind,)}, way)
+
+    for kind in ("value", "raise", "block"):
+        context = start(kind)
+        assert all(signal.getsignal(number) not in before for number in numbers)
+        if kind == "block":
+            context.close()
+        else:
+            result_of(context)
+        assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_an_exception_in_wait_leaves_the_run_as_it_is(
+    launch: Launch, announcements: Announcements, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = launch(targets.wait_at, {0: (gate.path,)})
+    assert context._gang is not None
+    original = context._gang.join
+
+    def interrupted(timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(context._gang, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        context.wait()
+    monkeypatch.setattr(context._gang, "join", original)
+    gate.open()
+    assert result_of(context).return_values == {0: None}
+
+
+# ---- starts that fail
+
+
+def test_the_second_rank_does_not_start(launch: Launch, announcements: Announcements) -> None:
+    envs = {0: {}, 1: {"LONG": "x" * 3_000_000}}
+    with pytest.raises(OSError, match="Argument list too long"):
+        launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "spawn", envs=envs)
+    with pytest.raises(OSError, match="Argument list too long"):
+        launch("sleep", {0: (1000,), 1: (1000,)}, envs=envs)
+    with pytest.raises(OSError, match="Message too long"):
+        launch(
+            targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "forkserver", envs=envs
+        )
+    assert not PARENT_ENDS
+
+
+def test_a_file_that_the_system_cannot_run(launch: Launch, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF and no more")
+    program.chmod(0o700)
+    with pytest.raises(OSError, match="Exec format error"):
+        launch(str(program), {0: ()})
+
+
+SCARCE = """
+import gc, psutil, resource
+left = []
+low = len(os.listdir("/proc/self/fd"))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+outcomes = []
+for limit in range(low, low + 40):
+    before = sorted(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        context = launch(targets.block, (), 3)
+    except OSError as error:
+        outcomes.append(type(error).__name__)
+        del error
+    else:
+        context.close()
+        outcomes.append("started")
+        del context
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.collect()
+    assert sorted(os.listdir("/proc/self/fd")) == before, (limit, before, os.listdir("/proc/self/fd"))
+    assert not psutil.Process().children(recursive=True), limit
+    assert threading.active_count() == 1
+    if outcomes[-2:] == ["started", "started"]:
+        break
+print(outcomes[0], outcomes[-1])
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_too_few_descriptors_wherever_they_run_out(
+    program: Callable[..., subprocess.Popen[str]], announcements: Announcements, way: str
+) -> None:
+    process = program(way, SCARCE)
+    out, _ = process.communicate(timeout=100)
+    assert out == "OSError started\n"
+
+
+def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "_start_new_thread", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            launch(targets.value, {0: (1,)})
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_helper_that_cannot_get_ready(tmp_path: Path) -> None:
+    events: list[Event] = []
+    birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
+    gang = Gang([birth], partial(Forkserver, prepare="no.such.module"), events.append)
+    with pytest.raises(OSError, match=r"(?s)could not get ready:.*No module named 'no'"):
+        gang.start()
+    assert [type(event) for event in events] == [Ending, Ended]
+
+
+# ---- the gang by itself
+
+
+def gang_of(scripts: list[str], events: list[Event], **more: Any) -> Gang:
+    births = [Birth(rank, command=("sh", "-c", script), env=dict(os.environ)) for rank, script in enumerate(scripts)]
+    return Gang(births, Program, events.append, succeeded=lambda exit_: exit_.exitcode == 0, **more)
+
+
+def test_events_come_in_order_and_end_with_ended() -> None:
+    events: list[Event] = []
+    gang = gang_of(["exit 0", "exit 0"], events)
+    gang.start()
+    assert gang.join(LIMIT)
+    kinds = [type(event) for event in events]
+    assert kinds[:1] == [Started]
+    assert sorted(kind.__name__ for kind in kinds[:-1]) == ["Exited", "Exited", "Started", "Started"]
+    assert kinds[-1] is Ended
+    assert [event.at for event in events] == sorted(event.at for event in events)
+    assert gang.join(0)
+    gang.end("too late", KILL)
+    gang.settle_within(1)
+
+
+def test_other_ranks_go_on_if_that_is_wished(tmp_path: Path) -> None:
+    events: list[Event] = []
+    mark = tmp_path / "mark"
+    os.mkfifo(mark)
+    gang = gang_of([f"echo > {mark}; kill -9 $$", f"cat {mark}"], events, stop_on_failure=False, settle=0)
+    gang.start()
+    assert gang.join(LIMIT)
+    assert {event.rank: event.exitcode for event in events if isinstance(event, Exited)} == {0: -9, 1: 0}
+    assert not any(isinstance(event, Ending) for event in events)
+
+
+def test_a_run_that_takes_too_long_is_ended() -> None:
+    events: list[Event] = []
+    gang = gang_of(["sleep 1000"], events, timeout=0.01, grace=5)
+    gang.start()
+    assert gang.join(LIMIT)
+    names = [type(event).__name__ for event in events]
+    assert names == ["Started", "TimedOut", "Ending", "Exited", "Ended"]
+
+
+def test_escalation_ends_with_sigkill() -> None:
+    assert escalation(signal.SIGINT, signal.SIGTERM, grace=3)[:2] == (Step(signal.SIGINT, 3), Step(signal.SIGTERM, 3))
+    assert escalation(signal.SIGTERM, grace=3)[-1].signal == signal.SIGKILL
+
+
+def test_later_steps_replace_earlier_ones(announcements: Announcements) -> None:
+    events: list[Event] = []
+    gang = gang_of([f"trap '' TERM; echo $$ > {announcements.path}; while :; do sleep 1000; done"], events)
+    gang.start()
+    announcements.next_line()
+    gang.end("first", escalation(signal.SIGTERM, grace=1000))
+    gang.end("second", KILL)
+    assert gang.join(LIMIT)
+    assert [event.reason for event in events if isinstance(event, Ending)] == ["first"]
+    assert [event.exitcode for event in events if isinstance(event, Exited)] == [-9]
+
+
+def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(event: Event) -> None:
+        raise ValueError("consumer")
+
+    gang = Gang(
+        [Birth(0, command=("true",), env={"PATH": os.environ["PATH"]})],
+        Program,
+        fail,
+        succeeded=lambda exit_: exit_.exitcode == 0,
+    )
+    with caplog.at_level(logging.ERROR):
+        gang.start()
+        assert gang.join(LIMIT)
+    assert "a consumer of events failed on Started(rank=0" in caplog.text
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fault_in_the_supervision_kills_all_and_is_told(
+    launch: Launch, way: str, announcements: Announcements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "binary":
+        context = launch("sh", dict.fromkeys(range(2), ("-c", f"echo $$ > {announcements.path}; sleep 1000")))
+    else:
+        context = launch(targets.announce_and_block, dict.fromkeys(range(2), (announcements.path,)), way)
+    pids = announcements.pids(2)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("fault")
+
+    assert context._gang is not None
+    monkeypatch.setattr(context._gang, "_meet_deadlines", fail)
+    context._gang.settle_within(1)  # wakes it
+    with pytest.raises(RuntimeError, match=r"(?s)which is a fault of nblaunch.*ZeroDivisionError: fault"):
+        context.wait(LIMIT)
+    assert_gone(pids)

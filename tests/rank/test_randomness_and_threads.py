@@ -1,0 +1,121 @@
+"""Random state and thread limits of a rank, in fresh interpreters, because both are the whole process's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.threads import VARIABLES, fair_share
+
+
+def fresh(source: str, **env: str) -> Any:
+    """Run source in a fresh interpreter and return what it prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import json, sys\n{source}"],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+SEED = "from nblaunch.rank.randomness import seed_everything\nseed_everything({seed}, {rank})\n"
+DRAW = "import random\nimport numpy as np\nprint(json.dumps([random.random(), np.random.rand(), np.random.rand()]))"
+
+
+def test_numbers_depend_on_seed_and_rank_alone() -> None:
+    one = fresh(SEED.format(seed=1, rank=0) + DRAW)
+    assert fresh("import numpy\n" + SEED.format(seed=1, rank=0) + DRAW) == one
+    other_rank, other_seed = fresh(SEED.format(seed=1, rank=1) + DRAW), fresh(SEED.format(seed=2, rank=0) + DRAW)
+    assert len({json.dumps(drawn) for drawn in (one, other_rank, other_seed)}) == 3
+
+
+def test_without_a_seed_numbers_are_new() -> None:
+    assert fresh(SEED.format(seed=None, rank=0) + DRAW) != fresh(SEED.format(seed=None, rank=0) + DRAW)
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**70])
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    assert len(fresh(SEED.format(seed=seed, rank=3) + DRAW)) == 3
+
+
+def test_nothing_is_imported_for_it_and_hooks_go_after_their_work() -> None:
+    found = fresh(
+        "before = list(sys.meta_path)\n" + SEED.format(seed=1, rank=0) + "early = 'numpy' in sys.modules\n"
+        "pending = len(sys.meta_path) - len(before)\n"
+        "import numpy.random\n"
+        "print(json.dumps([early, pending, len(sys.meta_path) - len(before), numpy.random.__spec__.name,\n"
+        "                  type(numpy.random.__loader__).__name__]))"
+    )
+    assert found == [False, 2, 1, "numpy.random", "SourceFileLoader"]
+
+
+def test_modules_that_do_not_exist_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        fresh(
+            "sys.path[:] = [entry for entry in sys.path if 'site-packages' not in entry]\n"
+            "sys.modules.pop('torch', None)\n" + SEED.format(seed=1, rank=0) + "try:\n    import torch\n"
+            "except ModuleNotFoundError as error:\n    print(json.dumps(error.name))",
+            PYTHONPATH=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
+        )
+        == "torch"
+    )
+
+
+@pytest.mark.torch
+def test_torch_is_seeded_before_and_after_its_import() -> None:
+    draw = "import torch\nprint(json.dumps([torch.rand(1).item(), torch.initial_seed()]))"
+    late = fresh(SEED.format(seed=1, rank=0) + draw)
+    assert fresh("import torch\n" + SEED.format(seed=1, rank=0) + draw) == late
+    assert fresh(SEED.format(seed=1, rank=1) + draw) != late
+
+
+def test_a_fair_share_is_at_least_one() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert fair_share(1) == cores
+    assert fair_share(cores) == 1
+    assert fair_share(1000) == 1
+    assert "OMP_NUM_THREADS" in VARIABLES
+
+
+def test_limits_hold_for_libraries_that_are_loaded() -> None:
+    found = fresh(
+        "import numpy\nfrom nblaunch.rank.threads import limit_threads\nlimit_threads(3)\n"
+        "import threadpoolctl\nprint(json.dumps([pool['num_threads'] for pool in threadpoolctl.threadpool_info()]))",
+        OPENBLAS_NUM_THREADS="1",
+        OMP_NUM_THREADS="1",
+    )
+    assert found == [3]
+
+
+def test_limits_import_nothing() -> None:
+    assert (
+        fresh(
+            "from nblaunch.rank.threads import limit_threads\nlimit_threads(1)\n"
+            "print(json.dumps([name for name in ('numpy', 'threadpoolctl', 'torch') if name in sys.modules]))"
+        )
+        == []
+    )
+
+
+def test_seeding_leaves_a_generator_that_works() -> None:
+    import random
+
+    state = random.getstate()
+    hooks = list(sys.meta_path)
+    try:
+        seed_everything(5, 0)
+        first = random.random()
+        seed_everything(5, 0)
+        assert random.random() == first
+    finally:
+        random.setstate(state)
+        sys.meta_path[:] = hooks

@@ -1,0 +1,43 @@
+"""`nblaunch.events`: values that consumers may keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import get_args
+
+import pytest
+
+from nblaunch import events
+
+SAMPLES = [
+    events.Launched(2, {0: "o0", 1: "o1"}, {0: "e0", 1: "e1"}, "logs", 1.0),
+    events.Started(0, 77, 2.0),
+    events.Reported(0, "value", bytearray(b"secret"), 3.0),
+    events.Exited(0, -9, None, True, 4.0),
+    events.TimedOut((1,), 5.0, 5.0),
+    events.Ending("a rank failed", 6.0),
+    events.Abandoned(1, 78, 7.0),
+    events.Ended(8.0),
+]
+
+
+def test_there_is_a_sample_of_every_event() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
+    assert sorted(events.__all__) == sorted(["Event", *(type(sample).__name__ for sample in SAMPLES)])
+
+
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
+def test_events_are_frozen_and_travel(event: events.Event) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.at = 0.0  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert dataclasses.replace(event, at=9.0) != event
+
+
+def test_the_body_of_a_message_is_not_shown() -> None:
+    assert "secret" not in repr(SAMPLES[2])
+
+
+def test_an_end_has_no_defect_by_itself() -> None:
+    assert events.Ended(1.0).defect is None

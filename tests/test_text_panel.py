@@ -1,0 +1,171 @@
+"""The plain panel: prefixed lines, bounded, from the log files of the ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from nblaunch.events import Ended, Launched, Started
+from nblaunch.panel.text import TextPanel
+
+
+class Screen(io.StringIO):
+    """A stream that tells when something was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self.changed:
+            count = super().write(text)
+            self.changed.notify_all()
+        return count
+
+    def wait_for(self, text: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: text in self.getvalue(), 30), self.getvalue()
+
+
+@contextmanager
+def screens() -> Iterator[tuple[Screen, Screen]]:
+    """Replace the standard streams, and close a panel's thread before they come back."""
+    out, err = Screen(), Screen()
+    with redirect_stdout(out), redirect_stderr(err):
+        yield out, err
+
+
+def launched(place: Path, nprocs: int) -> Launched:
+    for rank in range(nprocs):
+        (place / f"{rank}.out").touch()
+        (place / f"{rank}.err").touch()
+    return Launched(
+        nprocs,
+        {rank: str(place / f"{rank}.out") for rank in range(nprocs)},
+        {rank: str(place / f"{rank}.err") for rank in range(nprocs)},
+        str(place),
+        0.0,
+    )
+
+
+def add(path: Path, data: bytes) -> None:
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def show(place: Path, nprocs: int, **logs: bytes) -> tuple[str, str]:
+    """Let a panel show logs that are complete before it looks at them; return what it printed."""
+    event = launched(place, nprocs)
+    for name, data in logs.items():
+        stream, rank = name.split("_")
+        (place / f"{rank}.{stream}").write_bytes(data)
+    with screens() as (out, err):
+        play(event)
+    return out.getvalue(), err.getvalue()
+
+
+def play(event: Launched) -> None:
+    panel = TextPanel()
+    panel.note(event)
+    panel.note(Ended(1.0))
+    panel.close()
+
+
+def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    panel = TextPanel()
+    with screens() as (out, err), contextlib.closing(panel):
+        panel.note(launched(tmp_path, 2))
+        panel.note(Started(0, 1, 0.0))
+        add(tmp_path / "0.out", b"first\nsec")
+        out.wait_for("[0] first\n")
+        add(tmp_path / "1.err", b"trouble\n")
+        err.wait_for("[1] trouble\n")
+        assert "sec" not in out.getvalue()
+        add(tmp_path / "0.out", b"ond\nend")
+        panel.note(Ended(1.0))
+    assert out.getvalue() == "[0] first\n[0] second\n[0] end\n"
+    assert err.getvalue() == "[1] trouble\n"
+
+
+def test_prefixes_have_one_width(tmp_path: Path) -> None:
+    assert show(tmp_path, 11, out_3=b"x\n", out_10=b"y\n") == ("[ 3] x\n[10] y\n", "")
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    out, _ = show(tmp_path, 1, out_0="ü\n".encode() + b"\xff\n\n")
+    assert out == "[0] ü\n[0] \N{REPLACEMENT CHARACTER}\n[0] \n"
+
+
+def test_much_output_is_cut_in_the_middle(tmp_path: Path) -> None:
+    data = b"".join(b"line %07d\n" % number for number in range(300_000))
+    out, err = show(tmp_path, 2, out_0=data, err_1=data, out_1=b"little\n")
+    for text, rank, path in ((out, 0, "0.out"), (err, 1, "1.err")):
+        assert 100_000 < len(text) < 1_000_000
+        assert f"[{rank}] line 0000000\n" in text
+        assert f" MB more, all of it in {tmp_path / path}, ending with\n" in text
+        assert text.endswith("line 0299998\n" + f"[{rank}] line 0299999\n")
+    assert "[1] little\n" in out
+
+
+def test_one_endless_line_is_bounded_too(tmp_path: Path) -> None:
+    out, _ = show(tmp_path, 1, out_0=b"x" * 5_000_000)
+    assert len(out) < 2_000_000
+    assert f"more, all of it in {tmp_path}/0.out, ending with\n" in out
+
+
+def test_of_a_progress_bar_the_last_state_is_shown(tmp_path: Path) -> None:
+    bar = b"".join(b"\rstep %d" % number for number in range(100))
+    out, err = show(tmp_path, 1, err_0=bar + b"\ndone", out_0=b"10%\r20%")
+    assert out == "[0] 20%\n"
+    assert err == "[0] step 99\n[0] done\n"
+
+
+def test_nothing_is_shown_of_silent_ranks(tmp_path: Path) -> None:
+    assert show(tmp_path, 3) == ("", "")
+
+
+def test_logs_that_never_came_to_be(tmp_path: Path) -> None:
+    with screens() as (out, err):
+        play(Launched(1, {0: str(tmp_path / "o")}, {0: str(tmp_path / "e")}, str(tmp_path), 0.0))
+    assert (out.getvalue(), err.getvalue()) == ("", "")
+
+
+def test_closing_without_a_launch_and_twice() -> None:
+    panel = TextPanel()
+    panel.note(Ended(1.0))
+    panel.close()
+    panel.close()
+
+
+def test_a_closed_stream_harms_nobody(tmp_path: Path) -> None:
+    event = launched(tmp_path, 1)
+    add(tmp_path / "0.out", b"x\n")
+    with screens() as (out, _):
+        out.close()
+        play(event)
+
+
+def test_it_prints_in_the_context_of_the_launch(tmp_path: Path) -> None:
+    cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell", default="none")
+    seen: list[Any] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            seen.append((cell.get(), threading.current_thread() is threading.main_thread()))
+            return len(text)
+
+    event = launched(tmp_path, 1)
+    add(tmp_path / "0.out", b"x\n")
+    token = cell.set("this one")
+    try:
+        with redirect_stdout(Stream()):
+            play(event)
+    finally:
+        cell.reset(token)
+    assert set(seen) == {("this one", False)}
