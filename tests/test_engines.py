@@ -33,7 +33,9 @@ def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
 def play(made: Plan) -> list[Event]:
     """Run a plan to its end and return its events."""
     events: list[Event] = []
-    assert LocalEngine().launch(made, events.append).join(60)
+    ranks = LocalEngine().prepare(made, events.append)
+    ranks.start()
+    assert ranks.join(60)
     return events
 
 
@@ -93,7 +95,8 @@ def test_orders_end_the_ranks(tmp_path: Path, order: str, reason: str, code: int
 
     # rank 0 is past its start when it has sent its value
     cell = "import threading\nif rank: threading.Event().wait()"
-    ranks = LocalEngine().launch(plan(cell, tmp_path), note)
+    ranks = LocalEngine().prepare(plan(cell, tmp_path), note)
+    ranks.start()
     assert waiting.wait(60)
     assert not ranks.join(0)
     getattr(ranks, order)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import sys
 import traceback
@@ -17,9 +18,6 @@ from traitlets import Type
 from traitlets.config import Config
 
 from nblaunch.rank.work import Work
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["RankShell"]
 
@@ -128,10 +126,14 @@ def _below_shell(tb: TracebackType | None) -> TracebackType | None:
     return tb
 
 
+# Python 3.10 has none
+_GROUP: tuple[type[BaseException], ...] = (builtins.BaseExceptionGroup,) if sys.version_info >= (3, 11) else ()
+
+
 def _has_group(error: BaseException | None) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, BaseExceptionGroup):
+        if isinstance(error, _GROUP):
             return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__

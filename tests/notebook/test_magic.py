@@ -297,7 +297,7 @@ def test_importing_it_is_light() -> None:
         ("4 --timeout soon", "--timeout: it takes a number of seconds, not 'soon'."),
         ("4 --timeout 0", "--timeout: it takes seconds above 0, not '0'."),
         ("4 --timeout -3", "--timeout: it takes seconds above 0, not '-3'."),
-        ("4 --timeout nan", "--timeout: it takes seconds above 0, not 'nan'."),
+        ("4 --timeout nan", "--timeout: it takes a number of seconds, not 'nan'."),
         ("4 --grace -1", "--grace: it takes seconds, 0 or more, not '-1'."),
         ("4 --threads 0", "--threads: it takes a whole number of at least 1, not '0'."),
         ("4 --seed x", "--seed: it takes a whole number, not 'x'."),

@@ -221,8 +221,8 @@ def test_names_that_the_cell_does_not_read_need_not_travel(kernel: Kernel) -> No
             "slider.value",
             (
                 "line 2 uses 'slider', which cannot be sent to the ranks: it is an "
-                "ipywidgets.widgets.widget_int.IntSlider (cannot pickle the widget 'IntSlider': it lives in the notebook). "
-                "Widgets live in the notebook only: send its .value instead."
+                "ipywidgets.widgets.widget_int.IntSlider (cannot pickle the widget 'IntSlider': it lives in the "
+                "notebook). Widgets live in the notebook only: send its .value instead."
             ),
         ),
     ],

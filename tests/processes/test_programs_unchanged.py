@@ -49,10 +49,11 @@ def main():
         start_method="METHOD",
     )
     assert isinstance(context, MultiprocessContext)
-    print(sorted(context.pids()), context.nprocs)
     result = None
     while result is None:
         result = context.wait(timeout=1, period=0.1)
+    # not earlier: what is teed could come between the text and the end of a printed line
+    print(sorted(context.pids()), context.nprocs)
     if result.is_failed():
         raise ChildFailedError("trainer", result.failures)
     print(sorted(result.return_values.items()))
@@ -152,9 +153,8 @@ with redirect_stderr(where):
 print(open(where).read())
 with redirect("stdout", where):
     print("four")
-tail = TailLog("tail", {0: where, 1: where + ".none"}, sys.stdout, interval_sec=0.01)
+tail = TailLog("tail", {0: where}, sys.stdout, interval_sec=0.01)
 tail.start()
-open(where + ".none", "w").write("late\\n")
 tail.stop()
 print(tail.stopped())
 finished, out = threading.Event(), io.StringIO()
