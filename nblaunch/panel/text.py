@@ -61,7 +61,9 @@ class _Source:
             self.progress_at = now
             self.progress = self.follower.unfinished
             lines = [self.progress]
-        self.left -= sum(len(self.prefix) + len(line) + 1 for line in lines)
+        printed = sum(len(self.prefix) + len(line) + 1 for line in lines)
+        # of a progress bar much is read and little is shown; of everything else all that is read will be
+        self.left -= printed if self.follower.overwritten else max(printed, self.follower.offset - before)
         return lines
 
     def rest(self) -> list[str]:

@@ -26,6 +26,7 @@ from typing import Any, TextIO
 from nblaunch.events import Ended, Ending, Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack
 from nblaunch.processes.child import Birth
+from nblaunch.processes.direct_children import Program
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
 from nblaunch.processes.function import _wrap, get_std_cm, importing_main
@@ -38,7 +39,7 @@ from nblaunch.processes.logs_specs import (
     _validate_full_rank,
     to_map,
 )
-from nblaunch.processes.start_methods import START_METHODS, Program
+from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.processes.tail_log import TailLog
 from nblaunch.processes.termination import TERMINATION, SignalException
 

@@ -65,6 +65,10 @@ class Channel:
             for chunk in chunks:
                 self._connection.sendall(chunk)
 
+    def close(self) -> None:
+        """Close the socket: nothing more will be sent."""
+        self._connection.close()
+
 
 class Inbox:
     """The gang's end: collects messages from a non-blocking socket."""

@@ -110,12 +110,29 @@ def main(described: dict[str, Any]) -> NoReturn:
     birth = Birth(**described["birth"])
     descriptors = Descriptors(**described["descriptors"])
     _linux.die_with_parent(descriptors.guard, described["parent"])
+    # while sys.path is still that of the interpreter: a random.py beside the notebook must not become ours
+    problem = warm_up(described["prepare"])
     context = _begin(birth, descriptors, None)
-    code = _call(context)
+    if problem:
+        print(problem, file=sys.stderr)
+    code = 1 if problem else _call(context)
     if code < 0:
         _shut_down()
         _die_by(-code)
     sys.exit(code)
+
+
+def warm_up(dotted: str) -> str:
+    """Import what a rank will need, as ``"module"`` or ``"module:function"`` to be called; return what went wrong."""
+    if dotted:
+        try:
+            module, _, function = dotted.partition(":")
+            imported = importlib.import_module(module)
+            if function:
+                getattr(imported, function)()
+        except Exception:
+            return f"a process that was to be a rank could not get ready:\n{traceback.format_exc()}"
+    return ""
 
 
 def fork() -> int:
@@ -181,6 +198,8 @@ def _call(context: Context) -> int:
     except BaseException:
         traceback.print_exc()
         return 1
+    finally:
+        context.channel.close()
 
 
 def exit_code(leaving: SystemExit) -> int:
@@ -205,6 +224,11 @@ def _default_signals() -> None:
 def _leave_to_the_parent() -> None:
     """Forget what the parent wants done at its own end; `multiprocessing` does the same in the processes it forks."""
     atexit._clear()
+    # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
+    # would not be waited for.
+    main_thread = threading.main_thread()
+    main_thread.name = "MainThread"
+    main_thread._daemonic = False  # type: ignore[attr-defined]
     if "multiprocessing.util" in sys.modules:
         from multiprocessing import process, util
 

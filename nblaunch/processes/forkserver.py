@@ -1,15 +1,14 @@
 """The helper behind start method ``forkserver``: imports once what all ranks need, then only forks.
 
-It talks with its gang over a packet socket: a request with three descriptors makes one rank; the answer is its process
-id; later comes its exit code. It holds no thread, so forking is safe. It adopts what ranks leave behind and, when the
-gang hangs up or dies, ends everything below it, then itself.
+It talks with its gang over a packet socket: a packet with descriptors (the request as a file, then those of the rank)
+makes one rank; the answer is its process id; later comes its exit code. It holds no thread, so forking is safe. It
+adopts what ranks leave behind and, when the gang hangs up or dies, ends everything below it, then itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import select
@@ -19,12 +18,12 @@ import traceback
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child import Birth, Descriptors, fork, run_forked
+from nblaunch.processes.child import Birth, Descriptors, fork, run_forked, warm_up
 
 __all__ = ["main"]
 
-_LONGEST_REQUEST = 1 << 20
-_LONGEST_ANSWER = 1 << 14
+# Bytes of an error's end that are told.
+_LONGEST_PROBLEM = 1 << 14
 
 
 def main(described: dict[str, Any]) -> NoReturn:
@@ -51,16 +50,11 @@ def main(described: dict[str, Any]) -> NoReturn:
 
 
 def _prepare(dotted: str) -> str:
-    """Import what ranks will need, as ``"module"`` or ``"module:function"`` to be called; return what went wrong."""
+    """Import what ranks will need and see to it that forking is safe; return what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if dotted:
-        try:
-            module, _, function = dotted.partition(":")
-            imported = importlib.import_module(module)
-            if function:
-                getattr(imported, function)()
-        except Exception:
-            return f"the process that was to fork the ranks could not get ready:\n{traceback.format_exc()}"
+    problem = warm_up(dotted)
+    if problem:
+        return problem
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         return f"the process that was to fork the ranks has {threads} threads, so that forking is not safe"
@@ -68,6 +62,10 @@ def _prepare(dotted: str) -> str:
     gc.collect()
     gc.freeze()
     return ""
+
+
+def _cut(text: str) -> str:
+    return text.encode()[-_LONGEST_PROBLEM:].decode(errors="ignore")
 
 
 def _serve(gang: socket.socket, problem: str) -> None:
@@ -85,19 +83,26 @@ def _serve(gang: socket.socket, problem: str) -> None:
             for pid, exitcode in _reap(ranks):
                 gang.send(json.dumps({"exited": pid, "exitcode": exitcode}).encode())
         if gang.fileno() in readable:
-            request, descriptors, _, _ = socket.recv_fds(gang, _LONGEST_REQUEST, 3)
-            if not request:
+            mark, descriptors, _, _ = socket.recv_fds(gang, 1, 4)
+            if not mark:
                 return
             answer: dict[str, Any]
             if problem:
-                answer = {"error": problem[-_LONGEST_ANSWER:]}
+                answer = {"error": _cut(problem)}
             else:
-                answer = _fork(json.loads(request), descriptors, (gang.fileno(), wake, waker))
+                answer = _fork(_request(descriptors[0]), descriptors[1:], (gang.fileno(), wake, waker))
             for descriptor in descriptors:
                 os.close(descriptor)
             if "pid" in answer:
                 ranks.add(answer["pid"])
-            gang.send(json.dumps(answer).encode())
+            gang.send(json.dumps(answer, ensure_ascii=False).encode())
+
+
+def _request(descriptor: int) -> dict[str, Any]:
+    # in a file of its own, because an environment can be larger than a packet may be
+    with open(descriptor, "rb", closefd=False) as file:
+        request: dict[str, Any] = json.load(file)
+    return request
 
 
 def _fork(request: dict[str, Any], descriptors: list[int], private: tuple[int, ...]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import contextlib
 import contextvars
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
@@ -39,7 +40,7 @@ from nblaunch.payload import Packed
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.start_methods import PARENT_ENDS, StartMethod, Watch
+from nblaunch.processes.starting import PARENT_ENDS, StartMethod, Watch
 
 __all__ = ["KILL", "Gang", "Step", "escalation"]
 
@@ -227,6 +228,17 @@ class Gang:
         """Stop doing so."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(descriptor)
+
+    def wait_readable(self, descriptor: int) -> None:
+        """Wait until the descriptor is readable, or an order has come."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
+        while not any(ready == descriptor for ready, _ in poll.poll()):
+            if self._orders:
+                raise InterruptedError("the gang was ordered to end while its ranks were starting")
+            # settle_within() wakes too
+            self._wake_reader.recv(4096)
 
     def exited(self, pid: int, exitcode: int) -> None:
         """Take note that a process has exited and was reaped."""

@@ -55,8 +55,12 @@ def test_output_is_live_while_the_cell_blocks(page: Any, lab: str, lab_folder: P
         f"live-{page.theme}.ipynb",
         [
             "%load_ext nblaunch",
-            f"%%multiproc 4\nimport pathlib, threading\nprint('rank', rank, 'waits')\n"
-            f"while not pathlib.Path({str(gate)!r}).exists():\n    threading.Event().wait(0.05)\nrank ** 2",
+            f"""%%multiproc 4
+import pathlib, threading
+print("rank", rank, "waits")
+while not pathlib.Path({str(gate)!r}).exists():
+    threading.Event().wait(0.05)
+rank ** 2""",
             "results",
         ],
     )

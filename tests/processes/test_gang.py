@@ -18,8 +18,10 @@ import pytest
 
 from nblaunch.events import Ended, Ending, Event, Exited, Started
 from nblaunch.processes.child import Birth
+from nblaunch.processes.direct_children import Program
+from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
-from nblaunch.processes.start_methods import PARENT_ENDS, Forkserver, Program
+from nblaunch.processes.starting import PARENT_ENDS
 from tests.processes import targets
 from tests.processes.conftest import Launch
 from tests.processes.targets import LIMIT, METHODS, Announcements, Gate, assert_gone
@@ -330,9 +332,9 @@ def test_an_exception_in_wait_leaves_the_run_as_it_is(
 
 def test_the_second_rank_does_not_start(launch: Launch, announcements: Announcements) -> None:
     envs = {0: {}, 1: {"LONG": "x" * 3_000_000}}
-    with pytest.raises(OSError, match="Argument list too long"):
+    with pytest.raises(OSError, match="too large for the system; the largest variable is LONG with 3000000"):
         launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "spawn", envs=envs)
-    with pytest.raises(OSError, match="Argument list too long"):
+    with pytest.raises(OSError, match="too large for the system; the largest variable is LONG with 3000000"):
         launch("sleep", {0: (1000,), 1: (1000,)}, envs=envs)
     with pytest.raises(OSError, match="Message too long"):
         launch(

@@ -1,0 +1,226 @@
+"""What every start method is made of: its contract with the gang, and a fresh interpreter.
+
+A start method makes processes and tells when they have exited; signals, deadlines and meaning are the gang's. It works
+in the gang's supervisor thread, and the gang's selector wakes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from nblaunch.processes import _linux
+from nblaunch.processes.child import Birth, Descriptors
+
+__all__ = [
+    "PARENT_ENDS",
+    "PATIENCE",
+    "StartMethod",
+    "Watch",
+    "is_gone",
+    "open_log",
+    "spawn_interpreter",
+    "start_program",
+]
+
+# Descriptors whose other ends are in ranks. Whoever is forked from this process drops them: a copy of them would keep
+# the guards of the ranks from noticing that the parent is gone.
+PARENT_ENDS: set[int] = set()
+
+
+def _drop_parent_ends() -> None:
+    if not PARENT_ENDS:
+        return
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # the system gives no more descriptors
+        for descriptor in PARENT_ENDS:
+            os.close(descriptor)
+    else:
+        # better than closing: the objects that own them are in the copy too, and would close what has the number next
+        for descriptor in PARENT_ENDS:
+            os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+    PARENT_ENDS.clear()
+
+
+os.register_at_fork(after_in_child=_drop_parent_ends)
+
+# Seconds for what was killed to be gone.
+PATIENCE = 5.0
+
+# The user's own sys.path is set when everything of ours has been imported: a json.py beside the notebook must not
+# become the interpreter's.
+_BOOT = """
+import sys
+if not sys.path[0]:
+    del sys.path[0]
+import json
+with open(int(sys.argv.pop()), "rb") as file:
+    described = json.load(file)
+del file
+sys.path[:] = described["path"]
+from nblaunch.processes.{module} import main
+main(described)
+"""
+
+
+class Watch(Protocol):
+    """What a start method needs of the gang."""
+
+    def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
+        """Call `readable` whenever the descriptor is readable."""
+
+    def unwatch(self, descriptor: int) -> None:
+        """Stop doing so."""
+
+    def wait_readable(self, descriptor: int) -> None:
+        """Wait until the descriptor is readable.
+
+        Raises
+        ------
+        InterruptedError
+            If the gang is ordered to end meanwhile.
+        """
+
+    def exited(self, pid: int, exitcode: int) -> None:
+        """Take note that a process has exited and was reaped."""
+
+
+class StartMethod(ABC):
+    """Makes the processes of one gang."""
+
+    def __init__(self, gang: Watch, prepare: str = "") -> None:
+        self._gang = gang
+        self._prepare = prepare
+
+    @abstractmethod
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        """Start one rank and return its process id; it leads its own session.
+
+        Raises
+        ------
+        OSError
+            If the system refuses another process.
+        """
+
+    def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
+        """Let go of whatever served the whole gang. No rank is left when this is called."""
+
+
+def spawn_interpreter(
+    module: str, birth: Birth, descriptors: Descriptors, prepare: str, stderr: Any = None
+) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter that runs ``main`` of a module of this package.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module.
+    birth, descriptors
+        What the process is to become.
+    prepare : str
+        ``"module"`` or ``"module:function"`` to warm up with.
+    stderr : file, optional
+        Takes the place of the parent's stderr.
+
+    Raises
+    ------
+    OSError
+        If the system refuses the process.
+    """
+    described = {
+        "birth": birth.as_json(),
+        "descriptors": asdict(descriptors),
+        "parent": os.getpid(),
+        "prepare": prepare,
+        "path": _own_path(birth),
+    }
+    with contextlib.ExitStack() as files:
+        # in a file, because sys.path and sys.argv can be longer than one argument may be
+        file = files.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb"))
+        file.write(json.dumps(described).encode())
+        file.flush()
+        file.seek(0)
+        return start_program(
+            birth,
+            [
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                "-c",
+                _BOOT.format(module=module),
+                str(file.fileno()),
+            ],
+            (*descriptors.given(), file.fileno()),
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+            redirect=module == "child",
+        )
+
+
+def _own_path(birth: Birth) -> list[str]:
+    """Return `sys.path` without the user's working directory, or with it at the end if this package lies there."""
+    here = os.path.realpath(birth.cwd or os.curdir)
+    path = [entry for entry in birth.sys_path if entry and os.path.realpath(entry) != here]
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return path if root in path else [*path, root]
+
+
+def start_program(
+    birth: Birth,
+    command: Sequence[str],
+    descriptors: tuple[int, ...],
+    *,
+    stdin: int | None = None,
+    stderr: Any = None,
+    redirect: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start a program with the surroundings of a rank, as the leader of a session of its own.
+
+    Raises
+    ------
+    OSError
+        If the system refuses the process.
+    """
+    with contextlib.ExitStack() as files:
+        try:
+            return subprocess.Popen(
+                command,
+                env=birth.env,
+                cwd=birth.cwd,
+                start_new_session=True,
+                pass_fds=descriptors,
+                stdin=stdin,
+                stdout=files.enter_context(open_log(birth.stdout)) if redirect and birth.stdout else None,
+                stderr=files.enter_context(open_log(birth.stderr)) if redirect and birth.stderr else stderr,
+            )
+        except OSError as refusal:
+            if refusal.errno != errno.E2BIG:
+                raise
+            name = max(birth.env, key=lambda name: len(birth.env[name]), default="")
+            raise OSError(
+                errno.E2BIG,
+                f"the environment and arguments of rank {birth.rank} are too large for the system; the largest "
+                f"variable is {name} with {len(birth.env.get(name, ''))} characters. Pass it by a file instead",
+            ) from refusal
+
+
+def open_log(path: str) -> Any:
+    """Open a log file for a rank to write to; the owner alone may read it."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb", buffering=0)
+
+
+def is_gone(pidfd: int) -> bool:
+    """Wait a moment for the process behind a pidfd to end; tell whether it has."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(PATIENCE * 1000))
