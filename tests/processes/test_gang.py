@@ -336,11 +336,24 @@ def test_the_second_rank_does_not_start(launch: Launch, announcements: Announcem
         launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "spawn", envs=envs)
     with pytest.raises(OSError, match="too large for the system; the largest variable is LONG with 3000000"):
         launch("sleep", {0: (1000,), 1: (1000,)}, envs=envs)
-    with pytest.raises(OSError, match="Message too long"):
-        launch(
-            targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "forkserver", envs=envs
-        )
     assert not PARENT_ENDS
+
+
+@pytest.mark.parametrize("forking", ["fork", "forkserver"])
+def test_ranks_that_are_forked_may_have_any_environment(launch: Launch, forking: str) -> None:
+    context = launch(len, {0: ("a",), 1: ("ab",)}, forking, envs={0: {}, 1: {"LONG": "x" * 3_000_000}})
+    assert result_of(context).return_values == {0: 1, 1: 2}
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_files_of_the_user_do_not_replace_the_standard_library(
+    launch: Launch, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "random", "socket", "select", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('this is the file of the user')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert result_of(launch(len, {0: ("a",)}, method)).return_values == {0: 1}
 
 
 def test_a_file_that_the_system_cannot_run(launch: Launch, tmp_path: Path) -> None:
