@@ -1,0 +1,22 @@
+"""Objects to bytes and back: the only form in which anything crosses the border of a process.
+
+`pack` cloudpickles an object into a pickle stream plus the large buffers in it (pickle protocol 5, PEP 574), which are
+referred to rather than copied. `Packed` writes them one behind the other, so that `unpack` can be given a mapped file
+or one received block and build arrays on top of it without a further copy.
+
+Three things differ from plain cloudpickle:
+
+* *Shared globals*: functions of the notebook arrive with the receiver's own namespace as their globals instead of a
+  private copy, so that ``lr = 0.5; step()`` in a cell is seen by ``step``.
+* *Home classes*: an instance of a class that came from the notebook returns as an instance of that very class, and its
+  return does not write over the class.
+* *Exceptions* travel with their traceback, cause, context and notes (through tblib), whatever their constructor takes.
+"""
+
+from __future__ import annotations
+
+from nblaunch.payload.exceptions import ExceptionStandIn, text_of
+from nblaunch.payload.packed import Packed, split
+from nblaunch.payload.pickling import pack, pack_exception, received_classes, unpack
+
+__all__ = ["ExceptionStandIn", "Packed", "pack", "pack_exception", "received_classes", "split", "text_of", "unpack"]

@@ -1,0 +1,217 @@
+"""`pack` and `unpack`: cloudpickle, with the notebook's globals, classes and exceptions kept what they are."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType, MappingProxyType, TracebackType
+from typing import Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as _tracker
+
+from nblaunch.payload.exceptions import ExceptionStandIn, reduce_exception, reduce_traceback, text_of, why
+from nblaunch.payload.packed import Packed, segments
+
+__all__ = ["pack", "pack_exception", "received_classes", "unpack"]
+
+
+def pack(
+    value: object,
+    *,
+    shared_globals: dict[str, Any] | None = None,
+    provided: Mapping[str, object] = MappingProxyType({}),
+    main_by_reference: bool = False,
+    home_classes: frozenset[str] = frozenset(),
+) -> Packed:
+    """Turn an object into bytes.
+
+    Parameters
+    ----------
+    value : object
+        Anything that cloudpickle takes. Open files and notebook widgets are refused: a copy of them would be wrong.
+    shared_globals : dict, optional
+        Functions whose globals are this very dictionary get the dictionary given to `unpack` as their globals.
+    provided : mapping of str to object
+        Objects that the receiver has under the same names in its own shared globals, such as ``get_ipython``.
+    main_by_reference : bool
+        Refer to functions and classes of ``__main__`` by name, as `multiprocessing` does, for a receiver that
+        imports the same main module.
+    home_classes : frozenset of str
+        What `received_classes` returned: classes that the receiver of these bytes knows already.
+
+    Raises
+    ------
+    Exception
+        Whatever the object's own pickling raises; mostly `pickle.PicklingError` or `TypeError`.
+    """
+    stream = io.BytesIO()
+    buffers: list[memoryview] = []
+
+    def keep_out_of_band(buffer: pickle.PickleBuffer) -> None:
+        buffers.append(buffer.raw())
+
+    pickler = _Pickler(stream, keep_out_of_band, shared_globals, provided, main_by_reference, home_classes)
+    pickler.dump(value)
+    return Packed(stream.getvalue(), buffers, pickler.filenames)
+
+
+def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
+    """Pack an exception, or an `ExceptionStandIn` with its type's name and its text if it cannot be packed."""
+    try:
+        packed = pack(error, home_classes=home_classes)
+        # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
+        unpack(bytearray(bytes(packed)))
+    except BaseException as refusal:  # SystemExit too: __reduce__ may be anybody's
+        stand_in = ExceptionStandIn(type(error).__name__, text_of(error), why(refusal))
+        stand_in.__traceback__ = error.__traceback__
+        try:
+            return pack(stand_in)
+        except Exception:
+            return pack(stand_in.with_traceback(None))
+    return packed
+
+
+def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
+    """Build the object again.
+
+    Parameters
+    ----------
+    data : buffer
+        What `Packed` wrote. Arrays are built on top of it, so it must be writable if they shall be.
+    shared_globals : dict, optional
+        Becomes the globals of the functions that were packed with shared globals.
+
+    Raises
+    ------
+    ValueError
+        If `data` is not what `Packed` wrote.
+    Exception
+        Whatever building the object raises.
+    """
+    parts, _ = segments(memoryview(data).cast("B"), 0)
+    with _receiving(shared_globals):
+        return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def received_classes() -> frozenset[str]:
+    """Tell which classes have come from elsewhere by value, as tokens for `pack`'s `home_classes`."""
+    with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
+        return frozenset(_tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.values())
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(
+        self,
+        stream: io.BytesIO,
+        buffer_callback: Callable[[pickle.PickleBuffer], None],
+        shared_globals: dict[str, Any] | None,
+        provided: Mapping[str, object],
+        main_by_reference: bool,
+        home_classes: frozenset[str],
+    ) -> None:
+        super().__init__(stream, protocol=5, buffer_callback=buffer_callback)
+        if shared_globals is not None:
+            # cloudpickle asks this table which dictionary stands for a function's globals
+            self.globals_ref[id(shared_globals)] = _SHARED_GLOBALS
+        self._provided = {id(thing): name for name, thing in provided.items()}
+        self._main_by_reference = main_by_reference
+        self._home_classes = home_classes
+        self.filenames: set[str] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if id(obj) in self._provided:
+            return _provided_here, (self._provided[id(obj)],)
+        if kind is FunctionType:
+            if self._is_named_in_main(obj):
+                return NotImplemented
+            self.filenames.add(obj.__code__.co_filename)
+        elif issubclass(kind, type):
+            if self._is_named_in_main(obj):
+                return NotImplemented
+            token = _tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj) if self._home_classes else None
+            if token in self._home_classes:
+                return _class_at_home, (token,)
+        elif issubclass(kind, BaseException):
+            return reduce_exception(obj)
+        elif kind is TracebackType:
+            return reduce_traceback(obj)
+        elif issubclass(kind, io.IOBase):
+            return self._reduce_stream(obj)
+        elif _is_widget(kind):
+            raise pickle.PicklingError(f"cannot pickle the widget '{kind.__name__}': it lives in the notebook")
+        return super().reducer_override(obj)
+
+    def _is_named_in_main(self, obj: Any) -> bool:
+        if not self._main_by_reference or obj.__module__ != "__main__":
+            return False
+        found: Any = sys.modules["__main__"]
+        for name in obj.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is obj
+
+    def _reduce_stream(self, stream: io.IOBase) -> Any:
+        for name in ("stdin", "stdout", "stderr"):
+            if stream in (getattr(sys, name), getattr(sys, f"__{name}__")):
+                return getattr, (sys, name)
+        if isinstance(stream, (io.StringIO, io.BytesIO)):
+            return super().reducer_override(stream)
+        # cloudpickle would silently send a copy of the file's contents
+        raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
+
+
+class _SharedGlobals:
+    """Pickles to a call of `_globals_here`."""
+
+    def __reduce__(self) -> Any:
+        return _globals_here, ()
+
+
+_SHARED_GLOBALS = _SharedGlobals()
+_receiver = threading.local()
+
+
+@contextmanager
+def _receiving(shared_globals: dict[str, Any] | None) -> Iterator[None]:
+    before = getattr(_receiver, "shared_globals", None)
+    _receiver.shared_globals = shared_globals
+    try:
+        yield
+    finally:
+        _receiver.shared_globals = before
+
+
+def _globals_here() -> dict[str, Any]:
+    here: dict[str, Any] | None = _receiver.shared_globals
+    # a receiver without a namespace of its own still gets one dictionary for all functions of the payload
+    if here is None:
+        here = _receiver.shared_globals = {"__builtins__": builtins}
+    return here
+
+
+def _provided_here(name: str) -> Any:
+    return _globals_here()[name]
+
+
+def _class_at_home(token: str) -> type:
+    try:
+        home: type = _tracker._DYNAMIC_CLASS_TRACKER_BY_ID[token]
+    except KeyError:
+        raise pickle.UnpicklingError(
+            "the class of this object was removed from the notebook while the ranks ran"
+        ) from None
+    return home
+
+
+def _is_widget(kind: type) -> bool:
+    # by name, so that nothing of ipywidgets is imported to tell that there is none
+    return any(
+        base.__name__ in {"Widget", "AnyWidget"} and base.__module__.startswith(("ipywidgets.", "anywidget."))
+        for base in kind.__mro__
+    )

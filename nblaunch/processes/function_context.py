@@ -1,0 +1,179 @@
+"""`MultiprocessContext`: a function, run by several processes."""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from nblaunch.events import Event, Exited, Reported
+from nblaunch.payload import Packed, pack, unpack
+from nblaunch.processes.child import Birth
+from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
+from nblaunch.processes.errors import ProcessFailure
+from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
+from nblaunch.processes.gang import Gang
+from nblaunch.processes.logs_specs import (
+    LogsSpecs,
+)
+from nblaunch.processes.start_methods import START_METHODS
+
+__all__ = ["MultiprocessContext"]
+
+
+class MultiprocessContext(PContext):
+    """Processes that run a function; see `start_processes`."""
+
+    def __init__(
+        self,
+        name: str,
+        entrypoint: Callable[..., Any],
+        args: dict[int, tuple[Any, ...]],
+        envs: dict[int, dict[str, str]],
+        start_method: str,
+        logs_specs: LogsSpecs,
+        log_line_prefixes: dict[int, str] | None = None,
+        numa_options: None = None,
+        duplicate_stdout_filters: list[str] | None = None,
+        duplicate_stderr_filters: list[str] | None = None,
+    ) -> None:
+        if not callable(entrypoint):
+            raise TypeError(
+                f"entrypoint is a {type(entrypoint).__name__}: it must be a function, or the name of a program as str"
+            )
+        if start_method not in START_METHODS:
+            raise ValueError(
+                f"unknown start_method {start_method!r}: choose one of {', '.join(map(repr, START_METHODS))}"
+            )
+        refuse_numa(numa_options)
+        self.start_method = start_method
+        self._bodies: dict[int, bytearray] = {}
+        self._error_times: dict[int, float] = {}
+        self._error_texts: dict[int, str] = {}
+        super().__init__(
+            name,
+            entrypoint,
+            args,
+            envs,
+            logs_specs,
+            log_line_prefixes,
+            duplicate_stdout_filters,
+            duplicate_stderr_filters,
+        )
+
+    def _make_gang(self) -> Gang:
+        main_module, main_path = _main_module()
+        by_import = self.start_method != "fork"
+        environment = dict(os.environ)
+        births = [
+            Birth(
+                rank=rank,
+                entry="nblaunch.processes.function:run",
+                env=environment | self.envs[rank],
+                cwd=os.getcwd(),
+                stdout=self.stdouts[rank],
+                stderr=self.stderrs[rank],
+                sys_path=tuple(sys.path),
+                argv=tuple(sys.argv),
+                main_module=main_module if by_import else "",
+                main_path=main_path if by_import else "",
+            )
+            for rank in range(self.nprocs)
+        ]
+        work = (self.entrypoint, self.args)
+        return Gang(
+            births,
+            partial(START_METHODS[self.start_method], prepare="nblaunch.processes.function"),
+            self._note,
+            payload=[self._pack(work, bool(main_module or main_path))] if by_import else [],
+            inherited=None if by_import else work,
+            settle=SETTLE,
+        )
+
+    def _pack(self, work: tuple[Any, Any], main_by_reference: bool) -> Packed:
+        entrypoint, args = work
+        try:
+            return pack(work, main_by_reference=main_by_reference)
+        except Exception as error:
+            culprit = f"the entrypoint {getattr(entrypoint, '__qualname__', entrypoint)!r}"
+            for rank, arguments in args.items():
+                for position, argument in enumerate(arguments):
+                    try:
+                        pack(argument, main_by_reference=main_by_reference)
+                    except Exception:
+                        culprit = f"args[{rank}][{position}], of type {type(argument).__name__},"
+                        break
+                else:
+                    continue
+                break
+            raise TypeError(
+                f"{culprit} cannot be pickled and so cannot be sent to a process: {type(error).__name__}: {error}. "
+                "Create it inside the function, or use start_method='fork'"
+            ) from error
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Exited) and event.reported == "value" and self._ending:
+            # its function had returned; what ended its process was the failure of another one
+            event = replace(event, collateral=True)
+        super()._note(event)
+        if isinstance(event, Reported):
+            if event.kind == "value":
+                self._bodies[event.rank] = event.body
+            elif event.kind == "error":
+                self._error_times[event.rank] = event.at
+                self._error_texts[event.rank] = event.body.decode(errors="replace")
+
+    def _judge(self) -> RunProcsResult:
+        failed = {
+            rank: exit_ for rank, exit_ in self._exits.items() if exit_.reported != "value" or exit_.exitcode != 0
+        }
+        # Ranks that were ended because another one failed are no failures of their own; but if nobody failed
+        # (close() was called) they are all that can be told.
+        own = {rank: exit_ for rank, exit_ in failed.items() if not exit_.collateral} or failed
+        order = sorted(own, key=lambda rank: self._error_times.get(rank, own[rank].at))
+        failures = {rank: self._failure_of(own[rank]) for rank in order}
+        values: dict[int, Any] = {}
+        if not failed:
+            for rank in range(self.nprocs):
+                try:
+                    values[rank] = unpack(self._bodies[rank])
+                except Exception as error:
+                    failures[rank] = self._failure(rank, 0)
+                    failures[rank].message = FailureMessage(
+                        f"the value that rank {rank} returned cannot be rebuilt here: {type(error).__name__}: {error}"
+                    )
+        self._bodies.clear()
+        return RunProcsResult({} if failures else values, failures, self.stdouts, self.stderrs)
+
+    def _failure_of(self, exit_: Exited) -> ProcessFailure:
+        failure = self._failure(exit_.rank, exit_.exitcode)
+        if exit_.exitcode == 0 and exit_.reported is None:
+            failure.message = silent_exit(exit_.rank, failure.pid)
+        elif exit_.exitcode > 0 and failure.error_file == NOT_AVAILABLE and exit_.rank in self._error_texts:
+            # leaving by sys.exit() is not recorded, and with log_dir=os.devnull nothing is
+            failure.message = FailureMessage(
+                f"exited with code {exit_.exitcode} and left no error file: {self._error_texts[exit_.rank]}"
+            )
+        return failure
+
+
+def _main_module() -> tuple[str, str]:
+    """Return name or path by which a fresh interpreter can import this program's main module, or two empty strings.
+
+    The same answer as `multiprocessing.spawn.get_preparation_data`, which would settle the default start method of
+    the whole program along the way, so that it could not be set any more. What `multiprocessing.spawn.prepare` would
+    not import, such as the ``__main__.py`` of a package, does not count: functions in it travel by value.
+    """
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name is not None:
+        return ("", "") if name == "__main__" or name.endswith(".__main__") else (name, "")
+    path = getattr(main, "__file__", None)
+    if not path or os.path.splitext(os.path.basename(path))[0] in ("ipython", "__main__"):
+        return "", ""
+    path = os.path.normpath(os.path.join(multiprocessing.process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]
+    return "", path if os.path.isfile(path) else ""  # a program that is read from stdin has "<stdin>"
