@@ -20,6 +20,8 @@ def _own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     place = str(tmp_path_factory.mktemp("tmp"))
     patch.setenv("TMPDIR", place)
     patch.setattr(tempfile, "tempdir", place)
+    # torch keeps a cache beside the temporary files, on purpose
+    patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
     yield
     patch.undo()
 
