@@ -83,7 +83,7 @@ def _number(text: str) -> float:
     return seconds
 
 
-def _ranks(text: str) -> int:
+def _at_least_one(text: str) -> int:
     if not re.fullmatch(r"[+-]?\d+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
     return int(text)
@@ -157,7 +157,7 @@ class Multiproc(Magics):
         self._hidden_names_told: set[str] = set()
 
     @magic_arguments(name="multiproc")
-    @argument("nprocs", nargs="?", type=_ranks, help="Number of ranks (default: one per core).")
+    @argument("nprocs", nargs="?", type=_at_least_one, help="Number of ranks (default: one per core).")
     @argument("--out", metavar="NAME", type=_name, help="Bind the Run to NAME, and nothing else.")
     @argument(
         "--collect",
@@ -187,7 +187,7 @@ class Multiproc(Magics):
     @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
     @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
-    @argument("--threads", metavar="K", type=_ranks, help="Threads of numerical libraries per rank.")
+    @argument("--threads", metavar="K", type=_at_least_one, help="Threads of numerical libraries per rank.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:

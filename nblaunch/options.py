@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nblaunch.processes.start_methods import START_METHODS
+from nblaunch.processes.start_methods import start_method_named
 
 __all__ = ["Options"]
 
@@ -44,8 +44,7 @@ class Options:
             raise ValueError(f"grace is a number of seconds, 0 or more, not {self.grace!r}")
         if self.on_failure not in ("stop", "continue"):
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
-        if self.start_method not in START_METHODS:
-            raise ValueError(f"unknown start method {self.start_method!r}: choose one of {', '.join(START_METHODS)}")
+        start_method_named(self.start_method)
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):

@@ -249,7 +249,7 @@ def test_re_raising_where_nothing_knows_notebooks(space: dict[str, Any]) -> None
             ("1", 1),
             {"start_method": "x"},
             ValueError,
-            "unknown start method 'x': choose one of spawn, fork, forkserver",
+            "unknown start_method 'x': choose one of 'spawn', 'fork', 'forkserver'",
         ),
         (("1", 1), {"threads": 0}, ValueError, "threads is a number of threads per rank, at least 1, not 0"),
         (("1", 1), {"args": (1,)}, ValueError, "args are for a function; a cell takes its variables from the notebook"),

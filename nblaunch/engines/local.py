@@ -15,7 +15,7 @@ from nblaunch.events import Ended, Event, Launched
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
-from nblaunch.processes.start_methods import START_METHODS
+from nblaunch.processes.start_methods import start_method_named
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 
@@ -43,7 +43,7 @@ class LocalRanks:
             logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
             self._gang = Gang(
                 _births(plan, envs, logs),
-                partial(START_METHODS[plan.start_method], prepare=plan.prepare),
+                partial(start_method_named(plan.start_method), prepare=plan.prepare),
                 pass_on,
                 payload=plan.payload,
                 # a value that has arrived is kept, whatever becomes of the process while it exits
@@ -85,8 +85,7 @@ class LocalEngine:
 
     def prepare(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
         """Check what can be checked before anything starts."""
-        if plan.start_method not in START_METHODS:
-            raise ValueError(f"unknown start method {plan.start_method!r}: choose one of {', '.join(START_METHODS)}")
+        start_method_named(plan.start_method)
         _working_directory()
         return LocalRanks(plan, on_event)
 

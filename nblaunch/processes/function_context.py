@@ -20,7 +20,7 @@ from nblaunch.processes.gang import Gang
 from nblaunch.processes.logs_specs import (
     LogsSpecs,
 )
-from nblaunch.processes.start_methods import START_METHODS
+from nblaunch.processes.start_methods import start_method_named
 
 __all__ = ["MultiprocessContext"]
 
@@ -45,10 +45,7 @@ class MultiprocessContext(PContext):
             raise TypeError(
                 f"entrypoint is a {type(entrypoint).__name__}: it must be a function, or the name of a program as str"
             )
-        if start_method not in START_METHODS:
-            raise ValueError(
-                f"unknown start_method {start_method!r}: choose one of {', '.join(map(repr, START_METHODS))}"
-            )
+        start_method_named(start_method)
         refuse_numa(numa_options)
         self.start_method = start_method
         self._bodies: dict[int, bytearray] = {}
@@ -87,7 +84,7 @@ class MultiprocessContext(PContext):
         work = (self.entrypoint, self.args)
         return Gang(
             births,
-            partial(START_METHODS[self.start_method], prepare="nblaunch.processes.function"),
+            partial(start_method_named(self.start_method), prepare="nblaunch.processes.function"),
             self._note,
             payload=[self._pack(work, bool(main_module or main_path))] if by_import else [],
             inherited=None if by_import else work,

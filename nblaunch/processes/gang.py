@@ -267,7 +267,7 @@ class Gang:
             if self._timeout is not None:
                 self._run_deadline = time.monotonic() + self._timeout
             self._all_started.set()
-            while self._left():
+            while self._running():
                 for key, _ in self._selector.select(self._time_to_deadline()):
                     key.data()
                 self._meet_deadlines()
@@ -330,7 +330,7 @@ class Gang:
             self.watch(inbox.fileno(), partial(self._hear, rank))
         self._tell(Started(birth.rank, pid, time.monotonic()))
 
-    def _left(self) -> list[_Rank]:
+    def _running(self) -> list[_Rank]:
         return [rank for rank in self._ranks.values() if not rank.gone]
 
     def _tell(self, event: Event) -> None:
@@ -388,7 +388,7 @@ class Gang:
     def _begin_ending(self, reason: str, steps: tuple[Step, ...]) -> None:
         if not self._ending:
             self._ending = True
-            for rank in self._left():
+            for rank in self._running():
                 rank.collateral = rank.reported is None
             self._tell(Ending(reason, time.monotonic()))
         self._steps = deque(steps)
@@ -396,12 +396,12 @@ class Gang:
 
     def _next_step(self) -> None:
         if not self._steps:
-            for rank in self._left():
+            for rank in self._running():
                 self._abandon(rank)
             return
         step = self._steps.popleft()
         self._remember_descendants()
-        for rank in self._left():
+        for rank in self._running():
             self._signal(rank, step.signal)
         self._step_deadline = time.monotonic() + step.grace
 
@@ -462,7 +462,7 @@ class Gang:
     def _meet_deadlines(self) -> None:
         now = time.monotonic()
         for at, meet in self._deadlines():
-            if at <= now and self._left():
+            if at <= now and self._running():
                 meet()
                 break
 
@@ -471,12 +471,12 @@ class Gang:
 
     def _end_after_timeout(self) -> None:
         assert self._timeout is not None
-        running = tuple(rank.number for rank in self._left())
+        running = tuple(rank.number for rank in self._running())
         self._tell(TimedOut(running, self._timeout, time.monotonic()))
         self._begin_ending("the time was over", escalation(signal.SIGTERM, grace=self._grace))
 
     def _kill_everything(self, defect: str) -> None:
-        for rank in self._left():
+        for rank in self._running():
             self._signal(rank, signal.SIGKILL)
             rank.gone = True
         if self._start_error is None:

@@ -6,6 +6,19 @@ from nblaunch.processes.direct_children import Fork, Spawn
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.starting import StartMethod
 
-__all__ = ["START_METHODS"]
+__all__ = ["START_METHODS", "start_method_named"]
 
 START_METHODS: dict[str, type[StartMethod]] = {"spawn": Spawn, "fork": Fork, "forkserver": Forkserver}
+
+
+def start_method_named(name: str) -> type[StartMethod]:
+    """Return a start method.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in START_METHODS:
+        raise ValueError(f"unknown start_method {name!r}: choose one of {', '.join(map(repr, START_METHODS))}")
+    return START_METHODS[name]

@@ -1,0 +1,150 @@
+"""Launches that meet hostile objects, odd numbers and full surroundings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.failures import RankTimeout
+from nblaunch.launching import launch
+from nblaunch.notebook import Notebook
+from nblaunch.payload import ExceptionStandIn
+from nblaunch.rank.threads import VARIABLES
+from nblaunch.run import Run
+
+
+def run_cell(source: str, nprocs: int = 1, space: dict[str, Any] | None = None, **options: Any) -> Run:
+    notebook = Notebook({"__name__": "__main__"} if space is None else space)
+    return launch(source, nprocs, notebook=notebook, quiet=True, **options)
+
+
+def test_a_timeout_longer_than_any_clock_call_takes() -> None:
+    run = run_cell("rank", 2, timeout=1e9, grace=1e9)
+    assert run.results == {0: 0, 1: 1}
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 0, -1])
+def test_a_timeout_that_is_no_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout is a number of seconds above 0"):
+        run_cell("rank", timeout=seconds)
+
+
+def test_a_timeout_names_the_ranks() -> None:
+    run = run_cell("import time\nif rank: time.sleep(9999)\nrank", 2, timeout=0.3, grace=0.1)
+    assert run.status == "timed out"
+    assert run.results == {0: 0}
+    assert isinstance(run.failures[1].exception, RankTimeout)
+    assert not run.failures[1].collateral
+
+
+LEAVES = "class Leaves:\n    def __reduce__(self):\n        return __import__('sys').exit, (3,)\n"
+
+
+def test_a_value_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
+    run = run_cell(f"{LEAVES}Leaves() if rank else 'fine'", 2)
+    assert run.status == "failed"
+    assert run.results == {0: "fine"}
+    assert isinstance(run.failures[1].exception, SystemExit)
+    assert "arrived but cannot be rebuilt in the notebook: SystemExit: 3" in run.failures[1].message
+
+
+def test_an_exception_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
+    run = run_cell(f"{LEAVES}class Odd(Leaves, Exception):\n    pass\nraise Odd('odd')")
+    stand_in = run.failures[0].exception
+    assert isinstance(stand_in, ExceptionStandIn)
+    assert str(stand_in).startswith("Odd: odd (the exception object itself could not be sent: SystemExit")
+
+
+def test_a_value_is_kept_though_the_process_crashes_at_its_end() -> None:
+    run = run_cell("import atexit, os\natexit.register(os._exit, 7)\n'computed'")
+    assert run.ok
+    assert run.results == {0: "computed"}
+
+
+def test_what_a_rank_sends_back_wrongly_shows_no_frames_of_the_launcher() -> None:
+    run = run_cell("loss = 1", collect=["lost"])
+    assert run.failures[0].summary().startswith("NameError: rank 0 has no variable 'lost' to collect")
+    assert "nblaunch" not in run.failures[0].traceback
+
+
+def test_the_same_line_with_other_words_is_not_the_same() -> None:
+    run = run_cell("raise ValueError(f'value {rank} is wrong')", 3)
+    with pytest.raises(Exception, match="3 of 3 ranks failed") as raised:
+        run.raise_for_failures()
+    text = "\n".join(raised.value._render_traceback_())  # type: ignore[attr-defined]
+    first = run.root_cause
+    assert first is not None
+    for rank in {0, 1, 2} - {first.rank}:
+        assert f"rank {rank}: ValueError: value {rank} is wrong (from the same line)" in text
+
+
+@pytest.mark.parametrize("more", [{"capture": ["x"]}, {"no_capture": True}])
+def test_options_of_cells_are_refused_for_functions(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="capture and no_capture are for cells"):
+        launch(len, 1, args=("a",), **more)
+
+
+THREADS = f"import os\n[os.environ.get(name) for name in {VARIABLES!r}]"
+
+
+def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    cores = len(os.sched_getaffinity(0))
+    assert run_cell(THREADS).results[0] == [str(cores)] * len(VARIABLES)
+    assert run_cell(THREADS, cores * 3).results[0] == ["1"] * len(VARIABLES)
+    assert run_cell(THREADS, threads=7).results[0] == ["7"] * len(VARIABLES)
+
+
+POOLS = "import numpy, threadpoolctl\n{pool['num_threads'] for pool in threadpoolctl.threadpool_info()}"
+
+
+def test_variables_for_threads_that_the_user_has_set_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    cores = len(os.sched_getaffinity(0))
+    assert run_cell(POOLS).results[0] == {cores}
+    assert run_cell(POOLS, env={"OPENBLAS_NUM_THREADS": "1"}).results[0] == {1}
+    assert run_cell("import numpy\n" + POOLS, threads=1).results[0] == {1}
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert run_cell(POOLS).results[0] == {1}
+
+
+def test_files_beside_the_notebook_do_not_replace_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "random", "queue", "socket", "token"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the file of the user')")
+    (tmp_path / "mine.py").write_text("value = 'mine'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    for method in ("forkserver", "spawn"):
+        run = run_cell("import mine\nmine.value", start_method=method)
+        assert run.results == {0: "mine"}, run.failures
+
+
+def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nblaunch.processes.gang import KILL, Gang
+
+    wait = Gang.wait_readable
+    waiting_for: list[int] = []
+
+    def ordered_to_end(gang: Gang, descriptor: int) -> None:
+        waiting_for.append(descriptor)
+        gang.end("the test wants it", KILL)
+        # nothing will ever arrive there: only the order can end the wait
+        reader, writer = os.pipe()
+        try:
+            wait(gang, reader)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    monkeypatch.setattr(Gang, "wait_readable", ordered_to_end)
+    with pytest.raises(InterruptedError, match="ordered to end while its ranks were starting"):
+        run_cell("rank", 2)
+    assert len(waiting_for) == 1
