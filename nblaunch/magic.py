@@ -156,7 +156,7 @@ class Multiproc(Magics):
         self.last_run: Run | None = None
         self._hidden_names_told: set[str] = set()
 
-    @magic_arguments(name="multiproc")
+    @magic_arguments(name="%multiproc")
     @argument("nprocs", nargs="?", type=_at_least_one, help="Number of ranks (default: one per core).")
     @argument("--out", metavar="NAME", type=_name, help="Bind the Run to NAME, and nothing else.")
     @argument(
