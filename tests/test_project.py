@@ -49,10 +49,12 @@ def test_package_needs_only_what_it_says() -> None:
         "anywidget",
         "cloudpickle",
         "ipykernel",
+        "ipython",
         "ipywidgets",
         "psutil",
         "tblib",
         "threadpoolctl",
+        "traitlets",
     }
     assert not needed["ipykernel"].specifier.contains("7.0.1")
     assert needed["ipykernel"].specifier.contains("7.4.0")

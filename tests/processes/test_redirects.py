@@ -189,7 +189,7 @@ def test_the_stream_is_restored_even_if_flushing_fails() -> None:
             with redirect_stdout("/dev/full"):
                 print("lost")
         except OSError as error:
-            sys.stderr.write(error.strerror)
+            print(error.strerror, end="", file=sys.stderr, flush=True)
         os.write(1, b"restored")
         os._exit(0)
     """
