@@ -46,7 +46,11 @@ _BUILTIN_INITS = tuple(
 
 def reduce_exception(error: BaseException) -> Any:
     """Return how to rebuild an exception with its traceback, cause, context and notes; see `object.__reduce__`."""
-    reduced = pickling_support.pickle_exception(error, builtin_inits=_BUILTIN_INITS)
+    inits = _BUILTIN_INITS
+    if isinstance(getattr(error, "exceptions", None), tuple):
+        # a group, for Python 3.10 one of the backport: rebuilt by its constructor too
+        inits = (*inits, type(error).__init__)
+    reduced = pickling_support.pickle_exception(error, builtin_inits=inits)
     if isinstance(error, (AttributeError, NameError)) and error.name is not None:
         # left out by Python 3.11
         function, args, *state = reduced
