@@ -405,7 +405,7 @@ def test_too_few_descriptors_wherever_they_run_out(
 def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
