@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RankFailure", "RankTimeout", "RanksFailed", "name_ranks"]
 
+# Characters; the whole text is in the exception and in its traceback.
+_LONGEST_SUMMARY = 300
 # Ranks that failed at the same line with another text, before they are only counted.
 _SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
@@ -62,10 +64,10 @@ class RankFailure(ProcessFailure):
 
     def summary(self) -> str:
         """Say in one line what happened."""
-        if self.exception is not None:
-            text = str(self.message)
-            return text.splitlines()[0] if text else type(self.exception).__name__
-        return str(self.message).splitlines()[0] if self.message else f"exit code {self.exitcode}"
+        text = (str(self.message).splitlines() or [""])[0]
+        if not text:
+            text = f"exit code {self.exitcode}" if self.exception is None else type(self.exception).__name__
+        return text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…"
 
     def same_as(self, other: RankFailure) -> bool:
         """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
@@ -103,7 +105,7 @@ class RanksFailed(Exception):
 
     def _render_traceback_(self) -> list[str]:
         # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
-        return [f"RanksFailed: {self._text(coloured=True)}"]
+        return [f"RanksFailed: {self._text(coloured=_colours_are_wanted())}"]
 
     def _text(self, *, coloured: bool) -> str:
         parts = [_headline(self.run)]
@@ -113,6 +115,12 @@ class RanksFailed(Exception):
         parts += _others(self.run)
         parts.append(f"Logs: {self.run.logs.path}")
         return "\n\n".join(part for part in parts if part)
+
+
+def _colours_are_wanted() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return str(getattr(shell, "colors", "")).lower() != "nocolor"
 
 
 def _headline(run: Run) -> str:
@@ -168,6 +176,9 @@ def _others(run: Run) -> list[str]:
 
 
 def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
+    if root.exception is None:  # the texts differ by process ids only
+        same = [failure.rank for failure in alike if failure is not root]
+        return [f"{name_ranks(same)}: the same"] if same else []
     same = [failure.rank for failure in alike if failure is not root and failure.summary() == root.summary()]
     lines = [f"{name_ranks(same)}: the same"] if same else []
     others = [failure for failure in alike if failure.summary() != root.summary()]

@@ -346,11 +346,11 @@ def _pack_or_explain(
     def why(thing: Any) -> BaseException | None:
         try:
             attempt(thing)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
             return error
         return None
 
     try:
         return attempt(travelling)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _capture.explain(suspects, lines, why) from error

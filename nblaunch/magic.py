@@ -25,6 +25,7 @@ from nblaunch.processes.start_methods import START_METHODS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from nblaunch.launching import Launch
     from nblaunch.options import Options
     from nblaunch.run import Run
 
@@ -197,11 +198,6 @@ class Multiproc(Magics):
         that it uses. Its last expression is the rank's value. Afterwards `results` ({rank: value}) and `failures`
         ({rank: RankFailure}) are bound; a failed run raises.
         """
-        from nblaunch.capture import CaptureError
-        from nblaunch.engines.local import LocalEngine
-        from nblaunch.launching import Launch
-        from nblaunch.notebook import Notebook
-
         try:
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
             chosen = self.multiproc.parser.parse_args(shlex.split(line))
@@ -211,21 +207,16 @@ class Multiproc(Magics):
             raise _refusal("the line has a quotation mark without its partner") from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
-        nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
-            launch = Launch(_aligned(line, cell), nprocs, self._options(chosen), Notebook.of(self.shell), LocalEngine())
-        except SyntaxError as error:
-            raise self._shown(error) from None
-        except CaptureError:
-            raise
-        except (ValueError, TypeError, NameError, OSError) as error:
-            raise _refusal(str(error)) from error
+            launch = self._launch(chosen, _aligned(line, cell))
+        except KeyboardInterrupt:
+            self._bind_nothing(chosen.out)
+            raise _interrupted("interrupted before any rank was started") from None
         self._tell_hidden_names()
         try:
             launch.start_and_wait()
         except KeyboardInterrupt:
-            text = launch.run.summary()
-            raise _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"]) from None
+            raise _interrupted(launch.run.summary()) from None
         except OSError as error:
             text = f"the ranks could not be started: {error}. None is left running."
             raise _named(NotStarted, type(error).__name__, text, [f"{type(error).__name__}: {text}"]) from error
@@ -233,6 +224,22 @@ class Multiproc(Magics):
             self._bind(launch.run, chosen.out)
         if not (chosen.no_raise or self.no_raise):
             launch.run.raise_for_failures()
+
+    def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
+        from nblaunch.capture import CaptureError
+        from nblaunch.engines.local import LocalEngine
+        from nblaunch.launching import Launch
+        from nblaunch.notebook import Notebook
+
+        nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
+        try:
+            return Launch(source, nprocs, self._options(chosen), Notebook.of(self.shell), LocalEngine())
+        except SyntaxError as error:
+            raise self._shown(error) from None
+        except CaptureError:
+            raise
+        except (ValueError, TypeError, NameError, OSError) as error:
+            raise _refusal(str(error)) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
         from nblaunch.options import Options
@@ -259,6 +266,13 @@ class Multiproc(Magics):
             self.shell.user_ns["results"] = run.results
             self.shell.user_ns["failures"] = run.failures
 
+    def _bind_nothing(self, out: str | None) -> None:
+        """Take away what an earlier run has bound: it would look like what came of this one."""
+        if out:
+            self.shell.user_ns.pop(out, None)
+        else:
+            self.shell.user_ns.update(results={}, failures={})
+
     def _tell_hidden_names(self) -> None:
         from nblaunch.launching import RANK_NAMES
 
@@ -266,17 +280,29 @@ class Multiproc(Magics):
         if hidden:
             self._hidden_names_told.update(hidden)
             names = " and ".join(repr(name) for name in hidden)
-            print(f"In the ranks, {names} is the rank's own and hides the notebook variable of that name.")
+            one = len(hidden) == 1
+            print(
+                f"In the ranks, {names} {'is' if one else 'are'} the rank's own and {'hides' if one else 'hide'} the "
+                f"notebook variable{'' if one else 's'} of that name."
+            )
 
     def _shown(self, error: SyntaxError) -> Any:
         lines = self.shell.SyntaxTB.structured_traceback(type(error), error, [])
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
+def _interrupted(text: str) -> Any:
+    return _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"])
+
+
 def _aligned(line: str, cell: str) -> str:
     """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
     # a nested cell magic must come first; its lines are its own affair
-    return cell if cell.lstrip().startswith("%%") else f"# %%multiproc {line}\n{cell}"
+    if cell.lstrip().startswith("%%"):
+        return cell
+    # IPython takes a common indent away, by what it sees in the first line
+    indent = re.match(r"[ \t]*", cell.lstrip("\n"))
+    return f"{indent[0] if indent else ''}# %%multiproc {line}\n{cell}"
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

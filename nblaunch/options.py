@@ -45,6 +45,9 @@ class Options:
         if self.on_failure not in ("stop", "continue"):
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
         start_method_named(self.start_method)
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+            if name in self.env:
+                raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):

@@ -173,18 +173,16 @@ class Run:
         self._ranks = ranks
 
     def give_up(self, status: str) -> None:
-        """Conclude a run of which no rank is left, and which the events did not conclude."""
+        """Conclude a run whose start did not succeed, and of which no rank is left."""
         if not self._done.is_set():
-            self._ended_at = time.monotonic()
-            self.status = status
-            self._sent = None
-            self._done.set()
+            self._conclude(Ended(time.monotonic()))
+        self.status = status
 
     def _conclude(self, ended: Ended) -> None:
         self._ended_at = ended.at
         self._defect = ended.defect
         try:
-            for rank in sorted(self._pids):
+            for rank in range(self.nprocs):
                 report = self._reports.pop(rank, None)
                 if report is not None and report.kind == "value":
                     self._take_value(rank, report)
@@ -219,7 +217,11 @@ class Run:
         exited = self._exits.get(rank)
         if exited is None:
             failure = self._bare_failure(rank, at=self._began)
-            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was killed: its supervision failed")
+            if rank in self._pids:
+                failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was killed: its supervision failed")
+            else:
+                failure.message = FailureMessage(f"rank {rank} was never started")
+                failure.collateral = True
             return failure
         failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
         failure.collateral = exited.collateral
@@ -247,12 +249,13 @@ class Run:
         return failure
 
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
-        stdout, stderr = self.logs[rank].ends()
+        logs = self.logs.get(rank)
+        stdout, stderr = logs.ends() if logs is not None else ("", "")
         return RankFailure(
             local_rank=rank,
-            pid=self._pids[rank],
+            pid=self._pids.get(rank, -1),
             exitcode=self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL,
-            error_file=os.path.join(self.logs[rank].path, "error.json"),
+            error_file=os.path.join(logs.path, "error.json") if logs is not None else "",
             rank=rank,
             traceback=crash_stack(stderr, self._cells),
             stdout_tail=last_lines(stdout),

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from nblaunch.failures import RankTimeout
-from nblaunch.launching import launch
+from nblaunch.engines.base import Plan
+from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.failures import RanksFailed, RankTimeout
+from nblaunch.launching import Launch, launch
+from nblaunch.magic import _aligned
 from nblaunch.notebook import Notebook
+from nblaunch.options import Options
 from nblaunch.payload import ExceptionStandIn
 from nblaunch.rank.threads import VARIABLES
 from nblaunch.run import Run
@@ -67,7 +71,7 @@ def test_a_value_is_kept_though_the_process_crashes_at_its_end() -> None:
 
 def test_what_a_rank_sends_back_wrongly_shows_no_frames_of_the_launcher() -> None:
     run = run_cell("loss = 1", collect=["lost"])
-    assert run.failures[0].summary().startswith("NameError: rank 0 has no variable 'lost' to collect")
+    assert run.failures[0].summary().startswith("NameError: there is no variable 'lost' to collect")
     assert "nblaunch" not in run.failures[0].traceback
 
 
@@ -148,3 +152,63 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InterruptedError, match="ordered to end while its ranks were starting"):
         run_cell("rank", 2)
     assert len(waiting_for) == 1
+
+
+def test_a_start_that_is_refused_is_no_success() -> None:
+    class Refusing(LocalEngine):
+        def prepare(self, plan: Plan, on_event: Any) -> LocalRanks:
+            class Ranks(LocalRanks):
+                def start(self) -> None:
+                    raise OSError("no more processes")
+
+            return Ranks(plan, on_event)
+
+    prepared = Launch("rank", 2, Options(quiet=True), Notebook({}), Refusing())
+    with pytest.raises(OSError, match="no more processes"):
+        prepared.start()
+    run = prepared.run
+    assert (run.ok, run.status, run.results, sorted(run.failures)) == (False, "not started", {}, [0, 1])
+    assert run.failures[1].summary() == "rank 1 was never started"
+    with pytest.raises(RanksFailed):
+        run.raise_for_failures()
+
+
+FORKS = "import os\nchild = os.fork()\n"
+
+
+def test_a_forked_child_does_not_speak_for_its_rank() -> None:
+    run = run_cell(FORKS + "if child:\n    os.waitpid(child, 0)\nrank + 100", 2)
+    assert run.results == {0: 100, 1: 101}, run.failures
+    run = run_cell(FORKS + "if not child:\n    raise ValueError('of the child')\nos.waitpid(child, 0)\nrank", 2)
+    assert run.results == {0: 0, 1: 1}, run.failures
+    assert "ValueError: of the child" in run.logs[1].stderr
+
+
+@pytest.mark.parametrize("line", ["%matplotlib inline", "%matplotlib agg", "%gui"])
+def test_magics_that_ask_for_a_window_system(line: str) -> None:
+    assert run_cell(f"{line}\nrank").results == {0: 0}
+
+
+def test_an_indented_cell() -> None:
+    for cell in ("    x = rank\n    x + 1", "\tx = rank\n\tx + 1", "\n\n  x = rank\n  x + 1"):
+        assert run_cell(_aligned("2", cell), 2).results == {0: 1, 1: 2}
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE"])
+def test_what_is_each_ranks_own_cannot_be_set(name: str) -> None:
+    with pytest.raises(ValueError, match=f"env sets {name}, which is each rank's own"):
+        run_cell("rank", env={name: "7"})
+
+
+def test_long_texts_are_cut_in_summaries_only() -> None:
+    run = run_cell("raise ValueError('a' * 100_000)")
+    assert len(run.failures[0].summary()) < 400
+    assert len(str(run.failures[0].exception)) == 100_000
+
+
+def test_crashes_alike_are_the_same() -> None:
+    run = run_cell("import os\nos.abort()", 2)
+    root = run.root_cause
+    assert root is not None
+    text = "\n".join(RanksFailed(run)._render_traceback_())
+    assert f"rank {1 - root.rank}: the same" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import io
 import pickle
 import sys
@@ -17,6 +18,7 @@ from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.payload.exceptions import ExceptionStandIn, reduce_exception, reduce_traceback, text_of, why
 from nblaunch.payload.packed import Packed, segments
+from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_memmap, reduce_singledispatch
 
 __all__ = ["pack", "pack_exception", "received_classes", "unpack"]
 
@@ -128,7 +130,11 @@ class _Pickler(cloudpickle.Pickler):
         kind = type(obj)
         if id(obj) in self._provided:
             return _provided_here, (self._provided[id(obj)],)
+        if kind in _RULES:
+            return _RULES[kind](obj)
         if kind is FunctionType:
+            if hasattr(obj, "registry") and hasattr(obj, "_clear_cache"):
+                return reduce_singledispatch(obj)
             if self._is_named_in_main(obj):
                 return NotImplemented
             self.filenames.add(obj.__code__.co_filename)
@@ -144,6 +150,8 @@ class _Pickler(cloudpickle.Pickler):
             return reduce_traceback(obj)
         elif issubclass(kind, io.IOBase):
             return self._reduce_stream(obj)
+        elif is_memmap(kind) and (reduced := reduce_memmap(obj)) is not None:
+            return reduced
         elif _is_widget(kind):
             raise pickle.PicklingError(f"cannot pickle the widget '{kind.__name__}': it lives in the notebook")
         return super().reducer_override(obj)
@@ -164,6 +172,9 @@ class _Pickler(cloudpickle.Pickler):
             return super().reducer_override(stream)
         # cloudpickle would silently send a copy of the file's contents
         raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
+
+
+_RULES = {functools.cached_property: reduce_cached_property} if sys.version_info < (3, 12) else {}
 
 
 class _SharedGlobals:

@@ -7,6 +7,7 @@ trusted to be well formed: whatever breaks the form raises `ProtocolError`, and 
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -41,9 +42,12 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._owner = os.getpid()
 
     def send(self, kind: str, chunks: Iterable[bytes | memoryview] = (), size: int = 0) -> None:
         """Send one message; return when the last byte is in the kernel's buffer.
+
+        A process that the rank has forked is not the rank: for it, this does nothing.
 
         Parameters
         ----------
@@ -59,6 +63,8 @@ class Channel:
         OSError
             If the gang is gone.
         """
+        if os.getpid() != self._owner:
+            return
         name = kind.encode("ascii")
         with self._lock:
             self._connection.sendall(_HEADER.pack(_MAGIC, len(name), size, time.monotonic()) + name)

@@ -97,12 +97,19 @@ class Context:
         The gang's payload, private and writable.
     inherited : object
         With start method ``fork``: an object of the parent's memory, else None.
+    pid : int
+        The rank's process, which is not that of a process that it forks.
     """
 
     birth: Birth
     channel: Channel
     payload: mmap.mmap | None
     inherited: Any = None
+    pid: int = field(default_factory=os.getpid)
+
+    def let_interrupts_in(self) -> None:
+        """Receive SIGINT from now on, one that has come before included; for the entry point, which can report it."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def main(described: dict[str, Any]) -> NoReturn:
@@ -189,17 +196,23 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
 
 
 def _call(context: Context) -> int:
+    code = 1
     try:
         module, _, function = context.birth.entry.partition(":")
         entry: Callable[[Context], int] = getattr(importlib.import_module(module), function)
-        return entry(context)
+        code = entry(context)
     except SystemExit as leaving:
-        return exit_code(leaving)
+        code = exit_code(leaving)
+    except KeyboardInterrupt:
+        code = -signal.SIGINT
     except BaseException:
         traceback.print_exc()
-        return 1
-    finally:
-        context.channel.close()
+    if os.getpid() != context.pid:
+        # the code that was run has forked, and this is the child: it must not go on as if it were the rank
+        _flush()
+        os._exit(code & 0xFF)
+    context.channel.close()
+    return code
 
 
 def exit_code(leaving: SystemExit) -> int:
@@ -218,7 +231,8 @@ def _default_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # an interrupt in the middle of an import would show its frames: it waits for `Context.let_interrupts_in`
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
 
 
 def _leave_to_the_parent() -> None:

@@ -62,7 +62,12 @@ class Spawn(_DirectChildren):
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Start an interpreter; see `StartMethod.start`."""
-        process = spawn_interpreter("child", birth, descriptors, self._prepare)
+        # inherited: the rank lets interrupts in when its own code begins
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process = spawn_interpreter("child", birth, descriptors, self._prepare)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._expect_exit(process.pid, process.wait)
         return process.pid
 

@@ -91,6 +91,7 @@ def run(context: Context) -> int:
     main_by_reference = bool(context.inherited or context.birth.main_module or context.birth.main_path)
 
     def call() -> Packed:
+        context.let_interrupts_in()
         if context.inherited is not None:
             function, arguments = context.inherited
         else:

@@ -353,6 +353,8 @@ class Gang:
             self._signal(rank, signal.SIGKILL)
         for message in messages:
             if message.kind in ("value", "error"):
+                if rank.reported is not None:
+                    continue  # it has had its last word
                 rank.reported = message.kind
             self._tell(Reported(rank.number, message.kind, message.body, message.at))
             if message.kind == "error":

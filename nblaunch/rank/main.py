@@ -48,6 +48,7 @@ def run(context: Context) -> int:
         namespace = _namespace(work, shell)
         travelled = unpack(second, shared_globals=namespace)
         home_classes = received_classes()
+        context.let_interrupts_in()
         packed = _work(work, travelled, namespace, rank, shell, home_classes)
     except BaseException as error:
         return _report_failure(context, error, shell, home_classes)
@@ -101,7 +102,7 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any], rank: int) -> di
     for name in names:
         if name not in namespace:
             raise NameError(
-                f"rank {rank} has no variable {name!r} to collect: the cell did not assign it, and --collect names it"
+                f"there is no variable {name!r} to collect: the cell did not assign it, and --collect names it"
             )
     return {name: namespace[name] for name in names}
 
@@ -115,7 +116,7 @@ def _pack_value(value: object, collected: dict[str, Any], rank: int, home_classe
         )
         culprit, reason = found or ("what this rank sends back", error)
         raise TypeError(
-            f"{culprit} cannot be sent back from rank {rank}: {type(reason).__name__}: {reason}. End the cell with "
+            f"{culprit} cannot be sent back: {type(reason).__name__}: {str(reason).rstrip('.')}. End the cell with "
             "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
         ) from None
 
@@ -132,6 +133,9 @@ def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | No
 def _report_failure(
     context: Context, error: BaseException, shell: RankShell | None, home_classes: frozenset[str]
 ) -> int:
+    if os.getpid() != context.pid:
+        traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
+        return 1
     error = error.with_traceback(_without_this_module(error))
     text = _render(error, shell)
     # record_exception writes the exception that is being handled
@@ -158,12 +162,12 @@ def _report_failure(
 def _without_this_module(error: BaseException) -> Any:
     tb = error.__traceback__
     # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
-    while tb is not None and tb.tb_frame.f_code.co_filename in (__file__, _SHELL_FILE):
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         tb = tb.tb_next
     return tb
 
 
-_SHELL_FILE = os.path.join(os.path.dirname(__file__), "shell.py")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def _render(error: BaseException, shell: RankShell | None) -> str:

@@ -99,6 +99,9 @@ class RankShell(InteractiveShell):
             lines = self.InteractiveTB.structured_traceback(kind, error, tb, tb_offset=0)
         return "\n".join(lines)
 
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Do nothing: a rank has no event loop of a window system to join; ``%matplotlib`` asks for one."""
+
     def ask_exit(self) -> None:
         """Leave the cell: ``exit`` and ``quit`` call this."""
         raise SystemExit(0)

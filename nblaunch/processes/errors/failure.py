@@ -73,7 +73,7 @@ def silent_exit(rank: int, pid: int) -> FailureMessage:
     """Return the message for a rank that exited with code 0 although it had not returned anything."""
     return FailureMessage(
         f"rank {rank} (pid {pid}) exited with code 0 before it had returned a value: "
-        "something called os._exit(0) or ended the interpreter"
+        "something called os._exit(0), replaced the process (exec) or ended the interpreter"
     )
 
 

@@ -1,0 +1,51 @@
+"""Things that cloudpickle refuses or copies although a notebook has good reason to send them."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["is_memmap", "reduce_cached_property", "reduce_memmap", "reduce_singledispatch"]
+
+
+def reduce_cached_property(prop: functools.cached_property[Any]) -> Any:
+    """Return how to rebuild a `functools.cached_property`; up to Python 3.11 it holds a lock."""
+    return _cached_property, (prop.func, prop.attrname)
+
+
+def _cached_property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
+    prop = functools.cached_property(function)
+    prop.attrname = name
+    return prop
+
+
+def reduce_singledispatch(function: Any) -> Any:
+    """Return how to rebuild a `functools.singledispatch` function; its cache holds weak references."""
+    return _singledispatch, (list(function.registry.items()),)
+
+
+def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
+    implementations = dict(registry)
+    function = functools.singledispatch(implementations.pop(object))
+    for kind, implementation in implementations.items():
+        function.register(kind, implementation)
+    return function
+
+
+def is_memmap(kind: type) -> bool:
+    """Tell whether this is `numpy.memmap`, without importing NumPy."""
+    return kind.__name__ == "memmap" and kind.__module__.partition(".")[0] == "numpy"
+
+
+def reduce_memmap(array: Any) -> Any:
+    """Return how to map the same file again, or None for a part of a map, which travels as a copy.
+
+    The file may be larger than the memory, and a writable map is meant to be written to.
+    """
+    if array.filename is None or not isinstance(array.base, mmap.mmap):
+        return None
+    mode = "r+" if array.mode == "w+" else array.mode
+    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    return type(array), (str(array.filename), array.dtype, mode, array.offset, array.shape, order)
