@@ -18,7 +18,7 @@ demo: $(VENV)/.demo ## run notebooks/quickstart.ipynb headless and print what ca
 	$(BIN)/python notebooks/execute.py notebooks/quickstart.ipynb
 
 lab: $(VENV)/.demo ## open the same notebook in JupyterLab
-	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
@@ -62,13 +62,16 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made $(INPUTS)
+	@echo "installing into $(VENV), about half a minute"
 	$(PIP_INSTALL) '.[demo]'
 	@touch $@
 
 $(VENV)/.demo-ddp: $(VENV)/.made $(INPUTS)
+	@echo "installing into $(VENV), torch included, which is large"
 	$(PIP_INSTALL) '.[demo,torch]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
+	@echo "installing into $(VENV), torch included, which is large"
 	$(PIP_INSTALL) '.[test,dev]'
 	@touch $@

@@ -64,7 +64,7 @@ class RankFailure(ProcessFailure):
 
     def summary(self) -> str:
         """Say in one line what happened."""
-        text = (str(self.message).splitlines() or [""])[0]
+        text = (str(self.message).splitlines() or [""])[0].removesuffix(": ")
         if not text:
             text = f"exit code {self.exitcode}" if self.exception is None else type(self.exception).__name__
         return text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…"
@@ -113,14 +113,22 @@ class RanksFailed(Exception):
         if root is not None:
             parts.append(_root_text(root, coloured))
         parts += _others(self.run)
-        parts.append(f"Logs: {self.run.logs.path}")
+        parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
         return "\n\n".join(part for part in parts if part)
 
 
-def _colours_are_wanted() -> bool:
+def _shell() -> Any:
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return str(getattr(shell, "colors", "")).lower() != "nocolor"
+    return ipython.get_ipython() if ipython is not None else None
+
+
+def _colours_are_wanted() -> bool:
+    return str(getattr(_shell(), "colors", "")).lower() != "nocolor"
+
+
+def _how_long_kept(run: Run) -> str:
+    # a notebook lives on after an error, a program does not
+    return " (until this program ends; log_dir keeps them)" if run.logs.temporary and _shell() is None else ""
 
 
 def _headline(run: Run) -> str:

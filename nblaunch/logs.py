@@ -57,11 +57,14 @@ class Logs(Mapping[int, RankLogs]):
     ----------
     path : str
         Folder that holds a folder for each rank.
+    temporary : bool
+        Whether nobody has named a place for them.
     """
 
     def __init__(self, log_dir: str | None) -> None:
         self.path = ""
         self._ranks: dict[int, RankLogs] = {}
+        self.temporary = log_dir is None
         if log_dir is None:
             self.root = tempfile.mkdtemp(prefix="nblaunch_")
             self._finalizer = weakref.finalize(self, _remove, self.root, os.getpid())

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -125,11 +126,16 @@ def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageErr
     if unknown is None:
         message = re.sub(r"^argument (\S+): ", r"\1: ", message).replace("nprocs: it", "the number of ranks: it")
     elif not unknown[1].startswith("-"):
-        message = f"it takes one number of ranks, so {unknown[1]!r} is too much"
+        message = (
+            f"it takes one number of ranks, so {unknown[1]!r} is too much; several names go without a space, as in "
+            "--collect loss,accuracy"
+        )
     else:
         options = [option for action in parser._actions for option in action.option_strings]
         near = difflib.get_close_matches(unknown[1], options, 1)
-        message = f"there is no option {unknown[1]}" + (f", did you mean {near[0]}?" if near else "")
+        message = f"there is no option {unknown[1]}" + (
+            f", did you mean {near[0]}?" if near else "; %%multiproc? shows those that there are"
+        )
     return _refusal(message)
 
 
@@ -224,6 +230,8 @@ class Multiproc(Magics):
             self._bind(launch.run, chosen.out)
         if not (chosen.no_raise or self.no_raise):
             launch.run.raise_for_failures()
+        elif launch.run.failures:
+            print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
 
     def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
         from nblaunch.capture import CaptureError

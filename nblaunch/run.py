@@ -278,10 +278,11 @@ class Run:
 
     def summary(self) -> str:
         """Say in one line what became of the run."""
-        parts = [
-            f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''} {self.status}",
-            f"{self.elapsed:.1f} s",
-        ]
+        ranks = f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''}"
+        own = sum(not failure.collateral for failure in self.failures.values())
+        # of a run that was ended from outside, all ranks without a result count
+        which = f"{own or len(self.failures)} of {ranks}" if self.failures else ranks
+        parts = [f"{which} {self.status}", f"{self.elapsed:.1f} s"]
         if self.failures and self.results:
             parts.append(f"results of {name_ranks(self.results)}")
         if self.root_cause is not None:

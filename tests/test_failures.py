@@ -53,7 +53,7 @@ def run_of(*failures: RankFailure, nprocs: int = 4, results: tuple[int, ...] = (
         results=dict.fromkeys(results),
         failures=found,
         root_cause=root_cause_of(found),
-        logs=SimpleNamespace(path="/logs"),
+        logs=SimpleNamespace(path="/logs", temporary=False),
         status=status,
     )
 

@@ -105,7 +105,7 @@ def test_ranks_know_who_they_are_and_hide_notebook_variables_with_one_notice(ker
     first = kernel.run("%%multiproc 3\nrank, local_rank, world_size").ok()
     assert kernel.value("results") == {r: (r, r, 3) for r in range(3)}
     assert first.stdout == (
-        "In the ranks, 'rank' and 'world_size' is the rank's own and hides the notebook variable of that name.\n"
+        "In the ranks, 'rank' and 'world_size' are the rank's own and hide the notebook variables of that name.\n"
     )
     second = kernel.run("%%multiproc 1\nrank").ok()
     assert second.stdout == ""
