@@ -14,7 +14,7 @@ from nblaunch.processes.errors import ProcessFailure
 if TYPE_CHECKING:
     from nblaunch.run import Run
 
-__all__ = ["RankFailure", "RankTimeout", "RanksFailed", "name_ranks"]
+__all__ = ["RankFailure", "RankTimeout", "RanksFailed", "count_ranks", "name_ranks"]
 
 # Characters; the whole text is in the exception and in its traceback.
 _LONGEST_SUMMARY = 300
@@ -133,7 +133,7 @@ def _how_long_kept(run: Run) -> str:
 
 def _headline(run: Run) -> str:
     failed = [failure for failure in run.failures.values() if not failure.collateral]
-    total = f"{run.nprocs} rank{'s' if run.nprocs != 1 else ''}"
+    total = count_ranks(run.nprocs)
     if run.status == "timed out":
         text = f"the run was ended by its timeout; {len(failed)} of {total} had not finished"
     else:
@@ -169,27 +169,26 @@ def _others(run: Run) -> list[str]:
         alike = [failure for failure in own if failure.same_as(first)]
         own = [failure for failure in own if not failure.same_as(first)]
         if isinstance(first.exception, RankTimeout):
-            was = "was" if len(alike) == 1 else "were"
-            lines.append(f"{name_ranks(failure.rank for failure in alike)} {was} still running")
+            lines.append(f"{_who_was(alike)} still running")
         elif root is not None and first.same_as(root):
             lines += _like_root(alike, root)
         else:
             who = name_ranks(failure.rank for failure in alike)
             lines.append(f"{who}: {first.summary()}{_place(first)}")
-    collateral = [failure.rank for failure in run.failures.values() if failure.collateral]
+    collateral = [failure for failure in run.failures.values() if failure.collateral]
     if collateral:
-        was = "was" if len(collateral) == 1 else "were"
-        lines.append(f"{name_ranks(collateral)} {was} ended because of that")
+        lines.append(f"{_who_was(collateral)} ended because of that")
     return ["\n".join(lines)] if lines else []
 
 
 def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
-    if root.exception is None:  # the texts differ by process ids only
-        same = [failure.rank for failure in alike if failure is not root]
-        return [f"{name_ranks(same)}: the same"] if same else []
-    same = [failure.rank for failure in alike if failure is not root and failure.summary() == root.summary()]
+    def reads_alike(failure: RankFailure) -> bool:
+        # without an exception the texts differ by process ids only
+        return root.exception is None or failure.summary() == root.summary()
+
+    same = [failure.rank for failure in alike if failure is not root and reads_alike(failure)]
+    others = [failure for failure in alike if not reads_alike(failure)]
     lines = [f"{name_ranks(same)}: the same"] if same else []
-    others = [failure for failure in alike if failure.summary() != root.summary()]
     lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
     if others[_SHOWN_ALIKE:]:
         more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
@@ -200,6 +199,15 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
 def _place(failure: RankFailure) -> str:
     places = re.findall(r"Cell In\[\d+\], line \d+", failure.traceback)
     return f" ({places[-1]})" if places else ""
+
+
+def _who_was(failures: Sequence[RankFailure]) -> str:
+    return f"{name_ranks(failure.rank for failure in failures)} {'was' if len(failures) == 1 else 'were'}"
+
+
+def count_ranks(number: int) -> str:
+    """Count ranks in words: ``"1 rank"``, ``"4 ranks"``."""
+    return f"{number} rank{'s' if number != 1 else ''}"
 
 
 def name_ranks(ranks: Any) -> str:

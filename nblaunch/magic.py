@@ -56,9 +56,9 @@ class NotStarted(_ShownAs, OSError):
     """The system refused the ranks."""
 
 
-def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str]) -> Any:
+def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str] | None = None) -> Any:
     # a notebook's error message, and so papermill, tell the name of the exception's type
-    return type(name, (kind,), {})(message, lines)
+    return type(name, (kind,), {})(message, lines or [f"{name}: {message}"])
 
 
 def _positive(text: str) -> float:
@@ -225,7 +225,7 @@ class Multiproc(Magics):
             raise _interrupted(launch.run.summary()) from None
         except OSError as error:
             text = f"the ranks could not be started: {error}. None is left running."
-            raise _named(NotStarted, type(error).__name__, text, [f"{type(error).__name__}: {text}"]) from error
+            raise _named(NotStarted, type(error).__name__, text) from error
         finally:
             self._bind(launch.run, chosen.out)
         if not (chosen.no_raise or self.no_raise):
@@ -234,7 +234,6 @@ class Multiproc(Magics):
             print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
 
     def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
-        from nblaunch.capture import CaptureError
         from nblaunch.engines.local import LocalEngine
         from nblaunch.launching import Launch
         from nblaunch.notebook import Notebook
@@ -244,8 +243,6 @@ class Multiproc(Magics):
             return Launch(source, nprocs, self._options(chosen), Notebook.of(self.shell), LocalEngine())
         except SyntaxError as error:
             raise self._shown(error) from None
-        except CaptureError:
-            raise
         except (ValueError, TypeError, NameError, OSError) as error:
             raise _refusal(str(error)) from error
 
@@ -300,7 +297,7 @@ class Multiproc(Magics):
 
 
 def _interrupted(text: str) -> Any:
-    return _named(RunInterrupted, "KeyboardInterrupt", text, [f"KeyboardInterrupt: {text}"])
+    return _named(RunInterrupted, "KeyboardInterrupt", text)
 
 
 def _aligned(line: str, cell: str) -> str:

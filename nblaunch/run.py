@@ -19,6 +19,7 @@ from nblaunch.failures import (
     RankFailure,
     RanksFailed,
     RankTimeout,
+    count_ranks,
     crash_stack,
     last_lines,
     name_ranks,
@@ -278,7 +279,7 @@ class Run:
 
     def summary(self) -> str:
         """Say in one line what became of the run."""
-        ranks = f"{self.nprocs} rank{'s' if self.nprocs != 1 else ''}"
+        ranks = count_ranks(self.nprocs)
         own = sum(not failure.collateral for failure in self.failures.values())
         # of a run that was ended from outside, all ranks without a result count
         which = f"{own or len(self.failures)} of {ranks}" if self.failures else ranks

@@ -17,14 +17,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from nblaunch.events import Ended, Ending, Event, Exited
+from nblaunch.events import Ended, Event, Exited
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE
 from nblaunch.processes.gang import Gang, escalation
-from nblaunch.processes.logs_specs import (
-    LogsSpecs,
-    _validate_full_rank,
-)
+from nblaunch.processes.logs_specs import LogsSpecs, _validate_full_rank
 from nblaunch.processes.tail_log import TailLog
 from nblaunch.processes.termination import TERMINATION
 
@@ -109,10 +106,8 @@ class PContext(abc.ABC):
         self.filtered_stderr: TextIO | None = None
 
         self._gang: Gang | None = None
-        self._exits: dict[int, Exited] = {}
-        self._exit_order: list[int] = []
+        self._exits: dict[int, Exited] = {}  # in the order of the exits
         self._result: RunProcsResult | None = None
-        self._ending = False
         self._defect: str | None = None
         self._closed = False
         self._open_files = ExitStack()
@@ -253,9 +248,6 @@ class PContext(abc.ABC):
     def _note(self, event: Event) -> None:
         if isinstance(event, Exited):
             self._exits[event.rank] = event
-            self._exit_order.append(event.rank)
-        elif isinstance(event, Ending):
-            self._ending = True
         elif isinstance(event, Ended):
             self._defect = event.defect
 

@@ -6,7 +6,6 @@ import multiprocessing.process
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,7 @@ from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
 from nblaunch.processes.gang import Gang
-from nblaunch.processes.logs_specs import (
-    LogsSpecs,
-)
+from nblaunch.processes.logs_specs import LogsSpecs
 from nblaunch.processes.start_methods import start_method_named
 
 __all__ = ["MultiprocessContext"]
@@ -113,9 +110,6 @@ class MultiprocessContext(PContext):
             ) from error
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, Exited) and event.reported == "value" and self._ending:
-            # its function had returned; what ended its process was the failure of another one
-            event = replace(event, collateral=True)
         super()._note(event)
         if isinstance(event, Reported):
             if event.kind == "value":

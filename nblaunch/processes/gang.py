@@ -247,8 +247,7 @@ class Gang:
             self._hear(rank)
             self._bury(rank)
             rank.gone = True
-            collateral = rank.collateral and rank.reported != "value"
-            exit_ = Exited(rank.number, exitcode, rank.reported, collateral, time.monotonic())
+            exit_ = Exited(rank.number, exitcode, rank.reported, rank.collateral, time.monotonic())
             self._tell(exit_)
             if not self._succeeded(exit_):
                 self._note_failure()
@@ -391,7 +390,8 @@ class Gang:
         if not self._ending:
             self._ending = True
             for rank in self._running():
-                rank.collateral = rank.reported is None
+                # also one whose value is here: what ends its process is not a failure of its own
+                rank.collateral = rank.reported != "error"
             self._tell(Ending(reason, time.monotonic()))
         self._steps = deque(steps)
         self._next_step()

@@ -10,9 +10,7 @@ from nblaunch.processes.child import Birth
 from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.gang import Gang
-from nblaunch.processes.logs_specs import (
-    LogsSpecs,
-)
+from nblaunch.processes.logs_specs import LogsSpecs
 
 __all__ = ["SubprocessContext"]
 
@@ -67,7 +65,7 @@ class SubprocessContext(PContext):
     def _judge(self) -> RunProcsResult:
         failures = {
             rank: self._failure(rank, self._exits[rank].exitcode)
-            for rank in sorted(self._exit_order, key=lambda rank: self._exits[rank].collateral)
+            for rank in sorted(self._exits, key=lambda rank: self._exits[rank].collateral)
             if self._exits[rank].exitcode != 0
         }
         values = {} if failures else dict.fromkeys(range(self.nprocs))

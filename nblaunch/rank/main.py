@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -95,10 +96,10 @@ def _work(
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise
-    return _pack_value(value, _collect(work.collect, namespace, rank), rank, home_classes)
+    return _pack_value(value, _collect(work.collect, namespace), home_classes)
 
 
-def _collect(names: tuple[str, ...], namespace: dict[str, Any], rank: int) -> dict[str, Any]:
+def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any]:
     for name in names:
         if name not in namespace:
             raise NameError(
@@ -107,7 +108,7 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any], rank: int) -> di
     return {name: namespace[name] for name in names}
 
 
-def _pack_value(value: object, collected: dict[str, Any], rank: int, home_classes: frozenset[str]) -> Packed:
+def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed:
     try:
         return pack({"value": value, "collected": collected}, home_classes=home_classes)
     except Exception as error:
@@ -137,14 +138,9 @@ def _report_failure(
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
     error = error.with_traceback(_without_this_module(error))
+    # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
-    # record_exception writes the exception that is being handled
-    shown = error.__traceback__
-    try:
-        raise error
-    except BaseException:
-        error.__traceback__ = shown
-        get_error_handler().record_exception(error)
+    get_error_handler().record_exception(error)
     report = pack(
         {
             "exception": bytes(pack_exception(error, home_classes=home_classes)),
@@ -172,9 +168,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 
 def _render(error: BaseException, shell: RankShell | None) -> str:
     if shell is not None and error.__traceback__ is not None:
-        try:
+        # an exception whose own text fails defeats IPython's formatter; the standard one copes
+        with contextlib.suppress(Exception):
             return shell.render(error)
-        except Exception:
-            # an exception whose own text fails defeats IPython's formatter; the standard one copes
-            return "".join(traceback.format_exception(error))
     return "".join(traceback.format_exception(error))
