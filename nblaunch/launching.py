@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -25,11 +26,15 @@ from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import Packed, pack
-from nblaunch.rank.threads import VARIABLES, fair_share
+from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
 
-__all__ = ["RANK_NAMES", "Launch", "launch"]
+__all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
+
+# What is done in a process that ranks are forked from, and in a rank that waits for its launch.
+PREPARE = "nblaunch.rank.main:prepare"
+REHEARSE = "nblaunch.rank.main:rehearse"
 
 # Names that a rank has of its own.
 RANK_NAMES = ("rank", "local_rank", "world_size")
@@ -47,7 +52,7 @@ def launch(
     timeout: float | None = None,
     grace: float = 5.0,
     on_failure: str = "stop",
-    start_method: str = "forkserver",
+    start_method: str = "zygote",
     log_dir: str | None = None,
     seed: int | None = None,
     threads: int | None = None,
@@ -83,8 +88,9 @@ def launch(
         Seconds between one signal and the next stronger one when ranks are ended.
     on_failure : {"stop", "continue"}
         Whether the first failure ends the other ranks.
-    start_method : {"forkserver", "spawn", "fork"}
-        How processes are made.
+    start_method : {"zygote", "forkserver", "spawn", "fork"}
+        How processes are made: forked from a process that stays and holds the heavy libraries, forked from one that is
+        made for this launch, as fresh interpreters, or forked from this very process.
     log_dir : str, optional
         Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
     seed : int, optional
@@ -191,7 +197,9 @@ class Launch:
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
             entry="nblaunch.rank.main:run",
-            prepare="nblaunch.rank.main:prepare" if work.cell is not None else "nblaunch.rank.main",
+            # where IPython is, cells will be run
+            prepare=PREPARE if work.cell is not None or "IPython" in sys.modules else "nblaunch.rank.main",
+            rehearse=REHEARSE,
             payload=(pack(work), objects),
             env=env,
             start_method=options.start_method,
@@ -286,14 +294,19 @@ def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
 
 
 def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], int | None]:
-    """Return the ranks' additional environment, and the number of threads that libraries are to be held to."""
+    """Return the ranks' additional environment, and the number of threads that loaded libraries are to be told.
+
+    Only a fork of this very process has libraries that were loaded with other variables, and does not know which.
+    """
     if options.threads is not None:
-        return dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env), options.threads
+        variables = dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env)
+        return variables, options.threads if options.start_method == "fork" else None
     chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
     share = fair_share(nprocs)
     defaults = {name: str(share) for name in VARIABLES if name not in chosen}
     # who has set one of them knows better than we do
-    return defaults | dict(options.env), None if chosen else share
+    inherits_libraries = options.start_method == "fork"
+    return defaults | dict(options.env), share if inherits_libraries and not chosen else None
 
 
 def _what_travels(

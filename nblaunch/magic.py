@@ -152,7 +152,7 @@ class Multiproc(Magics):
     timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
     grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
-    start_method = Enum(tuple(START_METHODS), "forkserver", help="How processes are made.").tag(config=True)
+    start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)

@@ -31,7 +31,7 @@ class Options:
     timeout: float | None = None
     grace: float = 5.0
     on_failure: str = "stop"
-    start_method: str = "forkserver"
+    start_method: str = "zygote"
     log_dir: str | None = None
     seed: int | None = None
     threads: int | None = None

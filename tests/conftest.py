@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nblaunch.processes import preloads
+from nblaunch.processes.zygotes import ZYGOTES
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -65,10 +68,19 @@ def _descriptors() -> dict[int, str]:
 
 
 @pytest.fixture(autouse=True)
+def nothing_preloaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep zygotes from importing what other tests of this process have imported; those about that ask for it."""
+    if "preloads" not in request.keywords:
+        monkeypatch.setattr(preloads, "SAFE", frozenset())
+
+
+@pytest.fixture(autouse=True)
 def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
     """Fail a test that leaves a process, descriptor, thread, shared memory or temporary file behind."""
     before = _Belongings()
     yield
+    # zygotes and spares stay on purpose, as long as the process that uses them
+    ZYGOTES.close()
     left = _Belongings().left_since(before)
     if left:
         # it may hang on garbage only; collecting after every test would take longer than most tests do

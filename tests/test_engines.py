@@ -109,7 +109,9 @@ def test_orders_end_the_ranks(tmp_path: Path, order: str, reason: str, code: int
 
 
 def test_an_unknown_start_method_starts_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown start_method 'x': choose one of 'spawn', 'fork', 'forkserver'"):
+    with pytest.raises(
+        ValueError, match="unknown start_method 'x': choose one of 'zygote', 'forkserver', 'spawn', 'fork'"
+    ):
         play(plan("1", tmp_path / "logs", start_method="x"))
     assert not (tmp_path / "logs").exists()
 

@@ -73,12 +73,12 @@ def test_a_script_needs_no_main_guard_and_may_use_every_start_method(tmp_path: P
     done = script(
         "import nblaunch\n"
         "print('once')\n"
-        "for method in ('spawn', 'fork', 'forkserver'):\n"
+        "for method in ('zygote', 'forkserver', 'spawn', 'fork'):\n"
         "    print(nblaunch.launch(lambda: rank + 1, 2, start_method=method).results)\n"
         "    print(nblaunch.launch('rank + 2', 2, start_method=method).results)\n",
         tmp_path,
     )
-    assert done.stdout == "once\n" + 3 * "{0: 1, 1: 2}\n{0: 2, 1: 3}\n"
+    assert done.stdout == "once\n" + 4 * "{0: 1, 1: 2}\n{0: 2, 1: 3}\n"
 
 
 def test_an_uncaught_failure_of_a_script_reads_well(tmp_path: Path) -> None:
@@ -109,6 +109,7 @@ def test_a_script_that_ends_first_leaves_nothing(tmp_path: Path) -> None:
 def test_a_script_that_is_interrupted(tmp_path: Path) -> None:
     source = (
         "import nblaunch, os, psutil, signal, threading\n"
+        "from nblaunch.processes.zygotes import ZYGOTES\n"
         "def work():\n"
         "    open(os.environ['RANK'], 'w').close()\n"
         "    threading.Event().wait()\n"
@@ -121,6 +122,7 @@ def test_a_script_that_is_interrupted(tmp_path: Path) -> None:
         "try:\n"
         "    nblaunch.launch(work, 2)\n"
         "except KeyboardInterrupt:\n"
+        "    ZYGOTES.close()\n"
         "    print(psutil.Process().children(recursive=True), signal.getsignal(signal.SIGINT).__name__)\n"
     )
     assert script(source, tmp_path).stdout == "[] default_int_handler\n"
@@ -249,7 +251,7 @@ def test_re_raising_where_nothing_knows_notebooks(space: dict[str, Any]) -> None
             ("1", 1),
             {"start_method": "x"},
             ValueError,
-            "unknown start_method 'x': choose one of 'spawn', 'fork', 'forkserver'",
+            "unknown start_method 'x': choose one of 'zygote', 'forkserver', 'spawn', 'fork'",
         ),
         (("1", 1), {"threads": 0}, ValueError, "threads is a number of threads per rank, at least 1, not 0"),
         (("1", 1), {"args": (1,)}, ValueError, "args are for a function; a cell takes its variables from the notebook"),

@@ -17,7 +17,8 @@ from nblaunch.magic import _aligned
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import ExceptionStandIn
-from nblaunch.rank.threads import VARIABLES
+from nblaunch.processes.starting import UNPREPARED
+from nblaunch.processes.threads import VARIABLES
 from nblaunch.run import Run
 
 
@@ -126,7 +127,7 @@ def test_files_beside_the_notebook_do_not_replace_the_standard_library(
     (tmp_path / "mine.py").write_text("value = 'mine'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    for method in ("forkserver", "spawn"):
+    for method in ("zygote", "forkserver", "spawn"):
         run = run_cell("import mine\nmine.value", start_method=method)
         assert run.results == {0: "mine"}, run.failures
 
@@ -137,7 +138,7 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
     wait = Gang.wait_readable
     waiting_for: list[int] = []
 
-    def ordered_to_end(gang: Gang, descriptor: int) -> None:
+    def ordered_to_end(gang: Gang, descriptor: int, seconds: float | None = None) -> None:
         waiting_for.append(descriptor)
         gang.end("the test wants it", KILL)
         # nothing will ever arrive there: only the order can end the wait
@@ -161,7 +162,7 @@ def test_a_start_that_is_refused_is_no_success() -> None:
                 def start(self) -> None:
                     raise OSError("no more processes")
 
-            return Ranks(plan, on_event)
+            return Ranks(plan, UNPREPARED, on_event)
 
     prepared = Launch("rank", 2, Options(quiet=True), Notebook({}), Refusing())
     with pytest.raises(OSError, match="no more processes"):

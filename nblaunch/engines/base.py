@@ -22,8 +22,9 @@ class Plan:
         Name of the run; part of the log folder and of the ranks' environment.
     nprocs : int
         Number of ranks.
-    entry, prepare : str
-        ``"module:function"`` that a rank runs, and what a process that ranks are forked from imports or calls first.
+    entry, prepare, rehearse : str
+        ``"module:function"`` that a rank runs; what a process that ranks are forked from imports or calls first; and
+        what a rank that was forked ahead calls while it waits.
     payload : tuple of Packed
         What every rank gets.
     env : mapping of str to str
@@ -45,8 +46,9 @@ class Plan:
     entry: str
     prepare: str
     payload: tuple[Packed, ...]
+    rehearse: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
-    start_method: str = "forkserver"
+    start_method: str = "zygote"
     log_dir: str | None = None
     stop_on_failure: bool = True
     grace: float = 5.0

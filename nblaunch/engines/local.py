@@ -7,15 +7,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from nblaunch.engines.base import Plan
 from nblaunch.events import Ended, Event, Launched
+from nblaunch.payload import Packed
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
+from nblaunch.processes.starting import Preparation
+from nblaunch.processes.zygotes import ZYGOTES
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 
@@ -23,8 +27,9 @@ __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 class LocalRanks:
     """See `nblaunch.engines.base.Ranks`."""
 
-    def __init__(self, plan: Plan, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, plan: Plan, preparation: Preparation, on_event: Callable[[Event], None]) -> None:
         self._plan = plan
+        self._preparation = preparation
         self._on_event = on_event
         self._gang: Gang | None = None
 
@@ -43,8 +48,9 @@ class LocalRanks:
             logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
             self._gang = Gang(
                 _births(plan, envs, logs),
-                partial(start_method_named(plan.start_method), prepare=plan.prepare),
+                start_method_named(plan.start_method),
                 pass_on,
+                preparation=self._preparation,
                 payload=plan.payload,
                 # a value that has arrived is kept, whatever becomes of the process while it exits
                 succeeded=lambda exit_: exit_.reported == "value",
@@ -80,14 +86,50 @@ class LocalRanks:
             self._gang.end(reason, steps)
 
 
+@dataclass(frozen=True)
 class LocalEngine:
-    """See `nblaunch.engines.base.Engine`."""
+    """The engine for the machine that the notebook runs on; see `nblaunch.engines.base.Engine`.
+
+    Parameters
+    ----------
+    preload : tuple of str
+        Modules that a zygote imports besides those that this process has imported and that are known to be safe.
+    spares : int
+        Most ranks that wait for the next launch after a run; 0 is none.
+    spare_seconds : float
+        Time after which they end if there was none.
+    """
+
+    preload: tuple[str, ...] = ()
+    spares: int = 16
+    spare_seconds: float = 600.0
 
     def prepare(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
         """Check what can be checked before anything starts."""
         start_method_named(plan.start_method)
         _working_directory()
-        return LocalRanks(plan, on_event)
+        return LocalRanks(plan, self._preparation(plan.prepare, plan.rehearse, plan.payload), on_event)
+
+    def get_ready(self, prepare: str, rehearse: str) -> None:
+        """Have a zygote made in the background, if there is none that has what this process has imported by now.
+
+        Raises
+        ------
+        OSError
+            If the system refuses the process.
+        """
+        ZYGOTES.get_ready(self._preparation(prepare, rehearse), os.environ, tuple(sys.path))
+
+    def _preparation(self, prepare: str, rehearse: str, payload: Sequence[Packed] = ()) -> Preparation:
+        modules = safe_modules(self.preload)
+        return Preparation(
+            prepare,
+            rehearse,
+            modules,
+            tuple(name for name in modules if any(packed.mentions(name.partition(".")[0]) for packed in payload)),
+            self.spares,
+            self.spare_seconds,
+        )
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:

@@ -43,6 +43,10 @@ class Packed:
             if gap:
                 yield bytes(gap)
 
+    def mentions(self, text: str) -> bool:
+        """Tell whether the pickle stream contains these ASCII letters: names of modules stand in it as they are."""
+        return text.encode("ascii") in self._segments[0]
+
     def write_to(self, descriptor: int) -> None:
         """Write everything to an open file descriptor."""
         for chunk in self.chunks():

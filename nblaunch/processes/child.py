@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
-__all__ = ["Birth", "Context", "Descriptors", "fork", "main", "run_forked"]
+__all__ = ["Birth", "Context", "Descriptors", "become_rank", "fork", "leave_parent", "main", "run_forked"]
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,29 @@ class Birth:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Descriptors that a rank inherits: control socket, payload (-1 if none), reading end of the guard pipe."""
+    """Descriptors that a rank inherits; -1 is one that it does not have.
 
-    control: int
-    payload: int
-    guard: int
+    Parameters
+    ----------
+    control : int
+        Socket to the gang.
+    payload : int
+        The gang's payload.
+    guard : int
+        Reading end of the guard pipe.
+    stdout, stderr : int
+        What the rank writes to where the birth names no file; -1 leaves what the process has.
+    """
+
+    control: int = -1
+    payload: int = -1
+    guard: int = -1
+    stdout: int = -1
+    stderr: int = -1
 
     def given(self) -> tuple[int, ...]:
         """Return those that exist."""
-        return tuple(fd for fd in (self.control, self.payload, self.guard) if fd >= 0)
+        return tuple(fd for fd in vars(self).values() if fd >= 0)
 
 
 @dataclass
@@ -159,16 +173,45 @@ def fork() -> int:
 
 def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
     """Run a rank in the process that a fork has just made, and leave it without returning to the parent's code."""
+    try:
+        leave_parent()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    become_rank(birth, descriptors, parent, inherited)
+
+
+def leave_parent() -> None:
+    """Lead a session of one's own, and forget what the parent wants done at its own end.
+
+    `multiprocessing` forgets the same in the processes that it forks.
+    """
+    os.setsid()
+    atexit._clear()
+    # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
+    # would not be waited for.
+    main_thread = threading.main_thread()
+    main_thread.name = "MainThread"
+    main_thread._daemonic = False  # type: ignore[attr-defined]
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import process, util
+
+        process._children.clear()  # type: ignore[attr-defined]
+        util._finalizer_registry.clear()  # type: ignore[attr-defined]
+        util._run_after_forkers()  # type: ignore[attr-defined]
+        # was registered at import, for the queues and pools that the rank itself will use
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
+    """Run a rank in a process that has left its parent; never returns."""
     code = 1
     try:
-        os.setsid()
         _linux.die_with_parent(descriptors.guard, parent)
-        _leave_to_the_parent()
-        _redirect(birth)
+        _redirect(birth, descriptors)
         if birth.cwd is not None:
             os.chdir(birth.cwd)
-        os.environ.clear()
-        os.environ.update(birth.env)
+        _take_environment(birth.env)
         code = _call(_begin(birth, descriptors, inherited))
         _shut_down()
         if code < 0:
@@ -180,10 +223,19 @@ def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: o
         os._exit(code & 0xFF)
 
 
+def _take_environment(env: dict[str, str]) -> None:
+    for name in os.environ.keys() - env.keys():
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
 def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context:
     _default_signals()
-    for descriptor in descriptors.given():
-        os.set_inheritable(descriptor, False)
+    for descriptor in (descriptors.control, descriptors.payload, descriptors.guard):
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
     _line_buffered()
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv
@@ -235,29 +287,13 @@ def _default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
 
 
-def _leave_to_the_parent() -> None:
-    """Forget what the parent wants done at its own end; `multiprocessing` does the same in the processes it forks."""
-    atexit._clear()
-    # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
-    # would not be waited for.
-    main_thread = threading.main_thread()
-    main_thread.name = "MainThread"
-    main_thread._daemonic = False  # type: ignore[attr-defined]
-    if "multiprocessing.util" in sys.modules:
-        from multiprocessing import process, util
-
-        process._children.clear()  # type: ignore[attr-defined]
-        util._finalizer_registry.clear()  # type: ignore[attr-defined]
-        util._run_after_forkers()  # type: ignore[attr-defined]
-        # was registered at import, for the queues and pools that the rank itself will use
-        atexit.register(util._exit_function)  # type: ignore[attr-defined]
-
-
-def _redirect(birth: Birth) -> None:
+def _redirect(birth: Birth, descriptors: Descriptors) -> None:
     _move(os.open(os.devnull, os.O_RDONLY), 0)
-    for path, descriptor in ((birth.stdout, 1), (birth.stderr, 2)):
+    for path, given, target in ((birth.stdout, descriptors.stdout, 1), (birth.stderr, descriptors.stderr, 2)):
         if path:
-            _move(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), descriptor)
+            _move(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), target)
+        elif given >= 0:
+            _move(given, target)
     # whatever the parent had put there (a kernel's streams go to its frontend) belongs to the parent
     sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors, fork, run_forked
 from nblaunch.processes.redirects import get_libc
-from nblaunch.processes.starting import StartMethod, Watch, is_gone, spawn_interpreter, start_program
+from nblaunch.processes.starting import Preparation, StartMethod, Watch, is_gone, spawn_interpreter, start_program
 
 __all__ = ["Fork", "Program", "Spawn"]
 
@@ -22,8 +22,8 @@ __all__ = ["Fork", "Program", "Spawn"]
 class _DirectChildren(StartMethod):
     """Ranks that are children of this process."""
 
-    def __init__(self, gang: Watch, prepare: str = "") -> None:
-        super().__init__(gang, prepare)
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+        super().__init__(gang, births, preparation)
         self._running: dict[int, tuple[int, Callable[[], int]]] = {}
 
     def _expect_exit(self, pid: int, reap: Callable[[], int]) -> None:
@@ -65,7 +65,7 @@ class Spawn(_DirectChildren):
         # inherited: the rank lets interrupts in when its own code begins
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process = spawn_interpreter("child", birth, descriptors, self._prepare)
+            process = spawn_interpreter("child", birth, descriptors, self._preparation)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._expect_exit(process.pid, process.wait)

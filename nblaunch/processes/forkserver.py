@@ -1,8 +1,15 @@
-"""The helper behind start method ``forkserver``: imports once what all ranks need, then only forks.
+"""The process behind start method ``forkserver``: it forks the ranks of one gang, and goes with the gang.
 
-It talks with its gang over a packet socket: a packet with descriptors (the request as a file, then those of the rank)
-makes one rank; the answer is its process id; later comes its exit code. It holds no thread, so forking is safe. It
-adopts what ranks leave behind and, when the gang hangs up or dies, ends everything below it, then itself.
+It has imported what all ranks need, as a fresh interpreter or because a zygote forked it, and it holds no thread, so
+forking is safe. It talks with its gang over a packet socket::
+
+    gang ─► "!" with descriptors: fork one rank            ─► its process id, or why not
+         ─► "t": the gang has begun, whoever waits is wanted
+         ◄─ hello: what went wrong so far, and the spares, each with the socket that it waits at
+         ◄─ process id and exit code of each rank that has exited
+         ◄─ "gone": nothing is left below this process
+
+It adopts what ranks leave behind and, when the gang hangs up or dies, ends everything below it, then itself.
 """
 
 from __future__ import annotations
@@ -14,115 +21,187 @@ import os
 import select
 import signal
 import socket
+import time
 import traceback
 from typing import Any, NoReturn
 
-from nblaunch.processes import _linux
-from nblaunch.processes.child import Birth, Descriptors, fork, run_forked, warm_up
+from nblaunch.processes import _linux, spare
+from nblaunch.processes.child import fork, warm_up
 
-__all__ = ["main"]
+__all__ = ["main", "prepare", "serve"]
 
 # Bytes of an error's end that are told.
 _LONGEST_PROBLEM = 1 << 14
 
 
 def main(described: dict[str, Any]) -> NoReturn:
-    """Serve one gang and leave."""
+    """Serve one gang from a fresh interpreter, and leave."""
     gang = socket.socket(fileno=described["descriptors"]["control"])
     os.set_inheritable(gang.fileno(), False)
+    # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and then
+    # there are descendants to be ended first.
+    _linux.signal_at_parents_death(signal.SIGKILL)
+    problem = prepare(described["prepare"])
+    _linux.signal_at_parents_death(0)
+    serve(gang, problem)
+
+
+def prepare(dotted: str) -> str:
+    """Import what ranks will need and see to it that forking is safe; return what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    problem = warm_up(dotted)
+    if problem:
+        return problem
+    threads = thread_count()
+    if threads > 1:
+        return f"the process that was to fork the ranks has {threads} threads, so that forking is not safe"
+    keep_pages_shared()
+    return ""
+
+
+def thread_count() -> int:
+    """Return the number of threads of this process, those of C libraries included."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def keep_pages_shared() -> None:
+    """Keep the garbage collector of forked processes from writing to, and thereby copying, pages that all share."""
+    gc.collect()
+    gc.freeze()
+
+
+def serve(
+    gang: socket.socket,
+    problem: str = "",
+    *,
+    spares: int = 0,
+    delay: float = 0.0,
+    seconds: float | None = None,
+    rehearse: str = "",
+) -> NoReturn:
+    """Serve one gang and leave.
+
+    Parameters
+    ----------
+    gang : socket
+        The packet socket to the gang.
+    problem : str
+        Why no rank can be forked; empty if all is well.
+    spares : int
+        Number of ranks to fork ahead.
+    delay : float
+        Seconds to wait before that: whoever asked for it is busy with something else just now.
+    seconds : float, optional
+        Time after which a forkserver that no gang has used ends.
+    rehearse : str
+        See `nblaunch.processes.spare.wait`.
+    """
     code = 0
     try:
         _linux.become_subreaper()
-        # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and
-        # then there are descendants to be ended first.
-        _linux.signal_at_parents_death(signal.SIGKILL)
-        problem = _prepare(described["prepare"])
-        _linux.signal_at_parents_death(0)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
-            _serve(gang, problem)
+            _Server(gang, problem).serve(spares, delay, seconds, rehearse)
     except BaseException:
         traceback.print_exc()
         code = 1
     finally:
         with contextlib.suppress(ChildProcessError):
             _end_all()
+        with contextlib.suppress(OSError):
+            gang.send(b'{"gone": true}')
         os._exit(code)
 
 
-def _prepare(dotted: str) -> str:
-    """Import what ranks will need and see to it that forking is safe; return what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    problem = warm_up(dotted)
-    if problem:
-        return problem
-    threads = len(os.listdir("/proc/self/task"))
-    if threads > 1:
-        return f"the process that was to fork the ranks has {threads} threads, so that forking is not safe"
-    # keeps the collector of a rank from writing to, and thereby copying, pages that all ranks share
-    gc.collect()
-    gc.freeze()
-    return ""
+class _Server:
+    def __init__(self, gang: socket.socket, problem: str) -> None:
+        self._gang = gang
+        self._problem = problem
+        self._ranks: set[int] = set()
+        # SIGCHLD makes `wake` readable
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self, spares: int, delay: float, seconds: float | None, rehearse: str) -> None:
+        """Say hello, then do what the gang asks for until it hangs up."""
+        hurried = bool(delay) and bool(select.select([self._gang], [], [], delay)[0])
+        # a rank that is wanted at once is not forked ahead: rehearsing would only make it late
+        self._say_hello(0 if hurried or self._problem else spares, rehearse)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([self._gang.fileno(), self._wake], [], [], left)
+            if self._wake in readable:
+                self._tell_exits()
+            if self._gang.fileno() in readable:
+                deadline = None
+                if not self._obey():
+                    return
+            if not readable:
+                return
+
+    def _say_hello(self, spares: int, rehearse: str) -> None:
+        pids: list[int] = []
+        mailboxes: list[socket.socket] = []
+        try:
+            for _ in range(spares):
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                mailboxes.append(theirs)
+                with ours:
+                    pid = self._fork()
+                    if pid == 0:
+                        for mailbox in mailboxes:
+                            mailbox.close()
+                        spare.wait(ours, rehearse)
+                pids.append(pid)
+                self._ranks.add(pid)
+        except OSError:
+            del mailboxes[len(pids) :]  # fewer spares are no harm: a rank that lacks one is forked when it is wanted
+        hello = json.dumps({"pid": os.getpid(), "problem": _cut(self._problem), "spares": pids}, ensure_ascii=False)
+        socket.send_fds(self._gang, [hello.encode()], [mailbox.fileno() for mailbox in mailboxes])
+        for mailbox in mailboxes:
+            mailbox.close()
+
+    def _fork(self) -> int:
+        """Fork a process that has nothing of this one's business."""
+        pid = fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self._gang.detach(), self._wake, self._waker):
+                os.close(descriptor)
+        return pid
+
+    def _tell_exits(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        for pid, exitcode in _reap(self._ranks):
+            self._gang.send(json.dumps({"exited": pid, "exitcode": exitcode}).encode())
+
+    def _obey(self) -> bool:
+        """Do what the next packet says; tell whether there was one."""
+        mark, descriptors, _, _ = socket.recv_fds(self._gang, 1, spare.MOST_DESCRIPTORS)
+        if mark == b"!":
+            self._gang.send(json.dumps(self._fork_rank(descriptors), ensure_ascii=False).encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return bool(mark)
+
+    def _fork_rank(self, descriptors: list[int]) -> dict[str, Any]:
+        parent = os.getpid()
+        try:
+            pid = self._fork()
+        except OSError as refusal:
+            return {"error": f"the system refused another process: {refusal}"}
+        if pid == 0:
+            spare.begin(descriptors, parent)
+        self._ranks.add(pid)
+        return {"pid": pid}
 
 
 def _cut(text: str) -> str:
     return text.encode()[-_LONGEST_PROBLEM:].decode(errors="ignore")
-
-
-def _serve(gang: socket.socket, problem: str) -> None:
-    ranks: set[int] = set()
-    wake, waker = os.pipe()
-    os.set_blocking(wake, False)
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
-        readable, _, _ = select.select([gang.fileno(), wake], [], [])
-        if wake in readable:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
-            for pid, exitcode in _reap(ranks):
-                gang.send(json.dumps({"exited": pid, "exitcode": exitcode}).encode())
-        if gang.fileno() in readable:
-            mark, descriptors, _, _ = socket.recv_fds(gang, 1, 4)
-            if not mark:
-                return
-            answer: dict[str, Any]
-            if problem:
-                answer = {"error": _cut(problem)}
-            else:
-                answer = _fork(_request(descriptors[0]), descriptors[1:], (gang.fileno(), wake, waker))
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if "pid" in answer:
-                ranks.add(answer["pid"])
-            gang.send(json.dumps(answer, ensure_ascii=False).encode())
-
-
-def _request(descriptor: int) -> dict[str, Any]:
-    # in a file of its own, because an environment can be larger than a packet may be
-    with open(descriptor, "rb", closefd=False) as file:
-        request: dict[str, Any] = json.load(file)
-    return request
-
-
-def _fork(request: dict[str, Any], descriptors: list[int], private: tuple[int, ...]) -> dict[str, Any]:
-    parent = os.getpid()
-    try:
-        pid = fork()
-    except OSError as refusal:
-        return {"error": f"the system refused another process: {refusal}"}
-    if pid == 0:
-        signal.set_wakeup_fd(-1)
-        for descriptor in private:
-            os.close(descriptor)
-        env = {name: value for name, value in os.environ.items() if name not in request["removed"]}
-        payload = descriptors[1] if len(descriptors) == 3 else -1
-        run_forked(
-            Birth(env=env | request["changed"], **request["birth"]),
-            Descriptors(descriptors[0], payload, descriptors[-1]),
-            parent,
-        )
-    return {"pid": pid}
 
 
 def _reap(ranks: set[int]) -> list[tuple[int, int]]:

@@ -1,109 +1,258 @@
-"""The gang's side of start method ``forkserver``; the helper's side is `nblaunch.processes.forkserver`."""
+"""The gang's side of start methods ``forkserver`` and ``zygote``; the other side is `nblaunch.processes.forkserver`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import select
 import signal
 import socket
 import subprocess
+import time
+from collections import deque
 from typing import Any
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.starting import PARENT_ENDS, PATIENCE, StartMethod, is_gone, spawn_interpreter
+from nblaunch.processes.spare import describe
+from nblaunch.processes.starting import PARENT_ENDS, PATIENCE, StartMethod, Watch, is_gone, spawn_interpreter
 
-__all__ = ["Forkserver"]
+__all__ = ["Connection", "Forkserver"]
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_PACKET = 1 << 16
+# Linux passes no more in one packet (SCM_MAX_FD, unix(7)).
+_MOST_DESCRIPTORS = 253
+# Seconds for a forkserver that is ready to fork one rank; under heavy load that takes a while.
+_FORK_PATIENCE = 30.0
 
 
-class Forkserver(StartMethod):
-    """Forks of one helper process, which is started for this gang, has imported what all ranks need, and goes with it.
+class Unanswered(OSError):
+    """A forkserver is gone, or does not answer."""
 
-    The helper adopts what a rank leaves behind, even in other sessions, and ends it; its side is
-    `nblaunch.processes.forkserver`.
+
+class Connection:
+    """What a gang holds of its forkserver.
+
+    Parameters
+    ----------
+    server : socket
+        Packet socket to it.
+    environment : dict of str to str
+        The environment that the forkserver has.
+    process : Popen, optional
+        The forkserver, if it is a child of this process.
+    complaints : file, optional
+        What it says when it dies.
+
+    Attributes
+    ----------
+    spares : deque of (int, socket)
+        Process id of each rank that was forked ahead, and the socket that it waits at.
     """
 
-    _process: subprocess.Popen[bytes] | None = None
-    _ready = False
+    def __init__(
+        self,
+        server: socket.socket,
+        environment: dict[str, str],
+        process: subprocess.Popen[bytes] | None = None,
+        complaints: Any = None,
+    ) -> None:
+        self.server = server
+        self.environment = environment
+        self.spares: deque[tuple[int, socket.socket]] = deque()
+        self.pid = process.pid if process is not None else -1
+        self._process = process
+        self._complaints = complaints
+        self._greeted = False
+        PARENT_ENDS.add(server.fileno())
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        """Have the helper fork; see `StartMethod.start`."""
-        if self._process is None:
-            self._start_helper(birth)
-        changed = {name: value for name, value in birth.env.items() if self._env.get(name) != value}
-        removed = [name for name in self._env if name not in birth.env]
-        request = json.dumps({"birth": birth.as_json(), "changed": changed, "removed": removed}).encode()
+    def greet(self, gang: Watch, seconds: float | None = None) -> None:
+        """Wait for the hello, if it has not come yet.
+
+        Raises
+        ------
+        OSError
+            If the forkserver says that it cannot fork.
+        Unanswered
+            If it dies, or the time is over.
+        """
+        if self._greeted:
+            return
+        gang.wait_readable(self.server.fileno(), seconds)
         try:
-            with open(_linux.memory_file("nblaunch-request"), "wb") as file:
-                file.write(request)
-                file.flush()
-                file.seek(0)
-                socket.send_fds(self._helper, [b"!"], (file.fileno(), *descriptors.given()))
-            answer = self._answer()
-            while "exited" in answer:
-                self._note_exit(answer)
-                answer = self._answer()
-        except (ConnectionError, EOFError):
-            raise OSError(self._obituary()) from None
-        if "error" in answer:
-            raise OSError(answer["error"])
-        pid: int = answer["pid"]
-        self._pids.add(pid)
-        return pid
-
-    def close(self) -> None:
-        """Let the helper end what is left and wait until it is gone."""
-        if self._process is not None:
-            self._gang.unwatch(self._helper.fileno())
-            PARENT_ENDS.discard(self._helper.fileno())
-            self._helper.close()
-            self._complaints.close()
-            if not self._ready:
-                self._process.kill()  # it has forked nothing yet, and may import for long
-            try:
-                self._process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()  # one of its descendants hangs in the kernel and cannot be waited for
-                self._process.wait()
-            self._process = None
-
-    def _start_helper(self, birth: Birth) -> None:
-        self._helper, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        PARENT_ENDS.add(self._helper.fileno())
-        self._env = birth.env
-        self._pids: set[int] = set()
-        # what it says if it dies; ranks whose stderr is not redirected write where their parent does
-        self._complaints = open(_linux.memory_file("nblaunch-forkserver"), "r+b", buffering=0)
-        with theirs:
-            self._process = spawn_interpreter(
-                "forkserver",
-                birth,
-                Descriptors(theirs.fileno(), -1, -1),
-                self._prepare,
-                stderr=self._complaints if birth.stderr else None,
+            data, descriptors, _, _ = socket.recv_fds(
+                self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
             )
-        self._gang.watch(self._helper.fileno(), self._readable)
+        except ConnectionError:
+            data, descriptors = b"", []
+        mailboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        if not data:
+            raise Unanswered(self.obituary())
+        hello = json.loads(data)
+        self._greeted = True
+        self.pid = hello["pid"]
+        for pid, mailbox in zip(hello["spares"], mailboxes, strict=True):
+            PARENT_ENDS.add(mailbox.fileno())
+            self.spares.append((pid, mailbox))
+        if hello["problem"]:
+            raise OSError(hello["problem"])
 
-    def _answer(self) -> dict[str, Any]:
-        self._gang.wait_readable(self._helper.fileno())
-        answer = self._receive()
-        self._ready = True
-        return answer
+    def next_spare(self) -> tuple[int, socket.socket] | None:
+        """Return a spare that still waits, or None."""
+        while self.spares:
+            pid, mailbox = self.spares.popleft()
+            if not select.select([mailbox], [], [], 0)[0]:
+                return pid, mailbox
+            _let_go(mailbox)  # readable means closed: it is dead
+        return None
 
-    def _receive(self) -> dict[str, Any]:
-        data = self._helper.recv(1 << 16)
+    def receive(self) -> dict[str, Any]:
+        """Return the next packet.
+
+        Raises
+        ------
+        EOFError, ConnectionError
+            If the forkserver is gone.
+        """
+        data = self.server.recv(_LONGEST_PACKET)
         if not data:
             raise EOFError
         answer: dict[str, Any] = json.loads(data)
         return answer
 
-    def _readable(self) -> None:
+    def close(self) -> None:
+        """Let the forkserver end what is left below it; return when nothing is."""
+        while self.spares:
+            _let_go(self.spares.popleft()[1])
+        if self._process is not None and not self._greeted:
+            self._process.kill()  # it has forked nothing yet, and may import for long
+        with contextlib.suppress(OSError):
+            self.server.shutdown(socket.SHUT_WR)
+        # one that has not greeted has no rank, and ends when it finds nobody at the other end
+        if self._greeted and not self._says_that_all_is_gone():
+            self._kill()
+        _let_go(self.server)
+        if self._process is not None:
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._complaints is not None:
+            self._complaints.close()
+
+    def _says_that_all_is_gone(self) -> bool:
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(EOFError, OSError):
+            while select.select([self.server], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                if "gone" in self.receive():
+                    return True
+            return False
+        return True
+
+    def _kill(self) -> None:
+        # one of its descendants hangs in the kernel and cannot be waited for, or it is stopped itself
+        if self.pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def obituary(self) -> str:
+        """Say how the forkserver has ended, or that it does not answer."""
+        if self._process is None:
+            return "the process that was to fork the ranks has ended"
+        code = self._process.wait()
+        self._complaints.seek(0)
+        said = self._complaints.read().decode(errors="replace").strip()
+        return f"the process that was to fork the ranks has ended (exit code {code})" + (f":\n{said}" if said else "")
+
+
+class Forkserver(StartMethod):
+    """Forks of one helper process, which serves this gang only, has imported what all ranks need, and goes with it.
+
+    The helper adopts what a rank leaves behind, even in other sessions, and ends it.
+    """
+
+    _connection: Connection | None = None
+
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        """Tell a spare who it is, or have the forkserver fork; see `StartMethod.start`."""
+        if self._connection is None:
+            self._pids: set[int] = set()
+            self._connection = self._connect(birth)
+            self._gang.watch(self._connection.server.fileno(), self._readable)
+        descriptors = _with_streams(birth, descriptors)
+        pid = self._start_spare(self._connection, birth, descriptors) or self._fork(
+            self._connection, birth, descriptors
+        )
+        self._pids.add(pid)
+        return pid
+
+    def close(self) -> None:
+        """Let the helper end what is left and wait until it is gone."""
+        if self._connection is not None:
+            self._gang.unwatch(self._connection.server.fileno())
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self, birth: Birth) -> Connection:
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.enter_context(ours)
+            passed_on.enter_context(theirs)
+            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-forkserver"), "r+b", buffering=0))
+            process = spawn_interpreter(
+                "forkserver", birth, Descriptors(theirs.fileno()), self._preparation, stderr=complaints
+            )
+            kept.pop_all()
+        connection = Connection(ours, birth.env, process, complaints)
         try:
-            answer = self._receive()
+            connection.greet(self._gang)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _start_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+        while (spare := connection.next_spare()) is not None:
+            pid, mailbox = spare
+            try:
+                describe(birth, descriptors, connection.environment, mailbox)
+            except (BrokenPipeError, ConnectionResetError):
+                continue  # it has just died
+            finally:
+                _let_go(mailbox)
+            return pid
+        return 0
+
+    def _fork(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+        try:
+            describe(birth, descriptors, connection.environment, connection.server)
+            answer = self._answer(connection)
+            while "exited" in answer:
+                self._note_exit(answer)
+                answer = self._answer(connection)
+        except (ConnectionError, EOFError):
+            raise OSError(connection.obituary()) from None
+        if "error" in answer:
+            raise OSError(answer["error"])
+        pid: int = answer["pid"]
+        return pid
+
+    def _answer(self, connection: Connection) -> dict[str, Any]:
+        self._gang.wait_readable(connection.server.fileno(), _FORK_PATIENCE)
+        return connection.receive()
+
+    def _readable(self) -> None:
+        assert self._connection is not None
+        try:
+            answer = self._connection.receive()
         except (ConnectionError, EOFError):
             # its ranks go with it: each was set to die with its parent, but one that is stuck in C code does not
-            self._gang.unwatch(self._helper.fileno())
+            self._gang.unwatch(self._connection.server.fileno())
             for pid in sorted(self._pids):
                 _kill_orphan(pid)
                 self._gang.exited(pid, -signal.SIGKILL)
@@ -112,15 +261,33 @@ class Forkserver(StartMethod):
         self._note_exit(answer)
 
     def _note_exit(self, answer: dict[str, Any]) -> None:
-        self._pids.discard(answer["exited"])
-        self._gang.exited(answer["exited"], answer["exitcode"])
+        # a spare that nobody needed is no rank
+        if answer["exited"] in self._pids:
+            self._pids.discard(answer["exited"])
+            self._gang.exited(answer["exited"], answer["exitcode"])
 
-    def _obituary(self) -> str:
-        assert self._process is not None
-        code = self._process.wait()
-        self._complaints.seek(0)
-        said = self._complaints.read().decode(errors="replace").strip()
-        return f"the process that was to fork the ranks has ended (exit code {code})" + (f":\n{said}" if said else "")
+
+def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
+    """Add this process's own streams for those of the rank that go to no file: the forkserver may have others."""
+    ours = {
+        name: descriptor
+        for name, descriptor in (("stdout", 1), ("stderr", 2))
+        if not getattr(birth, name) and _is_open(descriptor)
+    }
+    return Descriptors(descriptors.control, descriptors.payload, descriptors.guard, **ours)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _let_go(ours: socket.socket) -> None:
+    PARENT_ENDS.discard(ours.fileno())
+    ours.close()
 
 
 def _kill_orphan(pid: int) -> None:

@@ -6,7 +6,6 @@ import multiprocessing.process
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from nblaunch.events import Event, Exited, Reported
@@ -17,7 +16,9 @@ from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.logs_specs import LogsSpecs
+from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
+from nblaunch.processes.starting import Preparation
 
 __all__ = ["MultiprocessContext"]
 
@@ -81,8 +82,9 @@ class MultiprocessContext(PContext):
         work = (self.entrypoint, self.args)
         return Gang(
             births,
-            partial(start_method_named(self.start_method), prepare="nblaunch.processes.function"),
+            start_method_named(self.start_method),
             self._note,
+            preparation=Preparation("nblaunch.processes.function", modules=safe_modules(), needed=safe_modules()),
             payload=[self._pack(work, bool(main_module or main_path))] if by_import else [],
             inherited=None if by_import else work,
             settle=SETTLE,

@@ -40,7 +40,7 @@ from nblaunch.payload import Packed
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.starting import PARENT_ENDS, StartMethod, Watch
+from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 
 __all__ = ["KILL", "Gang", "Step", "escalation"]
 
@@ -91,11 +91,13 @@ class Gang:
     ----------
     births : sequence of Birth
         One per rank, in the order of the ranks.
-    method : callable
-        Makes the `StartMethod`, given the gang.
+    method : type of StartMethod
+        How the processes are made.
     on_event : callable
         Gets every `nblaunch.events` event, in order, in the supervisor thread. Must not block. An error in it is
         logged and harms nobody else.
+    preparation : Preparation
+        What is done before, by the start methods that can.
     payload : sequence of Packed
         Written once, one behind the other, and mapped by every rank; none if empty.
     inherited : object
@@ -116,9 +118,10 @@ class Gang:
     def __init__(
         self,
         births: Sequence[Birth],
-        method: Callable[[Watch], StartMethod],
+        method: type[StartMethod],
         on_event: Callable[[Event], None],
         *,
+        preparation: Preparation = UNPREPARED,
         payload: Sequence[Packed] = (),
         inherited: object = None,
         succeeded: Callable[[Exited], bool] = _returned_a_value,
@@ -128,7 +131,7 @@ class Gang:
         timeout: float | None = None,
     ) -> None:
         self._births = list(births)
-        self._method = method(self)
+        self._method = method(self, self._births, preparation)
         self._on_event = on_event
         self._payload = list(payload)
         self._inherited = inherited
@@ -229,12 +232,19 @@ class Gang:
         with contextlib.suppress(KeyError):
             self._selector.unregister(descriptor)
 
-    def wait_readable(self, descriptor: int) -> None:
-        """Wait until the descriptor is readable, or an order has come."""
+    def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
+        """Wait until the descriptor is readable, an order has come, or the time is over."""
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(self._wake_reader, select.POLLIN)
-        while not any(ready == descriptor for ready, _ in poll.poll()):
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = [known for known, _ in poll.poll(None if left is None else left * 1000)]
+            if descriptor in ready:
+                return
+            if not ready:
+                raise TimeoutError(f"a process that was to fork ranks did not answer within {seconds:.0f} s")
             if self._orders:
                 raise InterruptedError("the gang was ordered to end while its ranks were starting")
             # settle_within() wakes too

@@ -5,10 +5,16 @@ from __future__ import annotations
 from nblaunch.processes.direct_children import Fork, Spawn
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.starting import StartMethod
+from nblaunch.processes.zygotes import Zygote
 
 __all__ = ["START_METHODS", "start_method_named"]
 
-START_METHODS: dict[str, type[StartMethod]] = {"spawn": Spawn, "fork": Fork, "forkserver": Forkserver}
+START_METHODS: dict[str, type[StartMethod]] = {
+    "zygote": Zygote,
+    "forkserver": Forkserver,
+    "spawn": Spawn,
+    "fork": Fork,
+}
 
 
 def start_method_named(name: str) -> type[StartMethod]:

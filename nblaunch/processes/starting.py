@@ -15,7 +15,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nblaunch.processes import _linux
@@ -24,6 +24,8 @@ from nblaunch.processes.child import Birth, Descriptors
 __all__ = [
     "PARENT_ENDS",
     "PATIENCE",
+    "UNPREPARED",
+    "Preparation",
     "StartMethod",
     "Watch",
     "is_gone",
@@ -83,25 +85,59 @@ class Watch(Protocol):
     def unwatch(self, descriptor: int) -> None:
         """Stop doing so."""
 
-    def wait_readable(self, descriptor: int) -> None:
+    def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
         """Wait until the descriptor is readable.
 
         Raises
         ------
         InterruptedError
             If the gang is ordered to end meanwhile.
+        TimeoutError
+            If it is not readable within so many seconds.
         """
 
     def exited(self, pid: int, exitcode: int) -> None:
         """Take note that a process has exited and was reaped."""
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What is done before a rank's own work, and where it can be, ahead of time.
+
+    Parameters
+    ----------
+    prepare : str
+        ``"module"`` or ``"module:function"`` to import, and call, in a process that becomes ranks or forks them.
+    rehearse : str
+        ``"module:function"`` that a spare calls, see `nblaunch.processes.spare.wait`.
+    modules : tuple of str
+        Modules that a zygote imports. None of the user's own: what is edited must not be stale.
+    needed : tuple of str
+        Those of them that this launch uses: worth to wait for if a zygote still imports them.
+    spares : int
+        Most ranks that a zygote's forkserver forks ahead; 0 is none.
+    seconds : float
+        Time after which spares that were not used end.
+    """
+
+    prepare: str = ""
+    rehearse: str = ""
+    modules: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    spares: int = 0
+    seconds: float = 600.0
+
+
+UNPREPARED = Preparation()
+
+
 class StartMethod(ABC):
     """Makes the processes of one gang."""
 
-    def __init__(self, gang: Watch, prepare: str = "") -> None:
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
         self._gang = gang
-        self._prepare = prepare
+        self._births = births
+        self._preparation = preparation
 
     @abstractmethod
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
@@ -118,7 +154,7 @@ class StartMethod(ABC):
 
 
 def spawn_interpreter(
-    module: str, birth: Birth, descriptors: Descriptors, prepare: str, stderr: Any = None
+    module: str, birth: Birth, descriptors: Descriptors, preparation: Preparation, stderr: Any = None
 ) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that runs ``main`` of a module of this package.
 
@@ -128,8 +164,8 @@ def spawn_interpreter(
         Name of the module.
     birth, descriptors
         What the process is to become.
-    prepare : str
-        ``"module"`` or ``"module:function"`` to warm up with.
+    preparation : Preparation
+        What it does first.
     stderr : file, optional
         Takes the place of the parent's stderr.
 
@@ -142,7 +178,10 @@ def spawn_interpreter(
         "birth": birth.as_json(),
         "descriptors": asdict(descriptors),
         "parent": os.getpid(),
-        "prepare": prepare,
+        "prepare": preparation.prepare,
+        "rehearse": preparation.rehearse,
+        "modules": preparation.modules,
+        "left_out": {},
         "path": _own_path(birth),
     }
     with contextlib.ExitStack() as files:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from nblaunch.payload import Packed, pack, pack_exception, received_classes, split, text_of, unpack
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
+from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.randomness import seed_everything
-from nblaunch.rank.threads import limit_threads
 from nblaunch.rank.work import Work
 
 if TYPE_CHECKING:
@@ -29,8 +29,23 @@ __all__ = ["prepare", "run"]
 
 
 def prepare() -> None:
-    """Warm up a process that ranks are forked from: import IPython and make its shell."""
+    """Warm up a process that ranks are forked from: import IPython, make its shell, and fill every cache."""
     _make_shell()
+    rehearse()
+
+
+def rehearse() -> None:
+    """Do what a rank does, without a trace, in a process that waits to be one: its page faults are behind it then."""
+    shell = _make_shell() if "nblaunch.rank.shell" in sys.modules else None
+    work: Work = unpack(bytes(pack(Work(cell="None" if shell else None, filename="<rehearsal>"))))
+    seed_everything(None, 0)
+    if shell is not None:
+        shell.prepare_for(work)
+    try:
+        unpack(bytes(_work(work, {} if shell else (int, ()), {}, 0, shell, received_classes())))
+    finally:
+        if shell is not None:
+            shell.forget(work.filename)
 
 
 def run(context: Context) -> int:

@@ -20,8 +20,13 @@ from types import ModuleType
 __all__ = ["seed_everything"]
 
 
+_with_fresh_entropy = -1  # the process that has seeded itself so
+
+
 def seed_everything(seed: int | None, rank: int) -> None:
     """Seed `random`, NumPy's global state and torch, now or when they are imported.
+
+    What a process has done for itself while it waited to be a rank is not done again: seeding torch takes milliseconds.
 
     Parameters
     ----------
@@ -30,6 +35,10 @@ def seed_everything(seed: int | None, rank: int) -> None:
     rank : int
         Number of the rank.
     """
+    global _with_fresh_entropy
+    if seed is None and _with_fresh_entropy == os.getpid():
+        return
+    _with_fresh_entropy = os.getpid() if seed is None else -1
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
     number = int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
     random.seed(number)
@@ -38,6 +47,8 @@ def seed_everything(seed: int | None, rank: int) -> None:
 
 
 def _when_imported(name: str, act: Callable[[ModuleType], object]) -> None:
+    # one that an earlier call has left, in the process that this one was forked from too
+    sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "awaited", None) != name]
     module = sys.modules.get(name)
     if module is not None:
         act(module)
@@ -49,13 +60,13 @@ class _AfterImport(importlib.abc.MetaPathFinder):
     """Finds one module as the other finders would, and acts when it has been executed."""
 
     def __init__(self, name: str, act: Callable[[ModuleType], object]) -> None:
-        self._name = name
+        self.awaited = name
         self._act = act
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
+        if fullname != self.awaited:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)

@@ -87,6 +87,13 @@ class RankShell(InteractiveShell):
             raise error.with_traceback(_below_shell(error.__traceback__))
         return result.result
 
+    def forget(self, filename: str) -> None:
+        """Remove the traces of a cell that was run only for practice."""
+        linecache.cache.pop(filename, None)
+        self.compile._filename_map.pop(filename, None)
+        self.last_execution_result = None
+        self.history_manager.input_hist_parsed[:] = [""]
+
     def render(self, error: BaseException) -> str:
         """Return the traceback of an exception as a notebook shows it, with colours."""
         kind, tb = type(error), error.__traceback__

@@ -135,7 +135,7 @@ def test_surroundings_are_those_of_the_notebook_now(kernel: Kernel) -> None:
         "os.environ['NB_NEW'] = 'ü'\n"
         "gone = os.environ.pop('JUPYTER_DATA_DIR')\n"
     ).ok()
-    for method in ("forkserver", "spawn", "fork"):
+    for method in ("zygote", "forkserver", "spawn", "fork"):
         kernel.run(
             f"%%multiproc 1 --start-method {method} --env A=1 --env B=x=y --env EMPTY=\n"
             "def path(): return sys.path\n"
@@ -283,7 +283,7 @@ def test_torch_draws_its_own_numbers_and_obeys_seed_and_threads(kernel: Kernel) 
     assert drawn[1][0][1] == 2
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+@pytest.mark.parametrize("method", ["zygote", "forkserver", "spawn", "fork"])
 def test_libraries_keep_to_their_threads(kernel: Kernel, method: str) -> None:
     kernel.run("import numpy as np\nm = np.ones((4, 4))").ok()
     for line, expected in (("--threads 3", 3), ("", max(1, len(os.sched_getaffinity(0)) // 2))):
@@ -326,7 +326,7 @@ def test_matplotlib_draws_in_a_rank(kernel: Kernel) -> None:
 
 
 def test_threads_and_exit_functions_of_a_rank_come_to_their_end(kernel: Kernel) -> None:
-    for method in ("forkserver", "spawn"):
+    for method in ("zygote", "forkserver", "spawn"):
         reply = kernel.run(
             f"%%multiproc 1 --start-method {method}\n"
             "import atexit, threading\n"

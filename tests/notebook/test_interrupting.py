@@ -139,7 +139,7 @@ def test_signal_handlers_of_the_notebook_stay(kernel: Kernel) -> None:
     assert kernel.value("before == [signal.getsignal(n) for n in (2, 15, 1, 3)]")
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+@pytest.mark.parametrize("method", ["zygote", "forkserver", "spawn", "fork"])
 def test_a_killed_kernel_leaves_no_process(method: str) -> None:
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch").ok()

@@ -172,7 +172,7 @@ def test_on_failure(kernel: Kernel, policy: str) -> None:
     assert found == (({}, {0: False, 1: True}) if policy == "stop" else ({1: "on"}, {0: False}))
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+@pytest.mark.parametrize("method", ["zygote", "forkserver", "spawn", "fork"])
 def test_start_methods(kernel: Kernel, method: str) -> None:
     kernel.run("class C: pass\nc = C()").ok()
     reply = kernel.run(
@@ -324,7 +324,7 @@ def test_importing_it_is_light() -> None:
         ),
         (
             "4 --start-method magic",
-            "--start-method: invalid choice: 'magic' (choose from 'spawn', 'fork', 'forkserver').",
+            "--start-method: invalid choice: 'magic' (choose from 'zygote', 'forkserver', 'spawn', 'fork').",
         ),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_bad_line_gets_one_sentence_and_starts_nothing(kernel: Kernel, line: s
     reply = kernel.run(f"%%multiproc {line}\nopen('started', 'w')")
     assert reply.status == "error"
     assert reply.stderr.replace("choose from stop, continue", "choose from 'stop', 'continue'").replace(
-        "choose from spawn, fork, forkserver", "choose from 'spawn', 'fork', 'forkserver'"
+        "choose from zygote, forkserver, spawn, fork", "choose from 'zygote', 'forkserver', 'spawn', 'fork'"
     ) == (f"UsageError: %%multiproc: {sentence} Nothing was started.\n")
     assert (reply.stdout, reply.traceback.count("\n")) == ("", 0)
     assert nothing_started(kernel)

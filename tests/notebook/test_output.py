@@ -52,7 +52,7 @@ def test_unicode_and_bytes_that_are_not_utf_8(kernel: Kernel) -> None:
 
 
 def test_other_locales_write_the_same(kernel: Kernel) -> None:
-    for method in ("spawn", "forkserver"):
+    for method in ("spawn", "forkserver", "zygote"):
         reply = kernel.run(f"%%multiproc 1 --env LC_ALL=C --start-method {method}\nprint('ü')").ok()
         assert reply.stdout == "[0] ü\n"
 

@@ -20,7 +20,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any, NoReturn
 
-METHODS = ("spawn", "fork", "forkserver")
+METHODS = ("spawn", "fork", "forkserver", "zygote")
 # Seconds after which a test gives up on something that happens at once when all is well.
 LIMIT = 30.0
 

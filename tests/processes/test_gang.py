@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from nblaunch.processes.child import Birth
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
-from nblaunch.processes.starting import PARENT_ENDS
+from nblaunch.processes.starting import PARENT_ENDS, Preparation
+from nblaunch.processes.zygotes import Zygote
 from tests.processes import targets
 from tests.processes.conftest import Launch
 from tests.processes.targets import LIMIT, METHODS, Announcements, Gate, assert_gone
@@ -117,35 +117,40 @@ def test_children_in_sessions_of_their_own_are_closed_too(
     assert_gone(pids)
 
 
-def test_daemons_of_forkserver_ranks_are_ended_with_the_gang(launch: Launch, announcements: Announcements) -> None:
-    context = launch(targets.double_forked, {0: (announcements.path,)}, "forkserver")
+@pytest.mark.parametrize("method", ["forkserver", "zygote"])
+def test_daemons_of_forkserver_ranks_are_ended_with_the_gang(
+    launch: Launch, announcements: Announcements, method: str
+) -> None:
+    context = launch(targets.double_forked, {0: (announcements.path,)}, method)
     pids = announcements.pids(1)
     assert result_of(context).return_values == {0: None}
     assert_gone(pids)
 
 
-def test_ranks_go_with_the_helper_of_forkserver(launch: Launch, announcements: Announcements) -> None:
-    context = launch(targets.family, dict.fromkeys(range(2), (announcements.path, False, "block")), "forkserver")
+@pytest.mark.parametrize("method", ["forkserver", "zygote"])
+def test_ranks_go_with_the_helper(launch: Launch, announcements: Announcements, method: str) -> None:
+    context = launch(targets.family, dict.fromkeys(range(2), (announcements.path, False, "block")), method)
     pids = announcements.pids(2)
     assert context._gang is not None
     helper = context._gang._method
     assert isinstance(helper, Forkserver)
-    assert helper._process is not None
-    helper._process.kill()
+    assert helper._connection is not None
+    os.kill(helper._connection.pid, signal.SIGKILL)
     result = result_of(context)
     assert {rank: failure.exitcode for rank, failure in result.failures.items()} == {0: -9, 1: -9}
     assert_gone(pids)
 
 
-def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: Announcements) -> None:
+@pytest.mark.parametrize("method", ["forkserver", "zygote"])
+def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: Announcements, method: str) -> None:
     # it cannot run the handler that would end it, as one that is stuck in C code cannot
-    context = launch(targets.stop_oneself, {0: (announcements.path,)}, "forkserver")
+    context = launch(targets.stop_oneself, {0: (announcements.path,)}, method)
     pids = announcements.pids(1)
     assert context._gang is not None
     helper = context._gang._method
     assert isinstance(helper, Forkserver)
-    assert helper._process is not None
-    helper._process.kill()
+    assert helper._connection is not None
+    os.kill(helper._connection.pid, signal.SIGKILL)
     assert result_of(context).failures[0].exitcode == -9
     assert_gone(pids)
 
@@ -339,13 +344,13 @@ def test_the_second_rank_does_not_start(launch: Launch, announcements: Announcem
     assert not PARENT_ENDS
 
 
-@pytest.mark.parametrize("forking", ["fork", "forkserver"])
+@pytest.mark.parametrize("forking", ["fork", "forkserver", "zygote"])
 def test_ranks_that_are_forked_may_have_any_environment(launch: Launch, forking: str) -> None:
     context = launch(len, {0: ("a",), 1: ("ab",)}, forking, envs={0: {}, 1: {"LONG": "x" * 3_000_000}})
     assert result_of(context).return_values == {0: 1, 1: 2}
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "zygote"])
 def test_files_of_the_user_do_not_replace_the_standard_library(
     launch: Launch, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +371,7 @@ def test_a_file_that_the_system_cannot_run(launch: Launch, tmp_path: Path) -> No
 
 SCARCE = """
 import gc, psutil, resource
+from nblaunch.processes.zygotes import ZYGOTES
 left = []
 low = len(os.listdir("/proc/self/fd"))
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -384,6 +390,7 @@ for limit in range(low, low + 40):
         del context
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.collect()
+    ZYGOTES.close()
     assert sorted(os.listdir("/proc/self/fd")) == before, (limit, before, os.listdir("/proc/self/fd"))
     assert not psutil.Process().children(recursive=True), limit
     assert threading.active_count() == 1
@@ -417,10 +424,11 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_helper_that_cannot_get_ready(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [Forkserver, Zygote])
+def test_a_helper_that_cannot_get_ready(method: type[Forkserver]) -> None:
     events: list[Event] = []
     birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
-    gang = Gang([birth], partial(Forkserver, prepare="no.such.module"), events.append)
+    gang = Gang([birth], method, events.append, preparation=Preparation("no.such.module"))
     with pytest.raises(OSError, match=r"(?s)could not get ready:.*No module named 'no'"):
         gang.start()
     assert [type(event) for event in events] == [Ending, Ended]

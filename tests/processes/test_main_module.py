@@ -93,7 +93,7 @@ def test_no_file_at_all(tmp_path: Path, method: str, source: str) -> None:
     assert out == "10\n11\n"
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "zygote"])
 def test_a_script_without_a_guard_starts_no_ranks_without_end(tmp_path: Path, method: str) -> None:
     (tmp_path / "script.py").write_text(HEAD + BODY + "main(sys.argv[1], sys.argv[2])\n")
     out = run(["script.py", method, str(tmp_path / "logs")], tmp_path)

@@ -69,7 +69,9 @@ def test_environment_that_no_process_can_have(launch: Launch, env: dict[str, str
 
 
 def test_unknown_start_method(launch: Launch) -> None:
-    with pytest.raises(ValueError, match="unknown start_method 'spwan': choose one of 'spawn', 'fork', 'forkserver'"):
+    with pytest.raises(
+        ValueError, match="unknown start_method 'spwan': choose one of 'zygote', 'forkserver', 'spawn', 'fork'"
+    ):
         launch(targets.value, ONE, "spwan")
 
 
@@ -118,7 +120,7 @@ def test_an_unknown_stream(tmp_path: Path) -> None:
         DefaultLogsSpecs(log_dir=str(tmp_path), redirects="1")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "zygote"])
 def test_an_argument_that_cannot_be_pickled(launch: Launch, method: str) -> None:
     with pytest.raises(
         TypeError,
@@ -128,7 +130,7 @@ def test_an_argument_that_cannot_be_pickled(launch: Launch, method: str) -> None
         launch(targets.value, {0: (1, 2), 1: (1, threading.Lock())}, method)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "zygote"])
 def test_an_entrypoint_that_cannot_be_pickled(launch: Launch, method: str) -> None:
     lock = threading.Lock()
 

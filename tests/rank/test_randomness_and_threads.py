@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.rank.randomness import seed_everything
-from nblaunch.rank.threads import VARIABLES, fair_share
 
 
 def fresh(source: str, **env: str) -> Any:
@@ -88,7 +88,7 @@ def test_a_fair_share_is_at_least_one() -> None:
 
 def test_limits_hold_for_libraries_that_are_loaded() -> None:
     found = fresh(
-        "import numpy\nfrom nblaunch.rank.threads import limit_threads\nlimit_threads(3)\n"
+        "import numpy\nfrom nblaunch.processes.threads import limit_threads\nlimit_threads(3)\n"
         "import threadpoolctl\nprint(json.dumps([pool['num_threads'] for pool in threadpoolctl.threadpool_info()]))",
         OPENBLAS_NUM_THREADS="1",
         OMP_NUM_THREADS="1",
@@ -99,7 +99,7 @@ def test_limits_hold_for_libraries_that_are_loaded() -> None:
 def test_limits_import_nothing() -> None:
     assert (
         fresh(
-            "from nblaunch.rank.threads import limit_threads\nlimit_threads(1)\n"
+            "from nblaunch.processes.threads import limit_threads\nlimit_threads(1)\n"
             "print(json.dumps([name for name in ('numpy', 'threadpoolctl', 'torch') if name in sys.modules]))"
         )
         == []

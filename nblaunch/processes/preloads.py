@@ -1,0 +1,125 @@
+"""Which modules a zygote may import: known to be safe to fork from, installed rather than the user's own."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = ["NEVER", "SAFE", "refusal", "safe_modules"]
+
+# Imported once and forked often without harm: an import of theirs starts no thread that stays, holds no lock and opens
+# no connection, with the number of threads set to 1. The zygote looks again, in case a version differs.
+SAFE = frozenset(
+    {
+        "IPython", "PIL", "accelerate", "cloudpickle", "cv2", "datasets", "einops", "h5py", "imageio", "joblib",
+        "lightning", "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly",
+        "pyarrow", "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels",
+        "sympy", "timm", "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml",
+        "zarr",
+    }
+)  # fmt: skip
+
+# Why a library is never imported before a fork, whatever anybody asks for.
+NEVER = {
+    "jax": "it runs threads, and says itself that a fork of it may deadlock",
+    "jaxlib": "it runs threads, and says itself that a fork of it may deadlock",
+    "tensorflow": "it starts threads, which a fork does not have",
+    "keras": "it imports a backend, which may start threads",
+    "torch_xla": "it starts threads, which a fork does not have",
+    "ray": "it holds threads and connections, which a fork cannot share",
+    "grpc": "it holds threads and connections, which a fork cannot share",
+    "pyspark": "it holds a connection to a Java process, which a fork cannot share",
+    "polars": "it says itself that a fork of it may deadlock",
+    "cupy": "it touches CUDA, which a forked process cannot use afterwards",
+    "pycuda": "it touches CUDA, which a forked process cannot use afterwards",
+    "cudf": "it touches CUDA, which a forked process cannot use afterwards",
+}
+
+
+def safe_modules(extra: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return those of the modules imported here that a zygote shall import too, and the extra ones, sorted.
+
+    Parts of a package count down to the second level (``torch.distributed``, ``matplotlib.pyplot``): what lies deeper
+    mostly comes along, and a private part is none that anybody asks for.
+    """
+    modules = list(sys.modules.items())
+    # every launch asks
+    packages = {top for top in SAFE if top in sys.modules and not _is_own(top)}
+    found = {
+        name
+        for name, module in modules
+        if name.partition(".")[0] in packages and _is_plain(name) and _is_importable(module, name)
+    }
+    return tuple(sorted(found | set(extra)))
+
+
+def refusal(name: str) -> str:
+    """Say why a module that somebody asks for cannot be imported ahead; empty if it can."""
+    top = name.partition(".")[0]
+    if not all(part.isidentifier() for part in name.split(".")):
+        return f"{name!r} is no name of a module"
+    if top in NEVER:
+        return f"{top} must not be imported before a fork: {NEVER[top]}"
+    if top == "nblaunch" or top == "__main__":
+        return f"{top} is not imported ahead: it is there anyway"
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        return f"there is no module {top!r} to import: is it installed in this kernel's environment?"
+    if _is_own(top):
+        return (
+            f"{top} is not installed but lies in a folder of yours ({_place(top)}): imported ahead, it would be stale "
+            "after the next edit. Ranks import it when they start"
+        )
+    return ""
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) <= 2 and not any(part.startswith("_") for part in parts)
+
+
+def _is_importable(module: ModuleType | None, name: str) -> bool:
+    # lazy stand-ins and aliases are in sys.modules too
+    spec = getattr(module, "__spec__", None)
+    return spec is not None and spec.name == name
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether a module's package lies outside the folders that packages are installed in."""
+    place = _place(name.partition(".")[0])
+    return bool(place) and not place.startswith(_installed())
+
+
+def _place(top: str) -> str:
+    """Return the file or folder of a top-level module; empty if it is built in."""
+    module = sys.modules.get(top)
+    try:
+        spec = getattr(module, "__spec__", None) or importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return ""
+    if spec is None:
+        return ""
+    if spec.has_location and spec.origin:
+        return os.path.realpath(spec.origin)
+    places = list(spec.submodule_search_locations or ())
+    return os.path.realpath(places[0]) if places else ""
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    import site
+
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths.update(site.getsitepackages())
+    paths.add(site.getusersitepackages())
+    # Debian's interpreter has packages of the system beside those of its own scheme
+    paths.add(os.path.join(sys.prefix, "lib", "python3", "dist-packages"))
+    return tuple(os.path.join(os.path.realpath(path), "") for path in paths if path)

@@ -1,0 +1,128 @@
+"""The zygote: a process that imports heavy libraries once, and then only forks forkservers.
+
+::
+
+    kernel ─► one packet per gang to come: its socket, how many spares, when   ─► a forkserver, which serves that gang
+           ◄─ report, once: which modules are here, and why others are not
+
+It holds no thread, or forking would not be safe: after every import that is looked at, and a module that started a
+thread costs a fresh start without it, because a thread cannot be taken back. It never runs code of the user's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+from typing import Any, NoReturn
+
+from nblaunch.processes import _linux, threads
+from nblaunch.processes.child import fork
+from nblaunch.processes.forkserver import keep_pages_shared, prepare, serve, thread_count
+
+__all__ = ["main"]
+
+# Seconds for a thread that an import started to end again: a pool that was only tried out, for example.
+_THREADS_MAY_END = 0.5
+
+
+def main(described: dict[str, Any]) -> NoReturn:
+    """Prepare, report, and fork a forkserver for each packet until the other end hangs up or dies."""
+    code = 0
+    try:
+        control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
+        # what it forks leads other groups and notices by itself
+        _linux.guard_group(guard, os.getpgrp())
+        began = time.monotonic()
+        problem, present = _import_all(described)
+        with socket.socket(fileno=control) as kernel:
+            report = {
+                "problem": problem,
+                "modules": present,
+                "left_out": described["left_out"],
+                "seconds": time.monotonic() - began,
+            }
+            kernel.send(json.dumps(report).encode())
+            os.set_inheritable(control, False)
+            os.set_inheritable(guard, False)
+            _serve(kernel, guard, problem, described["rehearse"])
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    os._exit(code)
+
+
+def _import_all(described: dict[str, Any]) -> tuple[str, list[str]]:
+    """Import what is asked for; return what went wrong, and the modules that are here."""
+    present: list[str] = []
+    with warnings.catch_warnings():
+        # they were shown where the notebook imported the same
+        warnings.simplefilter("ignore")
+        for name in described["modules"]:
+            if name in described["left_out"]:
+                continue
+            try:
+                importlib.import_module(name)
+            except Exception as error:
+                described["left_out"][name] = f"its import failed: {type(error).__name__}: {error}"
+                continue
+            more = _threads_that_stay()
+            if more:
+                described["left_out"][name] = (
+                    f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads "
+                    "must not be forked"
+                )
+                _start_over(described)
+            present.append(name)
+    problem = prepare(described["prepare"])
+    threads.note_loaded()
+    # nobody asks how a forkserver has ended; its gang hears it from the connection
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    keep_pages_shared()
+    return problem, present
+
+
+def _threads_that_stay() -> int:
+    """Return how many threads there are besides this one, after a moment for them to end."""
+    deadline = time.monotonic() + _THREADS_MAY_END
+    while (more := thread_count() - 1) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return more
+
+
+def _start_over(described: dict[str, Any]) -> NoReturn:
+    """Become a fresh interpreter with the same descriptors, which leaves out what did harm."""
+    file = os.fdopen(_linux.memory_file("nblaunch-birth"), "wb", buffering=0)
+    file.write(json.dumps(described).encode())
+    file.seek(0)
+    os.set_inheritable(file.fileno(), True)
+    os.execv(sys.executable, [*sys.orig_argv[:-1], str(file.fileno())])
+
+
+def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str) -> None:
+    while True:
+        data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 1)
+        if not data:
+            return
+        wanted = json.loads(data)
+        pid = fork()
+        if pid == 0:
+            os.close(kernel.detach())
+            os.close(guard)
+            os.setsid()
+            _signals_of_a_forkserver()
+            serve(socket.socket(fileno=received[0]), problem, rehearse=rehearse, **wanted)
+        os.close(received[0])
+
+
+def _signals_of_a_forkserver() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
