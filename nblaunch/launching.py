@@ -296,11 +296,12 @@ def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
 def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], int | None]:
     """Return the ranks' additional environment, and the number of threads that loaded libraries are to be told.
 
-    Only a fork of this very process has libraries that were loaded with other variables, and does not know which.
+    A fork of this very process has libraries that were loaded with other variables; and more threads than there are
+    cores is something that a library does only when told, whatever its variable says.
     """
     if options.threads is not None:
         variables = dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env)
-        return variables, options.threads if options.start_method == "fork" else None
+        return variables, options.threads
     chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
     share = fair_share(nprocs)
     defaults = {name: str(share) for name in VARIABLES if name not in chosen}

@@ -7,6 +7,7 @@ after every run, or the `Run` itself with ``--out``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import keyword
 import math
@@ -14,18 +15,20 @@ import os
 import re
 import shlex
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
-from traitlets import Bool, Enum, Float, Int, Unicode
+from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from nblaunch.processes.start_methods import START_METHODS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from nblaunch.engines.local import LocalEngine
     from nblaunch.launching import Launch
     from nblaunch.options import Options
     from nblaunch.run import Run
@@ -155,6 +158,9 @@ class Multiproc(Magics):
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
+    preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
+    spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
+    spare_seconds = Float(600.0, min=0, help="Seconds that they wait.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -162,6 +168,7 @@ class Multiproc(Magics):
         # keeps the logs of the last run, whose paths its error message names
         self.last_run: Run | None = None
         self._hidden_names_told: set[str] = set()
+        self._modules_seen = 0
 
     @magic_arguments(name="%multiproc")
     @argument("nprocs", nargs="?", type=_at_least_one, help="Number of ranks (default: one per core).")
@@ -233,14 +240,59 @@ class Multiproc(Magics):
         elif launch.run.failures:
             print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
 
-    def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
+    @line_magic("multiproc")
+    def command(self, line: str) -> None:
+        """Ask about, or prepare, what ``%%multiproc`` runs.
+
+        ``%multiproc doctor`` says how ranks are made here and what stands in the way.
+        ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
+        """
+        name, *rest = line.split() or [""]
+        if name == "doctor" and not rest:
+            from nblaunch.doctor import examine
+
+            print(examine(self.start_method))
+        elif name == "preload" and rest:
+            self._preload(rest)
+        else:
+            raise UsageError(_unknown_command(name))
+
+    def _preload(self, names: list[str]) -> None:
+        from nblaunch.processes.preloads import refusal
+
+        for name in names:
+            why = refusal(name)
+            if why:
+                raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
+        self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
+        self._make_zygote()
+
+    def follow_imports(self, *_: object) -> None:
+        """Have a zygote made when the notebook has imported more; called after each cell."""
+        if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
+            self._modules_seen = len(sys.modules)
+            # in a thread, because the reply to the cell waits for this
+            threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+
+    def _make_zygote(self) -> None:
+        from nblaunch.launching import PREPARE, REHEARSE
+
+        # where it fails, the next launch will find another way and tell
+        with contextlib.suppress(OSError, RuntimeError):
+            self._engine().get_ready(PREPARE, REHEARSE)
+
+    def _engine(self) -> LocalEngine:
         from nblaunch.engines.local import LocalEngine
+
+        return LocalEngine(tuple(self.preload), self.spares, self.spare_seconds)
+
+    def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
         from nblaunch.launching import Launch
         from nblaunch.notebook import Notebook
 
         nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
-            return Launch(source, nprocs, self._options(chosen), Notebook.of(self.shell), LocalEngine())
+            return Launch(source, nprocs, self._options(chosen), Notebook.of(self.shell), self._engine())
         except SyntaxError as error:
             raise self._shown(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
@@ -296,6 +348,18 @@ class Multiproc(Magics):
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
+def _unknown_command(name: str) -> str:
+    known = "It knows doctor and preload NAME."
+    if name.isdigit():
+        return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
+    near = difflib.get_close_matches(name, ("doctor", "preload"), 1)
+    if name == "preload":
+        return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
+    if name == "doctor":
+        return "%multiproc doctor takes nothing more."
+    return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"
+
+
 def _interrupted(text: str) -> Any:
     return _named(RunInterrupted, "KeyboardInterrupt", text)
 
@@ -314,11 +378,18 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add ``%%multiproc`` to a notebook: ``%load_ext nblaunch`` calls this."""
     magics = Multiproc(shell)
     shell.register_magics(magics)
-    # so that %config Multiproc finds it
-    shell.configurables.append(magics)
+    # for the first time after the very cell that loads this
+    shell.events.register("post_run_cell", magics.follow_imports)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take ``%%multiproc`` away again."""
-    shell.magics_manager.magics["cell"].pop("multiproc", None)
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop("multiproc", None)
+    for known in shell.configurables:
+        if isinstance(known, Multiproc):
+            shell.events.unregister("post_run_cell", known.follow_imports)
+    zygotes = sys.modules.get("nblaunch.processes.zygotes")
+    if zygotes is not None:
+        zygotes.ZYGOTES.close()
     shell.configurables[:] = [known for known in shell.configurables if not isinstance(known, Multiproc)]

@@ -37,7 +37,8 @@ class _Belongings:
         self.processes = {
             (process.pid, process.create_time()): process
             for process in psutil.Process().children(recursive=True)
-            if not process.name().startswith("chrom")
+            # and zygotes and spares of kernels and programs stay as long as these do
+            if not process.name().startswith(("chrom", "nblaunch-"))
         }
         self.descriptors = _descriptors()
         self.threads = {

@@ -14,10 +14,13 @@ __all__ = [
     "guard_group",
     "memory_file",
     "own_description",
+    "rename",
     "signal_at_parents_death",
 ]
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_GET_NAME = 16
 _PR_SET_CHILD_SUBREAPER = 36
 _F_SETSIG = 10  # fcntl.F_SETSIG is missing from some builds
 _PARENT_DIED = signal.SIGRTMAX  # one that hardly anybody uses for anything else
@@ -98,6 +101,14 @@ def signal_at_parents_death(number: int) -> None:
 def become_subreaper() -> None:
     """Adopt descendants whose parent dies, so that they can be found and ended (prctl(2))."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def rename(name: str) -> str:
+    """Give this process a name that ``ps`` and ``top`` show, of at most 15 characters; return the one that it had."""
+    buffer = ctypes.create_string_buffer(16)
+    _libc.prctl(_PR_GET_NAME, buffer, 0, 0, 0)
+    _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape"), 0, 0, 0)
+    return buffer.value.decode(errors="surrogateescape")
 
 
 def memory_file(name: str) -> int:

@@ -97,10 +97,11 @@ def serve(
         See `nblaunch.processes.spare.wait`.
     """
     code = 0
+    own_name = _linux.rename("nblaunch-forks")
     try:
         _linux.become_subreaper()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
-            _Server(gang, problem).serve(spares, delay, seconds, rehearse)
+            _Server(gang, problem, own_name).serve(spares, delay, seconds, rehearse)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -113,8 +114,9 @@ def serve(
 
 
 class _Server:
-    def __init__(self, gang: socket.socket, problem: str) -> None:
+    def __init__(self, gang: socket.socket, problem: str, own_name: str) -> None:
         self._gang = gang
+        self._name_of_ranks = own_name
         self._problem = problem
         self._ranks: set[int] = set()
         # SIGCHLD makes `wake` readable
@@ -168,6 +170,7 @@ class _Server:
         """Fork a process that has nothing of this one's business."""
         pid = fork()
         if pid == 0:
+            _linux.rename(self._name_of_ranks)
             signal.set_wakeup_fd(-1)
             for descriptor in (self._gang.detach(), self._wake, self._waker):
                 os.close(descriptor)

@@ -80,13 +80,28 @@ class Connection:
         Unanswered
             If it dies, or the time is over.
         """
+        if not self._greeted:
+            gang.wait_readable(self.server.fileno(), seconds)
+            self.hear()
+
+    def hear(self) -> None:
+        """Take the hello if it has come.
+
+        Raises
+        ------
+        OSError
+            If the forkserver says that it cannot fork.
+        Unanswered
+            If it has died.
+        """
         if self._greeted:
             return
-        gang.wait_readable(self.server.fileno(), seconds)
         try:
             data, descriptors, _, _ = socket.recv_fds(
-                self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
             )
+        except BlockingIOError:
+            return
         except ConnectionError:
             data, descriptors = b"", []
         mailboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]

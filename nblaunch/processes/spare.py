@@ -101,10 +101,12 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     try:
         parent = os.getppid()
         leave_parent()
+        own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
         mailbox.close()
         if mark:
+            _linux.rename(own_name)
             _become_described(received, parent)
     except BaseException:
         traceback.print_exc()

@@ -37,6 +37,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     code = 0
     try:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
+        own_name = _linux.rename("nblaunch-zygote")
         # what it forks leads other groups and notices by itself
         _linux.guard_group(guard, os.getpgrp())
         began = time.monotonic()
@@ -51,7 +52,7 @@ def main(described: dict[str, Any]) -> NoReturn:
             kernel.send(json.dumps(report).encode())
             os.set_inheritable(control, False)
             os.set_inheritable(guard, False)
-            _serve(kernel, guard, problem, described["rehearse"])
+            _serve(kernel, guard, problem, described["rehearse"], own_name)
     except (BrokenPipeError, ConnectionResetError):
         pass
     except BaseException:
@@ -107,7 +108,7 @@ def _start_over(described: dict[str, Any]) -> NoReturn:
     os.execv(sys.executable, [*sys.orig_argv[:-1], str(file.fileno())])
 
 
-def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str) -> None:
+def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_name: str) -> None:
     while True:
         data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 1)
         if not data:
@@ -118,6 +119,7 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str) -> No
             os.close(kernel.detach())
             os.close(guard)
             os.setsid()
+            _linux.rename(own_name)
             _signals_of_a_forkserver()
             serve(socket.socket(fileno=received[0]), problem, rehearse=rehearse, **wanted)
         os.close(received[0])

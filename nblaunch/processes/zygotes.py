@@ -61,6 +61,12 @@ class _Ahead:
     connection: Connection
     until: float
 
+    def state(self) -> tuple[int, float]:
+        """Return how many spares wait, and for how many seconds more."""
+        with contextlib.suppress(OSError):
+            self.connection.hear()
+        return len(self.connection.spares), self.until - time.monotonic()
+
 
 @dataclass
 class _Process:
@@ -240,7 +246,7 @@ class Zygotes:
                     "ready": zygote.report is not None,
                     "asked": zygote.preparation.modules,
                     "variables": zygote.variables,
-                    "spares": zygote.ahead is not None,
+                    "spares": None if zygote.ahead is None else zygote.ahead.state(),
                     "report": zygote.report or {},
                 }
                 for zygote in reversed(self._processes)

@@ -12,9 +12,23 @@ from tests.kernel import Kernel
 _HELPERS = """
 def __holdings():
     import gc, os, threading
+    from nblaunch.processes.zygotes import ZYGOTES
+    for thread in threading.enumerate():
+        if thread.name == 'nblaunch-zygote':
+            thread.join()
     gc.collect()
+    # zygotes and spares stay on purpose
+    of_zygotes = set()
+    for zygote in ZYGOTES._processes:
+        of_zygotes |= {zygote.control.fileno(), zygote.guard_writer, zygote.complaints.fileno()}
+        if zygote.ahead is not None:
+            zygote.ahead.state()
+            of_zygotes.add(zygote.ahead.connection.server.fileno())
+            of_zygotes.update(mailbox.fileno() for _, mailbox in zygote.ahead.connection.spares)
     fds = {}
     for fd in os.listdir('/proc/self/fd'):
+        if int(fd) in of_zygotes:
+            continue
         try:
             fds[int(fd)] = os.readlink(f'/proc/self/fd/{fd}')
             if 'eventfd' in fds[int(fd)] or 'history.sqlite' in fds[int(fd)]:

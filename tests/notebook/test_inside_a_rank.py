@@ -262,7 +262,7 @@ def test_numpy_that_the_cell_imports_is_seeded_too(kernel: Kernel) -> None:
     cell = "import sys\nearly = 'numpy' in sys.modules\nimport numpy as np\n(early, np.random.rand(), np.__version__)"
     drawn = []
     for _ in range(2):
-        kernel.run(f"%%multiproc 2 --seed 3 --no-capture\n{cell}").ok()
+        kernel.run(f"%%multiproc 2 --seed 3 --no-capture --start-method forkserver\n{cell}").ok()
         drawn.append(kernel.value("results"))
     assert drawn[0] == drawn[1]
     assert drawn[0][0] != drawn[0][1]

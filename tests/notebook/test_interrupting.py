@@ -24,7 +24,12 @@ STUBBORN = (
 
 
 def descendants(kernel: Kernel) -> list[psutil.Process]:
-    return psutil.Process(kernel.process.pid).children(recursive=True)
+    # without zygotes and spares, which stay on purpose
+    return [
+        process
+        for process in psutil.Process(kernel.process.pid).children(recursive=True)
+        if not process.name().startswith("nblaunch-")
+    ]
 
 
 def test_an_interrupt_ends_the_ranks_and_the_notebook_goes_on(kernel: Kernel) -> None:

@@ -1,0 +1,101 @@
+"""What ``%multiproc doctor`` says: how the next ranks are made, what stands in the way, what the machine has."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import resource
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psutil
+
+import nblaunch
+from nblaunch.processes.zygotes import ZYGOTES
+
+__all__ = ["examine"]
+
+
+def examine(start_method: str) -> str:
+    """Return a report for a person, one line per finding.
+
+    Parameters
+    ----------
+    start_method : str
+        The one that launches use unless they name another.
+    """
+    rows = [
+        ("nblaunch", _versions()),
+        ("start method", start_method),
+        *_zygotes(),
+        ("machine", _machine()),
+        ("limits", _limits()),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+
+def _versions() -> str:
+    parts = [nblaunch.__version__, f"Python {platform.python_version()}"]
+    for name in ("ipykernel", "IPython", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            parts.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(parts)
+
+
+def _zygotes() -> Iterator[tuple[str, str]]:
+    states = ZYGOTES.state()
+    if not states:
+        yield "zygote", "none: the next launch with this start method makes one"
+    for state in states:
+        yield "zygote", _zygote(state)
+        report = state["report"]
+        if report.get("problem"):
+            yield "", f"cannot fork ranks: {report['problem']}"
+        if report.get("modules"):
+            yield "", f"holds {_packages(report['modules'])}"
+        for name, why in report.get("left_out", {}).items():
+            yield "", f"leaves out {name}: {why}"
+        if state["spares"] is not None:
+            count, left = state["spares"]
+            yield "", f"{count} spare{'' if count == 1 else 's'} waiting, for {max(0, left):.0f} s more"
+    for failure in ZYGOTES.failures[-3:]:
+        yield "failed zygote", failure.strip().replace("\n", "\n    ")
+
+
+def _zygote(state: dict[str, Any]) -> str:
+    text = f"pid {state['pid']}"
+    if not state["ready"]:
+        return f"{text}, importing {_packages(state['asked']) or 'nothing'}"
+    with contextlib.suppress(psutil.Error):
+        zygote = psutil.Process(state["pid"])
+        # what it shares with its spares counts once
+        total = sum(process.memory_full_info().pss for process in (zygote, *zygote.children(recursive=True)))
+        text += f", {_size(total)} with its spares"
+    return f"{text}, ready after {state['report']['seconds']:.1f} s"
+
+
+def _packages(modules: Iterable[str]) -> str:
+    return ", ".join(sorted({name.partition(".")[0] for name in modules}, key=str.lower))
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory()
+    return (
+        f"{len(os.sched_getaffinity(0))} cores for this kernel, {_size(memory.available)} of {_size(memory.total)} "
+        f"memory available, Linux {platform.release()}"
+    )
+
+
+def _limits() -> str:
+    parts = []
+    for number, name in ((resource.RLIMIT_NPROC, "processes"), (resource.RLIMIT_NOFILE, "open files")):
+        soft = resource.getrlimit(number)[0]
+        parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
+    return ", ".join(parts)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
