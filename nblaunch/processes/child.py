@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
-__all__ = ["Birth", "Context", "Descriptors", "become_rank", "fork", "leave_parent", "main", "run_forked"]
+__all__ = ["Birth", "Context", "Descriptors", "become_rank", "fork", "leave_parent", "main", "run_forked", "settle"]
 
 
 @dataclass(frozen=True)
@@ -208,11 +208,7 @@ def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: 
     code = 1
     try:
         _linux.die_with_parent(descriptors.guard, parent)
-        _redirect(birth, descriptors)
-        if birth.cwd is not None:
-            os.chdir(birth.cwd)
-        _take_environment(birth.env)
-        code = _call(_begin(birth, descriptors, inherited))
+        code = _call(settle(birth, descriptors, inherited))
         _shut_down()
         if code < 0:
             _die_by(-code)
@@ -221,6 +217,15 @@ def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: 
     finally:
         _flush()
         os._exit(code & 0xFF)
+
+
+def settle(birth: Birth, descriptors: Descriptors, inherited: object = None) -> Context:
+    """Take the streams, directory, environment, signals and path that a rank is to have."""
+    _redirect(birth, descriptors)
+    if birth.cwd is not None:
+        os.chdir(birth.cwd)
+    _take_environment(birth.env)
+    return _begin(birth, descriptors, inherited)
 
 
 def _take_environment(env: dict[str, str]) -> None:

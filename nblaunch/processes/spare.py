@@ -6,7 +6,9 @@ with its `Birth`, and its descriptors.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import json
 import os
 import socket
@@ -16,7 +18,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, warm_up
+from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, settle
 
 __all__ = ["MOST_DESCRIPTORS", "begin", "describe", "wait"]
 
@@ -55,8 +57,20 @@ def describe(birth: Birth, descriptors: Descriptors, environment: dict[str, str]
         socket.send_fds(mailbox, [b"!"], [file.fileno(), *given.values()])
 
 
-def _become_described(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that `describe` tells of, in a process that has left its parent.
+def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
+    with open(received[0], "rb") as file:
+        told: dict[str, Any] = json.load(file)
+    env = {name: value for name, value in os.environ.items() if name not in told["removed"]}
+    birth = Birth(env=env | told["changed"], **told["birth"])
+    threads.tell_loaded(birth.env)
+    if "numpy.random" in sys.modules:
+        # a fork of its generator gives every rank the same numbers; that of `random` looks after itself
+        sys.modules["numpy.random"].seed()
+    return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
+
+
+def begin(received: list[int], parent: int) -> NoReturn:
+    """Become the rank that `describe` tells of, in a process that has just been forked.
 
     Parameters
     ----------
@@ -65,23 +79,9 @@ def _become_described(received: list[int], parent: int) -> NoReturn:
     parent : int
         Process id of the forkserver.
     """
-    with open(received[0], "rb") as file:
-        told: dict[str, Any] = json.load(file)
-    env = {name: value for name, value in os.environ.items() if name not in told["removed"]}
-    birth = Birth(env=env | told["changed"], **told["birth"])
-    descriptors = Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
-    threads.tell_loaded(birth.env)
-    if "numpy.random" in sys.modules:
-        # a fork of its generator gives every rank the same numbers; that of `random` looks after itself
-        sys.modules["numpy.random"].seed()
-    become_rank(birth, descriptors, parent)
-
-
-def begin(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that `describe` tells of, in a process that has just been forked."""
     try:
         leave_parent()
-        _become_described(received, parent)
+        become_rank(*_understand(received), parent)
     except BaseException:
         traceback.print_exc()
     os._exit(1)
@@ -95,8 +95,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     mailbox : socket
         Packet socket; the only other end is with the gang.
     rehearse : str
-        ``"module:function"`` to call first. It touches what the work of a rank touches, so that the page faults of
-        a forked process are behind this one when it is wanted.
+        ``"module:function"`` to call with a `Context` whose messages nobody reads.
     """
     try:
         parent = os.getppid()
@@ -107,7 +106,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            _become_described(received, parent)
+            become_rank(*_understand(received), parent)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -115,14 +114,18 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
 
 
 def _rehearse(dotted: str) -> None:
-    # what a rehearsal prints is nobody's; its error will come again where it is reported
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nothing, descriptor)
-    warm_up(dotted)
-    for descriptor, original in zip((1, 2), kept, strict=True):
-        os.dup2(original, descriptor)
-        os.close(original)
-    os.close(nothing)
+    """Go through the first steps of a rank, so that the page faults of a forked process are behind this one.
+
+    What is written meanwhile is nobody's, and an error will come again where it is reported.
+    """
+    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
+        near, far = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        control, _peer = map(stack.enter_context, socket.socketpair())
+        birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
+        describe(birth, Descriptors(control.fileno()), {}, near)
+        context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
+        if dotted:
+            module, _, function = dotted.partition(":")
+            getattr(importlib.import_module(module), function)(context)
+        context.channel.close()
     gc.freeze()

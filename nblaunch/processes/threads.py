@@ -57,7 +57,6 @@ def tell_loaded(env: Mapping[str, str]) -> None:
         threads = _threads_by(env, variables)
         if _loaded and threads > 1 and module in sys.modules:
             sys.modules[module].set_num_threads(threads)
-    _loaded.clear()
 
 
 _NUMEXPR = ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")

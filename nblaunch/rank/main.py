@@ -34,7 +34,7 @@ def prepare() -> None:
     rehearse()
 
 
-def rehearse() -> None:
+def rehearse(context: Context | None = None) -> None:
     """Do what a rank does, without a trace, in a process that waits to be one: its page faults are behind it then."""
     shell = _make_shell() if "nblaunch.rank.shell" in sys.modules else None
     work: Work = unpack(bytes(pack(Work(cell="None" if shell else None, filename="<rehearsal>"))))
@@ -42,7 +42,10 @@ def rehearse() -> None:
     if shell is not None:
         shell.prepare_for(work)
     try:
-        unpack(bytes(_work(work, {} if shell else (int, ()), {}, 0, shell, received_classes())))
+        packed = _work(work, {} if shell else (int, ()), {}, 0, shell, received_classes())
+        unpack(bytes(packed))
+        if context is not None:
+            context.channel.send("rehearsal", packed.chunks(), packed.size)
     finally:
         if shell is not None:
             shell.forget(work.filename)
