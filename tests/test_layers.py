@@ -27,6 +27,7 @@ FLOORS = {
     "failures": 4,
     "run": 5,
     "launching": 6,
+    "doctor": 4,
     "magic": 7,
 }
 

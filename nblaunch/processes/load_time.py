@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from nblaunch.processes.threads import VARIABLES
 
-__all__ = ["read_at_load"]
+__all__ = ["differ_at_load", "read_at_load"]
 
 # By what they begin with: the dynamic linker and the C library, Python, OpenMP and BLAS, numerical libraries, locale.
 # PYTHONUNBUFFERED concerns streams, which a rank opens anew, and TORCH_NCCL_… are read when a process group is made.
@@ -17,6 +17,11 @@ _READ_AT_LOAD = re.compile(
     r"|NPY_|NUMPY_|NUMBA_|PYTORCH_|TORCH_(?!NCCL_)|ATEN_|MPL|SKLEARN_|SCIPY_|ARROW_"
     r"|LANG$|LANGUAGE$|LC_|TZ$"
 )
+
+
+def differ_at_load(one: dict[str, str], other: dict[str, str]) -> bool:
+    """Tell whether two environments differ in such a variable."""
+    return bool(read_at_load(dict(one.items() - other.items())) or read_at_load(dict(other.items() - one.items())))
 
 
 def read_at_load(env: Mapping[str, str]) -> dict[str, str]:

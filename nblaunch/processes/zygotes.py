@@ -31,7 +31,7 @@ import psutil
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.forkserver_client import Connection, Forkserver, Unanswered
-from nblaunch.processes.load_time import read_at_load
+from nblaunch.processes.load_time import differ_at_load, read_at_load
 from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, spawn_interpreter
 
 __all__ = ["ZYGOTES", "Zygote", "Zygotes"]
@@ -348,10 +348,10 @@ class Zygote(Forkserver):
     _from_zygote = False
 
     def _connect(self, birth: Birth) -> Connection:
-        alike = all(read_at_load(other.env) == read_at_load(birth.env) for other in self._births)
+        # no one zygote can serve ranks that load their libraries differently
+        if any(differ_at_load(birth.env, other.env) for other in self._births):
+            return super()._connect(birth)
         try:
-            if not alike:  # no one zygote can serve ranks that load their libraries differently
-                return super()._connect(birth)
             connection = ZYGOTES.connect(self._preparation, birth, self._gang)
         except InterruptedError:
             raise
