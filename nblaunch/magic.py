@@ -155,6 +155,7 @@ class Multiproc(Magics):
     start_method = Enum(tuple(START_METHODS), "forkserver", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
+    size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -261,6 +262,7 @@ class Multiproc(Magics):
             log_dir=chosen.log_dir or self.log_dir or None,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
+            size_notice=self.size_notice,
         )
 
     def _bind(self, run: Run, out: str | None) -> None:

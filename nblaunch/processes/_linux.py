@@ -8,6 +8,8 @@ import fcntl
 import os
 import signal
 
+from nblaunch.payload.memory import memory_file
+
 __all__ = [
     "become_subreaper",
     "die_with_parent",
@@ -98,8 +100,3 @@ def signal_at_parents_death(number: int) -> None:
 def become_subreaper() -> None:
     """Adopt descendants whose parent dies, so that they can be found and ended (prctl(2))."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def memory_file(name: str) -> int:
-    """Return the descriptor of a new file that lives in memory and goes with its last descriptor (memfd_create(2))."""
-    return os.memfd_create(name, os.MFD_CLOEXEC)
