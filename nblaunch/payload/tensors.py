@@ -63,27 +63,32 @@ def reduce_storage(storage: Any, known: dict[int, Any], to_cpu: bool) -> Any:
     """
     import torch
 
-    if isinstance(storage, torch.storage.TypedStorage):
-        untyped = storage._untyped_storage
-        if type(storage) is not torch.storage.TypedStorage or _is_foreign(untyped, to_cpu):
-            return None
-        # every tensor makes a TypedStorage of its own; what they share is below it
-        untyped = known.setdefault(untyped._cdata, untyped)
-        return _typed, (untyped, storage.dtype)
-    if type(storage) is not torch.UntypedStorage or _is_foreign(storage, to_cpu):
-        return None
-    here = storage.cpu()
-    count = here.nbytes()
-    if count == 0:
-        return _untyped, (b"",)
-    block = (ctypes.c_ubyte * count).from_address(here.data_ptr())
-    block.storage = here  # the memory lives as long as somebody looks at it
-    return _untyped, (pickle.PickleBuffer(block) if count >= _WORTH_IT else bytes(block),)
-
-
-def _is_foreign(untyped: Any, to_cpu: bool) -> bool:
+    typed = isinstance(storage, torch.storage.TypedStorage)
+    untyped = storage._untyped_storage if typed else storage
     device = untyped.device.type
-    return not (device == "cpu" or (to_cpu and device == "cuda"))
+    ordinary = type(storage) in (torch.storage.TypedStorage, torch.UntypedStorage)
+    if not ordinary or not (device == "cpu" or (to_cpu and device == "cuda")):
+        return None
+    # every tensor makes a TypedStorage of its own; what they share is below it
+    memory = known.setdefault(untyped._cdata, _Memory(untyped))
+    # torch, too, rebuilds an untyped storage as a typed one of bytes, and relies on it for newer types of numbers
+    return _typed, (memory, storage.dtype if typed else torch.uint8)
+
+
+class _Memory:
+    """Pickles to the untyped storage that it stands for."""
+
+    def __init__(self, untyped: Any) -> None:
+        self._untyped = untyped
+
+    def __reduce__(self) -> Any:
+        here = self._untyped.cpu()
+        count = here.nbytes()
+        if count == 0:
+            return _untyped, (b"",)
+        block = (ctypes.c_ubyte * count).from_address(here.data_ptr())
+        block.storage = here  # the memory lives as long as somebody looks at it
+        return _untyped, (pickle.PickleBuffer(block) if count >= _WORTH_IT else bytes(block),)
 
 
 def _typed(untyped: Any, dtype: Any) -> Any:
