@@ -8,6 +8,8 @@ import fcntl
 import os
 import signal
 
+from nblaunch.payload.memory import memory_file
+
 __all__ = [
     "become_subreaper",
     "collapse_pages",
@@ -129,8 +131,3 @@ def collapse_pages() -> None:
             continue
         for address in range(-(-begin // _HUGE_PAGE) * _HUGE_PAGE, end - _HUGE_PAGE + 1, _HUGE_PAGE):
             _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)
-
-
-def memory_file(name: str) -> int:
-    """Return the descriptor of a new file that lives in memory and goes with its last descriptor (memfd_create(2))."""
-    return os.memfd_create(name, os.MFD_CLOEXEC)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import ctypes
 import importlib
-import mmap
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
@@ -106,8 +106,8 @@ class Context:
         How the rank was started.
     channel : Channel
         The way back to the gang.
-    payload : mmap or None
-        The gang's payload, private and writable.
+    payload : list of Parts
+        The gang's payload, for `nblaunch.payload.unpack`; private and writable.
     inherited : object
         With start method ``fork``: an object of the parent's memory, else None.
     pid : int
@@ -116,7 +116,7 @@ class Context:
 
     birth: Birth
     channel: Channel
-    payload: mmap.mmap | None
+    payload: list[Parts]
     inherited: Any = None
     pid: int = field(default_factory=os.getpid)
 
@@ -243,10 +243,10 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
     _line_buffered()
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv
-    payload = None
+    payload: list[Parts] = []
     if descriptors.payload >= 0:
-        payload = mmap.mmap(descriptors.payload, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        os.close(descriptors.payload)
+        with Stored(descriptors.payload) as stored:
+            payload = stored.parts()
     channel = Channel(socket.socket(fileno=descriptors.control))
     return Context(birth, channel, payload, inherited)
 

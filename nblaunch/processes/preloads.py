@@ -17,10 +17,9 @@ __all__ = ["NEVER", "SAFE", "refusal", "safe_modules"]
 SAFE = frozenset(
     {
         "IPython", "PIL", "accelerate", "cloudpickle", "cv2", "datasets", "einops", "h5py", "imageio", "joblib",
-        "lightning", "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly",
-        "pyarrow", "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels",
-        "sympy", "timm", "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml",
-        "zarr",
+        "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly", "pyarrow",
+        "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels", "sympy",
+        "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml", "zarr",
     }
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ import traceback
 from dataclasses import fields
 from typing import Any, NoReturn
 
+from nblaunch.payload import pack, store
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, settle
 
@@ -122,7 +123,8 @@ def _rehearse(dotted: str) -> None:
         near, far = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         control, _peer = map(stack.enter_context, socket.socketpair())
         birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
-        describe(birth, Descriptors(control.fileno()), {}, near)
+        payload = stack.enter_context(store(pack(None)))
+        describe(birth, Descriptors(control.fileno(), payload.fileno()), {}, near)
         context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
         if dotted:
             module, _, function = dotted.partition(":")

@@ -38,6 +38,8 @@ __all__ = ["ZYGOTES", "Zygote", "Zygotes"]
 
 logger = logging.getLogger(__name__)
 
+# The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
+_SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
@@ -281,7 +283,7 @@ class Zygotes:
             return chosen
 
     def _make(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> _Process:
-        environment = {**env, **dict.fromkeys(threads.VARIABLES, "1")}
+        environment = {**_SINGLE_THREADED, **env, **dict.fromkeys(threads.VARIABLES, "1")}
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.enter_context(ours)
