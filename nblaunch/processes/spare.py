@@ -47,8 +47,8 @@ def describe(birth: Birth, descriptors: Descriptors, environment: dict[str, str]
     given = {name: descriptor for name, descriptor in vars(descriptors).items() if descriptor >= 0}
     told = {
         "birth": birth.as_json(),
-        "changed": {name: value for name, value in birth.env.items() if environment.get(name) != value},
-        "removed": [name for name in environment if name not in birth.env],
+        "changed": dict(birth.env.items() - environment.items()),
+        "removed": list(environment.keys() - birth.env.keys()),
         "descriptors": list(given),
     }
     # in a file of its own, because an environment can be larger than a packet may be
@@ -64,10 +64,20 @@ def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
     env = {name: value for name, value in os.environ.items() if name not in told["removed"]}
     birth = Birth(env=env | told["changed"], **told["birth"])
     threads.tell_loaded(birth.env)
-    if "numpy.random" in sys.modules:
-        # a fork of its generator gives every rank the same numbers; that of `random` looks after itself
-        sys.modules["numpy.random"].seed()
+    _take_fresh_entropy()
     return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
+
+
+_fresh_in = -1  # the process that has taken fresh entropy
+
+
+def _take_fresh_entropy() -> None:
+    # A fork of NumPy's generator gives every rank the same numbers; that of `random` looks after itself. A spare does
+    # this while it rehearses.
+    global _fresh_in
+    if "numpy.random" in sys.modules and _fresh_in != os.getpid():
+        _fresh_in = os.getpid()
+        sys.modules["numpy.random"].seed()
 
 
 def begin(received: list[int], parent: int) -> NoReturn:
