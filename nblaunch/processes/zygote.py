@@ -19,7 +19,6 @@ import socket
 import sys
 import time
 import traceback
-import warnings
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
@@ -28,6 +27,7 @@ from nblaunch.processes.forkserver import keep_pages_shared, prepare, serve, thr
 
 __all__ = ["main"]
 
+_LONGEST_REASON = 300
 # Seconds for a thread that an import started to end again: a pool that was only tried out, for example.
 _THREADS_MAY_END = 0.5
 
@@ -37,15 +37,16 @@ def main(described: dict[str, Any]) -> NoReturn:
     code = 0
     try:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
+        # what an import prints belongs under no cell
+        os.dup2(2, 1)
         own_name = _linux.rename("nblaunch-zygote")
         # what it forks leads other groups and notices by itself
         _linux.guard_group(guard, os.getpgrp())
         began = time.monotonic()
-        problem, present = _import_all(described)
+        problem = _import_all(described)
         with socket.socket(fileno=control) as kernel:
             report = {
                 "problem": problem,
-                "modules": present,
                 "left_out": described["left_out"],
                 "seconds": time.monotonic() - began,
             }
@@ -61,35 +62,31 @@ def main(described: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
-def _import_all(described: dict[str, Any]) -> tuple[str, list[str]]:
-    """Import what is asked for; return what went wrong, and the modules that are here."""
-    present: list[str] = []
-    with warnings.catch_warnings():
-        # they were shown where the notebook imported the same
-        warnings.simplefilter("ignore")
-        for name in described["modules"]:
-            if name in described["left_out"]:
-                continue
-            try:
-                importlib.import_module(name)
-            except Exception as error:
-                described["left_out"][name] = f"its import failed: {type(error).__name__}: {error}"
-                continue
-            more = _threads_that_stay()
-            if more:
-                described["left_out"][name] = (
-                    f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads "
-                    "must not be forked"
-                )
-                _start_over(described)
-            present.append(name)
+def _import_all(described: dict[str, Any]) -> str:
+    """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
+    left_out: dict[str, str] = described["left_out"]
+    for name in described["modules"]:
+        if name in left_out:
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            left_out[name] = f"its import failed: {type(error).__name__}: {error}"[:_LONGEST_REASON]
+            continue
+        more = _threads_that_stay()
+        if more:
+            left_out[name] = (
+                f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads must not be "
+                "forked"
+            )
+            _start_over(described)
     problem = prepare(described["prepare"])
     threads.note_loaded()
     # nobody asks how a forkserver has ended; its gang hears it from the connection
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     keep_pages_shared()
     _linux.collapse_pages()
-    return problem, present
+    return problem
 
 
 def _threads_that_stay() -> int:

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 # The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+_LONGEST_REPORT = 1 << 17
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
@@ -106,10 +108,15 @@ class _Process:
         if self.report is None:
             with contextlib.suppress(BlockingIOError):
                 try:
-                    self._take_report(self.control.recv(1 << 16, socket.MSG_DONTWAIT))
+                    self._take_report(socket.MSG_DONTWAIT)
                 except ConnectionError:
                     return False
         return self.process.poll() is None
+
+    def left_out(self) -> dict[str, str]:
+        """Return the modules that the zygote does not hold although it was asked to, each with the reason."""
+        found: dict[str, str] = {} if self.report is None else self.report["left_out"]
+        return found
 
     def wait_report(self, gang: Watch) -> None:
         """Wait until the zygote has imported everything.
@@ -121,7 +128,7 @@ class _Process:
         """
         if self.report is None:
             gang.wait_readable(self.control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
-            self._take_report(self.control.recv(1 << 16))
+            self._take_report()
         if self.report is None:
             self.process.wait()
             self.complaints.seek(0)
@@ -130,7 +137,9 @@ class _Process:
         if self.report["problem"]:
             raise OSError(self.report["problem"])
 
-    def _take_report(self, data: bytes) -> None:
+    def _take_report(self, flags: int = 0) -> None:
+        # it stays in the socket, so that others who wait for it see it too; nothing comes after it
+        data = self.control.recv(_LONGEST_REPORT, socket.MSG_PEEK | flags)
         if data:
             self.report = json.loads(data)
 
@@ -172,7 +181,7 @@ class Zygotes:
         self._lock = threading.RLock()
         # the one used last comes last
         self._processes: list[_Process] = []
-        self.failures: list[str] = []
+        self.failures: deque[str] = deque(maxlen=3)
 
     def get_ready(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> None:
         """See to it that a zygote with these modules exists or is being made; returns at once.
@@ -246,10 +255,11 @@ class Zygotes:
                     "pid": zygote.process.pid,
                     "alive": zygote.poll(),
                     "ready": zygote.report is not None,
-                    "asked": zygote.preparation.modules,
+                    "modules": [name for name in zygote.preparation.modules if name not in zygote.left_out()],
                     "variables": zygote.variables,
                     "spares": None if zygote.ahead is None else zygote.ahead.state(),
-                    "report": zygote.report or {},
+                    "left_out": zygote.left_out(),
+                    "seconds": 0.0 if zygote.report is None else zygote.report["seconds"],
                 }
                 for zygote in reversed(self._processes)
             ]
