@@ -73,6 +73,8 @@ def show(place: Path, nprocs: int, **logs: bytes) -> tuple[str, str]:
 def play(event: Launched) -> None:
     panel = TextPanel()
     panel.note(event)
+    for rank in range(event.nprocs):
+        panel.note(Started(rank, rank + 1, 0.0))
     panel.note(Ended(1.0))
     panel.close()
 
@@ -82,6 +84,7 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(launched(tmp_path, 2))
         panel.note(Started(0, 1, 0.0))
+        panel.note(Started(1, 2, 0.0))
         add(tmp_path / "0.out", b"first\nsec")
         out.wait_for("[0] first\n")
         add(tmp_path / "1.err", b"trouble\n")
@@ -91,6 +94,27 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
         panel.note(Ended(1.0))
     assert out.getvalue() == "[0] first\n[0] second\n[0] end\n"
     assert err.getvalue() == "[1] trouble\n"
+
+
+def test_ranks_that_start_slowly_are_shown_meanwhile(tmp_path: Path) -> None:
+    panel = TextPanel()
+    with screens() as (out, _), contextlib.closing(panel):
+        panel.note(launched(tmp_path, 2))
+        panel.note(Started(0, 1, 0.01))
+        add(tmp_path / "0.out", b"first\n")
+        panel.note(Started(0, 1, 10.0))
+        out.wait_for("[0] first\n")
+
+
+def test_output_of_ranks_that_were_not_all_started(tmp_path: Path) -> None:
+    panel = TextPanel()
+    with screens() as (out, _):
+        panel.note(launched(tmp_path, 2))
+        panel.note(Started(0, 1, 0.0))
+        add(tmp_path / "0.out", b"first\n")
+        panel.note(Ended(0.01))
+        panel.close()
+    assert out.getvalue() == "[0] first\n"
 
 
 def test_prefixes_have_one_width(tmp_path: Path) -> None:

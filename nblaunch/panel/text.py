@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Captured, Ended, Event, Launched
+from nblaunch.events import Captured, Ended, Event, Launched, Started
 from nblaunch.log_files import LogFollower
 from nblaunch.sizes import in_words, listed
 
@@ -98,6 +98,8 @@ class TextPanel:
         self._sources: list[_Source] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._nprocs = self._started = 0
+        self._launched_at = 0.0
 
     def note(self, event: Event) -> None:
         """Take an event."""
@@ -105,6 +107,11 @@ class TextPanel:
             self._tell_sizes(event.sizes)
         elif isinstance(event, Launched):
             self._begin(event)
+        elif isinstance(event, Started):
+            self._started += 1
+            # not earlier, because starting a thread takes as long as starting several ranks
+            if self._thread is None and (self._started == self._nprocs or event.at - self._launched_at > _PERIOD):
+                self._start_thread()
         elif isinstance(event, Ended):
             self._over.set()
 
@@ -114,6 +121,9 @@ class TextPanel:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        elif self._sources:
+            self._show()  # the ranks were not all started
+        self._sources = []
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
         total = sum(sizes.values())
@@ -131,6 +141,9 @@ class TextPanel:
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
                 follower = LogFollower(paths[rank], overwriting=True)
                 self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+        self._nprocs, self._launched_at = launched.nprocs, launched.at
+
+    def _start_thread(self) -> None:
         # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
         # that an interpreter whose run was never waited for can end.
         self._thread = threading.Thread(

@@ -202,12 +202,27 @@ def leave_parent() -> None:
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
-    """Run a rank in a process that has left its parent; never returns."""
+def become_rank(
+    birth: Birth,
+    descriptors: Descriptors,
+    parent: int,
+    inherited: object = None,
+    *,
+    settled: Callable[[], object] = lambda: None,
+) -> NoReturn:
+    """Run a rank in a process that has left its parent; never returns.
+
+    Parameters
+    ----------
+    settled : callable
+        Called before the rank's own code.
+    """
     code = 1
     try:
         _linux.die_with_parent(descriptors.guard, parent)
-        code = _call(settle(birth, descriptors, inherited))
+        context = settle(birth, descriptors, inherited)
+        settled()
+        code = _call(context)
         _shut_down()
         if code < 0:
             _die_by(-code)

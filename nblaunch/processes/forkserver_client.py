@@ -68,6 +68,8 @@ class Connection:
         self._process = process
         self._complaints = complaints
         self._greeted = False
+        # whether it has said that nothing is left below it
+        self._childless = False
         PARENT_ENDS.add(server.fileno())
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
@@ -137,6 +139,7 @@ class Connection:
         if not data:
             raise EOFError
         answer: dict[str, Any] = json.loads(data)
+        self._childless = answer.get("childless", False)
         return answer
 
     def close(self) -> None:
@@ -147,8 +150,8 @@ class Connection:
             self._process.kill()  # it has forked nothing yet, and may import for long
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_WR)
-        # one that has not greeted has no rank, and ends when it finds nobody at the other end
-        if self._greeted and not self._says_that_all_is_gone():
+        # One that has not greeted has no rank either, and ends when it finds nobody at the other end.
+        if self._greeted and not self._childless and not self._says_that_all_is_gone():
             self._kill()
         _let_go(self.server)
         if self._process is not None:

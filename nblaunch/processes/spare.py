@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -113,15 +114,27 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
         leave_parent()
         own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
+        settled = _give_way()
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            become_rank(*_understand(received), parent)
+            become_rank(*_understand(received), parent, settled=settled)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _give_way() -> Callable[[], object]:
+    """Do not take the processor from others when woken; return how to be as before.
+
+    The one who wakes a spare has others to wake. On few cores it would get to them only when the first has run.
+    """
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return lambda: None
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    return lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _rehearse(dotted: str) -> None:
