@@ -73,8 +73,7 @@ def show(place: Path, nprocs: int, **logs: bytes) -> tuple[str, str]:
 def play(event: Launched) -> None:
     panel = TextPanel()
     panel.note(event)
-    for rank in range(event.nprocs):
-        panel.note(Started(rank, rank + 1, 0.0))
+    panel.follow()
     panel.note(Ended(1.0))
     panel.close()
 
@@ -84,7 +83,7 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(launched(tmp_path, 2))
         panel.note(Started(0, 1, 0.0))
-        panel.note(Started(1, 2, 0.0))
+        panel.follow()
         add(tmp_path / "0.out", b"first\nsec")
         out.wait_for("[0] first\n")
         add(tmp_path / "1.err", b"trouble\n")
@@ -96,17 +95,7 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
     assert err.getvalue() == "[1] trouble\n"
 
 
-def test_ranks_that_start_slowly_are_shown_meanwhile(tmp_path: Path) -> None:
-    panel = TextPanel()
-    with screens() as (out, _), contextlib.closing(panel):
-        panel.note(launched(tmp_path, 2))
-        panel.note(Started(0, 1, 0.01))
-        add(tmp_path / "0.out", b"first\n")
-        panel.note(Started(0, 1, 10.0))
-        out.wait_for("[0] first\n")
-
-
-def test_output_of_ranks_that_were_not_all_started(tmp_path: Path) -> None:
+def test_a_run_that_ended_at_once_is_shown_when_the_panel_is_closed(tmp_path: Path) -> None:
     panel = TextPanel()
     with screens() as (out, _):
         panel.note(launched(tmp_path, 2))

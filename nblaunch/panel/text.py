@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Captured, Ended, Event, Launched, Started
+from nblaunch.events import Captured, Ended, Event, Launched
 from nblaunch.log_files import LogFollower
 from nblaunch.sizes import in_words, listed
 
@@ -85,7 +85,7 @@ class _Source:
 class TextPanel:
     """Prints what ranks write to the streams that are current when it is made.
 
-    Feed it events with `note`; `close` returns when everything has been printed.
+    Feed it events with `note`; `follow` prints from then on, and `close` returns when everything has been printed.
 
     Parameters
     ----------
@@ -98,8 +98,6 @@ class TextPanel:
         self._sources: list[_Source] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._nprocs = self._started = 0
-        self._launched_at = 0.0
 
     def note(self, event: Event) -> None:
         """Take an event."""
@@ -107,11 +105,6 @@ class TextPanel:
             self._tell_sizes(event.sizes)
         elif isinstance(event, Launched):
             self._begin(event)
-        elif isinstance(event, Started):
-            self._started += 1
-            # not earlier, because starting a thread takes as long as starting several ranks
-            if self._thread is None and (self._started == self._nprocs or event.at - self._launched_at > _PERIOD):
-                self._start_thread()
         elif isinstance(event, Ended):
             self._over.set()
 
@@ -122,7 +115,7 @@ class TextPanel:
             self._thread.join()
             self._thread = None
         elif self._sources:
-            self._show()  # the ranks were not all started
+            self._show()
         self._sources = []
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
@@ -141,15 +134,19 @@ class TextPanel:
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
                 follower = LogFollower(paths[rank], overwriting=True)
                 self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
-        self._nprocs, self._launched_at = launched.nprocs, launched.at
 
-    def _start_thread(self) -> None:
+    def follow(self) -> None:
+        """Print from a thread of its own, from now on until `close`; a run that ends at once needs none."""
+        if self._thread is not None or not self._sources:
+            return
         # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
         # that an interpreter whose run was never waited for can end.
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._show,), name="nblaunch-panel", daemon=True
         )
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is printed at the end
+            thread.start()
+            self._thread = thread
 
     def _show(self) -> None:
         with contextlib.ExitStack() as stack:

@@ -26,6 +26,8 @@ from nblaunch.processes.channel import Channel
 
 __all__ = ["Birth", "Context", "Descriptors", "become_rank", "fork", "leave_parent", "main", "run_forked", "settle"]
 
+_libc = ctypes.CDLL(None)
+
 
 @dataclass(frozen=True)
 class Birth:
@@ -329,9 +331,8 @@ def _move(source: int, target: int) -> None:
 def _line_buffered() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    libc = ctypes.CDLL(None)
     line_buffered = 1  # _IOLBF of glibc and musl
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
+    _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
 
 
 def _shut_down() -> None:
@@ -346,7 +347,7 @@ def _flush() -> None:
             stream.flush()
         except (OSError, ValueError):
             continue  # a full disk or a closed stream must not change the exit code
-    ctypes.CDLL(None).fflush(None)
+    _libc.fflush(None)
 
 
 def _die_by(number: int) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.spare import describe
+from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS, PATIENCE, StartMethod, Watch, is_gone, spawn_interpreter
 
 __all__ = ["Connection", "Forkserver"]
@@ -197,21 +197,23 @@ class Forkserver(StartMethod):
     _connection: Connection | None = None
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        """Tell a spare who it is, or have the forkserver fork; see `StartMethod.start`."""
+        """Choose a spare, or have the forkserver fork; see `StartMethod.start`."""
         if self._connection is None:
             self._pids: set[int] = set()
+            self._chosen: list[tuple[Description, socket.socket, contextlib.ExitStack]] = []
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
-        pid = self._start_spare(self._connection, birth, descriptors) or self._fork(
-            self._connection, birth, descriptors
-        )
+        pid = self._choose_spare(self._connection, birth, descriptors)
+        pid = pid or self._fork(self._connection, birth, descriptors)
         self._pids.add(pid)
         return pid
 
     def close(self) -> None:
         """Let the helper end what is left and wait until it is gone."""
         if self._connection is not None:
+            for _, _, copies in self._chosen:
+                copies.close()
             self._gang.unwatch(self._connection.server.fileno())
             self._connection.close()
             self._connection = None
@@ -234,21 +236,36 @@ class Forkserver(StartMethod):
             raise
         return connection
 
-    def _start_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
-        while (spare := connection.next_spare()) is not None:
-            pid, mailbox = spare
-            try:
-                describe(birth, descriptors, connection.environment, mailbox)
-            except (BrokenPipeError, ConnectionResetError):
-                continue  # it has just died
-            finally:
-                _let_go(mailbox)
-            return pid
-        return 0
+    def begin(self) -> None:
+        """Wake the spares that have been chosen.
+
+        All at once and at last: on few cores, the first ones would take the processor from the one who starts the rest.
+        """
+        chosen, self._chosen = self._chosen, []
+        for description, mailbox, copies in chosen:
+            # one that has just died is reported by its forkserver
+            with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                description.send(mailbox)
+
+    def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+        spare = connection.next_spare()
+        if spare is None:
+            return 0
+        pid, mailbox = spare
+        with contextlib.ExitStack() as copies:
+            copies.callback(_let_go, mailbox)
+            held = {}
+            for name, descriptor in vars(descriptors).items():
+                if descriptor >= 0:
+                    held[name] = os.dup(descriptor)
+                    copies.callback(os.close, held[name])
+            description = Description(birth, Descriptors(**held), connection.environment)
+            self._chosen.append((description, mailbox, copies.pop_all()))
+        return pid
 
     def _fork(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
         try:
-            describe(birth, descriptors, connection.environment, connection.server)
+            Description(birth, descriptors, connection.environment).send(connection.server)
             answer = self._answer(connection)
             while "exited" in answer:
                 self._note_exit(answer)
