@@ -6,7 +6,7 @@ import time
 
 from benchmarks.contender import Contender, Sample
 from benchmarks.work import NBLAUNCH, Case, Entry, Ref, Target, Work
-from tests.kernel import Kernel
+from tests.kernel import Kernel, Reply
 
 __all__ = ["InKernel", "Multiproc", "Ordinary", "work"]
 
@@ -31,12 +31,13 @@ class InKernel(Contender):
         began = time.perf_counter()
         reply = self.kernel.run(self.cell)
         seconds = time.perf_counter() - began
-        reply.ok()
-        self.check()
+        self.check(reply.ok())
         return {"value": seconds}
 
-    def check(self) -> None:
+    def check(self, reply: Reply) -> None:
         """See whether the cell has done what it should; not measured."""
+        if reply.value != "1":
+            raise RuntimeError(f"the cell showed {reply.value!r}")
 
     def close(self) -> None:
         """End the kernel."""
@@ -53,7 +54,7 @@ class Multiproc(InKernel):
     preparation = "%load_ext nblaunch"
     cell = f"%%multiproc {RANKS}\nrank"
 
-    def check(self) -> None:
+    def check(self, reply: Reply) -> None:
         """All ranks have answered."""
         results = self.kernel.value("results")
         if results != {rank: rank for rank in range(RANKS)}:

@@ -74,6 +74,7 @@ def _target(target: Target, work: Work, figures: Figures) -> dict[str, Any]:
         "unit": target.unit,
         "reached": target.reached(figures),
         "met": target.met(figures),
+        "doubtful": target.doubtful(figures),
         "of": side(target.of),
         "against": side(target.against),
     }

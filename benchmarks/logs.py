@@ -21,6 +21,16 @@ sys.stdout.reconfigure(line_buffering=True)
 print({program}({total}), file=sys.stderr)
 """
 
+IN_IPYTHON = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+from benchmarks.programs import {program}
+sys.stdout.reconfigure(line_buffering=True)
+shell = InteractiveShell.instance()
+shell.user_ns.update(program={program}, sys=sys)
+shell.run_cell("print(program({total}), file=sys.stderr)").raise_error()
+"""
+
 
 class Rank(InKernel):
     """A rank, which writes to its log file while the notebook follows it."""
@@ -45,8 +55,9 @@ class Rank(InKernel):
 class IntoFile(Contender):
     """The same program, by itself, with its output in a file of the same file system."""
 
-    def __init__(self, program: str, total: int) -> None:
-        self._program, self._total = PROGRAM.format(program=program, total=total), total
+    def __init__(self, program: str, total: int, in_ipython: bool = False) -> None:
+        source = IN_IPYTHON if in_ipython else PROGRAM
+        self._program, self._total = source.format(program=program, total=total), total
 
     def sample(self) -> Sample:
         """Run it."""
@@ -71,6 +82,12 @@ def work(quick: bool) -> Work:
         entries = (
             Entry(NBLAUNCH, "benchmarks.logs:Rank", "nblaunch", each, ("torch",)),
             Entry("limit: program > file", "benchmarks.logs:IntoFile", "limit", each),
+            Entry(
+                "IPython cell, no nblaunch > file",
+                "benchmarks.logs:IntoFile",
+                "reference",
+                {**each, "in_ipython": True},
+            ),
         )
         cases.append(Case(label, entries))
         targets.append(

@@ -54,6 +54,8 @@ def _targets(work: dict[str, Any], judge: bool) -> list[str]:
     for number, target in enumerate(work["targets"]):
         mark = {True: "✓", False: "✗", None: "–"}[target["met"] if judge else None]
         reached = "not measured" if target["reached"] is None else _number(target["reached"], target["unit"])
+        if target["doubtful"]:
+            reached += " (beats a limit: measured wrongly)"
         of = _side(target["of"])
         against = f"{target['against']['entry']}: {_side(target['against'])}" if target["against"] else ""
         title = work["title"] if number == 0 else ""

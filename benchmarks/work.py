@@ -160,10 +160,21 @@ class Target:
             return None
         return of / against if self.sense == "at most" else against / of
 
-    def met(self, figures: Figures) -> bool | None:
-        """Say whether it was reached."""
+    def doubtful(self, figures: Figures) -> bool:
+        """Say whether a limit seems to be beaten by more than a tenth: then it was measured wrongly."""
         reached = self.reached(figures)
-        if reached is None:
+        entries = [outcome.entry for outcomes in figures.outcomes.values() for outcome in outcomes]
+        against_limit = any(
+            self.against is not None and entry.name == self.against.entry and entry.role == "limit" for entry in entries
+        )
+        if reached is None or not against_limit:
+            return False
+        return reached < 0.9 if self.sense == "at most" else reached > 1.1
+
+    def met(self, figures: Figures) -> bool | None:
+        """Say whether it was reached, or None where that cannot be said."""
+        reached = self.reached(figures)
+        if reached is None or self.doubtful(figures):
             return None
         return reached <= self.bound if self.sense == "at most" else reached >= self.bound
 

@@ -185,6 +185,18 @@ def test_a_target_without_figures_is_neither_met_nor_missed() -> None:
         assert (target.reached(figures), target.met(figures)) == (None, None)
 
 
+def test_who_beats_a_limit_was_measured_wrongly() -> None:
+    def figures(ours: float) -> Figures:
+        theirs = Outcome(Entry("theirs", "", "limit"), [4.0])
+        return Figures({"c": [Outcome(Entry("ours", ""), [ours]), theirs]})
+
+    faster, at_most = Target("", OURS, 0.9, THEIRS, "at least"), Target("", OURS, 2, THEIRS)
+    assert (faster.met(figures(4.2)), at_most.met(figures(4.2))) == (True, True)
+    for target in (faster, at_most):
+        assert target.doubtful(figures(1.0))
+        assert target.met(figures(1.0)) is None
+
+
 def test_a_straight_line_is_found() -> None:
     slope, start, straight = line({4: 11.0, 16: 35.0, 64: 131.0})
     assert (slope, start, straight) == pytest.approx((2.0, 3.0, 1.0))

@@ -9,6 +9,7 @@ from benchmarks.cell import InKernel
 from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
 from benchmarks.idle_rank import memory_of
 from benchmarks.programs import few_elements, import_torch, make_array, trivial
+from tests.kernel import Reply, without_escapes
 
 __all__ = ["Apply", "Cell", "Idle", "Pull", "Push"]
 
@@ -17,7 +18,9 @@ import ipyparallel
 cluster = ipyparallel.Cluster(n={engines})
 client = cluster.start_and_connect_sync()
 client[:].scatter("rank", range({engines}), flatten=True, block=True)
-client[:].activate()
+view = client[:]
+view.block = True  # otherwise the cell ends when its work has been submitted
+view.activate()
 """
 
 
@@ -28,6 +31,14 @@ class Cell(InKernel):
 
     def __init__(self, engines: int) -> None:
         self.preparation = START.format(engines=engines)
+        self._expected = [str(rank) for rank in range(engines)]
+
+    def check(self, reply: Reply) -> None:
+        """All engines have answered, in this very cell."""
+        shown = [output["data"]["text/plain"] for output in reply.outputs]
+        values = sorted(without_escapes(text).rpartition(":")[2].strip() for text in shown)
+        if values != self._expected:
+            raise RuntimeError(f"the cell showed {shown}")
 
     def close(self) -> None:
         """Stop engines and kernel."""
