@@ -71,7 +71,7 @@ class Connection:
         PARENT_ENDS.add(server.fileno())
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
-        """Wait for the hello, if it has not come yet.
+        """Wait for the hello, if it has not come yet; go on with a forkserver that was stopped while it waited.
 
         Raises
         ------
@@ -83,6 +83,7 @@ class Connection:
         if not self._greeted:
             gang.wait_readable(self.server.fileno(), seconds)
             self.hear()
+        _let_go_on(self.pid)
 
     def hear(self) -> None:
         """Take the hello if it has come.
@@ -110,7 +111,8 @@ class Connection:
         hello = json.loads(data)
         self._greeted = True
         self.pid = hello["pid"]
-        for pid, mailbox in zip(hello["spares"], mailboxes, strict=True):
+        # fewer sockets where this process has no descriptors left; their spares leave
+        for pid, mailbox in zip(hello["spares"], mailboxes, strict=False):
             PARENT_ENDS.add(mailbox.fileno())
             self.spares.append((pid, mailbox))
         if hello["problem"]:
@@ -121,9 +123,21 @@ class Connection:
         while self.spares:
             pid, mailbox = self.spares.popleft()
             if not select.select([mailbox], [], [], 0)[0]:
+                _let_go_on(pid)
                 return pid, mailbox
             _let_go(mailbox)  # readable means closed: it is dead
         return None
+
+    def count_waiting(self) -> int:
+        """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
+        with contextlib.suppress(OSError):
+            self.hear()
+        mailboxes = [mailbox for _, mailbox in self.spares]
+        poll = select.poll()
+        poll.register(self.server, 0)
+        if poll.poll(0):  # it has hung up
+            return 0
+        return len(mailboxes) - len(select.select(mailboxes, [], [], 0)[0])
 
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
@@ -159,6 +173,12 @@ class Connection:
                 self._process.wait()
         if self._complaints is not None:
             self._complaints.close()
+
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from its owner."""
+        for ours in (self.server, *(mailbox for _, mailbox in self.spares)):
+            with contextlib.suppress(OSError):
+                ours.close()
 
     def _says_that_all_is_gone(self) -> bool:
         deadline = time.monotonic() + PATIENCE
@@ -303,6 +323,13 @@ def _is_open(descriptor: int) -> bool:
 def _let_go(ours: socket.socket) -> None:
     PARENT_ENDS.discard(ours.fileno())
     ours.close()
+
+
+def _let_go_on(pid: int) -> None:
+    # somebody may have stopped it while it had nothing to do
+    if pid > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _kill_orphan(pid: int) -> None:

@@ -6,8 +6,10 @@ with its `Birth`, and its descriptors.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
+import logging
 import os
 import socket
 import sys
@@ -16,10 +18,12 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, warm_up
+from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, warm_up
 
-__all__ = ["MOST_DESCRIPTORS", "begin", "describe", "wait"]
+__all__ = ["GIVEN", "MOST_DESCRIPTORS", "begin", "describe", "wait"]
 
+# The environment that this process was started with: libraries may change their own when they are imported.
+GIVEN = dict(os.environ)
 # In the packet that tells a rank who it is: the file, and the rank's own.
 MOST_DESCRIPTORS = 1 + len(fields(Descriptors))
 
@@ -67,8 +71,9 @@ def _become_described(received: list[int], parent: int) -> NoReturn:
     """
     with open(received[0], "rb") as file:
         told: dict[str, Any] = json.load(file)
-    env = {name: value for name, value in os.environ.items() if name not in told["removed"]}
-    birth = Birth(env=env | told["changed"], **told["birth"])
+    added = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    kept = {name: value for name, value in GIVEN.items() if name not in told["removed"]}
+    birth = Birth(env=added | kept | told["changed"], **told["birth"])
     descriptors = Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
     threads.tell_loaded(birth.env)
     if "numpy.random" in sys.modules:
@@ -80,7 +85,7 @@ def _become_described(received: list[int], parent: int) -> NoReturn:
 def begin(received: list[int], parent: int) -> NoReturn:
     """Become the rank that `describe` tells of, in a process that has just been forked."""
     try:
-        leave_parent()
+        _leave_forkserver()
         _become_described(received, parent)
     except BaseException:
         traceback.print_exc()
@@ -100,7 +105,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     """
     try:
         parent = os.getppid()
-        leave_parent()
+        _leave_forkserver()
         own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
@@ -114,6 +119,12 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     os._exit(0)
 
 
+def _leave_forkserver() -> None:
+    leave_parent()
+    # it was imported there, and what a rank logs must not stay in a buffer
+    atexit.register(logging.shutdown)
+
+
 def _rehearse(dotted: str) -> None:
     # what a rehearsal prints is nobody's; its error will come again where it is reported
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
@@ -121,6 +132,7 @@ def _rehearse(dotted: str) -> None:
     for descriptor in (1, 2):
         os.dup2(nothing, descriptor)
     warm_up(dotted)
+    flush()
     for descriptor, original in zip((1, 2), kept, strict=True):
         os.dup2(original, descriptor)
         os.close(original)

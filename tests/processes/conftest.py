@@ -83,3 +83,26 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     closed = Gate(tmp_path / "gate")
     yield closed
     closed.close()
+
+
+class Packages:
+    """Makes packages that lie where packages are installed, without installing anything."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+
+    def write(self, name: str, source: str) -> str:
+        """Write a package; return its name."""
+        folder = self.place / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text(source)
+        return name
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
+    """A folder of packages on `sys.path`; a zygote imports one when the engine is told to preload it."""
+    made = Packages(tmp_path / "site-packages")
+    monkeypatch.syspath_prepend(str(made.place))
+    return made
