@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Abandoned", "Ended", "Ending", "Event", "Exited", "Launched", "Reported", "Started", "TimedOut"]
+__all__ = ["Abandoned", "Captured", "Ended", "Ending", "Event", "Exited", "Launched", "Reported", "Started", "TimedOut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The objects that every rank is sent are packed; nothing has started yet.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        Bytes of each by name. What several of them share counts for the first one.
+    """
+
+    sizes: dict[str, int]
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +61,13 @@ class Reported:
     """A rank sent a message.
 
     ``kind`` is ``"value"`` for its result, ``"error"`` for its exception; either is its last word. Other kinds belong
-    to whoever wrote the code that runs in the rank. ``body`` is opaque to the gang; ``at`` is the time at which the
-    rank sent it.
+    to whoever wrote the code that runs in the rank. ``body`` is opaque to the gang: the bytes that the rank sent, or,
+    if they were many, a list of views of mapped memory. ``at`` is the time at which the rank sent it.
     """
 
     rank: int
     kind: str
-    body: bytearray = field(repr=False)
+    body: bytearray | list[memoryview] = field(repr=False)
     at: float
 
 
@@ -115,4 +129,4 @@ class Ended:
     defect: str | None = None
 
 
-Event = Launched | Started | Reported | Exited | TimedOut | Ending | Abandoned | Ended
+Event = Captured | Launched | Started | Reported | Exited | TimedOut | Ending | Abandoned | Ended

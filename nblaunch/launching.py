@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -20,12 +21,12 @@ from typing import Any
 from nblaunch import capture as _capture
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Event
+from nblaunch.events import Captured, Event
 from nblaunch.logs import Logs
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.panel.text import TextPanel
-from nblaunch.payload import Packed, pack
+from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
@@ -57,6 +58,7 @@ def launch(
     seed: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    size_notice: float = 1e9,
     check: bool = False,
     wait: bool = True,
     notebook: Notebook | None = None,
@@ -100,6 +102,8 @@ def launch(
         they are not set, the cores divided by the ranks, at least 1.
     quiet : bool
         Do not show what the ranks write.
+    size_notice : float
+        Bytes sent to the ranks from which on a notice names the largest objects; 0 is never.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -143,6 +147,7 @@ def launch(
         seed=seed,
         threads=threads,
         quiet=quiet,
+        size_notice=size_notice,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
@@ -178,8 +183,8 @@ class Launch:
     ) -> None:
         _validate(fn_or_source, nprocs, options)
         env, threads = _thread_variables(nprocs, options)
-        travelling, suspects, lines, work = _what_travels(fn_or_source, options, notebook)
-        objects = _pack_or_explain(travelling, suspects, lines, notebook)
+        travelling, lines, work = _what_travels(fn_or_source, options, notebook)
+        objects = _pack_or_explain(travelling, lines, notebook)
         work = replace(
             work,
             nprocs=nprocs,
@@ -191,8 +196,9 @@ class Launch:
         )
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
-        self.run = Run(nprocs, logs, options.collect, cells, travelling)
-        self._panel = None if options.quiet else TextPanel()
+        captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
+        self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
+        self._panel = None if options.quiet else TextPanel(options.size_notice)
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -221,6 +227,7 @@ class Launch:
         KeyboardInterrupt
             If interrupted meanwhile; nothing is left running then either.
         """
+        self._consume(Captured(self.run.captured, time.monotonic()))
         try:
             self._ranks.start()
         except BaseException as error:
@@ -312,18 +319,18 @@ def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], in
 
 def _what_travels(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
-) -> tuple[Any, Mapping[str, Any], Mapping[str, int], Work]:
-    """Return the objects to send, the same by name for messages, the lines that use them, and the work's beginning."""
+) -> tuple[dict[str, Any], Mapping[str, int], Work]:
+    """Return the objects to send by name, the lines that use them, and the work's beginning."""
     if isinstance(fn_or_source, str):
         transformed = notebook.transform(fn_or_source)
         filename = notebook.name_cell(transformed)
         flags = notebook.compiler_flags
         lines = _names(transformed, filename, flags)
         objects = _select({} if options.no_capture else lines, options.capture, notebook)
-        return objects, objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
-    suspects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
-    suspects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-    return (fn_or_source, options.args), suspects, {}, Work()
+        return objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
+    objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
+    objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
+    return objects, {}, Work()
 
 
 def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
@@ -351,20 +358,15 @@ def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebo
     return {name: namespace[name] for name in (*needed, *capture)}
 
 
-def _pack_or_explain(
-    travelling: Any, suspects: Mapping[str, Any], lines: Mapping[str, int], notebook: Notebook
-) -> Packed:
-    def attempt(thing: Any) -> Packed:
-        return pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
-
+def _pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebook: Notebook) -> Packed:
     def why(thing: Any) -> BaseException | None:
         try:
-            attempt(thing)
+            pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
         except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
             return error
         return None
 
     try:
-        return attempt(travelling)
+        return pack_named(objects, shared_globals=notebook.namespace, provided=notebook.provided)
     except (Exception, SystemExit) as error:
-        raise _capture.explain(suspects, lines, why) from error
+        raise _capture.explain(objects, lines, why) from error

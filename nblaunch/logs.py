@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
 
@@ -67,7 +68,7 @@ class Logs(Mapping[int, RankLogs]):
         self.temporary = log_dir is None
         if log_dir is None:
             self.root = tempfile.mkdtemp(prefix="nblaunch_")
-            self._finalizer = weakref.finalize(self, _remove, self.root, os.getpid())
+            self._finalizer = weakref.finalize(self, _discard, self.root, os.getpid())
         else:
             self.root = os.path.abspath(log_dir)
             try:
@@ -108,7 +109,14 @@ def _read(path: str, last: int | None = None) -> str:
         return ""  # the rank never came to write it
 
 
-def _remove(root: str, owner: int) -> None:
+def _discard(root: str, owner: int) -> None:
     # a process that was forked from the notebook must not tidy up for it
-    if os.getpid() == owner:
-        shutil.rmtree(root, ignore_errors=True)
+    if os.getpid() != owner:
+        return
+    # In a thread, because a disk may take milliseconds to remove one directory, and this comes whenever the last
+    # reference to a run goes: in the middle of a cell. No daemon, so that the interpreter waits for it.
+    if threading.main_thread().is_alive():
+        with contextlib.suppress(RuntimeError):  # no more threads
+            threading.Thread(target=shutil.rmtree, args=(root, True), name="nblaunch-logs").start()
+            return
+    shutil.rmtree(root, ignore_errors=True)

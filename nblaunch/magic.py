@@ -161,6 +161,7 @@ class Multiproc(Magics):
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
     spare_seconds = Float(600.0, min=0, help="Seconds that they wait.").tag(config=True)
+    size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -313,6 +314,7 @@ class Multiproc(Magics):
             log_dir=chosen.log_dir or self.log_dir or None,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
+            size_notice=self.size_notice,
         )
 
     def _bind(self, run: Run, out: str | None) -> None:

@@ -36,6 +36,7 @@ class Options:
     seed: int | None = None
     threads: int | None = None
     quiet: bool = False
+    size_notice: float = 1e9
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
@@ -50,5 +51,7 @@ class Options:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
+        if not self.size_notice >= 0:
+            raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):
             raise NotADirectoryError(f"log_dir {self.log_dir!r} is a file: name a folder, which may be a new one")

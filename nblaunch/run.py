@@ -10,7 +10,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from nblaunch.engines.base import Ranks
@@ -28,8 +29,10 @@ from nblaunch.failures import (
     without_escapes,
 )
 from nblaunch.logs import Logs
-from nblaunch.payload import ExceptionStandIn, unpack
+from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.rank.work import VALUE
+from nblaunch.sizes import listed
 
 __all__ = ["Run"]
 
@@ -47,6 +50,9 @@ class Run:
         Every other rank, once the run has ended.
     collected : dict of str to dict of int to object
         Collected variables: ``run.collected["loss"][rank]``.
+    captured : dict of str to int
+        Bytes that each object took that was sent to the ranks, largest first: notebook variables by name, or the
+        function and its ``args[i]``. What several of them share counts for one.
     logs : Logs
         ``run.logs[rank].stdout``, ``.stderr``, ``.path``.
     status : str
@@ -61,11 +67,13 @@ class Run:
         collect: Iterable[str] = (),
         cells: dict[str, int] | None = None,
         sent: object = None,
+        captured: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.nprocs = nprocs
         self.results: dict[int, Any] = {}
         self.failures: dict[int, RankFailure] = {}
         self.collected: dict[str, dict[int, Any]] = {name: {} for name in collect}
+        self.captured = dict(captured)
         self.logs = logs
         self.status = "running"
         self._ranks: Ranks | None = None
@@ -200,7 +208,8 @@ class Run:
 
     def _take_value(self, rank: int, report: Reported) -> None:
         try:
-            body = unpack(report.body)
+            body = unpack_named(report.body)
+            value = body.pop(VALUE)
         except BaseException as error:  # whatever a user's object does when it is rebuilt
             failure = self._bare_failure(rank, at=report.at)
             failure.exception = error
@@ -210,9 +219,9 @@ class Run:
             )
             self.failures[rank] = failure
             return
-        self.results[rank] = body["value"]
-        for name, value in body["collected"].items():
-            self.collected[name][rank] = value
+        self.results[rank] = value
+        for name, variable in body.items():
+            self.collected[name][rank] = variable
 
     def _failure(self, rank: int, report: Reported | None) -> RankFailure:
         exited = self._exits.get(rank)
@@ -305,8 +314,9 @@ class Run:
                 state, text = "running", ""
             cells = (str(rank), state, text)
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        captured = f"<p>sent to each rank: {html.escape(listed(self.captured))}</p>" if self.captured else ""
         return (
-            f"<p>{html.escape(self.summary())}</p><table><thead><tr><th>rank</th><th>state</th>"
+            f"<p>{html.escape(self.summary())}</p>{captured}<table><thead><tr><th>rank</th><th>state</th>"
             f"<th>value or failure</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
             f"<p>logs: <code>{html.escape(self.logs.path)}</code></p>"
         )

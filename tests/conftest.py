@@ -75,6 +75,12 @@ def nothing_preloaded(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         monkeypatch.setattr(preloads, "SAFE", frozenset())
 
 
+def _wait_for_removals() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-logs":
+            thread.join()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
     """Fail a test that leaves a process, descriptor, thread, shared memory or temporary file behind."""
@@ -82,9 +88,11 @@ def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
     yield
     # zygotes and spares stay on purpose, as long as the process that uses them
     ZYGOTES.close()
+    _wait_for_removals()
     left = _Belongings().left_since(before)
     if left:
         # it may hang on garbage only; collecting after every test would take longer than most tests do
         gc.collect()
+        _wait_for_removals()
         left = _Belongings().left_since(before)
     assert not left, f"left behind: {left}"

@@ -14,8 +14,8 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine, reserve_port
 from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Started, TimedOut
-from nblaunch.payload import pack, unpack
-from nblaunch.rank.work import Work
+from nblaunch.payload import pack, pack_named, unpack_named
+from nblaunch.rank.work import VALUE, Work
 
 
 def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
@@ -24,7 +24,7 @@ def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
         nprocs=nprocs,
         entry="nblaunch.rank.main:run",
         prepare="nblaunch.rank.main:prepare",
-        payload=(pack(Work(nprocs, cell=cell)), pack({})),
+        payload=(pack(Work(nprocs, cell=cell)), pack_named({})),
         log_dir=str(place),
         **options,
     )
@@ -46,7 +46,7 @@ def test_events_come_in_order(tmp_path: Path) -> None:
     for rank in (0, 1):
         own = [type(event) for event in events if getattr(event, "rank", None) == rank]
         assert own == [Started, Reported, Exited]
-    values = {event.rank: unpack(event.body)["value"] for event in events if isinstance(event, Reported)}
+    values = {event.rank: unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)}
     assert values == {0: 0, 1: 2}
     times = [event.at for event in events if not isinstance(event, Reported)]
     assert times == sorted(times)
@@ -68,7 +68,7 @@ def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "77")
     cell = "import os\ndict(os.environ)"
     events = play(plan(cell, tmp_path, 1, env={"MASTER_PORT": "29500", "OWN": "1"}))
-    (environment,) = [unpack(event.body)["value"] for event in events if isinstance(event, Reported)]
+    (environment,) = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
     assert environment["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"
     assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
     assert environment["TORCHELASTIC_RUN_ID"] == "run_test"
@@ -137,7 +137,7 @@ def test_a_reserved_port_is_for_ranks_alone() -> None:
 
 def test_the_port_is_free_again_after_the_run(tmp_path: Path) -> None:
     events = play(plan("import os\nos.environ['MASTER_PORT']", tmp_path, 1))
-    (port,) = [int(unpack(event.body)["value"]) for event in events if isinstance(event, Reported)]
+    (port,) = [int(unpack_named(event.body)[VALUE]) for event in events if isinstance(event, Reported)]
     with socket.socket() as server:
         server.bind(("127.0.0.1", port))
 

@@ -11,6 +11,7 @@ import pytest
 from nblaunch import events
 
 SAMPLES = [
+    events.Captured({"data": 5}, 0.5),
     events.Launched(2, {0: "o0", 1: "o1"}, {0: "e0", 1: "e1"}, "logs", 1.0),
     events.Started(0, 77, 2.0),
     events.Reported(0, "value", bytearray(b"secret"), 3.0),

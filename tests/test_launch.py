@@ -219,6 +219,9 @@ def test_logs_go_with_the_run(space: dict[str, Any], tmp_path: Path) -> None:
     assert repr(run.logs[0]) == f"RankLogs({run.logs[0].path!r})"
     del run
     gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-logs":
+            thread.join()
     assert not os.path.exists(root)
 
     kept = run_cell("print('x')", 1, space, log_dir=str(tmp_path / "kept")).logs[0].path

@@ -15,6 +15,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
     "log_files": 0,
+    "sizes": 0,
     "payload": 1,
     "capture": 1,
     "processes": 2,
@@ -27,6 +28,7 @@ FLOORS = {
     "failures": 4,
     "run": 5,
     "launching": 6,
+    "doctor": 4,
     "magic": 7,
 }
 

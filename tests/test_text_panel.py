@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from nblaunch.events import Ended, Launched, Started
+from nblaunch.events import Captured, Ended, Launched, Started
 from nblaunch.panel.text import TextPanel
 
 
@@ -169,3 +169,41 @@ def test_it_prints_in_the_context_of_the_launch(tmp_path: Path) -> None:
     finally:
         cell.reset(token)
     assert set(seen) == {("this one", False)}
+
+
+def captured(sizes: dict[str, int], size_notice: float = 1e9) -> tuple[str, str]:
+    with screens() as (out, err):
+        panel = TextPanel(size_notice)
+        panel.note(Captured(sizes, 0.0))
+        panel.close()
+    return out.getvalue(), err.getvalue()
+
+
+def test_what_is_sent_is_told_from_1_mb_on() -> None:
+    assert captured({"data": 900_000, "f": 99_999}) == ("", "")
+    assert captured({}) == ("", "")
+    assert captured({"data": 900_000, "f": 100_000}) == ("sent to each rank: data 900 kB, f 100 kB\n", "")
+    many = {f"v{i}": 1_000_000 for i in range(30)}
+    text = "sent to each rank: v0 1.0 MB, v1 1.0 MB, v2 1.0 MB, v3 1.0 MB, 26 more 26 MB\n"
+    assert captured(many) == (text, "")
+
+
+def test_much_is_noticed_and_what_to_do_is_said() -> None:
+    sizes = {"model": 12_000_000, "data": 1_100_000_000}
+    out, err = captured(sizes)
+    assert out == "sent to each rank: data 1.1 GB, model 12 MB\n"
+    assert err == (
+        "This cell takes 1.1 GB along, most of it in data (1.1 GB). Ranks share that memory until they write to it. If "
+        "they need only a part, select it in an ordinary cell before; or save it to a file that the ranks open, for "
+        "example with numpy.load(path, mmap_mode='r'). (size_notice sets from when on this is shown.)\n"
+    )
+    assert captured(sizes, size_notice=0) == (out, "")
+    assert captured(sizes, size_notice=2e9) == (out, "")
+    assert captured({"x": 500}, size_notice=400)[1].startswith("This cell takes 500 B along")
+
+
+def test_a_closed_stream_is_no_reason_to_fail() -> None:
+    closed = io.StringIO()
+    closed.close()
+    with redirect_stdout(closed), redirect_stderr(closed):
+        TextPanel(1).note(Captured({"data": 1 << 30}, 0.0))

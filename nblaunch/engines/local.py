@@ -122,11 +122,13 @@ class LocalEngine:
 
     def _preparation(self, prepare: str, rehearse: str, payload: Sequence[Packed] = ()) -> Preparation:
         modules = safe_modules(self.preload)
+        packages = {name.partition(".")[0] for name in modules}
+        used = {package for package in packages if any(packed.mentions(package) for packed in payload)}
         return Preparation(
             prepare,
             rehearse,
             modules,
-            tuple(name for name in modules if any(packed.mentions(name.partition(".")[0]) for packed in payload)),
+            tuple(name for name in modules if name.partition(".")[0] in used),
             self.spares,
             self.spare_seconds,
         )

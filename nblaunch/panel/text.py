@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Ended, Event, Launched
+from nblaunch.events import Captured, Ended, Event, Launched
 from nblaunch.log_files import LogFollower
+from nblaunch.sizes import in_words, listed
 
 __all__ = ["TextPanel"]
 
@@ -32,6 +33,8 @@ _PROGRESS_PERIOD = 1.0
 # Lines of the end of a log that are shown although its middle was not.
 _LAST_LINES = 10
 _LAST_BYTES = 4_000
+# Bytes sent to each rank from which on that is worth a line.
+_WORTH_A_LINE = 1_000_000
 
 
 @dataclass
@@ -83,16 +86,24 @@ class TextPanel:
     """Prints what ranks write to the streams that are current when it is made.
 
     Feed it events with `note`; `close` returns when everything has been printed.
+
+    Parameters
+    ----------
+    size_notice : float
+        Bytes sent to each rank from which on it says what can be done about them; 0 is never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size_notice: float = 0) -> None:
+        self._size_notice = size_notice
         self._sources: list[_Source] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     def note(self, event: Event) -> None:
         """Take an event."""
-        if isinstance(event, Launched):
+        if isinstance(event, Captured):
+            self._tell_sizes(event.sizes)
+        elif isinstance(event, Launched):
             self._begin(event)
         elif isinstance(event, Ended):
             self._over.set()
@@ -103,6 +114,15 @@ class TextPanel:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def _tell_sizes(self, sizes: dict[str, int]) -> None:
+        total = sum(sizes.values())
+        # a closed stream: there is nobody to tell
+        with contextlib.suppress(ValueError, OSError):
+            if total >= _WORTH_A_LINE:
+                _write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
+            if self._size_notice and total >= self._size_notice:
+                _write(sys.stderr, [f"{_notice(sizes, total)}\n"])
 
     def _begin(self, launched: Launched) -> None:
         width = len(str(launched.nprocs - 1))
@@ -156,7 +176,7 @@ class TextPanel:
             if unread > 0:
                 stream = sys.stderr if source.to_stderr else sys.stdout
                 lines = source.last_lines()
-                notice = f"… {_size(unread)} more, all of it in {source.follower.path}, ending with"
+                notice = f"… {in_words(unread)} more, all of it in {source.follower.path}, ending with"
                 _write(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
 
 
@@ -166,9 +186,11 @@ def _write(stream: TextIO, lines: list[str]) -> None:
         stream.flush()
 
 
-def _size(count: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count //= 1000
-    return f"{count} GB"
+def _notice(sizes: dict[str, int], total: int) -> str:
+    largest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"This cell takes {in_words(total)} along, most of it in {largest} ({in_words(sizes[largest])}). Ranks share "
+        "that memory until they write to it. If they need only a part, select it in an ordinary cell before; or save "
+        "it to a file that the ranks open, for example with numpy.load(path, mmap_mode='r'). "
+        "(size_notice sets from when on this is shown.)"
+    )

@@ -1,8 +1,9 @@
 """Objects to bytes and back: the only form in which anything crosses the border of a process.
 
 `pack` cloudpickles an object into a pickle stream plus the large buffers in it (pickle protocol 5, PEP 574), which are
-referred to rather than copied. `Packed` writes them one behind the other, so that `unpack` can be given a mapped file
-or one received block and build arrays on top of it without a further copy.
+referred to rather than copied. `Packed` writes them one behind the other. What is large goes into a file in memory
+(`store`), which a receiver maps; `unpack` builds arrays on top of the mapping, or of one received block, without a
+further copy. They are writable there, and their memory goes when they do.
 
 Three things differ from plain cloudpickle:
 
@@ -16,7 +17,25 @@ Three things differ from plain cloudpickle:
 from __future__ import annotations
 
 from nblaunch.payload.exceptions import ExceptionStandIn, text_of
-from nblaunch.payload.packed import Packed, split
-from nblaunch.payload.pickling import pack, pack_exception, received_classes, unpack
+from nblaunch.payload.memory import NotEnoughMemory
+from nblaunch.payload.packed import Packed, Parts, split
+from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
+from nblaunch.payload.stored import Stored, store, store_if_large
 
-__all__ = ["ExceptionStandIn", "Packed", "pack", "pack_exception", "received_classes", "split", "text_of", "unpack"]
+__all__ = [
+    "ExceptionStandIn",
+    "NotEnoughMemory",
+    "Packed",
+    "Parts",
+    "Stored",
+    "pack",
+    "pack_exception",
+    "pack_named",
+    "received_classes",
+    "split",
+    "store",
+    "store_if_large",
+    "text_of",
+    "unpack",
+    "unpack_named",
+]

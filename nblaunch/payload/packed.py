@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Packed", "segments", "split"]
+__all__ = ["Packed", "Parts", "locate", "split"]
+
+# A pickle stream and the buffers that belong to it.
+Parts = list[memoryview]
 
 _MAGIC = b"NBLP"
 _ALIGN = 64
 _COUNT = struct.Struct("!4sI")
-_LENGTH = struct.Struct("!Q")
+_LENGTH = 8
+# More buffers than any object has, so that a spoilt header takes no memory.
+_MOST = 1 << 24
+# How many pieces one system call writes (IOV_MAX is 1024), and from what length on a piece is written at once.
+_PIECES = 512
+_LARGE = 1 << 20
 
 
 class Packed:
@@ -22,24 +31,33 @@ class Packed:
     ----------
     filenames : set of str
         Names of the files (in a notebook: of the cells) that the functions inside were compiled from.
+    sizes : dict of str to int
+        Bytes that each named object takes, if the objects were packed by name; shared ones count for the first name.
     size : int
         Bytes that `chunks` yields in all.
     """
 
-    def __init__(self, stream: bytes, buffers: list[memoryview], filenames: set[str]) -> None:
+    def __init__(
+        self,
+        stream: bytes,
+        buffers: list[memoryview],
+        filenames: set[str],
+        sizes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._segments: list[bytes | memoryview] = [stream, *buffers]
         self.filenames = filenames
+        self.sizes = dict(sizes)
         lengths = [memoryview(segment).nbytes for segment in self._segments]
-        header = _COUNT.pack(_MAGIC, len(lengths)) + b"".join(map(_LENGTH.pack, lengths))
-        self._header = header + bytes(_padding(len(header)))
-        self.size = len(self._header) + sum(length + _padding(length) for length in lengths)
+        header = _COUNT.pack(_MAGIC, len(lengths)) + struct.pack(f"!{len(lengths)}Q", *lengths)
+        self._header = header + bytes(padding(len(header)))
+        self.size = len(self._header) + sum(length + padding(length) for length in lengths)
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes, header first, without joining them."""
         yield self._header
         for segment in self._segments:
             yield segment
-            gap = _padding(memoryview(segment).nbytes)
+            gap = padding(memoryview(segment).nbytes)
             if gap:
                 yield bytes(gap)
 
@@ -49,16 +67,27 @@ class Packed:
 
     def write_to(self, descriptor: int) -> None:
         """Write everything to an open file descriptor."""
+        waiting: list[memoryview] = []
         for chunk in self.chunks():
-            view = memoryview(chunk).cast("B")
-            while view:
-                view = view[os.write(descriptor, view) :]
+            waiting.append(memoryview(chunk).cast("B"))
+            if len(waiting) == _PIECES or waiting[-1].nbytes > _LARGE:
+                _write_all(descriptor, waiting)
+        _write_all(descriptor, waiting)
 
     def __bytes__(self) -> bytes:
         return b"".join(self.chunks())
 
 
-def split(data: Any) -> list[memoryview]:
+def _write_all(descriptor: int, waiting: list[memoryview]) -> None:
+    while waiting:
+        written = os.writev(descriptor, waiting)
+        while waiting and written >= waiting[0].nbytes:
+            written -= waiting.pop(0).nbytes
+        if waiting:
+            waiting[0] = waiting[0][written:]
+
+
+def split(data: Any) -> list[Parts]:
     """Take apart what several `Packed`, written one behind the other, have become; each part is for `unpack`.
 
     Raises
@@ -67,17 +96,23 @@ def split(data: Any) -> list[memoryview]:
         If `data` is not what `Packed` wrote.
     """
     view = memoryview(data).cast("B")
-    parts = []
+    found = []
     start = 0
     while start < len(view):
-        _, end = segments(view, start)
-        parts.append(view[start:end])
-        start = end
-    return parts
+        segments, start = locate(lambda offset, length: view[offset : offset + length], start, len(view))
+        found.append([view[offset : offset + length] for offset, length in segments])
+    return found
 
 
-def segments(view: memoryview, start: int) -> tuple[list[memoryview], int]:
-    """Return the stream and the buffers that begin at `start`, and where they end.
+def locate(read: Callable[[int, int], Any], start: int, size: int) -> tuple[list[tuple[int, int]], int]:
+    """Find the stream and the buffers that begin at `start`: offset and length of each, and where they end.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(offset, length)`` returns these bytes, or fewer where there are no more.
+    start, size : int
+        Where to begin, and how many bytes there are in all.
 
     Raises
     ------
@@ -85,23 +120,23 @@ def segments(view: memoryview, start: int) -> tuple[list[memoryview], int]:
         If these bytes are not what `Packed` wrote.
     """
     try:
-        magic, count = _COUNT.unpack_from(view, start)
-        if magic != _MAGIC or count == 0:
+        magic, count = _COUNT.unpack_from(read(start, _COUNT.size))
+        if magic != _MAGIC or not 0 < count <= _MOST:
             raise ValueError("wrong mark")
-        table = start + _COUNT.size
-        lengths = [_LENGTH.unpack_from(view, table + i * _LENGTH.size)[0] for i in range(count)]
+        lengths = struct.unpack_from(f"!{count}Q", read(start + _COUNT.size, count * _LENGTH))
     except (struct.error, ValueError) as error:
         raise ValueError(f"these bytes are not a payload ({error})") from None
-    offset = table + count * _LENGTH.size
-    offset += _padding(offset - start)
-    found: list[memoryview] = []
+    offset = _COUNT.size + count * _LENGTH
+    offset += start + padding(offset)
+    found = []
     for length in lengths:
-        if offset + length > len(view):
-            raise ValueError(f"the payload is cut short: {len(view)} bytes of at least {offset + length}")
-        found.append(view[offset : offset + length])
-        offset += length + _padding(length)
+        if offset + length > size:
+            raise ValueError(f"the payload is cut short: {size} bytes of at least {offset + length}")
+        found.append((offset, length))
+        offset += length + padding(length)
     return found, offset
 
 
-def _padding(length: int) -> int:
+def padding(length: int) -> int:
+    """Return how many bytes follow `length` of them, so that the next begin at a multiple of 64."""
     return -length % _ALIGN

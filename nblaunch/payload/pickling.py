@@ -8,7 +8,7 @@ import io
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MappingProxyType, TracebackType
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
+from nblaunch.payload.arrays import array_type, arrow_types, reduce_array, reduce_arrow
 from nblaunch.payload.exceptions import ExceptionStandIn, reduce_exception, reduce_traceback, text_of, why
-from nblaunch.payload.packed import Packed, segments
+from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_memmap, reduce_singledispatch
+from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types
 
-__all__ = ["pack", "pack_exception", "received_classes", "unpack"]
+__all__ = ["pack", "pack_exception", "pack_named", "received_classes", "unpack", "unpack_named"]
 
 
 def pack(
@@ -30,6 +32,7 @@ def pack(
     provided: Mapping[str, object] = MappingProxyType({}),
     main_by_reference: bool = False,
     home_classes: frozenset[str] = frozenset(),
+    to_cpu: bool = False,
 ) -> Packed:
     """Turn an object into bytes.
 
@@ -46,27 +49,51 @@ def pack(
         imports the same main module.
     home_classes : frozenset of str
         What `received_classes` returned: classes that the receiver of these bytes knows already.
+    to_cpu : bool
+        Send CUDA tensors as CPU tensors.
 
     Raises
     ------
     Exception
         Whatever the object's own pickling raises; mostly `pickle.PicklingError` or `TypeError`.
     """
-    stream = io.BytesIO()
-    buffers: list[memoryview] = []
-
-    def keep_out_of_band(buffer: pickle.PickleBuffer) -> None:
-        buffers.append(buffer.raw())
-
-    pickler = _Pickler(stream, keep_out_of_band, shared_globals, provided, main_by_reference, home_classes)
+    pickler = _Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu)
     pickler.dump(value)
-    return Packed(stream.getvalue(), buffers, pickler.filenames)
+    return pickler.packed({})
+
+
+def pack_named(
+    objects: Mapping[str, Any],
+    *,
+    shared_globals: dict[str, Any] | None = None,
+    provided: Mapping[str, object] = MappingProxyType({}),
+    home_classes: frozenset[str] = frozenset(),
+    to_cpu: bool = False,
+) -> Packed:
+    """Turn several objects into bytes, for `unpack_named`, and tell how many each of them takes.
+
+    What the objects share stays shared, and counts for the first one. For the other parameters see `pack`.
+
+    Raises
+    ------
+    Exception
+        Whatever the objects' own pickling raises.
+    """
+    pickler = _Pickler(shared_globals, provided, False, home_classes, to_cpu)
+    pickler.dump(tuple(objects))
+    sizes = {}
+    for name, value in objects.items():
+        before = pickler.size()
+        # one pickler, so that what it has met before is referred to
+        pickler.dump(value)
+        sizes[name] = pickler.size() - before
+    return pickler.packed(sizes)
 
 
 def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
     """Pack an exception, or an `ExceptionStandIn` with its type's name and its text if it cannot be packed."""
     try:
-        packed = pack(error, home_classes=home_classes)
+        packed = pack(error, home_classes=home_classes, to_cpu=True)
         # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
         unpack(bytearray(bytes(packed)))
     except BaseException as refusal:  # SystemExit too: __reduce__ may be anybody's
@@ -84,8 +111,9 @@ def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
 
     Parameters
     ----------
-    data : buffer
-        What `Packed` wrote. Arrays are built on top of it, so it must be writable if they shall be.
+    data : buffer or Parts
+        What `Packed` wrote, or one element of what `split` or `Stored.parts` returned. Arrays are built on top of
+        it, so it must be writable if they shall be.
     shared_globals : dict, optional
         Becomes the globals of the functions that were packed with shared globals.
 
@@ -96,9 +124,26 @@ def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
     Exception
         Whatever building the object raises.
     """
-    parts, _ = segments(memoryview(data).cast("B"), 0)
+    stream, *buffers = _parts(data)
     with _receiving(shared_globals):
-        return pickle.loads(parts[0], buffers=parts[1:])
+        return pickle.loads(stream, buffers=buffers)
+
+
+def unpack_named(data: Any, *, shared_globals: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Build what `pack_named` has packed again; see `unpack`."""
+    stream, *buffers = _parts(data)
+    unpickler = pickle.Unpickler(io.BytesIO(stream), buffers=buffers)
+    with _receiving(shared_globals):
+        return {name: unpickler.load() for name in unpickler.load()}
+
+
+def _parts(data: Any) -> Parts:
+    if isinstance(data, list):
+        return data
+    found = split(data)
+    if not found:
+        raise ValueError("these bytes are not a payload (there are none)")
+    return found[0]
 
 
 def received_classes() -> frozenset[str]:
@@ -110,21 +155,40 @@ def received_classes() -> frozenset[str]:
 class _Pickler(cloudpickle.Pickler):
     def __init__(
         self,
-        stream: io.BytesIO,
-        buffer_callback: Callable[[pickle.PickleBuffer], None],
         shared_globals: dict[str, Any] | None,
         provided: Mapping[str, object],
         main_by_reference: bool,
         home_classes: frozenset[str],
+        to_cpu: bool,
     ) -> None:
-        super().__init__(stream, protocol=5, buffer_callback=buffer_callback)
+        self._stream = io.BytesIO()
+        self._buffers: list[memoryview] = []
+        self._outside = 0
+        super().__init__(self._stream, protocol=5, buffer_callback=self._keep_out_of_band)
         if shared_globals is not None:
             # cloudpickle asks this table which dictionary stands for a function's globals
             self.globals_ref[id(shared_globals)] = _SHARED_GLOBALS
         self._provided = {id(thing): name for name, thing in provided.items()}
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
-        self.filenames: set[str] = set()
+        self._to_cpu = to_cpu
+        self._storages: dict[int, Any] = {}
+        # asked once: what is not imported has no objects
+        self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
+        self._filenames: set[str] = set()
+
+    def packed(self, sizes: dict[str, int]) -> Packed:
+        """Return all that was dumped."""
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes)
+
+    def size(self) -> int:
+        """Return how many bytes there are so far, in the stream and out of it."""
+        return self._stream.tell() + self._outside
+
+    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
+        view = buffer.raw()
+        self._outside += view.nbytes
+        self._buffers.append(view)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -137,7 +201,7 @@ class _Pickler(cloudpickle.Pickler):
                 return reduce_singledispatch(obj)
             if self._is_named_in_main(obj):
                 return NotImplemented
-            self.filenames.add(obj.__code__.co_filename)
+            self._filenames.add(obj.__code__.co_filename)
         elif issubclass(kind, type):
             if self._is_named_in_main(obj):
                 return NotImplemented
@@ -150,8 +214,15 @@ class _Pickler(cloudpickle.Pickler):
             return reduce_traceback(obj)
         elif issubclass(kind, io.IOBase):
             return self._reduce_stream(obj)
-        elif is_memmap(kind) and (reduced := reduce_memmap(obj)) is not None:
-            return reduced
+        elif issubclass(kind, self._arrays):
+            reduced = (is_memmap(kind) and reduce_memmap(obj)) or reduce_array(obj)
+            return NotImplemented if reduced is None else reduced
+        elif issubclass(kind, self._arrow):
+            return reduce_arrow(obj) or NotImplemented
+        elif issubclass(kind, self._torch):
+            return reduce_storage(obj, self._storages, self._to_cpu) or NotImplemented
+        elif self._torch and is_sparse(obj):
+            return reduce_sparse(obj)
         elif _is_widget(kind):
             raise pickle.PicklingError(f"cannot pickle the widget '{kind.__name__}': it lives in the notebook")
         return super().reducer_override(obj)

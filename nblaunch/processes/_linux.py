@@ -8,8 +8,11 @@ import fcntl
 import os
 import signal
 
+from nblaunch.payload.memory import memory_file
+
 __all__ = [
     "become_subreaper",
+    "collapse_pages",
     "die_with_parent",
     "guard_group",
     "memory_file",
@@ -23,6 +26,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_GET_NAME = 16
 _PR_SET_CHILD_SUBREAPER = 36
+_MADV_COLLAPSE = 25
+_HUGE_PAGE = 1 << 21
 _F_SETSIG = 10  # fcntl.F_SETSIG is missing from some builds
 _PARENT_DIED = signal.SIGRTMAX  # one that hardly anybody uses for anything else
 
@@ -113,6 +118,18 @@ def rename(name: str) -> str:
     return buffer.value.decode(errors="surrogateescape")
 
 
-def memory_file(name: str) -> int:
-    """Return the descriptor of a new file that lives in memory and goes with its last descriptor (memfd_create(2))."""
-    return os.memfd_create(name, os.MFD_CLOEXEC)
+def collapse_pages() -> None:
+    """Move this process's own memory into huge pages where the kernel can, so that forking it copies less.
+
+    A fork copies, and an exit takes down, one entry for each page of private memory; after an import of torch these are
+    some 40,000, or some hundred when the pages are huge (``MADV_COLLAPSE``, Linux 6.1, madvise(2)). A process that
+    writes to a huge page that it shares gets a copy of the small page only. Where the kernel refuses, nothing changes.
+    """
+    with open("/proc/self/maps") as file:
+        regions = [line.split(maxsplit=5) for line in file]
+    for addresses, permissions, _, _, _, *name in regions:
+        begin, end = (int(address, 16) for address in addresses.split("-"))
+        if permissions != "rw-p" or (name and name[0].strip() != "[heap]"):
+            continue
+        for address in range(-(-begin // _HUGE_PAGE) * _HUGE_PAGE, end - _HUGE_PAGE + 1, _HUGE_PAGE):
+            _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)

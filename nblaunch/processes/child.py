@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import ctypes
 import importlib
-import mmap
 import os
 import signal
 import socket
@@ -19,13 +18,25 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
-__all__ = ["Birth", "Context", "Descriptors", "become_rank", "flush", "fork", "leave_parent", "main", "run_forked"]
+__all__ = [
+    "Birth",
+    "Context",
+    "Descriptors",
+    "become_rank",
+    "flush",
+    "fork",
+    "leave_parent",
+    "main",
+    "run_forked",
+    "settle",
+]
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,8 @@ class Birth:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that a process cannot find in itself."""
-        fields = asdict(self)
-        del fields["env"]
-        return fields
+        # not asdict(), which copies every part of every part
+        return {name: value for name, value in vars(self).items() if name != "env"}
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,8 @@ class Context:
         How the rank was started.
     channel : Channel
         The way back to the gang.
-    payload : mmap or None
-        The gang's payload, private and writable.
+    payload : list of Parts
+        The gang's payload, for `nblaunch.payload.unpack`; private and writable.
     inherited : object
         With start method ``fork``: an object of the parent's memory, else None.
     pid : int
@@ -118,7 +128,7 @@ class Context:
 
     birth: Birth
     channel: Channel
-    payload: mmap.mmap | None
+    payload: list[Parts]
     inherited: Any = None
     pid: int = field(default_factory=os.getpid)
 
@@ -213,11 +223,7 @@ def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: 
     code = 1
     try:
         _linux.die_with_parent(descriptors.guard, parent)
-        _redirect(birth, descriptors)
-        if birth.cwd is not None:
-            os.chdir(birth.cwd)
-        _take_environment(birth.env)
-        code = _call(_begin(birth, descriptors, inherited))
+        code = _call(settle(birth, descriptors, inherited))
         _shut_down()
         if code < 0:
             _die_by(-code)
@@ -226,6 +232,15 @@ def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: 
     finally:
         flush()
         os._exit(code & 0xFF)
+
+
+def settle(birth: Birth, descriptors: Descriptors, inherited: object = None) -> Context:
+    """Take the streams, directory, environment, signals and path that a rank is to have."""
+    _redirect(birth, descriptors)
+    if birth.cwd is not None:
+        os.chdir(birth.cwd)
+    _take_environment(birth.env)
+    return _begin(birth, descriptors, inherited)
 
 
 def _take_environment(env: dict[str, str]) -> None:
@@ -244,10 +259,10 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
     _line_buffered()
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv
-    payload = None
+    payload: list[Parts] = []
     if descriptors.payload >= 0:
-        payload = mmap.mmap(descriptors.payload, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        os.close(descriptors.payload)
+        with Stored(descriptors.payload) as stored:
+            payload = stored.parts()
     channel = Channel(socket.socket(fileno=descriptors.control))
     return Context(birth, channel, payload, inherited)
 

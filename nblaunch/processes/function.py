@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import spawn
 from typing import Any, Protocol
 
-from nblaunch.payload import Packed, pack, received_classes, unpack
+from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import record
@@ -75,10 +75,9 @@ class _ValueSender:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def put(self, value: Packed | None) -> None:
+    def put(self, value: Packed | Stored | None) -> None:
         # None comes from a function that left by sys.exit(0)
-        packed = pack(None) if value is None else value
-        self._channel.send("value", packed.chunks(), packed.size)
+        self._channel.send("value", pack(None) if value is None else value)
 
     def wait(self) -> None:
         """Return at once: the value is on its way, and a rank that has finished shall free its memory."""
@@ -90,23 +89,24 @@ def run(context: Context) -> int:
     # a forked rank has the very main module of its parent
     main_by_reference = bool(context.inherited or context.birth.main_module or context.birth.main_path)
 
-    def call() -> Packed:
+    def call() -> Packed | Stored:
         context.let_interrupts_in()
         if context.inherited is not None:
             function, arguments = context.inherited
         else:
             _import_main(context)
-            function, arguments = unpack(context.payload)
+            function, arguments = unpack(context.payload.pop())
         home_classes = received_classes()
         value = function(*arguments[rank])
         try:
-            return pack(value, main_by_reference=main_by_reference, home_classes=home_classes)
+            packed = pack(value, main_by_reference=main_by_reference, home_classes=home_classes, to_cpu=True)
         except Exception as error:
             raise TypeError(
                 f"the value that rank {rank} returned, of type {type(value).__name__}, cannot be pickled: "
                 f"{type(error).__name__}: {error}. Return something that can be, such as numbers, arrays or a "
                 "state_dict"
             ) from error
+        return store_if_large(packed)
 
     sender = _ValueSender(context.channel)
     try:
@@ -128,7 +128,7 @@ def run(context: Context) -> int:
 def _report(context: Context, error: BaseException) -> None:
     """Tell the gang at once; the whole story is in the error file, where there is one."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip().encode(errors="backslashreplace")
-    context.channel.send("error", [text], len(text))
+    context.channel.send("error", text)
 
 
 def _import_main(context: Context) -> None:

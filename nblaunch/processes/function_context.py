@@ -46,7 +46,7 @@ class MultiprocessContext(PContext):
         start_method_named(start_method)
         refuse_numa(numa_options)
         self.start_method = start_method
-        self._bodies: dict[int, bytearray] = {}
+        self._bodies: dict[int, bytearray | list[memoryview]] = {}
         self._error_times: dict[int, float] = {}
         self._error_texts: dict[int, str] = {}
         super().__init__(
@@ -118,7 +118,9 @@ class MultiprocessContext(PContext):
                 self._bodies[event.rank] = event.body
             elif event.kind == "error":
                 self._error_times[event.rank] = event.at
-                self._error_texts[event.rank] = event.body.decode(errors="replace")
+                # a text is never stored
+                body = event.body if isinstance(event.body, bytearray) else b""
+                self._error_texts[event.rank] = body.decode(errors="replace")
 
     def _judge(self) -> RunProcsResult:
         failed = {
@@ -133,7 +135,7 @@ class MultiprocessContext(PContext):
         if not failed:
             for rank in range(self.nprocs):
                 try:
-                    values[rank] = unpack(self._bodies[rank])
+                    values[rank] = unpack(self._bodies.pop(rank))
                 except Exception as error:
                     failures[rank] = self._failure(rank, 0)
                     failures[rank].message = FailureMessage(

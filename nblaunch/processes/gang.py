@@ -36,7 +36,7 @@ from functools import partial
 import psutil
 
 from nblaunch.events import Abandoned, Ended, Ending, Event, Exited, Reported, Started, TimedOut
-from nblaunch.payload import Packed
+from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
@@ -301,10 +301,7 @@ class Gang:
             stack.callback(os.close, guard_reader)
             payload = -1
             if self._payload:
-                payload = _linux.memory_file("nblaunch-payload")
-                stack.callback(os.close, payload)
-                for packed in self._payload:
-                    packed.write_to(payload)
+                payload = stack.enter_context(store(*self._payload)).fileno()
                 self._payload.clear()  # its buffers are the user's arrays: let go of them
             for birth in self._births:
                 self._start_one(birth, payload, guard_reader)

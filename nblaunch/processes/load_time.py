@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from nblaunch.processes.threads import VARIABLES
 
-__all__ = ["inherited", "read_at_load"]
+__all__ = ["differ_at_load", "inherited", "read_at_load"]
 
 # By what they begin with: the dynamic linker and the C library, Python, OpenMP and BLAS, the libraries that a zygote
 # may import, where those look for their settings, locale.
@@ -22,6 +22,11 @@ _READ_AT_LOAD = re.compile(
     r"|PROTOCOL_BUFFERS_|XDG_|IPYTHONDIR$|HOME$"
     r"|LANG$|LANGUAGE$|LC_|TZ$"
 )
+
+
+def differ_at_load(one: dict[str, str], other: dict[str, str]) -> bool:
+    """Tell whether two environments differ in such a variable."""
+    return bool(read_at_load(dict(one.items() - other.items())) or read_at_load(dict(other.items() - one.items())))
 
 
 def read_at_load(env: Mapping[str, str]) -> dict[str, str]:

@@ -18,10 +18,9 @@ __all__ = ["NEVER", "SAFE", "refusal", "safe_modules", "unwanted_in_zygote"]
 SAFE = frozenset(
     {
         "IPython", "PIL", "accelerate", "cloudpickle", "cv2", "datasets", "einops", "h5py", "imageio", "joblib",
-        "lightning", "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly",
-        "pyarrow", "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels",
-        "sympy", "timm", "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml",
-        "zarr",
+        "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly", "pyarrow",
+        "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels", "sympy",
+        "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml", "zarr",
     }
 )  # fmt: skip
 
@@ -48,15 +47,20 @@ def safe_modules(extra: Iterable[str] = ()) -> tuple[str, ...]:
     Parts of a package count down to the second level (``torch.distributed``, ``matplotlib.pyplot``): what lies deeper
     mostly comes along, and a private part is none that anybody asks for.
     """
+    return tuple(sorted(_imported_here(SAFE, len(sys.modules)) | set(extra)))
+
+
+@functools.lru_cache(maxsize=1)
+def _imported_here(safe: frozenset[str], _: int) -> frozenset[str]:
+    # Every launch asks, and going through two thousand modules takes a millisecond. That their number is the same as
+    # before says that they are, but for a rare swap, which the next import sets right.
     modules = list(sys.modules.items())
-    # every launch asks
-    packages = {top for top in SAFE if top in sys.modules and not _is_own(top)}
-    found = {
+    packages = {top for top in safe if top in sys.modules and not _is_own(top)}
+    return frozenset(
         name
         for name, module in modules
         if name.partition(".")[0] in packages and _is_plain(name) and _is_importable(module, name)
-    }
-    return tuple(sorted(found | set(extra)))
+    )
 
 
 def refusal(name: str) -> str:

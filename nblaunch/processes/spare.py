@@ -7,7 +7,9 @@ with its `Birth`, and its descriptors.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
@@ -17,8 +19,9 @@ import traceback
 from dataclasses import fields
 from typing import Any, NoReturn
 
+from nblaunch.payload import pack, store
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, warm_up
+from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, settle
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "begin", "describe", "wait"]
 
@@ -48,8 +51,8 @@ def describe(birth: Birth, descriptors: Descriptors, environment: dict[str, str]
     given = {name: descriptor for name, descriptor in vars(descriptors).items() if descriptor >= 0}
     told = {
         "birth": birth.as_json(),
-        "changed": {name: value for name, value in birth.env.items() if environment.get(name) != value},
-        "removed": [name for name in environment if name not in birth.env],
+        "changed": dict(birth.env.items() - environment.items()),
+        "removed": list(environment.keys() - birth.env.keys()),
         "descriptors": list(given),
     }
     # in a file of its own, because an environment can be larger than a packet may be
@@ -59,8 +62,31 @@ def describe(birth: Birth, descriptors: Descriptors, environment: dict[str, str]
         socket.send_fds(mailbox, [b"!"], [file.fileno(), *given.values()])
 
 
-def _become_described(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that `describe` tells of, in a process that has left its parent.
+def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
+    with open(received[0], "rb") as file:
+        told: dict[str, Any] = json.load(file)
+    added = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    kept = {name: value for name, value in GIVEN.items() if name not in told["removed"]}
+    birth = Birth(env=added | kept | told["changed"], **told["birth"])
+    threads.tell_loaded(birth.env)
+    _take_fresh_entropy()
+    return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
+
+
+_fresh_in = -1  # the process that has taken fresh entropy
+
+
+def _take_fresh_entropy() -> None:
+    # A fork of NumPy's generator gives every rank the same numbers; that of `random` looks after itself. A spare does
+    # this while it rehearses.
+    global _fresh_in
+    if "numpy.random" in sys.modules and _fresh_in != os.getpid():
+        _fresh_in = os.getpid()
+        sys.modules["numpy.random"].seed()
+
+
+def begin(received: list[int], parent: int) -> NoReturn:
+    """Become the rank that `describe` tells of, in a process that has just been forked.
 
     Parameters
     ----------
@@ -69,24 +95,9 @@ def _become_described(received: list[int], parent: int) -> NoReturn:
     parent : int
         Process id of the forkserver.
     """
-    with open(received[0], "rb") as file:
-        told: dict[str, Any] = json.load(file)
-    added = {name: value for name, value in os.environ.items() if name not in GIVEN}
-    kept = {name: value for name, value in GIVEN.items() if name not in told["removed"]}
-    birth = Birth(env=added | kept | told["changed"], **told["birth"])
-    descriptors = Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
-    threads.tell_loaded(birth.env)
-    if "numpy.random" in sys.modules:
-        # a fork of its generator gives every rank the same numbers; that of `random` looks after itself
-        sys.modules["numpy.random"].seed()
-    become_rank(birth, descriptors, parent)
-
-
-def begin(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that `describe` tells of, in a process that has just been forked."""
     try:
         _leave_forkserver()
-        _become_described(received, parent)
+        become_rank(*_understand(received), parent)
     except BaseException:
         traceback.print_exc()
     os._exit(1)
@@ -100,8 +111,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     mailbox : socket
         Packet socket; the only other end is with the gang.
     rehearse : str
-        ``"module:function"`` to call first. It touches what the work of a rank touches, so that the page faults of
-        a forked process are behind this one when it is wanted.
+        ``"module:function"`` to call with a `Context` whose messages nobody reads.
     """
     try:
         parent = os.getppid()
@@ -112,7 +122,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            _become_described(received, parent)
+            become_rank(*_understand(received), parent)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -126,15 +136,20 @@ def _leave_forkserver() -> None:
 
 
 def _rehearse(dotted: str) -> None:
-    # what a rehearsal prints is nobody's; its error will come again where it is reported
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nothing, descriptor)
-    warm_up(dotted)
+    """Go through the first steps of a rank, so that the page faults of a forked process are behind this one.
+
+    What is written meanwhile is nobody's, and an error will come again where it is reported.
+    """
+    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
+        near, far = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        control, _peer = map(stack.enter_context, socket.socketpair())
+        birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
+        payload = stack.enter_context(store(pack(None)))
+        describe(birth, Descriptors(control.fileno(), payload.fileno()), {}, near)
+        context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
+        if dotted:
+            module, _, function = dotted.partition(":")
+            getattr(importlib.import_module(module), function)(context)
+        context.channel.close()
     flush()
-    for descriptor, original in zip((1, 2), kept, strict=True):
-        os.dup2(original, descriptor)
-        os.close(original)
-    os.close(nothing)
     gc.freeze()

@@ -63,7 +63,6 @@ def tell_loaded(env: Mapping[str, str]) -> None:
         _tell_torch(sys.modules["torch"], env)
     if _loaded and "numexpr" in sys.modules:
         sys.modules["numexpr"].set_num_threads(_threads_by(env, ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")))
-    _loaded.clear()
 
 
 def _tell_torch(torch: ModuleType, env: Mapping[str, str]) -> None:

@@ -91,6 +91,7 @@ def _import_all(described: dict[str, Any]) -> tuple[str, list[str]]:
     # nobody asks how a forkserver has ended; its gang hears it from the connection
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     keep_pages_shared()
+    _linux.collapse_pages()
     return problem, present
 
 

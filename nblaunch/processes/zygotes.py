@@ -33,13 +33,15 @@ from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Spawn
 from nblaunch.processes.forkserver_client import Connection, Forkserver, Unanswered
-from nblaunch.processes.load_time import inherited, read_at_load
+from nblaunch.processes.load_time import differ_at_load, inherited, read_at_load
 from nblaunch.processes.starting import PARENT_ENDS, Preparation, StartMethod, Watch, spawn_interpreter
 
 __all__ = ["ZYGOTES", "Zygote", "Zygotes"]
 
 logger = logging.getLogger(__name__)
 
+# The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
+_SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
@@ -307,7 +309,7 @@ class Zygotes:
             return chosen
 
     def _make(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> _Process:
-        environment = {**env, **dict.fromkeys(threads.VARIABLES, "1")}
+        environment = {**_SINGLE_THREADED, **env, **dict.fromkeys(threads.VARIABLES, "1")}
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.enter_context(ours)
@@ -382,8 +384,8 @@ class Zygote(Forkserver):
 
     def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
         super().__init__(gang, births, preparation)
-        alike = all(read_at_load(one.env) == read_at_load(births[0].env) for one in births[1:])
-        self._apart: StartMethod | None = None if alike else Spawn(gang, births, preparation)
+        unlike = any(differ_at_load(births[0].env, other.env) for other in births[1:])
+        self._apart: StartMethod | None = Spawn(gang, births, preparation) if unlike else None
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Start a rank; see `StartMethod.start`."""

@@ -2,7 +2,7 @@
 
 ::
 
-    payload ─► Work, notebook objects ─► shell or function ─► "value" {value, collected}
+    payload ─► Work, notebook objects ─► shell or function ─► "value" value, collected variables
                                                           └─► "error" {exception, traceback, …} + error.json
 """
 
@@ -15,12 +15,24 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.payload import Packed, pack, pack_exception, received_classes, split, text_of, unpack
+from nblaunch.payload import (
+    NotEnoughMemory,
+    Packed,
+    Stored,
+    pack,
+    pack_exception,
+    pack_named,
+    received_classes,
+    store_if_large,
+    text_of,
+    unpack,
+    unpack_named,
+)
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.randomness import seed_everything
-from nblaunch.rank.work import Work
+from nblaunch.rank.work import VALUE, Work
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
@@ -34,7 +46,7 @@ def prepare() -> None:
     rehearse()
 
 
-def rehearse() -> None:
+def rehearse(context: Context | None = None) -> None:
     """Do what a rank does, without a trace, in a process that waits to be one: its page faults are behind it then."""
     shell = _make_shell() if "nblaunch.rank.shell" in sys.modules else None
     work: Work = unpack(bytes(pack(Work(cell="None" if shell else None, filename="<rehearsal>"))))
@@ -42,7 +54,10 @@ def rehearse() -> None:
     if shell is not None:
         shell.prepare_for(work)
     try:
-        unpack(bytes(_work(work, {} if shell else (int, ()), {}, 0, shell, received_classes())))
+        travelled = unpack_named(bytes(pack_named({"function": int})))
+        packed = _work(work, travelled, {}, 0, shell, received_classes())
+        if context is not None:
+            context.channel.send("rehearsal", packed)
     finally:
         if shell is not None:
             shell.forget(work.filename)
@@ -56,19 +71,19 @@ def run(context: Context) -> int:
     # classes that came from the notebook; what the cell pickles or defines later does not belong to them
     home_classes: frozenset[str] = frozenset()
     try:
-        first, second = split(context.payload)
-        work: Work = unpack(first)
+        # taken out of the context, so that their memory goes when the objects do
+        work: Work = unpack(context.payload.pop(0))
         seed_everything(work.seed, rank)
         if work.cell is not None or work.sources:
             shell = _make_shell()
         namespace = _namespace(work, shell)
-        travelled = unpack(second, shared_globals=namespace)
+        travelled = unpack_named(context.payload.pop(0), shared_globals=namespace)
         home_classes = received_classes()
         context.let_interrupts_in()
         packed = _work(work, travelled, namespace, rank, shell, home_classes)
     except BaseException as error:
         return _report_failure(context, error, shell, home_classes)
-    context.channel.send("value", packed.chunks(), packed.size)
+    context.channel.send("value", packed)
     return 0
 
 
@@ -88,14 +103,15 @@ def _namespace(work: Work, shell: RankShell | None) -> dict[str, Any]:
 
 def _work(
     work: Work,
-    travelled: Any,
+    travelled: dict[str, Any],
     namespace: dict[str, Any],
     rank: int,
     shell: RankShell | None,
     home_classes: frozenset[str],
-) -> Packed:
+) -> Packed | Stored:
     if work.cell is not None:
         namespace.update(travelled)
+        travelled.clear()
     # after the notebook's own variables, which may have the same names
     namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
     if work.threads is not None:
@@ -106,7 +122,7 @@ def _work(
             assert shell is not None
             value = shell.run(work.cell)
         else:
-            function, args = travelled
+            function, *args = travelled.values()
             value = function(*args)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
@@ -123,11 +139,13 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any
     return {name: namespace[name] for name in names}
 
 
-def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed:
+def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed | Stored:
     try:
-        return pack({"value": value, "collected": collected}, home_classes=home_classes)
+        return store_if_large(pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True))
+    except NotEnoughMemory:
+        raise
     except Exception as error:
-        found = _first_unpicklable({"the value of the last expression": value}) or _first_unpicklable(
+        found = _first_unpicklable({VALUE: value}) or _first_unpicklable(
             {f"the collected variable {name!r}": variable for name, variable in collected.items()}
         )
         culprit, reason = found or ("what this rank sends back", error)
@@ -164,7 +182,7 @@ def _report_failure(
             "traceback": text,
         }
     )
-    context.channel.send("error", report.chunks(), report.size)
+    context.channel.send("error", report)
     if isinstance(error, SystemExit):
         return exit_code(error)
     return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1

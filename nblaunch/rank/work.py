@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["CellSource", "Work"]
+__all__ = ["VALUE", "CellSource", "Work"]
+
+# What a rank's value is packed as, beside its collected variables; no variable can have this name.
+VALUE = "the value of the last expression"
 
 
 @dataclass(frozen=True)

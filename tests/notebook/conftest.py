@@ -13,10 +13,10 @@ _HELPERS = """
 def __holdings():
     import gc, os, threading
     from nblaunch.processes.zygotes import ZYGOTES
-    for thread in threading.enumerate():
-        if thread.name == 'nblaunch-zygote':
-            thread.join()
     gc.collect()
+    for thread in threading.enumerate():
+        if thread.name in ('nblaunch-zygote', 'nblaunch-logs'):
+            thread.join()
     # zygotes and spares stay on purpose
     of_zygotes = set()
     for zygote in ZYGOTES._processes:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nblaunch.payload import pack, store, unpack
 from nblaunch.processes.channel import Channel, Inbox, Message, ProtocolError
 
 HEADER = struct.Struct("!4sBQd")
@@ -28,15 +32,20 @@ def framed(kind: bytes, body: bytes, size: int | None = None, mark: bytes = b"NB
     return HEADER.pack(mark, len(kind), len(body) if size is None else size, 1.5) + kind + body
 
 
+def inline(message: Message) -> bytes:
+    assert isinstance(message.body, bytearray)
+    return bytes(message.body)
+
+
 def test_messages_arrive_as_they_were_sent(ends: tuple[socket.socket, Inbox]) -> None:
     theirs, inbox = ends
     before = time.monotonic()
     channel = Channel(theirs)
-    channel.send("first", [b"ab", memoryview(b"cd")], 4)
+    channel.send("first", b"abcd")
     channel.send("second")
     first, second = inbox.receive()
-    assert (first.kind, bytes(first.body)) == ("first", b"abcd")
-    assert (second.kind, bytes(second.body)) == ("second", b"")
+    assert (first.kind, inline(first)) == ("first", b"abcd")
+    assert (second.kind, inline(second)) == ("second", b"")
     assert before <= first.at <= second.at <= time.monotonic()
     assert inbox.receive() == []
     assert not inbox.closed
@@ -50,7 +59,7 @@ def test_a_long_message_is_put_together(ends: tuple[socket.socket, Inbox]) -> No
     body = bytes(range(256)) * (20 << 10)  # more than the socket's buffer
 
     def send() -> None:
-        Channel(theirs).send("value", [body], len(body))
+        Channel(theirs).send("value", body)
         theirs.close()
 
     sender = threading.Thread(target=send)
@@ -59,7 +68,7 @@ def test_a_long_message_is_put_together(ends: tuple[socket.socket, Inbox]) -> No
     while not inbox.closed:
         messages += inbox.receive()
     sender.join()
-    assert [bytes(message.body) for message in messages] == [body]
+    assert [inline(message) for message in messages] == [body]
 
 
 def test_messages_of_threads_do_not_mix(ends: tuple[socket.socket, Inbox]) -> None:
@@ -68,7 +77,7 @@ def test_messages_of_threads_do_not_mix(ends: tuple[socket.socket, Inbox]) -> No
 
     def send(letter: bytes) -> None:
         for _ in range(50):
-            channel.send(letter.decode(), [letter] * 100, 100)
+            channel.send(letter.decode(), letter * 100)
 
     threads = [threading.Thread(target=send, args=(letter,)) for letter in (b"a", b"b", b"c")]
     for thread in threads:
@@ -78,7 +87,7 @@ def test_messages_of_threads_do_not_mix(ends: tuple[socket.socket, Inbox]) -> No
         messages += inbox.receive()
     for thread in threads:
         thread.join()
-    assert all(bytes(message.body) == message.kind.encode() * 100 for message in messages)
+    assert all(inline(message) == message.kind.encode() * 100 for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +130,7 @@ def test_any_cut_gives_the_same_messages(contents: list[tuple[str, bytes]], data
         for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
             theirs.sendall(stream[start:end])
             received += inbox.receive()
-        assert [(message.kind, bytes(message.body)) for message in received] == contents
+        assert [(message.kind, inline(message)) for message in received] == contents
 
 
 pieces = st.one_of(
@@ -161,3 +170,143 @@ def test_a_reset_connection_is_a_closed_one() -> None:
         inbox = Inbox(ours)
         assert inbox.receive() == []
         assert inbox.closed
+
+
+# ---- bodies in memory files
+
+BIG = 1 << 20
+
+
+def stored_head(size: int, kind: bytes = b"value") -> bytes:
+    return HEADER.pack(b"NBLS", len(kind), size, 1.5) + kind
+
+
+def descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def test_a_stored_body_is_mapped_and_its_descriptor_closed(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    before = descriptors()
+    channel = Channel(theirs)
+    channel.send("value", store(pack(b"x" * BIG)))
+    channel.send("next", b"inline")
+    first, second = inbox.receive()
+    assert isinstance(first.body, list)
+    assert unpack(first.body) == b"x" * BIG
+    assert (second.kind, inline(second)) == ("next", b"inline")
+    assert descriptors() == before
+
+
+def test_many_stored_bodies_need_no_descriptors(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    before = descriptors()
+    kept = []
+    for number in range(50):
+        Channel(theirs).send("value", store(pack(bytes([number]) * BIG)))
+        kept += inbox.receive()
+    assert descriptors() == before
+    assert [unpack(message.body)[0] for message in kept] == list(range(50))
+
+
+def test_a_body_that_is_not_taken_leaves_no_descriptor(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    with store(pack(1)) as stored:
+        socket.send_fds(theirs, [stored_head(stored.size())[:5]], [stored.fileno()])
+    assert inbox.receive() == []
+    assert len(inbox._descriptors) == 1
+    (kept,) = inbox._descriptors
+    inbox.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
+
+
+def test_the_head_of_a_stored_body_may_come_in_pieces(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    with store(pack("value")) as stored:
+        head = stored_head(stored.size())
+        socket.send_fds(theirs, [head[:1]], [stored.fileno()])
+        for index in range(1, len(head)):
+            assert inbox.receive() == []
+            theirs.sendall(head[index : index + 1])
+    (message,) = inbox.receive()
+    assert unpack(message.body) == "value"
+
+
+def memory_with(data: bytes, *, seal: bool = True) -> int:
+    descriptor = os.memfd_create("a rank's", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(descriptor, data)
+    if seal:
+        fcntl.fcntl(descriptor, 1033, 2 | 4 | 8)
+    return descriptor
+
+
+REAL = bytes(pack(b"x" * 1000))
+SPARSE = struct.pack("!4sIQ", b"NBLP", 1, 1 << 60)
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "problem"),
+    [
+        (list, len(REAL), "0 descriptors came with a message that has 1"),
+        (lambda: [memory_with(REAL), memory_with(REAL)], len(REAL), "2 descriptors came with a message that has 1"),
+        (lambda: [memory_with(REAL) for _ in range(5)], len(REAL), "more descriptors came with a message than it has"),
+        (lambda: [memory_with(REAL, seal=False)], len(REAL), "is not sealed"),
+        (lambda: [os.open("/dev/null", os.O_RDONLY)], 0, "is not sealed"),
+        (lambda: [memory_with(REAL)], len(REAL) + 64, "bytes and not"),
+        (lambda: [memory_with(b"garbage" * 100)], 700, "cannot be mapped: these bytes are not a payload"),
+        (lambda: [memory_with(REAL[:900])], 900, "cannot be mapped: the payload is cut short"),
+        (lambda: [memory_with(SPARSE)], len(SPARSE), "cannot be mapped: the payload is cut short"),
+        (lambda: [memory_with(REAL * 2)], 2 * len(REAL), "has 2 payloads"),
+        (lambda: [memory_with(b"")], 0, "has 0 payloads"),
+    ],
+)
+def test_garbage_with_descriptors_is_told_and_leaves_nothing(
+    ends: tuple[socket.socket, Inbox], make: Callable[[], list[int]], size: int, problem: str
+) -> None:
+    theirs, inbox = ends
+    before = set(descriptors())
+    given = make()
+    socket.send_fds(theirs, [stored_head(size)], given)
+    for descriptor in given:
+        os.close(descriptor)
+    with pytest.raises(ProtocolError, match=problem):
+        inbox.receive()
+    assert set(descriptors()) == before
+
+
+def test_a_descriptor_that_nobody_announced_is_told(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    before = descriptors()
+    with store(pack(1)) as stored:
+        socket.send_fds(theirs, [framed(b"value", b"body")], [stored.fileno()])
+    with pytest.raises(ProtocolError, match="1 descriptors came with a message that has 0"):
+        inbox.receive()
+    assert descriptors() == before
+
+
+def test_descriptors_in_the_middle_of_a_body_are_dropped(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    before = descriptors()
+    theirs.sendall(framed(b"value", b"", size=8))
+    assert inbox.receive() == []
+    with store(pack(1)) as stored:
+        socket.send_fds(theirs, [b"all this"], [stored.fileno()])
+    (message,) = inbox.receive()
+    assert inline(message) == b"all this"
+    assert descriptors() == before
+
+
+def test_a_process_without_free_descriptors_says_so(ends: tuple[socket.socket, Inbox]) -> None:
+    theirs, inbox = ends
+    with store(pack(1)) as stored:
+        socket.send_fds(theirs, [stored_head(stored.size())], [stored.fileno()])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(theirs.fileno())
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(ProtocolError, match="or than this process may open"):
+            inbox.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

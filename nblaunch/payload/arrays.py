@@ -1,0 +1,105 @@
+"""NumPy and Arrow arrays that their own pickling would copy into the stream, or send more of than there is to see.
+
+NumPy keeps plain contiguous arrays out of the stream by itself. It copies the others into it: what is not contiguous,
+dates and times, masked arrays, and subclasses such as `numpy.matrix`, `numpy.recarray` and parts of a `numpy.memmap`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+__all__ = ["array_type", "arrow_types", "reduce_array", "reduce_arrow"]
+
+# Bytes: below this a copy in the stream costs less than a buffer of its own.
+_WORTH_IT = 4096
+
+
+def array_type() -> Any:
+    """Return `numpy.ndarray`, or an empty tuple, for `isinstance`, where NumPy is not imported."""
+    return getattr(sys.modules.get("numpy"), "ndarray", ())
+
+
+def arrow_types() -> Any:
+    """Return the types that `reduce_arrow` takes; none where Arrow is not imported."""
+    arrow = sys.modules.get("pyarrow")
+    names = ("Array", "ChunkedArray", "RecordBatch", "Table")
+    return tuple(kind for name in names if isinstance(kind := getattr(arrow, name, None), type))
+
+
+def reduce_array(array: Any) -> Any:
+    """Return how to rebuild a NumPy array from one buffer, or None where NumPy's own way is as good or the only one."""
+    import numpy
+
+    kind = type(array)
+    dtype = array.dtype
+    if array.nbytes < _WORTH_IT or dtype.hasobject or dtype.kind not in "biufcmMSUV":
+        return None
+    if kind is numpy.ma.MaskedArray:
+        return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
+    if kind is numpy.ndarray:
+        if array.flags.forc and _exports(array):
+            return None
+    elif not _reduces_as_array(kind, numpy.ndarray):
+        return None
+    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    plain = array.view(numpy.ndarray)
+    if not array.flags.forc:
+        plain = numpy.ascontiguousarray(plain)
+    flat = plain.reshape(-1, order=order).view(numpy.uint8)
+    return _array, (kind, array.shape, dtype, order, pickle.PickleBuffer(flat))
+
+
+def _exports(array: Any) -> bool:
+    """Tell whether the array offers itself as a buffer; dates and times do not."""
+    try:
+        memoryview(array)
+    except (ValueError, TypeError, BufferError):
+        return False
+    return True
+
+
+def _reduces_as_array(kind: type, base: type) -> bool:
+    return all(
+        getattr(kind, name) is getattr(base, name) for name in ("__reduce__", "__reduce_ex__", "__setstate__")
+    ) and getattr(kind, "__getstate__", None) is getattr(base, "__getstate__", None)
+
+
+def _array(kind: Any, shape: tuple[int, ...], dtype: Any, order: Any, buffer: Any) -> Any:
+    import numpy
+
+    # as numpy's own reconstruction does it, so that subclasses see the same steps
+    return numpy.ndarray.__new__(kind, shape, dtype, buffer, order=order)
+
+
+def _masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
+    import numpy
+
+    return numpy.ma.MaskedArray(data, mask=mask, fill_value=fill_value, hard_mask=hard, copy=False)
+
+
+def reduce_arrow(array: Any) -> Any:
+    """Return how to rebuild a slice of an Arrow array or table without the rest of it, or None for the usual way."""
+    shown = array.nbytes
+    if array.get_total_buffer_size() < 2 * shown + _WORTH_IT:
+        return None
+    compact = _compact(array)
+    return None if compact is None else compact.__reduce__()
+
+
+def _compact(array: Any) -> Any:
+    import pyarrow
+
+    try:
+        if isinstance(array, pyarrow.Array):
+            return pyarrow.concat_arrays([array])
+        if isinstance(array, pyarrow.ChunkedArray):
+            chunks = [pyarrow.concat_arrays([chunk]) for chunk in array.chunks]
+            return pyarrow.chunked_array(chunks, type=array.type)
+        if isinstance(array, pyarrow.RecordBatch):
+            columns = [pyarrow.concat_arrays([column]) for column in array.columns]
+            return pyarrow.RecordBatch.from_arrays(columns, schema=array.schema)
+        return pyarrow.Table.from_arrays([_compact(column) for column in array.columns], schema=array.schema)
+    except (pyarrow.ArrowException, NotImplementedError):
+        return None  # a type that Arrow cannot copy

@@ -1,0 +1,109 @@
+"""Memory of torch tensors, out of the stream.
+
+torch's own reduction of a tensor is kept: it knows about views, Parameters, gradients, conjugates, sparse and quantized
+tensors. Only the storages at its bottom, which torch would copy into the stream twice, become buffers. A storage is one
+object for all the tensors on it, so that they share it again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+import sys
+from typing import Any
+
+__all__ = ["is_sparse", "reduce_sparse", "reduce_storage", "storage_types"]
+
+# Bytes: below this a storage of its own, which can be resized, costs nothing.
+_WORTH_IT = 4096
+
+
+def storage_types() -> Any:
+    """Return the types that `reduce_storage` takes; none where torch is not imported."""
+    storage = sys.modules.get("torch.storage")
+    names = ("TypedStorage", "UntypedStorage")
+    return tuple(kind for name in names if isinstance(kind := getattr(storage, name, None), type))
+
+
+def is_sparse(obj: object) -> bool:
+    """Tell whether this is a sparse tensor."""
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "Tensor", None)
+    return kind is not None and issubclass(type(obj), kind) and obj.layout is not torch.strided  # type: ignore[union-attr,attr-defined]
+
+
+def reduce_sparse(tensor: Any) -> Any:
+    """Return torch's own way to rebuild a sparse tensor, and what else torch does when it loads one."""
+    function, arguments, *state = tensor.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return (_validated, (function, arguments), *state)
+
+
+def _validated(function: Any, arguments: tuple[Any, ...]) -> Any:
+    import torch
+
+    tensor = function(*arguments)
+    # torch keeps what it has rebuilt, and so its memory, until it is asked for this
+    validate = getattr(torch._utils, "_validate_loaded_sparse_tensors", None)
+    if validate is not None:
+        validate()
+    return tensor
+
+
+def reduce_storage(storage: Any, known: dict[int, Any], to_cpu: bool) -> Any:
+    """Return how to rebuild a storage from a buffer, or None for torch's own way.
+
+    Parameters
+    ----------
+    storage : torch.TypedStorage or torch.UntypedStorage
+        Memory of tensors.
+    known : dict
+        Kept by the caller for one stream: storages seen so far.
+    to_cpu : bool
+        Whether memory of another device is fetched; otherwise such storages are left to torch.
+    """
+    import torch
+
+    typed = isinstance(storage, torch.storage.TypedStorage)
+    untyped = storage._untyped_storage if typed else storage
+    device = untyped.device.type
+    ordinary = type(storage) in (torch.storage.TypedStorage, torch.UntypedStorage)
+    if not ordinary or not (device == "cpu" or (to_cpu and device == "cuda")):
+        return None
+    # every tensor makes a TypedStorage of its own; what they share is below it
+    memory = known.setdefault(untyped._cdata, _Memory(untyped))
+    # torch, too, rebuilds an untyped storage as a typed one of bytes, and relies on it for newer types of numbers
+    return _typed, (memory, storage.dtype if typed else torch.uint8)
+
+
+class _Memory:
+    """Pickles to the untyped storage that it stands for."""
+
+    def __init__(self, untyped: Any) -> None:
+        self._untyped = untyped
+
+    def __reduce__(self) -> Any:
+        here = self._untyped.cpu()
+        count = here.nbytes()
+        if count == 0:
+            return _untyped, (b"",)
+        block = (ctypes.c_ubyte * count).from_address(here.data_ptr())
+        block.storage = here  # the memory lives as long as somebody looks at it
+        return _untyped, (pickle.PickleBuffer(block) if count >= _WORTH_IT else bytes(block),)
+
+
+def _typed(untyped: Any, dtype: Any) -> Any:
+    import torch
+
+    return torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
+
+
+def _untyped(buffer: Any) -> Any:
+    import torch
+
+    view = memoryview(buffer)
+    if view.nbytes >= _WORTH_IT and not view.readonly:
+        return torch.frombuffer(view, dtype=torch.uint8).untyped_storage()
+    storage = torch.UntypedStorage(view.nbytes)
+    if view.nbytes:
+        ctypes.memmove(storage.data_ptr(), bytes(view), view.nbytes)
+    return storage

@@ -1,0 +1,30 @@
+"""How sizes in bytes read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["in_words", "listed"]
+
+
+def in_words(count: int) -> str:
+    """Return a number of bytes as people write it: two or three digits, decimal units."""
+    if count < 1000:
+        return f"{count} B"
+    size, unit = count / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if size >= 999.5:
+            size, unit = size / 1000, larger
+    return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"
+
+
+def listed(sizes: Mapping[str, int], named: int = 4) -> str:
+    """Return ``"data 1.1 GB, model 12 MB, 3 more 4.0 kB"``: the largest by name, the others together."""
+    ordered = sorted(sizes.items(), key=lambda item: -item[1])
+    parts = [f"{name} {in_words(count)}" for name, count in ordered[:named]]
+    rest = ordered[named:]
+    if len(rest) == 1:
+        parts.append(f"{rest[0][0]} {in_words(rest[0][1])}")
+    elif rest:
+        parts.append(f"{len(rest)} more {in_words(sum(count for _, count in rest))}")
+    return ", ".join(parts)

@@ -1,0 +1,34 @@
+"""How sizes read."""
+
+from __future__ import annotations
+
+import pytest
+
+from nblaunch.sizes import in_words, listed
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_960, "10 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1.0 MB"),
+        (1_100_000_000, "1.1 GB"),
+        (25 * 10**12, "25 TB"),
+        (5 * 10**15, "5000 TB"),
+    ],
+)
+def test_sizes_have_two_or_three_digits(count: int, words: str) -> None:
+    assert in_words(count) == words
+
+
+def test_the_largest_are_named() -> None:
+    assert listed({"data": 5}) == "data 5 B"
+    assert listed({"a": 1, "data": 1_100_000_000, "model": 12_000_000}) == "data 1.1 GB, model 12 MB, a 1 B"
+    many = {f"v{i}": 1000 + i for i in range(30)}
+    assert listed(many) == "v29 1.0 kB, v28 1.0 kB, v27 1.0 kB, v26 1.0 kB, 26 more 26 kB"
+    assert listed({f"v{i}": i for i in range(5)}) == "v4 4 B, v3 3 B, v2 2 B, v1 1 B, v0 0 B"
