@@ -52,6 +52,8 @@ def _zygotes(start_method: str) -> Iterator[tuple[str, str]]:
         yield "zygote", "none: the next launch makes one" if used else "none: this start method needs none"
     for state in states:
         yield "zygote", _zygote(state)
+        if not state["alive"]:
+            continue
         report = state["report"]
         if report.get("problem"):
             yield "", f"cannot fork ranks: {report['problem']}"

@@ -293,7 +293,9 @@ class Forkserver(StartMethod):
                 self._gang.exited(pid, -signal.SIGKILL)
             self._pids.clear()
             return
-        self._note_exit(answer)
+        # An interrupted start may have left the answer to it behind. That rank is nobody's, and goes with its parent.
+        if "exited" in answer:
+            self._note_exit(answer)
 
     def _note_exit(self, answer: dict[str, Any]) -> None:
         # a spare that nobody needed is no rank

@@ -351,10 +351,10 @@ class Zygotes:
         return None
 
     def _discard(self, zygote: _Process, why: str) -> None:
-        logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
         with self._lock:
-            self.failures.append(why)
-            if zygote in self._processes:
+            if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
+                logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
+                self.failures.append(why)
                 self._processes.remove(zygote)
                 zygote.close()
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from nblaunch.processes import DefaultLogsSpecs, PContext, Std, start_processes
+from nblaunch.processes.zygotes import ZYGOTES
 from tests.processes.targets import METHODS, Announcements, Gate
 
 
@@ -99,6 +100,16 @@ class Packages:
         (folder / "__init__.py").write_text(source)
         return name
 
+    def write_waiting(self, name: str, gate: Gate) -> str:
+        """Write a package whose import waits at the gate."""
+        source = f"import fcntl\nwith open({gate.path!r}) as gate:\n    fcntl.flock(gate, fcntl.LOCK_SH)"
+        return self.write(name, source)
+
+    def write_blocking(self, name: str, announcements: Announcements) -> str:
+        """Write a package whose import never ends; it announces that it has begun."""
+        source = f"from tests.processes import targets\ntargets.announce_and_block({announcements.path!r})"
+        return self.write(name, source)
+
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
@@ -106,3 +117,11 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
     made = Packages(tmp_path / "site-packages")
     monkeypatch.syspath_prepend(str(made.place))
     return made
+
+
+@pytest.fixture
+def no_failures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is told of zygotes that failed, since the test began."""
+    failures: list[str] = []
+    monkeypatch.setattr(ZYGOTES, "failures", failures)
+    return failures
