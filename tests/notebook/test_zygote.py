@@ -23,6 +23,15 @@ for __thread in __threading.enumerate():
 EARLY = "%%multiproc 2\nimport sys\nsorted({'numpy', 'pandas', 'own_module', 'decimal'} & set(sys.modules))"
 
 
+def zygotes(kernel: Kernel) -> list[int]:
+    """Return the process ids of the kernel's zygotes; one has no name of its own while its interpreter starts."""
+    kernel.quietly(SETTLED)
+    found: list[int] = kernel.value(
+        "[state['pid'] for state in __import__('nblaunch.processes.zygotes', fromlist=['x']).ZYGOTES.state()]"
+    )
+    return found
+
+
 def helpers(kernel: Kernel) -> dict[str, list[int]]:
     """Return the processes below the kernel that are no ranks, by name."""
     found: dict[str, list[int]] = {}
@@ -34,8 +43,7 @@ def helpers(kernel: Kernel) -> dict[str, list[int]]:
 def test_ranks_have_what_the_notebook_has_imported() -> None:
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch").ok()
-        kernel.quietly(SETTLED)
-        assert list(helpers(kernel)) == ["nblaunch-zygote"], "made by the extension, in the background"
+        assert len(zygotes(kernel)) == 1, "made by the extension, in the background"
         kernel.run("import numpy").ok()
         kernel.quietly(SETTLED)
         kernel.run(EARLY + "  # numpy").ok()
@@ -43,9 +51,9 @@ def test_ranks_have_what_the_notebook_has_imported() -> None:
         kernel.run("import pandas").ok()
         kernel.quietly(SETTLED)
         kernel.run(EARLY + "  # pandas").ok()
-        assert kernel.value("results") == dict.fromkeys(range(2), ["numpy", "pandas"])
+        assert kernel.value("results") == {0: ["numpy", "pandas"], 1: ["numpy", "pandas"]}
         kernel.run(EARLY).ok()
-        assert len(helpers(kernel)["nblaunch-zygote"]) == 1, "the one that was outgrown has gone"
+        assert len(zygotes(kernel)) == 1, "the one that was outgrown has gone"
 
 
 def test_modules_of_the_user_are_never_stale(kernel: Kernel) -> None:
@@ -80,13 +88,17 @@ def test_preloading_by_name(kernel: Kernel) -> None:
     [
         (
             "preload jax",
-            "%multiproc preload: jax must not be imported before a fork: it runs threads, and says itself that a fork "
-            "of it may deadlock.",
+            (
+                "%multiproc preload: jax must not be imported before a fork: it runs threads, and says itself that a fork "
+                "of it may deadlock."
+            ),
         ),
         (
             "preload no_such_module",
-            "%multiproc preload: there is no module 'no_such_module' to import: is it installed in this kernel's "
-            "environment?",
+            (
+                "%multiproc preload: there is no module 'no_such_module' to import: is it installed in this kernel's "
+                "environment?"
+            ),
         ),
         ("preload", "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."),
         ("doctor now", "%multiproc doctor takes nothing more."),
@@ -94,8 +106,10 @@ def test_preloading_by_name(kernel: Kernel) -> None:
         ("zygote", "%multiproc: there is no command 'zygote'. It knows doctor and preload NAME."),
         (
             "4",
-            "%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. It knows doctor and "
-            "preload NAME.",
+            (
+                "%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. It knows doctor and "
+                "preload NAME."
+            ),
         ),
     ],
 )
@@ -117,12 +131,12 @@ def test_doctor_tells_of_this_kernel(kernel: Kernel) -> None:
     kernel.run("%%multiproc 3\nrank").ok()
     report = kernel.run("%multiproc doctor").ok().stdout
     assert "start method  zygote\n" in report
-    assert f"pid {helpers(kernel)['nblaunch-zygote'][0]}, " in report
+    assert f"pid {zygotes(kernel)[0]}, " in report
 
 
 def test_a_zygote_that_is_killed_costs_a_notice_and_no_result(kernel: Kernel) -> None:
     kernel.run("%%multiproc 2\nrank").ok()
-    pids = helpers(kernel)["nblaunch-zygote"]
+    pids = zygotes(kernel)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     reply = kernel.run("%%multiproc 2\nrank + 1").ok()
@@ -135,8 +149,7 @@ def test_unloading_ends_it_and_loading_makes_another() -> None:
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch").ok()
         kernel.run("%%multiproc 2\nrank").ok()
-        kernel.quietly(SETTLED)
-        old = helpers(kernel)
+        old = zygotes(kernel)
         kernel.run("%unload_ext nblaunch").ok()
         assert helpers(kernel) == {}
         kernel.run("import numpy").ok()
@@ -144,11 +157,10 @@ def test_unloading_ends_it_and_loading_makes_another() -> None:
         assert helpers(kernel) == {}, "nobody follows imports any more"
         kernel.run("%load_ext nblaunch").ok()
         kernel.run("%reload_ext nblaunch").ok()
-        kernel.quietly(SETTLED)
-        assert len(helpers(kernel)["nblaunch-zygote"]) == 1
+        assert len(zygotes(kernel)) == 1
         kernel.run("%%multiproc 2\nrank").ok()
         assert kernel.value("results") == {0: 0, 1: 1}
-        assert helpers(kernel)["nblaunch-zygote"] != old["nblaunch-zygote"]
+        assert zygotes(kernel) != old
 
 
 @pytest.mark.parametrize("moment", ["importing", "waiting", "running"])
