@@ -114,11 +114,18 @@ class _Process:
     def poll(self) -> bool:
         """Read the report if it has come; tell whether the zygote lives."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            self._read_report()
+            self._read_report(self.control)
         return self.process.poll() is None
 
-    def wait_report(self, gang: Watch) -> None:
+    def wait_report(self, control: socket.socket, gang: Watch) -> None:
         """Wait until the zygote has imported everything.
+
+        Parameters
+        ----------
+        control : socket
+            A duplicate of the connection to it, which nobody else closes.
+        gang : Watch
+            Who waits.
 
         Raises
         ------
@@ -127,21 +134,26 @@ class _Process:
         """
         self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         if self.report is None:
-            gang.wait_readable(self.control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
+            gang.wait_readable(control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
             with contextlib.suppress(ConnectionError):
-                self._read_report()
+                self._read_report(control)
         if self.report is None:
-            self.process.wait()
-            self.complaints.seek(0)
-            said = self.complaints.read().decode(errors="replace").strip()
-            raise Unanswered(f"it ended with code {self.process.returncode}" + (f":\n{said}" if said else ""))
+            raise Unanswered(self._obituary())
         if self.report["problem"]:
             raise OSError(self.report["problem"])
 
-    def _read_report(self) -> None:
+    def _obituary(self) -> str:
+        code = self.process.wait()
+        try:
+            said = os.pread(self.complaints.fileno(), _LONGEST_REPORT, 0).decode(errors="replace").strip()
+        except ValueError:  # another thread has let go of it
+            said = ""
+        return f"it ended with code {code}" + (f":\n{said}" if said else "")
+
+    def _read_report(self, control: socket.socket) -> None:
         # It stays in the socket, because several launches may wait for it at once.
         if self.report is None:
-            data = self.control.recv(_LONGEST_REPORT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data = control.recv(_LONGEST_REPORT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             self.report = json.loads(data) if data else None
 
     def order(self, spares: int, delay: float, seconds: float | None) -> Connection:
@@ -219,10 +231,15 @@ class Zygotes:
         OSError
             If there is no way to get one, which is no reason not to launch in another way.
         """
-        zygote = self._zygote_for(preparation, birth)
+        with self._lock:
+            zygote = self._zygote_for(preparation, birth)
+            # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
+            control = zygote.control.dup()
         try:
-            zygote.wait_report(gang)
-            connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
+            with control:
+                zygote.wait_report(control, gang)
+            with self._lock:
+                connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
             try:
                 connection.greet(gang, _HELLO_PATIENCE)
             except BaseException:
@@ -230,8 +247,6 @@ class Zygotes:
                 raise
         except InterruptedError:
             raise
-        except ValueError as error:  # its descriptors are closed
-            raise Unanswered("another thread has ended it meanwhile") from error
         except OSError as error:
             self._discard(zygote, str(error))
             raise

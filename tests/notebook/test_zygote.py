@@ -20,7 +20,7 @@ for __thread in __threading.enumerate():
     if __thread.name == 'nblaunch-zygote':
         __thread.join()
 """
-EARLY = "%%multiproc 2\nimport sys\nsorted({'numpy', 'pandas', 'own_module', 'decimal'} & set(sys.modules))"
+EARLY = "%%multiproc 2\nimport sys\nsorted({'numpy', 'pandas', 'own_module', 'colorsys'} & set(sys.modules))"
 
 
 def zygotes(kernel: Kernel) -> list[int]:
@@ -70,15 +70,15 @@ def test_modules_of_the_user_are_never_stale(kernel: Kernel) -> None:
 
 
 def test_preloading_by_name(kernel: Kernel) -> None:
-    kernel.run("%multiproc preload decimal json").ok()
+    kernel.run("%multiproc preload colorsys json").ok()
     try:
         kernel.run(EARLY).ok()
-        assert "decimal" in kernel.value("results[0]")
-        assert kernel.value("get_ipython().magics_manager.registry['Multiproc'].preload") == ["decimal", "json"]
+        assert "colorsys" in kernel.value("results[0]")
+        assert kernel.value("get_ipython().magics_manager.registry['Multiproc'].preload") == ["colorsys", "json"]
         kernel.run("%multiproc preload json").ok()
-        assert kernel.value("get_ipython().magics_manager.registry['Multiproc'].preload") == ["decimal", "json"]
+        assert kernel.value("get_ipython().magics_manager.registry['Multiproc'].preload") == ["colorsys", "json"]
         report = kernel.run("%multiproc doctor").ok().stdout
-        assert "decimal" in report
+        assert "colorsys" in report
     finally:
         kernel.quietly("get_ipython().magics_manager.registry['Multiproc'].preload = []")
 
@@ -89,8 +89,8 @@ def test_preloading_by_name(kernel: Kernel) -> None:
         (
             "preload jax",
             (
-                "%multiproc preload: jax must not be imported before a fork: it runs threads, and says itself that a fork "
-                "of it may deadlock."
+                "%multiproc preload: jax must not be imported before a fork: it runs threads, and says itself that a "
+                "fork of it may deadlock."
             ),
         ),
         (
@@ -107,8 +107,8 @@ def test_preloading_by_name(kernel: Kernel) -> None:
         (
             "4",
             (
-                "%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. It knows doctor and "
-                "preload NAME."
+                "%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. It knows doctor "
+                "and preload NAME."
             ),
         ),
     ],

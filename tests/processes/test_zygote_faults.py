@@ -131,19 +131,27 @@ def test_whoever_was_stopped_while_it_waited_goes_on() -> None:
     assert len(zygote_pids()) == 1
 
 
-def test_a_zygote_that_another_thread_closes_just_now(monkeypatch: pytest.MonkeyPatch, no_failures: list[str]) -> None:
-    original = zygotes._Process.wait_report
+def test_a_zygote_that_another_thread_ends_while_it_is_waited_for(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
+) -> None:
+    class Elsewhere(Gang):
+        """While it waits, another thread ends the zygote, and what is opened next gets the same numbers."""
 
-    def close_first(self: zygotes._Process, gang: object) -> None:
-        ZYGOTES.close()
-        original(self, gang)  # type: ignore[arg-type]
+        def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
+            if ZYGOTES.state():
+                ZYGOTES.close()
+                others.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(100))
+            super().wait_readable(descriptor, seconds)
 
-    ask("1")
-    with monkeypatch.context() as patch:
-        patch.setattr(zygotes._Process, "wait_report", close_first)
-        assert ask("rank", 2) == {0: 0, 1: 1}
-        assert ask("rank", 2) == {0: 0, 1: 1}
-    assert (zygote_pids(), no_failures) == ([], [])
+    others: list[int] = []
+    gate = targets.Gate(tmp_path / "gate")
+    package = packages.write_waiting("slow", gate)
+    monkeypatch.setattr("nblaunch.engines.local.Gang", Elsewhere)
+    assert ask("'slow', rank", 2, preload=(package,)) == {0: ("slow", 0), 1: ("slow", 1)}
+    gate.close()
+    for descriptor in others:
+        os.close(descriptor)
+    assert (len(others), zygote_pids(), no_failures) == (100, [], [])
 
 
 # ---- a forkserver and spares that wait
