@@ -29,7 +29,7 @@ def examine(start_method: str) -> str:
     rows = [
         ("nblaunch", _versions()),
         ("start method", start_method),
-        *_zygotes(),
+        *_zygotes(start_method),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -45,25 +45,35 @@ def _versions() -> str:
     return ", ".join(parts)
 
 
-def _zygotes() -> Iterator[tuple[str, str]]:
+def _zygotes(start_method: str) -> Iterator[tuple[str, str]]:
     states = ZYGOTES.state()
     if not states:
-        yield "zygote", "none: the next launch with this start method makes one"
+        used = start_method == "zygote"
+        yield "zygote", "none: the next launch makes one" if used else "none: this start method needs none"
     for state in states:
         yield "zygote", _zygote(state)
+        if not state["alive"]:
+            continue
+        if state["problem"]:
+            yield "", f"cannot fork ranks: {state['problem']}"
         if state["ready"] and state["modules"]:
             yield "", f"holds {_packages(state['modules'])}"
         for name, why in state["left_out"].items():
             yield "", f"leaves out {name}: {why}"
-        if state["spares"] is not None:
-            count, left = state["spares"]
-            yield "", f"{count} spare{'' if count == 1 else 's'} waiting, for {max(0, left):.0f} s more"
+        count, left = state["spares"] or (0, 0.0)
+        if count:
+            yield "", f"{count} spare{'' if count == 1 else 's'} waiting, for {left:.0f} s more"
     for failure in ZYGOTES.failures:
         yield "failed zygote", failure.strip().replace("\n", "\n    ")
 
 
 def _zygote(state: dict[str, Any]) -> str:
     text = f"pid {state['pid']}"
+    if not state["alive"]:
+        return f"{text}, dead: the next launch replaces it"
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(state["pid"]).status() == psutil.STATUS_STOPPED:
+            text += ", stopped"
     if not state["ready"]:
         return f"{text}, importing {_packages(state['modules']) or 'nothing'}"
     with contextlib.suppress(psutil.Error):

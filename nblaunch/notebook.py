@@ -52,7 +52,8 @@ class Notebook:
         """Return the notebook of this process, or its main module where there is none."""
         # asked for, not imported: a plain program has no need of IPython
         ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython is not None else None
+        # another thread may be importing it just now
+        shell = getattr(ipython, "get_ipython", lambda: None)()
         return cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
 
     @classmethod

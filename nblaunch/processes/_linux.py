@@ -19,6 +19,7 @@ __all__ = [
     "own_description",
     "rename",
     "signal_at_parents_death",
+    "writer_is_gone",
 ]
 
 _PR_SET_PDEATHSIG = 1
@@ -59,7 +60,7 @@ def die_with_parent(guard: int, parent: int) -> None:
     signal_at_parents_death(_PARENT_DIED)
     guard_group(guard, os.getpgrp())
     # the parent may have died before the guards stood
-    if os.getppid() != parent or _writer_is_gone(guard):
+    if os.getppid() != parent or writer_is_gone(guard):
         _end_group()
 
 
@@ -92,7 +93,8 @@ def own_description(descriptor: int) -> int:
     return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _writer_is_gone(guard: int) -> bool:
+def writer_is_gone(guard: int) -> bool:
+    """Tell whether it has gone already, of which `guard_group` hears nothing."""
     with contextlib.suppress(BlockingIOError):
         return os.read(guard, 1) == b""
     return False

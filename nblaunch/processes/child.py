@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -24,7 +25,18 @@ from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 
-__all__ = ["Birth", "Context", "Descriptors", "become_rank", "fork", "leave_parent", "main", "run_forked", "settle"]
+__all__ = [
+    "Birth",
+    "Context",
+    "Descriptors",
+    "become_rank",
+    "flush",
+    "fork",
+    "leave_parent",
+    "main",
+    "run_forked",
+    "settle",
+]
 
 _libc = ctypes.CDLL(None)
 
@@ -189,6 +201,10 @@ def leave_parent() -> None:
     """
     os.setsid()
     atexit._clear()
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    # the rank's own have to register with atexit once more
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
     # would not be waited for.
     main_thread = threading.main_thread()
@@ -231,7 +247,7 @@ def become_rank(
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush()
+        flush()
         os._exit(code & 0xFF)
 
 
@@ -282,7 +298,7 @@ def _call(context: Context) -> int:
         traceback.print_exc()
     if os.getpid() != context.pid:
         # the code that was run has forked, and this is the child: it must not go on as if it were the rank
-        _flush()
+        flush()
         os._exit(code & 0xFF)
     context.channel.close()
     return code
@@ -341,7 +357,8 @@ def _shut_down() -> None:
     atexit._run_exitfuncs()
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Write out what Python and the C library hold back."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -351,7 +368,7 @@ def _flush() -> None:
 
 
 def _die_by(number: int) -> NoReturn:
-    _flush()
+    flush()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)

@@ -26,10 +26,11 @@ import traceback
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, spare
-from nblaunch.processes.child import fork, warm_up
+from nblaunch.processes.child import flush, fork, warm_up
 
-__all__ = ["main", "prepare", "serve"]
+__all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
+_LONGEST_WAIT = 3600.0
 # Bytes of an error's end that are told.
 _LONGEST_PROBLEM = 1 << 14
 
@@ -52,6 +53,8 @@ def prepare(dotted: str) -> str:
     """Import what ranks will need and see to it that forking is safe; return what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     problem = warm_up(dotted)
+    # or every rank would write what an import has printed
+    flush()
     if problem:
         return problem
     threads = thread_count()
@@ -136,14 +139,16 @@ class _Server:
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            readable, _, _ = select.select([self._gang.fileno(), self._wake], [], [], left)
+            # it may be longer than select can wait
+            at_most = None if left is None else min(left, _LONGEST_WAIT)
+            readable, _, _ = select.select([self._gang.fileno(), self._wake], [], [], at_most)
             if self._wake in readable:
                 self._tell_exits()
             if self._gang.fileno() in readable:
                 deadline = None
                 if not self._obey():
                     return
-            if not readable:
+            if left == 0 and not readable:
                 return
 
     def _say_hello(self, spares: int, rehearse: str) -> None:
@@ -163,7 +168,7 @@ class _Server:
                 self._ranks.add(pid)
         except OSError:
             del mailboxes[len(pids) :]  # fewer spares are no harm: a rank that lacks one is forked when it is wanted
-        hello = json.dumps({"pid": os.getpid(), "problem": _cut(self._problem), "spares": pids}, ensure_ascii=False)
+        hello = json.dumps({"pid": os.getpid(), "problem": cut(self._problem), "spares": pids}, ensure_ascii=False)
         socket.send_fds(self._gang, [hello.encode()], [mailbox.fileno() for mailbox in mailboxes])
         for mailbox in mailboxes:
             mailbox.close()
@@ -206,7 +211,8 @@ class _Server:
         return {"pid": pid}
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return the end of a text that goes into one packet."""
     return text.encode()[-_LONGEST_PROBLEM:].decode(errors="ignore")
 
 

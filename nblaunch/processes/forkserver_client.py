@@ -12,12 +12,21 @@ import socket
 import subprocess
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.spare import Description
-from nblaunch.processes.starting import PARENT_ENDS, PATIENCE, StartMethod, Watch, is_gone, spawn_interpreter
+from nblaunch.processes.starting import (
+    PARENT_ENDS,
+    PATIENCE,
+    Preparation,
+    StartMethod,
+    Watch,
+    is_gone,
+    spawn_interpreter,
+)
 
 __all__ = ["Connection", "Forkserver"]
 
@@ -73,7 +82,7 @@ class Connection:
         PARENT_ENDS.add(server.fileno())
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
-        """Wait for the hello, if it has not come yet.
+        """Wait for the hello, if it has not come yet; go on with a forkserver that was stopped while it waited.
 
         Raises
         ------
@@ -85,6 +94,7 @@ class Connection:
         if not self._greeted:
             gang.wait_readable(self.server.fileno(), seconds)
             self.hear()
+        _let_go_on(self.pid)
 
     def hear(self) -> None:
         """Take the hello if it has come.
@@ -112,7 +122,8 @@ class Connection:
         hello = json.loads(data)
         self._greeted = True
         self.pid = hello["pid"]
-        for pid, mailbox in zip(hello["spares"], mailboxes, strict=True):
+        # fewer sockets where this process has no descriptors left; their spares leave
+        for pid, mailbox in zip(hello["spares"], mailboxes, strict=False):
             PARENT_ENDS.add(mailbox.fileno())
             self.spares.append((pid, mailbox))
         if hello["problem"]:
@@ -123,9 +134,21 @@ class Connection:
         while self.spares:
             pid, mailbox = self.spares.popleft()
             if not select.select([mailbox], [], [], 0)[0]:
+                _let_go_on(pid)
                 return pid, mailbox
             _let_go(mailbox)  # readable means closed: it is dead
         return None
+
+    def count_waiting(self) -> int:
+        """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
+        with contextlib.suppress(OSError):
+            self.hear()
+        mailboxes = [mailbox for _, mailbox in self.spares]
+        poll = select.poll()
+        poll.register(self.server, 0)
+        if poll.poll(0):  # it has hung up
+            return 0
+        return len(mailboxes) - len(select.select(mailboxes, [], [], 0)[0])
 
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
@@ -163,6 +186,12 @@ class Connection:
         if self._complaints is not None:
             self._complaints.close()
 
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from its owner."""
+        for ours in (self.server, *(mailbox for _, mailbox in self.spares)):
+            with contextlib.suppress(OSError):
+                ours.close()
+
     def _says_that_all_is_gone(self) -> bool:
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(EOFError, OSError):
@@ -194,13 +223,15 @@ class Forkserver(StartMethod):
     The helper adopts what a rank leaves behind, even in other sessions, and ends it.
     """
 
-    _connection: Connection | None = None
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+        super().__init__(gang, births, preparation)
+        self._connection: Connection | None = None
+        self._pids: set[int] = set()
+        self._chosen: list[tuple[Description, socket.socket, contextlib.ExitStack]] = []
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Choose a spare, or have the forkserver fork; see `StartMethod.start`."""
         if self._connection is None:
-            self._pids: set[int] = set()
-            self._chosen: list[tuple[Description, socket.socket, contextlib.ExitStack]] = []
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
@@ -211,9 +242,10 @@ class Forkserver(StartMethod):
 
     def close(self) -> None:
         """Let the helper end what is left and wait until it is gone."""
+        for description, _, copies in self._chosen:
+            description.close()
+            copies.close()
         if self._connection is not None:
-            for _, _, copies in self._chosen:
-                copies.close()
             self._gang.unwatch(self._connection.server.fileno())
             self._connection.close()
             self._connection = None
@@ -293,7 +325,9 @@ class Forkserver(StartMethod):
                 self._gang.exited(pid, -signal.SIGKILL)
             self._pids.clear()
             return
-        self._note_exit(answer)
+        # An interrupted start may have left the answer to it behind. That rank is nobody's, and goes with its parent.
+        if "exited" in answer:
+            self._note_exit(answer)
 
     def _note_exit(self, answer: dict[str, Any]) -> None:
         # a spare that nobody needed is no rank
@@ -323,6 +357,13 @@ def _is_open(descriptor: int) -> bool:
 def _let_go(ours: socket.socket) -> None:
     PARENT_ENDS.discard(ours.fileno())
     ours.close()
+
+
+def _let_go_on(pid: int) -> None:
+    # somebody may have stopped it while it had nothing to do
+    if pid > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _kill_orphan(pid: int) -> None:

@@ -150,6 +150,8 @@ class Gang:
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
         self._start_error: BaseException | None = None
+        # held by the supervisor, or by whoever found none and has tidied up instead
+        self._claim = threading.Lock()
         self._all_started = threading.Event()
         self._done = threading.Event()
 
@@ -179,7 +181,8 @@ class Gang:
             thread.start()
             self._all_started.wait()
         except BaseException:
-            if thread.ident is None:  # the system refused it
+            # The system refused the thread, or an interrupt came while it was starting: it may still begin.
+            if self._claim.acquire(blocking=False):
                 self._tidy_up()
                 _ALIVE.discard(self)
                 self._done.set()
@@ -265,6 +268,8 @@ class Gang:
     # ---- the supervisor thread
 
     def _supervise(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
         defect = None
         try:
             self.watch(self._wake_reader.fileno(), self._take_orders)

@@ -1,20 +1,25 @@
-"""Environment variables that are read only once, while the interpreter or a library is loaded."""
+"""What is settled when a process begins: variables that are read only once, and what its parent hands down."""
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 from collections.abc import Mapping
 
 from nblaunch.processes.threads import VARIABLES
 
-__all__ = ["differ_at_load", "read_at_load"]
+__all__ = ["differ_at_load", "inherited", "read_at_load"]
 
-# By what they begin with: the dynamic linker and the C library, Python, OpenMP and BLAS, numerical libraries, locale.
+# By what they begin with: the dynamic linker and the C library, Python, OpenMP and BLAS, the libraries that a zygote
+# may import, where those look for their settings, locale.
 # PYTHONUNBUFFERED concerns streams, which a rank opens anew, and TORCH_NCCL_… are read when a process group is made.
 _READ_AT_LOAD = re.compile(
     r"LD_|MALLOC_|GLIBC_|PYTHON(?!UNBUFFERED)"
     r"|OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|GOTO_|BLIS_|FLEXIBLAS|NUMEXPR_|VECLIB_"
-    r"|NPY_|NUMPY_|NUMBA_|PYTORCH_|TORCH_(?!NCCL_)|ATEN_|MPL|SKLEARN_|SCIPY_|ARROW_"
+    r"|NPY_|NUMPY_|NUMBA_|PYTORCH_|TORCH_(?!NCCL_)|TORCHDYNAMO_|TORCHINDUCTOR_|ATEN_|MPL|MATPLOTLIB|SKLEARN_|SCIPY_"
+    r"|ARROW_|PANDAS_|SYMPY_|PLOTLY_|ZARR_|HDF5_|OPENCV_|JOBLIB_|HF_|HUGGINGFACE_|TRANSFORMERS_|DATASETS_|ACCELERATE_"
+    r"|PROTOCOL_BUFFERS_|XDG_|IPYTHONDIR$|HOME$"
     r"|LANG$|LANGUAGE$|LC_|TZ$"
 )
 
@@ -34,3 +39,18 @@ def read_at_load(env: Mapping[str, str]) -> dict[str, str]:
         for name, value in env.items()
         if _READ_AT_LOAD.match(name) and not (name in VARIABLES and value.isdigit())
     }
+
+
+def inherited() -> dict[str, object]:
+    """Return what a process that is started here would be handed down, and keep."""
+    with open("/proc/self/status") as status:
+        umask = next((line.split()[1] for line in status if line.startswith("Umask:")), "")
+    return {
+        "umask": umask,
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "cores": os.sched_getaffinity(0),
+        "limits": [resource.getrlimit(number) for number in _LIMITS],
+    }
+
+
+_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]

@@ -8,9 +8,10 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
-__all__ = ["NEVER", "SAFE", "refusal", "safe_modules"]
+__all__ = ["NEVER", "SAFE", "refusal", "safe_modules", "unwanted_in_zygote"]
 
 # Imported once and forked often without harm: an import of theirs starts no thread that stays, holds no lock and opens
 # no connection, with the number of threads set to 1. The zygote looks again, in case a version differs.
@@ -85,6 +86,15 @@ def refusal(name: str) -> str:
     return ""
 
 
+def unwanted_in_zygote(top: str) -> str:
+    """Say what is wrong with a package that came along with another one's import; empty if nothing is."""
+    if top in NEVER:
+        return f"{top}, and {NEVER[top]}"
+    if top not in ("nblaunch", "__main__") and _is_own(top):
+        return f"{top}, which lies in a folder of yours ({_place(top)}) and would be stale after the next edit"
+    return ""
+
+
 def _is_plain(name: str) -> bool:
     parts = name.split(".")
     return len(parts) <= 2 and not any(part.startswith("_") for part in parts)
@@ -99,7 +109,9 @@ def _is_importable(module: ModuleType | None, name: str) -> bool:
 def _is_own(name: str) -> bool:
     """Tell whether a module's package lies outside the folders that packages are installed in."""
     place = _place(name.partition(".")[0])
-    return bool(place) and not place.startswith(_installed())
+    # environments and modules of clusters put folders of packages in other places
+    apart = {"site-packages", "dist-packages"}.isdisjoint(Path(place).parts)
+    return bool(place) and apart and not place.startswith(_installed())
 
 
 def _place(top: str) -> str:
@@ -122,7 +134,8 @@ def _installed() -> tuple[str, ...]:
     import site
 
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths.update(site.getsitepackages())
+    # an environment may show the packages of the interpreter that it was made from
+    paths.update(site.getsitepackages([sys.prefix, sys.base_prefix]))
     paths.add(site.getusersitepackages())
     # Debian's interpreter has packages of the system beside those of its own scheme
     paths.add(os.path.join(sys.prefix, "lib", "python3", "dist-packages"))

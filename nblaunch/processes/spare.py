@@ -6,10 +6,12 @@ with its `Birth`, and its descriptors.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import socket
 import sys
@@ -20,10 +22,12 @@ from typing import Any, NoReturn
 
 from nblaunch.payload import pack, store
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, settle
+from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, settle
 
-__all__ = ["MOST_DESCRIPTORS", "Description", "begin", "wait"]
+__all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
 
+# The environment that this process was started with: libraries may change their own when they are imported.
+GIVEN = dict(os.environ)
 # In the packet that tells a rank who it is: the file, and the rank's own.
 MOST_DESCRIPTORS = 1 + len(fields(Descriptors))
 
@@ -60,6 +64,10 @@ class Description:
             stack.pop_all()
         self._descriptors = [self._file.fileno(), *given.values()]
 
+    def close(self) -> None:
+        """Let go of it, unsent."""
+        self._file.close()
+
     def send(self, mailbox: socket.socket) -> None:
         """Send it to a forkserver, for a rank that is to be forked, or to a spare.
 
@@ -75,8 +83,9 @@ class Description:
 def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
     with open(received[0], "rb") as file:
         told: dict[str, Any] = json.load(file)
-    env = {name: value for name, value in os.environ.items() if name not in told["removed"]}
-    birth = Birth(env=env | told["changed"], **told["birth"])
+    added = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    kept = {name: value for name, value in GIVEN.items() if name not in told["removed"]}
+    birth = Birth(env=added | kept | told["changed"], **told["birth"])
     threads.tell_loaded(birth.env)
     _take_fresh_entropy()
     return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
@@ -105,7 +114,7 @@ def begin(received: list[int], parent: int) -> NoReturn:
         Process id of the forkserver.
     """
     try:
-        leave_parent()
+        _leave_forkserver()
         become_rank(*_understand(received), parent)
     except BaseException:
         traceback.print_exc()
@@ -124,7 +133,7 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
     """
     try:
         parent = os.getppid()
-        leave_parent()
+        _leave_forkserver()
         own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
         settled = _give_way()
@@ -150,6 +159,12 @@ def _give_way() -> Callable[[], object]:
     return lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
+def _leave_forkserver() -> None:
+    leave_parent()
+    # it was imported there, and what a rank logs must not stay in a buffer
+    atexit.register(logging.shutdown)
+
+
 def _rehearse(dotted: str) -> None:
     """Go through the first steps of a rank, so that the page faults of a forked process are behind this one.
 
@@ -166,4 +181,5 @@ def _rehearse(dotted: str) -> None:
             module, _, function = dotted.partition(":")
             getattr(importlib.import_module(module), function)(context)
         context.channel.close()
+    flush()
     gc.freeze()

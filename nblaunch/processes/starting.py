@@ -157,7 +157,12 @@ class StartMethod(ABC):
 
 
 def spawn_interpreter(
-    module: str, birth: Birth, descriptors: Descriptors, preparation: Preparation, stderr: Any = None
+    module: str,
+    birth: Birth,
+    descriptors: Descriptors,
+    preparation: Preparation,
+    stdout: int | None = None,
+    stderr: Any = None,
 ) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that runs ``main`` of a module of this package.
 
@@ -169,8 +174,8 @@ def spawn_interpreter(
         What the process is to become.
     preparation : Preparation
         What it does first.
-    stderr : file, optional
-        Takes the place of the parent's stderr.
+    stdout, stderr : int or file, optional
+        Take the places of the parent's own.
 
     Raises
     ------
@@ -204,17 +209,24 @@ def spawn_interpreter(
             ],
             (*descriptors.given(), file.fileno()),
             stdin=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=stderr,
             redirect=module == "child",
         )
 
 
 def _own_path(birth: Birth) -> list[str]:
-    """Return `sys.path` without the user's working directory, or with it at the end if this package lies there."""
+    """Return `sys.path` without the user's working directory, or with it behind the others if this package lies there.
+
+    Not behind one that holds another copy of this package: the two ends have to be of one version.
+    """
     here = os.path.realpath(birth.cwd or os.curdir)
     path = [entry for entry in birth.sys_path if entry and os.path.realpath(entry) != here]
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return path if root in path else [*path, root]
+    if root not in path:
+        others = (i for i, entry in enumerate(path) if os.path.isdir(os.path.join(entry, "nblaunch")))
+        path.insert(next(others, len(path)), root)
+    return path
 
 
 def start_program(
@@ -223,6 +235,7 @@ def start_program(
     descriptors: tuple[int, ...],
     *,
     stdin: int | None = None,
+    stdout: int | None = None,
     stderr: Any = None,
     redirect: bool = True,
 ) -> subprocess.Popen[bytes]:
@@ -242,7 +255,7 @@ def start_program(
                 start_new_session=True,
                 pass_fds=descriptors,
                 stdin=stdin,
-                stdout=files.enter_context(open_log(birth.stdout)) if redirect and birth.stdout else None,
+                stdout=files.enter_context(open_log(birth.stdout)) if redirect and birth.stdout else stdout,
                 stderr=files.enter_context(open_log(birth.stderr)) if redirect and birth.stderr else stderr,
             )
         except OSError as refusal:

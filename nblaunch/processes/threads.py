@@ -7,8 +7,10 @@ be forked, is told afterwards, through threadpoolctl and torch's own call.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 __all__ = ["VARIABLES", "fair_share", "limit_threads", "note_loaded", "tell_loaded"]
@@ -21,13 +23,16 @@ VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-# Where each library that threadpoolctl knows looks for its number, first to last.
-_OWN_VARIABLES = {
-    "openblas": ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
-    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
-    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
-    "flexiblas": ("OMP_NUM_THREADS",),
-    "openmp": ("OMP_NUM_THREADS",),
+_CORES = len(os.sched_getaffinity(0))
+_ANY = sys.maxsize
+
+# Where each library that threadpoolctl knows looks for its number, first to last, and the largest that it takes.
+_OWN_RULES = {
+    "openblas": (("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), _CORES),
+    "mkl": (("MKL_NUM_THREADS", "OMP_NUM_THREADS"), _CORES),
+    "blis": (("BLIS_NUM_THREADS", "OMP_NUM_THREADS"), _ANY),
+    "flexiblas": (("OMP_NUM_THREADS",), _ANY),
+    "openmp": (("OMP_NUM_THREADS",), _ANY),
 }
 
 # The libraries that were loaded with one thread each, before this process was forked.
@@ -50,22 +55,32 @@ def note_loaded() -> None:
 def tell_loaded(env: Mapping[str, str]) -> None:
     """Give the libraries that `note_loaded` has found the threads that they would have taken from these variables."""
     for library in _loaded:
-        threads = _threads_by(env, _OWN_VARIABLES.get(library.internal_api, ("OMP_NUM_THREADS",)))
+        variables, most = _OWN_RULES.get(library.internal_api, (("OMP_NUM_THREADS",), _ANY))
+        threads = min(most, _threads_by(env, variables))
         if threads > 1:
             library.set_num_threads(threads)
-    for module, variables in (("torch", ("OMP_NUM_THREADS",)), ("numexpr", _NUMEXPR)):
-        threads = _threads_by(env, variables)
-        if _loaded and threads > 1 and module in sys.modules:
-            sys.modules[module].set_num_threads(threads)
+    if _loaded and "torch" in sys.modules:
+        _tell_torch(sys.modules["torch"], env)
+    if _loaded and "numexpr" in sys.modules:
+        sys.modules["numexpr"].set_num_threads(_threads_by(env, ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")))
 
 
-_NUMEXPR = ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")
+def _tell_torch(torch: ModuleType, env: Mapping[str, str]) -> None:
+    # it asks MKL, which takes no more threads than there are cores
+    threads = _threads_by(env, ("MKL_NUM_THREADS", "OMP_NUM_THREADS"))
+    if torch.backends.mkl.is_available():
+        threads = min(threads, _CORES)
+    # the OpenMP library is its own, and may have been told otherwise
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
 
 
 def _threads_by(env: Mapping[str, str], variables: tuple[str, ...]) -> int:
     for name in variables:
-        if env.get(name, "").isdigit():
-            return max(1, int(env[name]))
+        # OpenMP takes one number for each level of nesting
+        number = re.match(r"\s*0*([1-9]\d*)", env.get(name, ""))
+        if number:
+            return int(number[1])
     return len(os.sched_getaffinity(0))
 
 

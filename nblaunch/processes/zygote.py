@@ -11,6 +11,7 @@ thread costs a fresh start without it, because a thread cannot be taken back. It
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -19,17 +20,22 @@ import socket
 import sys
 import time
 import traceback
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import fork
-from nblaunch.processes.forkserver import keep_pages_shared, prepare, serve, thread_count
+from nblaunch.processes.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
+from nblaunch.processes.preloads import refusal, unwanted_in_zygote
+from nblaunch.processes.spare import GIVEN
 
 __all__ = ["main"]
 
-_LONGEST_REASON = 300
 # Seconds for a thread that an import started to end again: a pool that was only tried out, for example.
 _THREADS_MAY_END = 0.5
+# Characters; all that is reported goes into one packet.
+_LONGEST_REASON = 500
 
 
 def main(described: dict[str, Any]) -> NoReturn:
@@ -37,11 +43,11 @@ def main(described: dict[str, Any]) -> NoReturn:
     code = 0
     try:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
-        # what an import prints belongs under no cell
-        os.dup2(2, 1)
         own_name = _linux.rename("nblaunch-zygote")
         # what it forks leads other groups and notices by itself
         _linux.guard_group(guard, os.getpgrp())
+        if _linux.writer_is_gone(guard):
+            os._exit(0)
         began = time.monotonic()
         problem = _import_all(described)
         with socket.socket(fileno=control) as kernel:
@@ -65,21 +71,18 @@ def main(described: dict[str, Any]) -> NoReturn:
 def _import_all(described: dict[str, Any]) -> str:
     """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
     left_out: dict[str, str] = described["left_out"]
-    for name in described["modules"]:
-        if name in left_out:
-            continue
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            left_out[name] = f"its import failed: {type(error).__name__}: {error}"[:_LONGEST_REASON]
-            continue
-        more = _threads_that_stay()
-        if more:
-            left_out[name] = (
-                f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads must not be "
-                "forked"
-            )
-            _start_over(described)
+    with _without_warnings():
+        for name in described["modules"]:
+            if name in left_out:
+                continue
+            before = set(sys.modules)
+            # settings may name anything
+            why = refusal(name) or _import(name)
+            harm = _harm(sys.modules.keys() - before)
+            if why or harm:
+                left_out[name] = cut(harm or why)[:_LONGEST_REASON]
+            if harm:
+                _start_over(described)
     problem = prepare(described["prepare"])
     threads.note_loaded()
     # nobody asks how a forkserver has ended; its gang hears it from the connection
@@ -87,6 +90,38 @@ def _import_all(described: dict[str, Any]) -> str:
     keep_pages_shared()
     _linux.collapse_pages()
     return problem
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ignore warnings, which were shown where the notebook imported the same; keep the filters that imports set up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ignore_all = warnings.filters[0]
+        yield
+        filters = [one for one in warnings.filters if one is not ignore_all]
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _import(name: str) -> str:
+    """Import a module; return what went wrong."""
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        return f"its import failed: {type(error).__name__}: {error}"
+    return ""
+
+
+def _harm(imported: Iterable[str]) -> str:
+    """Say why this process must not be forked after an import that brought these modules; empty if it may be."""
+    more = _threads_that_stay()
+    if more:
+        return (
+            f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads must not be forked"
+        )
+    tops = sorted({name.partition(".")[0] for name in imported})
+    unwanted = next(filter(None, map(unwanted_in_zygote, tops)), "")
+    return f"it imports {unwanted}" if unwanted else ""
 
 
 def _threads_that_stay() -> int:
@@ -103,7 +138,7 @@ def _start_over(described: dict[str, Any]) -> NoReturn:
     file.write(json.dumps(described).encode())
     file.seek(0)
     os.set_inheritable(file.fileno(), True)
-    os.execv(sys.executable, [*sys.orig_argv[:-1], str(file.fileno())])
+    os.execve(sys.executable, [*sys.orig_argv[:-1], str(file.fileno())], GIVEN)
 
 
 def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_name: str) -> None:

@@ -23,17 +23,19 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.direct_children import Spawn
 from nblaunch.processes.forkserver_client import Connection, Forkserver, Unanswered
-from nblaunch.processes.load_time import differ_at_load, read_at_load
-from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, spawn_interpreter
+from nblaunch.processes.load_time import differ_at_load, inherited, read_at_load
+from nblaunch.processes.starting import PARENT_ENDS, Preparation, StartMethod, Watch, spawn_interpreter
 
 __all__ = ["ZYGOTES", "Zygote", "Zygotes"]
 
@@ -41,7 +43,6 @@ logger = logging.getLogger(__name__)
 
 # The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-_LONGEST_REPORT = 1 << 17
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
@@ -54,8 +55,17 @@ _DELAY = 0.1
 # Share of the available memory that spares may take, and what one takes: its private pages, torch imported.
 _SHARE_OF_MEMORY = 0.05
 _BYTES_PER_SPARE = 12 << 20
+_LONGEST_REPORT = 1 << 17
 # A forkserver gives up later than its client does: one that is taken in the last moment must not end just then.
 _MARGIN = 60.0
+
+
+# What cannot be changed any more when a process has begun and has loaded its libraries.
+_Kind = tuple[dict[str, str], dict[str, object]]
+
+
+def _kind(env: Mapping[str, str]) -> _Kind:
+    return read_at_load(env), inherited()
 
 
 @dataclass
@@ -67,9 +77,8 @@ class _Ahead:
 
     def state(self) -> tuple[int, float]:
         """Return how many spares wait, and for how many seconds more."""
-        with contextlib.suppress(OSError):
-            self.connection.hear()
-        return len(self.connection.spares), self.until - time.monotonic()
+        left = self.until - time.monotonic()
+        return (self.connection.count_waiting(), left) if left > 0 else (0, 0.0)
 
 
 @dataclass
@@ -77,7 +86,7 @@ class _Process:
     """A zygote, as its client knows it."""
 
     preparation: Preparation
-    variables: dict[str, str]
+    kind: _Kind
     environment: dict[str, str]
     process: subprocess.Popen[bytes]
     control: socket.socket
@@ -87,12 +96,12 @@ class _Process:
     report: dict[str, Any] | None = None
     ahead: _Ahead | None = None
 
-    def serves(self, preparation: Preparation, variables: dict[str, str]) -> bool:
+    def serves(self, preparation: Preparation, kind: _Kind) -> bool:
         """Tell whether this is a zygote of that kind, whatever modules it holds."""
-        return (self.preparation.prepare, self.preparation.rehearse, self.variables) == (
+        return (self.preparation.prepare, self.preparation.rehearse, self.kind) == (
             preparation.prepare,
             preparation.rehearse,
-            variables,
+            kind,
         )
 
     def has(self, modules: tuple[str, ...]) -> bool:
@@ -101,16 +110,12 @@ class _Process:
 
     def outgrows(self, other: _Process) -> bool:
         """Tell whether this zygote can do all that the other one can."""
-        return self.serves(other.preparation, other.variables) and self.has(other.preparation.modules)
+        return self.serves(other.preparation, other.kind) and self.has(other.preparation.modules)
 
     def poll(self) -> bool:
-        """Take the report if it has come; tell whether the zygote lives."""
-        if self.report is None:
-            with contextlib.suppress(BlockingIOError):
-                try:
-                    self._take_report(socket.MSG_DONTWAIT)
-                except ConnectionError:
-                    return False
+        """Read the report if it has come; tell whether the zygote lives."""
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self._read_report(self.control)
         return self.process.poll() is None
 
     def left_out(self) -> dict[str, str]:
@@ -118,30 +123,44 @@ class _Process:
         found: dict[str, str] = {} if self.report is None else self.report["left_out"]
         return found
 
-    def wait_report(self, gang: Watch) -> None:
+    def wait_report(self, control: socket.socket, gang: Watch) -> None:
         """Wait until the zygote has imported everything.
+
+        Parameters
+        ----------
+        control : socket
+            A duplicate of the connection to it, which nobody else closes.
+        gang : Watch
+            Who waits.
 
         Raises
         ------
         OSError
             If it dies, cannot get ready, or needs too long.
         """
+        self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         if self.report is None:
-            gang.wait_readable(self.control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
-            self._take_report()
+            gang.wait_readable(control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
+            with contextlib.suppress(ConnectionError):
+                self._read_report(control)
         if self.report is None:
-            self.process.wait()
-            self.complaints.seek(0)
-            said = self.complaints.read().decode(errors="replace").strip()
-            raise Unanswered(f"it ended with code {self.process.returncode}" + (f":\n{said}" if said else ""))
+            raise Unanswered(self._obituary())
         if self.report["problem"]:
             raise OSError(self.report["problem"])
 
-    def _take_report(self, flags: int = 0) -> None:
-        # it stays in the socket, so that others who wait for it see it too; nothing comes after it
-        data = self.control.recv(_LONGEST_REPORT, socket.MSG_PEEK | flags)
-        if data:
-            self.report = json.loads(data)
+    def _obituary(self) -> str:
+        code = self.process.wait()
+        try:
+            said = os.pread(self.complaints.fileno(), _LONGEST_REPORT, 0).decode(errors="replace").strip()
+        except ValueError:  # another thread has let go of it
+            said = ""
+        return f"it ended with code {code}" + (f":\n{said}" if said else "")
+
+    def _read_report(self, control: socket.socket) -> None:
+        # It stays in the socket, because several launches may wait for it at once.
+        if self.report is None:
+            data = control.recv(_LONGEST_REPORT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.report = json.loads(data) if data else None
 
     def order(self, spares: int, delay: float, seconds: float | None) -> Connection:
         """Have a forkserver forked and return the connection to it, on which it has not said hello yet.
@@ -169,9 +188,20 @@ class _Process:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         PARENT_ENDS.difference_update((self.control.fileno(), self.guard_writer))
+        self._close_descriptors()
+
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from its owner."""
+        self.process.returncode = 0  # or it is said to be running still
+        if self.ahead is not None:
+            self.ahead.connection.disown()
+        with contextlib.suppress(OSError):
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         self.control.close()
-        os.close(self.guard_writer)
         self.complaints.close()
+        os.close(self.guard_writer)
 
 
 class Zygotes:
@@ -193,8 +223,8 @@ class Zygotes:
         """
         with self._lock:
             self._bury_the_dead()
-            variables = read_at_load(env)
-            if not any(one.serves(preparation, variables) and one.has(preparation.modules) for one in self._processes):
+            kind = _kind(env)
+            if not any(one.serves(preparation, kind) and one.has(preparation.modules) for one in self._processes):
                 self._make(preparation, env, path)
 
     def connect(self, preparation: Preparation, birth: Birth, gang: Watch) -> Connection:
@@ -207,10 +237,15 @@ class Zygotes:
         OSError
             If there is no way to get one, which is no reason not to launch in another way.
         """
-        zygote = self._zygote_for(preparation, birth)
+        with self._lock:
+            zygote = self._zygote_for(preparation, birth)
+            # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
+            control = zygote.control.dup()
         try:
-            zygote.wait_report(gang)
-            connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
+            with control:
+                zygote.wait_report(control, gang)
+            with self._lock:
+                connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
             try:
                 connection.greet(gang, _HELLO_PATIENCE)
             except BaseException:
@@ -228,11 +263,12 @@ class Zygotes:
         spares = min(nprocs, preparation.spares, self._affordable())
         with self._lock:
             self._bury_the_dead()
-            kin = [one for one in self._processes if one.serves(preparation, read_at_load(birth.env))]
-            zygote = next((one for one in kin if one.report is not None), None)
-            if zygote is None or zygote.ahead is not None or spares < 1:
-                return
             with contextlib.suppress(OSError):
+                kind = _kind(birth.env)
+                kin = [one for one in self._processes if one.serves(preparation, kind)]
+                zygote = next((one for one in kin if one.report is not None), None)
+                if zygote is None or zygote.ahead is not None or spares < 1:
+                    return
                 connection = zygote.order(spares, _DELAY, preparation.seconds + _MARGIN)
                 zygote.ahead = _Ahead(connection, time.monotonic() + preparation.seconds)
 
@@ -245,7 +281,8 @@ class Zygotes:
     def forget(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
         self._lock = threading.RLock()
-        self._processes = []
+        while self._processes:
+            self._processes.pop().disown()
 
     def state(self) -> list[dict[str, Any]]:
         """Return what there is to know of each zygote, for a person who wonders; the one used last comes first."""
@@ -256,9 +293,10 @@ class Zygotes:
                     "alive": zygote.poll(),
                     "ready": zygote.report is not None,
                     "modules": [name for name in zygote.preparation.modules if name not in zygote.left_out()],
-                    "variables": zygote.variables,
+                    "variables": zygote.kind[0],
                     "spares": None if zygote.ahead is None else zygote.ahead.state(),
                     "left_out": zygote.left_out(),
+                    "problem": "" if zygote.report is None else zygote.report["problem"],
                     "seconds": 0.0 if zygote.report is None else zygote.report["seconds"],
                 }
                 for zygote in reversed(self._processes)
@@ -282,7 +320,8 @@ class Zygotes:
         """Return the zygote to use now: one that has everything, or one that has what this launch needs, if ready."""
         with self._lock:
             self._bury_the_dead()
-            kin = [one for one in self._processes if one.serves(preparation, read_at_load(birth.env))]
+            kind = _kind(birth.env)
+            kin = [one for one in self._processes if one.serves(preparation, kind)]
             complete = next((one for one in kin if one.has(preparation.modules)), None)
             if complete is None:
                 complete = self._make(preparation, birth.env, birth.sys_path)
@@ -310,11 +349,13 @@ class Zygotes:
                 Birth(0, env=environment, cwd="/", sys_path=_without_here(path)),
                 Descriptors(control=theirs.fileno(), guard=guard),
                 preparation,
+                # a kernel's streams go to its frontend
+                stdout=subprocess.DEVNULL,
                 stderr=complaints,
             )
             kept.pop_all()
         PARENT_ENDS.update((ours.fileno(), guard_writer))
-        zygote = _Process(preparation, read_at_load(env), environment, process, ours, guard_writer, complaints)
+        zygote = _Process(preparation, _kind(env), environment, process, ours, guard_writer, complaints)
         self._processes.append(zygote)
         while len(self._processes) > _MOST_ZYGOTES:
             self._processes.pop(0).close()
@@ -333,17 +374,21 @@ class Zygotes:
         return None
 
     def _discard(self, zygote: _Process, why: str) -> None:
-        logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
         with self._lock:
-            self.failures.append(why)
-            if zygote in self._processes:
+            if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
+                logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
+                self.failures.append(why)
                 self._processes.remove(zygote)
                 zygote.close()
 
 
 def _without_here(path: tuple[str, ...]) -> tuple[str, ...]:
-    here = os.path.realpath(os.curdir)
-    return tuple(entry for entry in path if entry and os.path.realpath(entry) != here)
+    """Leave out the working directory, and what is found from there: that is another place for each rank."""
+    absolute = [entry for entry in path if Path(entry).is_absolute()]
+    with contextlib.suppress(FileNotFoundError):  # it was removed
+        here = os.path.realpath(os.curdir)
+        absolute = [entry for entry in absolute if os.path.realpath(entry) != here]
+    return tuple(absolute)
 
 
 ZYGOTES = Zygotes()
@@ -354,15 +399,24 @@ atexit.register(ZYGOTES.close)
 class Zygote(Forkserver):
     """Forks of a process that lives as long as the notebook's kernel and has imported its heavy libraries.
 
-    If the zygote fails, the ranks come from a forkserver of their own, as with start method ``forkserver``.
+    If the zygote fails, the ranks come from a forkserver of their own, as with start method ``forkserver``; if they
+    differ in variables that libraries read when they are loaded, they are fresh interpreters.
     """
 
     _from_zygote = False
 
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+        super().__init__(gang, births, preparation)
+        unlike = any(differ_at_load(births[0].env, other.env) for other in births[1:])
+        self._apart: StartMethod | None = Spawn(gang, births, preparation) if unlike else None
+
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        """Start a rank; see `StartMethod.start`."""
+        if self._apart is not None:
+            return self._apart.start(birth, descriptors, inherited)
+        return super().start(birth, descriptors, inherited)
+
     def _connect(self, birth: Birth) -> Connection:
-        # no one zygote can serve ranks that load their libraries differently
-        if any(differ_at_load(birth.env, other.env) for other in self._births):
-            return super()._connect(birth)
         try:
             connection = ZYGOTES.connect(self._preparation, birth, self._gang)
         except InterruptedError:
@@ -375,5 +429,7 @@ class Zygote(Forkserver):
     def close(self) -> None:
         """Let the forkserver go, and have the next one made."""
         super().close()
+        if self._apart is not None:
+            self._apart.close()
         if self._from_zygote:
             ZYGOTES.order_ahead(self._preparation, self._births[0], len(self._births))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from nblaunch.processes import DefaultLogsSpecs, PContext, Std, start_processes
+from nblaunch.processes.zygotes import ZYGOTES
 from tests.processes.targets import METHODS, Announcements, Gate
 
 
@@ -83,3 +84,44 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     closed = Gate(tmp_path / "gate")
     yield closed
     closed.close()
+
+
+class Packages:
+    """Makes packages that lie where packages are installed, without installing anything."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+
+    def write(self, name: str, source: str) -> str:
+        """Write a package; return its name."""
+        folder = self.place / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text(source)
+        return name
+
+    def write_waiting(self, name: str, gate: Gate) -> str:
+        """Write a package whose import waits at the gate."""
+        source = f"import fcntl\nwith open({gate.path!r}) as gate:\n    fcntl.flock(gate, fcntl.LOCK_SH)"
+        return self.write(name, source)
+
+    def write_blocking(self, name: str, announcements: Announcements) -> str:
+        """Write a package whose import never ends; it announces that it has begun."""
+        source = f"from tests.processes import targets\ntargets.announce_and_block({announcements.path!r})"
+        return self.write(name, source)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
+    """A folder of packages on `sys.path`; a zygote imports one when the engine is told to preload it."""
+    made = Packages(tmp_path / "site-packages")
+    monkeypatch.syspath_prepend(str(made.place))
+    return made
+
+
+@pytest.fixture
+def no_failures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is told of zygotes that failed, since the test began."""
+    failures: list[str] = []
+    monkeypatch.setattr(ZYGOTES, "failures", failures)
+    return failures

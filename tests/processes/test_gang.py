@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from nblaunch.events import Ended, Ending, Event, Exited, Started
-from nblaunch.processes.child import Birth
+from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygotes import Zygote
 from tests.processes import targets
@@ -424,6 +425,25 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_an_interrupt_before_the_supervisor_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    events: list[Event] = []
+    gang = gang_of(["exit 0"], events)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gang.start()
+    threads[0].start()  # the system is in no hurry
+    threads[0].join()
+    assert gang.join(0)
+    assert events == []
+
+
 @pytest.mark.parametrize("method", [Forkserver, Zygote])
 def test_a_helper_that_cannot_get_ready(method: type[Forkserver]) -> None:
     events: list[Event] = []
@@ -432,6 +452,21 @@ def test_a_helper_that_cannot_get_ready(method: type[Forkserver]) -> None:
     with pytest.raises(OSError, match=r"(?s)could not get ready:.*No module named 'no'"):
         gang.start()
     assert [type(event) for event in events] == [Ending, Ended]
+
+
+def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, announcements: Announcements) -> None:
+    context = launch(targets.announce_and_block, {0: (announcements.path,)}, "forkserver")
+    announcements.pids(1)
+    assert context._gang is not None
+    helper = context._gang._method
+    assert isinstance(helper, Forkserver)
+    assert helper._connection is not None
+    # nobody waits for the answer to this one
+    birth = Birth(1, "tests.processes.targets:block", env=dict(os.environ), sys_path=tuple(sys.path))
+    Description(birth, Descriptors(), helper._connection.environment).send(helper._connection.server)
+    context._gang.settle_within(1)
+    context.close()
+    assert result_of(context).failures[0].exitcode == -signal.SIGTERM
 
 
 # ---- the gang by itself
