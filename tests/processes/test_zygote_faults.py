@@ -362,7 +362,7 @@ def test_interrupts_while_launching(program: Callable[[str], subprocess.Popen[st
         "    except KeyboardInterrupt:\n"
         "        interrupted += 1\n"
         "assert nblaunch.launch('rank', 2, quiet=True).results == {0: 0, 1: 1}\n"
-        "print(interrupted, ZYGOTES.failures)\n"
+        "print(interrupted, list(ZYGOTES.failures))\n"
         "print(*pids(), flush=True)\n"
     )
     out, err = process.communicate(timeout=100)
