@@ -68,11 +68,11 @@ def _end_group(*_: object) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def guard_group(guard: int, group: int) -> None:
-    """Have the kernel kill a process group when the last writer of a pipe is gone.
+def guard_group(guard: int, group: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel signal a process group when the last writer of a pipe is gone.
 
     The owner of a pipe's reading end is signalled when its state changes (``O_ASYNC``, ``F_SETOWN``, ``F_SETSIG``:
-    fcntl(2)). Here the owner is the group and the signal is SIGKILL, so the end of the one process that holds the
+    fcntl(2)). Here the owner is the group and the signal mostly SIGKILL, so the end of the one process that holds the
     writing end takes grandchildren with it. No thread waits for it: it works while C code holds the interpreter
     lock, and the guarded process stays single-threaded for those who fork from it.
 
@@ -82,9 +82,11 @@ def guard_group(guard: int, group: int) -> None:
         Reading end of a pipe that is never written to, non-blocking, with an open file description of its own.
     group : int
         Process group.
+    number : int
+        The signal.
     """
     fcntl.fcntl(guard, fcntl.F_SETOWN, -group)
-    fcntl.fcntl(guard, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(guard, _F_SETSIG, number)
     fcntl.fcntl(guard, fcntl.F_SETFL, fcntl.fcntl(guard, fcntl.F_GETFL) | os.O_ASYNC)
 
 

@@ -79,6 +79,7 @@ def serve(
     gang: socket.socket,
     problem: str = "",
     *,
+    guard: int = -1,
     spares: int = 0,
     delay: float = 0.0,
     seconds: float | None = None,
@@ -92,6 +93,8 @@ def serve(
         The packet socket to the gang.
     problem : str
         Why no rank can be forked; empty if all is well.
+    guard : int
+        Reading end of a pipe whose writing end the notebook's process holds: see `nblaunch.processes.spare.wait`.
     spares : int
         Number of ranks to fork ahead.
     delay : float
@@ -105,8 +108,11 @@ def serve(
     own_name = _linux.rename("nblaunch-forks")
     try:
         _linux.become_subreaper()
+        if guard >= 0:
+            # it ends what is below it when its gang is gone, but not while somebody has stopped it
+            _linux.guard_group(guard, os.getpgrp(), signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
-            _Server(gang, problem, own_name).serve(spares, delay, seconds, rehearse)
+            _Server(gang, problem, own_name, guard).serve(spares, delay, seconds, rehearse)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -119,8 +125,9 @@ def serve(
 
 
 class _Server:
-    def __init__(self, gang: socket.socket, problem: str, own_name: str) -> None:
+    def __init__(self, gang: socket.socket, problem: str, own_name: str, guard: int) -> None:
         self._gang = gang
+        self._guard = guard
         self._name_of_ranks = own_name
         self._problem = problem
         self._ranks: set[int] = set()
@@ -163,7 +170,7 @@ class _Server:
                     if pid == 0:
                         for mailbox in mailboxes:
                             mailbox.close()
-                        spare.wait(ours, rehearse)
+                        spare.wait(ours, rehearse, self._guard)
                 pids.append(pid)
                 self._ranks.add(pid)
         except OSError:
@@ -206,6 +213,8 @@ class _Server:
         except OSError as refusal:
             return {"error": f"the system refused another process: {refusal}"}
         if pid == 0:
+            if self._guard >= 0:
+                os.close(self._guard)
             spare.begin(descriptors, parent)
         self._ranks.add(pid)
         return {"pid": pid}

@@ -56,6 +56,8 @@ class Connection:
         The forkserver, if it is a child of this process.
     complaints : file, optional
         What it says when it dies.
+    guard_writer : int
+        Writing end of a pipe that forkserver and spares watch; -1 if there is none.
 
     Attributes
     ----------
@@ -69,6 +71,7 @@ class Connection:
         environment: dict[str, str],
         process: subprocess.Popen[bytes] | None = None,
         complaints: Any = None,
+        guard_writer: int = -1,
     ) -> None:
         self.server = server
         self.environment = environment
@@ -76,10 +79,13 @@ class Connection:
         self.pid = process.pid if process is not None else -1
         self._process = process
         self._complaints = complaints
+        self._guard_writer = guard_writer
         self._greeted = False
         # whether it has said that nothing is left below it
         self._childless = False
         PARENT_ENDS.add(server.fileno())
+        if guard_writer >= 0:
+            PARENT_ENDS.add(guard_writer)
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
         """Wait for the hello, if it has not come yet; go on with a forkserver that was stopped while it waited.
@@ -106,16 +112,15 @@ class Connection:
         Unanswered
             If it has died.
         """
-        if self._greeted:
+        # asked before, because recv_fds() takes flags and forgets them
+        if self._greeted or not select.select([self.server], [], [], 0)[0]:
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-            )
-        except BlockingIOError:
-            return
+            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS)
         except ConnectionError:
             data, descriptors = b"", []
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         mailboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         if not data:
             raise Unanswered(self.obituary())
@@ -173,6 +178,7 @@ class Connection:
             self._process.kill()  # it has forked nothing yet, and may import for long
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_WR)
+        self._close_guard()
         # One that has not greeted has no rank either, and ends when it finds nobody at the other end.
         if self._greeted and not self._childless and not self._says_that_all_is_gone():
             self._kill()
@@ -191,6 +197,14 @@ class Connection:
         for ours in (self.server, *(mailbox for _, mailbox in self.spares)):
             with contextlib.suppress(OSError):
                 ours.close()
+        with contextlib.suppress(OSError):
+            self._close_guard()
+
+    def _close_guard(self) -> None:
+        if self._guard_writer >= 0:
+            PARENT_ENDS.discard(self._guard_writer)
+            writer, self._guard_writer = self._guard_writer, -1
+            os.close(writer)
 
     def _says_that_all_is_gone(self) -> bool:
         deadline = time.monotonic() + PATIENCE

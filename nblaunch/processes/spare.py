@@ -16,7 +16,6 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -121,7 +120,7 @@ def begin(received: list[int], parent: int) -> NoReturn:
     os._exit(1)
 
 
-def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
+def wait(mailbox: socket.socket, rehearse: str, guard: int) -> NoReturn:
     """Rehearse, then wait at the mailbox; become a rank, or leave when it is closed.
 
     Parameters
@@ -130,33 +129,42 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
         Packet socket; the only other end is with the gang.
     rehearse : str
         ``"module:function"`` to call with a `Context` whose messages nobody reads.
+    guard : int
+        Reading end of a pipe, -1 if there is none: with its last writer this process ends, even while it is stopped
+        and sees neither the mailbox nor its parent's end.
     """
     try:
         parent = os.getppid()
         _leave_forkserver()
+        with contextlib.ExitStack() as stack:
+            if guard >= 0:
+                own_guard = _linux.own_description(guard)
+                stack.callback(os.close, own_guard)
+                _linux.guard_group(own_guard, os.getpgrp())
+                os.close(guard)
+            until_begun = stack.pop_all()
         own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
-        settled = _give_way()
+        _give_way(until_begun)
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            become_rank(*_understand(received), parent, settled=settled)
+            become_rank(*_understand(received), parent, settled=until_begun.close)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def _give_way() -> Callable[[], object]:
-    """Do not take the processor from others when woken; return how to be as before.
+def _give_way(until_begun: contextlib.ExitStack) -> None:
+    """Do not take the processor from others when woken, until the rank's own work begins.
 
     The one who wakes a spare has others to wake. On few cores it would get to them only when the first has run.
     """
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:
-        return lambda: None
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    return lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        until_begun.callback(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _leave_forkserver() -> None:

@@ -143,7 +143,7 @@ def _start_over(described: dict[str, Any]) -> NoReturn:
 
 def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_name: str) -> None:
     while True:
-        data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 1)
+        data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 2)
         if not data:
             return
         wanted = json.loads(data)
@@ -154,8 +154,9 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_n
             os.setsid()
             _linux.rename(own_name)
             _signals_of_a_forkserver()
-            serve(socket.socket(fileno=received[0]), problem, rehearse=rehearse, **wanted)
-        os.close(received[0])
+            serve(socket.socket(fileno=received[0]), problem, guard=received[1], rehearse=rehearse, **wanted)
+        for descriptor in received:
+            os.close(descriptor)
 
 
 def _signals_of_a_forkserver() -> None:

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,15 +171,19 @@ class _Process:
         OSError
             If the zygote is gone.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            wanted = json.dumps({"spares": spares, "delay": delay, "seconds": seconds}).encode()
-            try:
-                socket.send_fds(self.control, [wanted], [theirs.fileno()], socket.MSG_DONTWAIT)
-            except OSError:
-                ours.close()
-                raise
-        return Connection(ours, self.environment)
+        wanted = json.dumps({"spares": spares, "delay": delay, "seconds": seconds}).encode()
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.enter_context(ours)
+            passed_on.enter_context(theirs)
+            guard, guard_writer = os.pipe()
+            kept.callback(os.close, guard_writer)
+            passed_on.callback(os.close, guard)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [theirs.fileno(), guard]))]
+            # not send_fds(), which takes flags and forgets them
+            self.control.sendmsg([wanted], rights, socket.MSG_DONTWAIT)
+            kept.pop_all()
+        return Connection(ours, self.environment, guard_writer=guard_writer)
 
     def close(self) -> None:
         """End the zygote and what it has ordered ahead; forkservers in use go on."""

@@ -23,7 +23,7 @@ def __holdings():
         of_zygotes |= {zygote.control.fileno(), zygote.guard_writer, zygote.complaints.fileno()}
         if zygote.ahead is not None:
             zygote.ahead.state()
-            of_zygotes.add(zygote.ahead.connection.server.fileno())
+            of_zygotes |= {zygote.ahead.connection.server.fileno(), zygote.ahead.connection._guard_writer}
             of_zygotes.update(mailbox.fileno() for _, mailbox in zygote.ahead.connection.spares)
     fds = {}
     for fd in os.listdir('/proc/self/fd'):

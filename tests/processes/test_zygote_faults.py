@@ -311,6 +311,22 @@ def test_a_program_that_is_killed_before_its_zygote_has_a_guard(
     assert_gone([int(out)])
 
 
+def test_a_program_that_is_killed_while_all_that_waits_is_stopped(
+    program: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    process = program(
+        "nblaunch.launch('rank', 2, quiet=True)\n"
+        "found = pids()\n"
+        "assert len(found) == 4\n"  # zygote, forkserver, two spares
+        "for pid in found:\n"
+        "    os.kill(pid, signal.SIGSTOP)\n"
+        "print(*found, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    out, _ = process.communicate(timeout=60)
+    assert_gone([int(pid) for pid in out.split()])
+
+
 def test_a_program_that_forks_itself(program: Callable[[str], subprocess.Popen[str]]) -> None:
     process = program(
         "nblaunch.launch('rank', 2, quiet=True)\n"

@@ -501,11 +501,11 @@ def test_zygote_forkserver_and_spare_hold_nothing_of_this_process() -> None:
 
     # its guard, and the connection to this process
     assert_holds(zygote_pids()[0], "nblaunch-zygote", ["pipe", "socket"])
-    # what SIGCHLD wakes it by, and the connection to its gang
-    assert_holds(ahead().pid, "nblaunch-forks", ["pipe", "pipe", "socket"])
+    # what SIGCHLD wakes it by, its guard, and the connection to its gang
+    assert_holds(ahead().pid, "nblaunch-forks", ["pipe", "pipe", "pipe", "socket"])
     for pid in waiting:
-        # what it waits at
-        assert_holds(pid, "nblaunch-spare", ["socket"])
+        # its guard, and what it waits at
+        assert_holds(pid, "nblaunch-spare", ["pipe", "socket"])
     for pid in (zygote_pids()[0], ahead().pid, *waiting):
         assert os.listdir(f"/proc/{pid}/task") == [str(pid)]
         assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
