@@ -79,6 +79,7 @@ def serve(
     gang: socket.socket,
     problem: str = "",
     *,
+    own_name: str = "",
     guard: int = -1,
     spares: int = 0,
     delay: float = 0.0,
@@ -93,6 +94,8 @@ def serve(
         The packet socket to the gang.
     problem : str
         Why no rank can be forked; empty if all is well.
+    own_name : str
+        Name of the processes that are ranks; by default that of this one.
     guard : int
         Reading end of a pipe whose writing end the notebook's process holds: see `nblaunch.processes.spare.wait`.
     spares : int
@@ -105,14 +108,14 @@ def serve(
         See `nblaunch.processes.spare.wait`.
     """
     code = 0
-    own_name = _linux.rename("nblaunch-forks")
+    before = _linux.rename("nblaunch-forks")
     try:
         _linux.become_subreaper()
         if guard >= 0:
             # it ends what is below it when its gang is gone, but not while somebody has stopped it
             _linux.guard_group(guard, os.getpgrp(), signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
-            _Server(gang, problem, own_name, guard).serve(spares, delay, seconds, rehearse)
+            _Server(gang, problem, own_name or before, guard).serve(spares, delay, seconds, rehearse)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -170,7 +173,7 @@ class _Server:
                     if pid == 0:
                         for mailbox in mailboxes:
                             mailbox.close()
-                        spare.wait(ours, rehearse, self._guard)
+                        spare.wait(ours, rehearse, self._guard, self._name_of_ranks)
                 pids.append(pid)
                 self._ranks.add(pid)
         except OSError:
@@ -184,7 +187,6 @@ class _Server:
         """Fork a process that has nothing of this one's business."""
         pid = fork()
         if pid == 0:
-            _linux.rename(self._name_of_ranks)
             signal.set_wakeup_fd(-1)
             for descriptor in (self._gang.detach(), self._wake, self._waker):
                 os.close(descriptor)
@@ -213,6 +215,7 @@ class _Server:
         except OSError as refusal:
             return {"error": f"the system refused another process: {refusal}"}
         if pid == 0:
+            _linux.rename(self._name_of_ranks)
             if self._guard >= 0:
                 os.close(self._guard)
             spare.begin(descriptors, parent)

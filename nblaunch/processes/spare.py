@@ -120,7 +120,7 @@ def begin(received: list[int], parent: int) -> NoReturn:
     os._exit(1)
 
 
-def wait(mailbox: socket.socket, rehearse: str, guard: int) -> NoReturn:
+def wait(mailbox: socket.socket, rehearse: str, guard: int, own_name: str) -> NoReturn:
     """Rehearse, then wait at the mailbox; become a rank, or leave when it is closed.
 
     Parameters
@@ -132,18 +132,19 @@ def wait(mailbox: socket.socket, rehearse: str, guard: int) -> NoReturn:
     guard : int
         Reading end of a pipe, -1 if there is none: with its last writer this process ends, even while it is stopped
         and sees neither the mailbox nor its parent's end.
+    own_name : str
+        Name of the process when it is a rank.
     """
     try:
+        _linux.rename("nblaunch-spare")
         parent = os.getppid()
         _leave_forkserver()
-        with contextlib.ExitStack() as stack:
-            if guard >= 0:
-                own_guard = _linux.own_description(guard)
-                stack.callback(os.close, own_guard)
-                _linux.guard_group(own_guard, os.getpgrp())
-                os.close(guard)
-            until_begun = stack.pop_all()
-        own_name = _linux.rename("nblaunch-spare")
+        until_begun = contextlib.ExitStack()
+        if guard >= 0:
+            own_guard = _linux.own_description(guard)
+            until_begun.callback(os.close, own_guard)
+            _linux.guard_group(own_guard, os.getpgrp())
+            os.close(guard)
         _rehearse(rehearse)
         _give_way(until_begun)
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
@@ -162,9 +163,10 @@ def _give_way(until_begun: contextlib.ExitStack) -> None:
 
     The one who wakes a spare has others to wake. On few cores it would get to them only when the first has run.
     """
-    if os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        until_begun.callback(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):  # a container may forbid it
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            until_begun.callback(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _leave_forkserver() -> None:

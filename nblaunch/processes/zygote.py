@@ -152,9 +152,15 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_n
             os.close(kernel.detach())
             os.close(guard)
             os.setsid()
-            _linux.rename(own_name)
             _signals_of_a_forkserver()
-            serve(socket.socket(fileno=received[0]), problem, guard=received[1], rehearse=rehearse, **wanted)
+            serve(
+                socket.socket(fileno=received[0]),
+                problem,
+                own_name=own_name,
+                guard=received[1],
+                rehearse=rehearse,
+                **wanted,
+            )
         for descriptor in received:
             os.close(descriptor)
 

@@ -31,7 +31,7 @@ def __holdings():
             continue
         try:
             fds[int(fd)] = os.readlink(f'/proc/self/fd/{fd}')
-            if 'eventfd' in fds[int(fd)] or 'history.sqlite' in fds[int(fd)]:
+            if any(part in fds[int(fd)] for part in ('eventfd', 'history.sqlite', 'profile_default')):
                 # ipykernel has the first for each thread that has printed, and tidies up now and then; IPython
                 # closes and opens its history when the process forks
                 del fds[int(fd)]
