@@ -241,7 +241,7 @@ def _reap_orphans() -> None:
 
 def _wait_for_quiet() -> float:
     """Wait until no process below this one works; return how busy the whole machine is then, from 0 to 1."""
-    # what was written is brought to the disk by the kernel itself, and slows down whoever writes next
+    # no sample begins with the data of another one still to be written
     os.sync()
     deadline = time.monotonic() + PATIENCE
     while True:
