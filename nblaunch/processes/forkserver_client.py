@@ -95,14 +95,11 @@ class Connection:
         Unanswered
             If it has died.
         """
-        if self._greeted:
+        # asked before, because recv_fds() takes flags and forgets them
+        if self._greeted or not select.select([self.server], [], [], 0)[0]:
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-            )
-        except BlockingIOError:
-            return
+            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS)
         except ConnectionError:
             data, descriptors = b"", []
         mailboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]

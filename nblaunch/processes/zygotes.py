@@ -22,6 +22,7 @@ import socket
 import subprocess
 import threading
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,8 +168,10 @@ class _Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             wanted = json.dumps({"spares": spares, "delay": delay, "seconds": seconds}).encode()
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [theirs.fileno()]))]
             try:
-                socket.send_fds(self.control, [wanted], [theirs.fileno()], socket.MSG_DONTWAIT)
+                # send_fds() takes flags and forgets them
+                self.control.sendmsg([wanted], rights, socket.MSG_DONTWAIT)
             except OSError:
                 ours.close()
                 raise
