@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --e
 INPUTS := pyproject.toml constraints.txt nblaunch/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test browser lint format clean
+.PHONY: help demo lab demo-ddp test browser bench lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -29,6 +29,9 @@ test: $(VENV)/.test browser ## run all the tests, the fast ones first
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
 	exit $$status
 
+bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/results (about half an hour)
+	$(BIN)/python -m benchmarks
+
 lint: $(VENV)/.test ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -40,7 +43,7 @@ format: $(VENV)/.test ## put the code into the project's format
 
 clean: ## remove what was built; the environment stays
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find nblaunch notebooks tests \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find nblaunch notebooks tests benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # The browser tests need a Chromium: install Debian's where this user may, otherwise say that they are skipped.
 browser:
@@ -69,6 +72,11 @@ $(VENV)/.demo: $(VENV)/.made $(INPUTS)
 $(VENV)/.demo-ddp: $(VENV)/.made $(INPUTS)
 	@echo "installing into $(VENV), torch included, which is large"
 	$(PIP_INSTALL) '.[demo,torch]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made $(INPUTS)
+	@echo "installing into $(VENV), torch and the peers included, which is large"
+	$(PIP_INSTALL) '.[bench]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made $(INPUTS)

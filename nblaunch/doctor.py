@@ -54,17 +54,16 @@ def _zygotes(start_method: str) -> Iterator[tuple[str, str]]:
         yield "zygote", _zygote(state)
         if not state["alive"]:
             continue
-        report = state["report"]
-        if report.get("problem"):
-            yield "", f"cannot fork ranks: {report['problem']}"
-        if report.get("modules"):
-            yield "", f"holds {_packages(report['modules'])}"
-        for name, why in report.get("left_out", {}).items():
+        if state["problem"]:
+            yield "", f"cannot fork ranks: {state['problem']}"
+        if state["ready"] and state["modules"]:
+            yield "", f"holds {_packages(state['modules'])}"
+        for name, why in state["left_out"].items():
             yield "", f"leaves out {name}: {why}"
         count, left = state["spares"] or (0, 0.0)
         if count:
             yield "", f"{count} spare{'' if count == 1 else 's'} waiting, for {left:.0f} s more"
-    for failure in ZYGOTES.failures[-3:]:
+    for failure in ZYGOTES.failures:
         yield "failed zygote", failure.strip().replace("\n", "\n    ")
 
 
@@ -76,13 +75,13 @@ def _zygote(state: dict[str, Any]) -> str:
         if psutil.Process(state["pid"]).status() == psutil.STATUS_STOPPED:
             text += ", stopped"
     if not state["ready"]:
-        return f"{text}, importing {_packages(state['asked']) or 'nothing'}"
+        return f"{text}, importing {_packages(state['modules']) or 'nothing'}"
     with contextlib.suppress(psutil.Error):
         zygote = psutil.Process(state["pid"])
         # what it shares with its spares counts once
         total = sum(process.memory_full_info().pss for process in (zygote, *zygote.children(recursive=True)))
         text += f", {_size(total)} with its spares"
-    return f"{text}, ready after {state['report']['seconds']:.1f} s"
+    return f"{text}, ready after {state['seconds']:.1f} s"
 
 
 def _packages(modules: Iterable[str]) -> str:

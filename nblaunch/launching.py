@@ -37,6 +37,9 @@ __all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
 PREPARE = "nblaunch.rank.main:prepare"
 REHEARSE = "nblaunch.rank.main:rehearse"
 
+# Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
+_AT_ONCE = 0.05
+
 # Names that a rank has of its own.
 RANK_NAMES = ("rank", "local_rank", "world_size")
 
@@ -152,6 +155,7 @@ def launch(
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
         prepared.start()
+        prepared.follow()
         return prepared.run
     prepared.start_and_wait()
     if check:
@@ -260,13 +264,20 @@ class Launch:
                 if acted_on < interrupts:
                     acted_on = interrupts
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
-                self.run.wait()
+                if not self.run.wait(_AT_ONCE):
+                    self.follow()
+                    self.run.wait()
                 self._close_panel()
                 break
             except KeyboardInterrupt:
                 interrupts += 1
         if interrupts:
             raise KeyboardInterrupt
+
+    def follow(self) -> None:
+        """Show what the ranks write while they write it."""
+        if self._panel is not None:
+            self._panel.follow()
 
     def _consume(self, event: Event) -> None:
         self.run.note(event)

@@ -61,7 +61,7 @@ def test_package_needs_only_what_it_says() -> None:
     assert needed["ipykernel"].specifier.contains("6.31.0")
 
 
-@pytest.mark.parametrize("name", ["torch", "test", "dev", "demo", "docs"])
+@pytest.mark.parametrize("name", ["torch", "test", "dev", "demo", "docs", "bench"])
 def test_extra_exists(name: str) -> None:
     assert requirements(name)
 
@@ -77,11 +77,11 @@ def test_constraints_pin_the_reference_torch() -> None:
 
 
 def test_makefile_says_what_it_can_make() -> None:
-    assert make_targets() == {"help", "demo", "lab", "demo-ddp", "test", "lint", "format", "clean"}
+    assert make_targets() == {"help", "demo", "lab", "demo-ddp", "test", "bench", "lint", "format", "clean"}
     assert make() == make("help")
 
 
-@pytest.mark.parametrize("target", ["demo", "lab", "demo-ddp", "test", "lint", "format", "clean"])
+@pytest.mark.parametrize("target", ["demo", "lab", "demo-ddp", "test", "bench", "lint", "format", "clean"])
 def test_every_target_can_be_made_on_a_fresh_machine(target: str, tmp_path: Path) -> None:
     """With no environment yet, each target finds its way to one (only said here, not done)."""
     said = make("--dry-run", target, f"VENV={tmp_path / 'venv'}")
@@ -102,7 +102,7 @@ def test_papers_name_only_what_exists(paper: Path) -> None:
     for target in re.findall(r"(?:`|\$ )make ([a-z-]+)", text):
         assert target in make_targets(), f"{paper.name} names 'make {target}'"
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
-    files = re.findall(r"`((?:notebooks|tests|nblaunch|docs|binder)/[\w./-]+)`", text)
+    files = re.findall(r"`((?:notebooks|tests|nblaunch|docs|binder|benchmarks)/[\w./-]+)`", text)
     for name in [*links, *files]:
         assert (ROOT / name).exists(), f"{paper.name} names {name}"
 

@@ -73,6 +73,7 @@ def show(place: Path, nprocs: int, **logs: bytes) -> tuple[str, str]:
 def play(event: Launched) -> None:
     panel = TextPanel()
     panel.note(event)
+    panel.follow()
     panel.note(Ended(1.0))
     panel.close()
 
@@ -82,6 +83,7 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(launched(tmp_path, 2))
         panel.note(Started(0, 1, 0.0))
+        panel.follow()
         add(tmp_path / "0.out", b"first\nsec")
         out.wait_for("[0] first\n")
         add(tmp_path / "1.err", b"trouble\n")
@@ -91,6 +93,17 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
         panel.note(Ended(1.0))
     assert out.getvalue() == "[0] first\n[0] second\n[0] end\n"
     assert err.getvalue() == "[1] trouble\n"
+
+
+def test_a_run_that_ended_at_once_is_shown_when_the_panel_is_closed(tmp_path: Path) -> None:
+    panel = TextPanel()
+    with screens() as (out, _):
+        panel.note(launched(tmp_path, 2))
+        panel.note(Started(0, 1, 0.0))
+        add(tmp_path / "0.out", b"first\n")
+        panel.note(Ended(0.01))
+        panel.close()
+    assert out.getvalue() == "[0] first\n"
 
 
 def test_prefixes_have_one_width(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class _Source:
 class TextPanel:
     """Prints what ranks write to the streams that are current when it is made.
 
-    Feed it events with `note`; `close` returns when everything has been printed.
+    Feed it events with `note`; `follow` prints from then on, and `close` returns when everything has been printed.
 
     Parameters
     ----------
@@ -114,6 +114,9 @@ class TextPanel:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        elif self._sources:
+            self._show()
+        self._sources = []
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
         total = sum(sizes.values())
@@ -131,12 +134,19 @@ class TextPanel:
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
                 follower = LogFollower(paths[rank], overwriting=True)
                 self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+
+    def follow(self) -> None:
+        """Print from a thread of its own, from now on until `close`; a run that ends at once needs none."""
+        if self._thread is not None or not self._sources:
+            return
         # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
         # that an interpreter whose run was never waited for can end.
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._show,), name="nblaunch-panel", daemon=True
         )
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is printed at the end
+            thread.start()
+            self._thread = thread
 
     def _show(self) -> None:
         with contextlib.ExitStack() as stack:

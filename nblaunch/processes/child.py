@@ -38,6 +38,8 @@ __all__ = [
     "settle",
 ]
 
+_libc = ctypes.CDLL(None)
+
 
 @dataclass(frozen=True)
 class Birth:
@@ -218,12 +220,27 @@ def leave_parent() -> None:
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-def become_rank(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
-    """Run a rank in a process that has left its parent; never returns."""
+def become_rank(
+    birth: Birth,
+    descriptors: Descriptors,
+    parent: int,
+    inherited: object = None,
+    *,
+    settled: Callable[[], object] = lambda: None,
+) -> NoReturn:
+    """Run a rank in a process that has left its parent; never returns.
+
+    Parameters
+    ----------
+    settled : callable
+        Called before the rank's own code.
+    """
     code = 1
     try:
         _linux.die_with_parent(descriptors.guard, parent)
-        code = _call(settle(birth, descriptors, inherited))
+        context = settle(birth, descriptors, inherited)
+        settled()
+        code = _call(context)
         _shut_down()
         if code < 0:
             _die_by(-code)
@@ -330,9 +347,8 @@ def _move(source: int, target: int) -> None:
 def _line_buffered() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    libc = ctypes.CDLL(None)
     line_buffered = 1  # _IOLBF of glibc and musl
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
+    _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
 
 
 def _shut_down() -> None:
@@ -348,7 +364,7 @@ def flush() -> None:
             stream.flush()
         except (OSError, ValueError):
             continue  # a full disk or a closed stream must not change the exit code
-    ctypes.CDLL(None).fflush(None)
+    _libc.fflush(None)
 
 
 def _die_by(number: int) -> NoReturn:

@@ -39,6 +39,8 @@ def main(described: dict[str, Any]) -> NoReturn:
     """Serve one gang from a fresh interpreter, and leave."""
     gang = socket.socket(fileno=described["descriptors"]["control"])
     os.set_inheritable(gang.fileno(), False)
+    # what an import prints belongs under no cell; ranks are given their streams
+    os.dup2(2, 1)
     # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and then
     # there are descendants to be ended first.
     _linux.signal_at_parents_death(signal.SIGKILL)
@@ -184,8 +186,9 @@ class _Server:
     def _tell_exits(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
-        for pid, exitcode in _reap(self._ranks):
-            self._gang.send(json.dumps({"exited": pid, "exitcode": exitcode}).encode())
+        exits, childless = _reap(self._ranks)
+        for pid, exitcode in exits:
+            self._gang.send(json.dumps({"exited": pid, "exitcode": exitcode, "childless": childless}).encode())
 
     def _obey(self) -> bool:
         """Do what the next packet says; tell whether there was one."""
@@ -213,15 +216,15 @@ def cut(text: str) -> str:
     return text.encode()[-_LONGEST_PROBLEM:].decode(errors="ignore")
 
 
-def _reap(ranks: set[int]) -> list[tuple[int, int]]:
-    """Reap whatever has exited; return process id and exit code of the ranks among it."""
-    exits = []
-    with contextlib.suppress(ChildProcessError):
+def _reap(ranks: set[int]) -> tuple[list[tuple[int, int]], bool]:
+    """Reap whatever has exited; return process id and exit code of the ranks among it, and whether no child is left."""
+    exits: list[tuple[int, int]] = []
+    try:
         while True:
             # look first, reap later: a zombie's number cannot be given to another process group
             seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if seen is None:
-                break
+                return exits, False
             if seen.si_pid in ranks:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(seen.si_pid, signal.SIGKILL)
@@ -229,7 +232,8 @@ def _reap(ranks: set[int]) -> list[tuple[int, int]]:
             if seen.si_pid in ranks:
                 ranks.discard(seen.si_pid)
                 exits.append((seen.si_pid, os.waitstatus_to_exitcode(status)))
-    return exits
+    except ChildProcessError:
+        return exits, True
 
 
 def _end_all() -> NoReturn:

@@ -12,20 +12,29 @@ import socket
 import subprocess
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.spare import describe
-from nblaunch.processes.starting import PARENT_ENDS, PATIENCE, StartMethod, Watch, is_gone, spawn_interpreter
+from nblaunch.processes.spare import Description
+from nblaunch.processes.starting import (
+    PARENT_ENDS,
+    PATIENCE,
+    Preparation,
+    StartMethod,
+    Watch,
+    is_gone,
+    spawn_interpreter,
+)
 
-__all__ = ["Connection", "Forkserver"]
+__all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PACKET = 1 << 16
-# Linux passes no more in one packet (SCM_MAX_FD, unix(7)).
-_MOST_DESCRIPTORS = 253
+# Linux passes no more descriptors in one packet (SCM_MAX_FD, unix(7)).
+MOST_SPARES = 253
 # Seconds for a forkserver that is ready to fork one rank; under heavy load that takes a while.
 _FORK_PATIENCE = 30.0
 
@@ -68,6 +77,8 @@ class Connection:
         self._process = process
         self._complaints = complaints
         self._greeted = False
+        # whether it has said that nothing is left below it
+        self._childless = False
         PARENT_ENDS.add(server.fileno())
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
@@ -96,10 +107,10 @@ class Connection:
             If it has died.
         """
         # asked before, because recv_fds() takes flags and forgets them
-        if self._greeted or not select.select([self.server], [], [], 0)[0]:
+        if self._greeted or not _is_readable(self.server):
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, MOST_SPARES)
         except ConnectionError:
             data, descriptors = b"", []
         mailboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -119,7 +130,7 @@ class Connection:
         """Return a spare that still waits, or None."""
         while self.spares:
             pid, mailbox = self.spares.popleft()
-            if not select.select([mailbox], [], [], 0)[0]:
+            if not _is_readable(mailbox):
                 _let_go_on(pid)
                 return pid, mailbox
             _let_go(mailbox)  # readable means closed: it is dead
@@ -129,12 +140,11 @@ class Connection:
         """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
         with contextlib.suppress(OSError):
             self.hear()
-        mailboxes = [mailbox for _, mailbox in self.spares]
         poll = select.poll()
         poll.register(self.server, 0)
         if poll.poll(0):  # it has hung up
             return 0
-        return len(mailboxes) - len(select.select(mailboxes, [], [], 0)[0])
+        return sum(not _is_readable(mailbox) for _, mailbox in self.spares)
 
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
@@ -148,6 +158,7 @@ class Connection:
         if not data:
             raise EOFError
         answer: dict[str, Any] = json.loads(data)
+        self._childless = answer.get("childless", False)
         return answer
 
     def close(self) -> None:
@@ -158,8 +169,8 @@ class Connection:
             self._process.kill()  # it has forked nothing yet, and may import for long
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_WR)
-        # one that has not greeted has no rank, and ends when it finds nobody at the other end
-        if self._greeted and not self._says_that_all_is_gone():
+        # One that has not greeted has no rank either, and ends when it finds nobody at the other end.
+        if self._greeted and not self._childless and not self._says_that_all_is_gone():
             self._kill()
         _let_go(self.server)
         if self._process is not None:
@@ -180,7 +191,7 @@ class Connection:
     def _says_that_all_is_gone(self) -> bool:
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(EOFError, OSError):
-            while select.select([self.server], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            while _is_readable(self.server, max(0.0, deadline - time.monotonic())):
                 if "gone" in self.receive():
                     return True
             return False
@@ -208,23 +219,28 @@ class Forkserver(StartMethod):
     The helper adopts what a rank leaves behind, even in other sessions, and ends it.
     """
 
-    _connection: Connection | None = None
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+        super().__init__(gang, births, preparation)
+        self._connection: Connection | None = None
+        self._pids: set[int] = set()
+        self._chosen: list[tuple[Description, socket.socket, contextlib.ExitStack]] = []
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        """Tell a spare who it is, or have the forkserver fork; see `StartMethod.start`."""
+        """Choose a spare, or have the forkserver fork; see `StartMethod.start`."""
         if self._connection is None:
-            self._pids: set[int] = set()
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
-        pid = self._start_spare(self._connection, birth, descriptors) or self._fork(
-            self._connection, birth, descriptors
-        )
+        pid = self._choose_spare(self._connection, birth, descriptors)
+        pid = pid or self._fork(self._connection, birth, descriptors)
         self._pids.add(pid)
         return pid
 
     def close(self) -> None:
         """Let the helper end what is left and wait until it is gone."""
+        for description, _, copies in self._chosen:
+            description.close()
+            copies.close()
         if self._connection is not None:
             self._gang.unwatch(self._connection.server.fileno())
             self._connection.close()
@@ -248,21 +264,36 @@ class Forkserver(StartMethod):
             raise
         return connection
 
-    def _start_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
-        while (spare := connection.next_spare()) is not None:
-            pid, mailbox = spare
-            try:
-                describe(birth, descriptors, connection.environment, mailbox)
-            except (BrokenPipeError, ConnectionResetError):
-                continue  # it has just died
-            finally:
-                _let_go(mailbox)
-            return pid
-        return 0
+    def begin(self) -> None:
+        """Wake the spares that have been chosen.
+
+        All at once and at last: on few cores, the first ones would take the processor from the one who starts the rest.
+        """
+        chosen, self._chosen = self._chosen, []
+        for description, mailbox, copies in chosen:
+            # one that has just died is reported by its forkserver
+            with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                description.send(mailbox)
+
+    def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+        spare = connection.next_spare()
+        if spare is None:
+            return 0
+        pid, mailbox = spare
+        with contextlib.ExitStack() as copies:
+            copies.callback(_let_go, mailbox)
+            held = {}
+            for name, descriptor in vars(descriptors).items():
+                if descriptor >= 0:
+                    held[name] = os.dup(descriptor)
+                    copies.callback(os.close, held[name])
+            description = Description(birth, Descriptors(**held), connection.environment)
+            self._chosen.append((description, mailbox, copies.pop_all()))
+        return pid
 
     def _fork(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
         try:
-            describe(birth, descriptors, connection.environment, connection.server)
+            Description(birth, descriptors, connection.environment).send(connection.server)
             answer = self._answer(connection)
             while "exited" in answer:
                 self._note_exit(answer)
@@ -309,6 +340,13 @@ def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
         if not getattr(birth, name) and _is_open(descriptor)
     }
     return Descriptors(descriptors.control, descriptors.payload, descriptors.guard, **ours)
+
+
+def _is_readable(connection: socket.socket, seconds: float = 0.0) -> bool:
+    # not select(), which knows no descriptor above 1023
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _is_open(descriptor: int) -> bool:

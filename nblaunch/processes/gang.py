@@ -314,6 +314,7 @@ class Gang:
                     self._take_orders()
                 if self._ending:
                     break
+            self._method.begin()
         self._inherited = None
 
     def _start_one(self, birth: Birth, payload: int, guard_reader: int) -> None:

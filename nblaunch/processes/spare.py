@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from nblaunch.payload import pack, store
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, settle
 
-__all__ = ["GIVEN", "MOST_DESCRIPTORS", "begin", "describe", "wait"]
+__all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
 
 # The environment that this process was started with: libraries may change their own when they are imported.
 GIVEN = dict(os.environ)
@@ -31,35 +32,52 @@ GIVEN = dict(os.environ)
 MOST_DESCRIPTORS = 1 + len(fields(Descriptors))
 
 
-def describe(birth: Birth, descriptors: Descriptors, environment: dict[str, str], mailbox: socket.socket) -> None:
-    """Send what `begin` and `wait` read, to a forkserver or to a spare.
+class Description:
+    """What tells a process, in one packet, which rank it is to become.
 
     Parameters
     ----------
     birth, descriptors
-        What the process is to become.
+        What the process is to become. The descriptors must stay open until the packet is sent.
     environment : dict of str to str
         The environment that it has so far.
-    mailbox : socket
-        Packet socket; the packet is ``b"!"``.
 
     Raises
     ------
     OSError
-        If nobody listens, or there are no descriptors left.
+        If there are no descriptors left.
     """
-    given = {name: descriptor for name, descriptor in vars(descriptors).items() if descriptor >= 0}
-    told = {
-        "birth": birth.as_json(),
-        "changed": dict(birth.env.items() - environment.items()),
-        "removed": list(environment.keys() - birth.env.keys()),
-        "descriptors": list(given),
-    }
-    # in a file of its own, because an environment can be larger than a packet may be
-    with open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0) as file:
-        file.write(json.dumps(told).encode())
-        file.seek(0)
-        socket.send_fds(mailbox, [b"!"], [file.fileno(), *given.values()])
+
+    def __init__(self, birth: Birth, descriptors: Descriptors, environment: dict[str, str]) -> None:
+        given = {name: descriptor for name, descriptor in vars(descriptors).items() if descriptor >= 0}
+        told = {
+            "birth": birth.as_json(),
+            "changed": dict(birth.env.items() - environment.items()),
+            "removed": list(environment.keys() - birth.env.keys()),
+            "descriptors": list(given),
+        }
+        # in a file of its own, because an environment can be larger than a packet may be
+        with contextlib.ExitStack() as stack:
+            self._file = stack.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0))
+            self._file.write(json.dumps(told).encode())
+            self._file.seek(0)
+            stack.pop_all()
+        self._descriptors = [self._file.fileno(), *given.values()]
+
+    def close(self) -> None:
+        """Let go of it, unsent."""
+        self._file.close()
+
+    def send(self, mailbox: socket.socket) -> None:
+        """Send it to a forkserver, for a rank that is to be forked, or to a spare.
+
+        Raises
+        ------
+        OSError
+            If nobody listens.
+        """
+        with self._file:
+            socket.send_fds(mailbox, [b"!"], self._descriptors)
 
 
 def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
@@ -86,7 +104,7 @@ def _take_fresh_entropy() -> None:
 
 
 def begin(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that `describe` tells of, in a process that has just been forked.
+    """Become the rank that a `Description` tells of, in a process that has just been forked.
 
     Parameters
     ----------
@@ -118,15 +136,27 @@ def wait(mailbox: socket.socket, rehearse: str) -> NoReturn:
         _leave_forkserver()
         own_name = _linux.rename("nblaunch-spare")
         _rehearse(rehearse)
+        settled = _give_way()
         mark, received, _, _ = socket.recv_fds(mailbox, 1, MOST_DESCRIPTORS)
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            become_rank(*_understand(received), parent)
+            become_rank(*_understand(received), parent, settled=settled)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _give_way() -> Callable[[], object]:
+    """Do not take the processor from others when woken; return how to be as before.
+
+    The one who wakes a spare has others to wake. On few cores it would get to them only when the first has run.
+    """
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return lambda: None
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    return lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _leave_forkserver() -> None:
@@ -145,7 +175,7 @@ def _rehearse(dotted: str) -> None:
         control, _peer = map(stack.enter_context, socket.socketpair())
         birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
         payload = stack.enter_context(store(pack(None)))
-        describe(birth, Descriptors(control.fileno(), payload.fileno()), {}, near)
+        Description(birth, Descriptors(control.fileno(), payload.fileno()), {}).send(near)
         context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
         if dotted:
             module, _, function = dotted.partition(":")

@@ -149,6 +149,9 @@ class StartMethod(ABC):
             If the system refuses another process.
         """
 
+    def begin(self) -> None:  # noqa: B027  (most start at once)
+        """Let go whoever was started and waits: all have been started."""
+
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 

@@ -49,11 +49,10 @@ def main(described: dict[str, Any]) -> NoReturn:
         if _linux.writer_is_gone(guard):
             os._exit(0)
         began = time.monotonic()
-        problem, present = _import_all(described)
+        problem = _import_all(described)
         with socket.socket(fileno=control) as kernel:
             report = {
                 "problem": problem,
-                "modules": present,
                 "left_out": described["left_out"],
                 "seconds": time.monotonic() - began,
             }
@@ -69,21 +68,19 @@ def main(described: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
-def _import_all(described: dict[str, Any]) -> tuple[str, list[str]]:
-    """Import what is asked for; return what went wrong, and the modules that are here."""
-    present: list[str] = []
+def _import_all(described: dict[str, Any]) -> str:
+    """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
+    left_out: dict[str, str] = described["left_out"]
     with _without_warnings():
         for name in described["modules"]:
-            if name in described["left_out"]:
+            if name in left_out:
                 continue
             before = set(sys.modules)
             # settings may name anything
             why = refusal(name) or _import(name)
             harm = _harm(sys.modules.keys() - before)
             if why or harm:
-                described["left_out"][name] = cut(harm or why)[:_LONGEST_REASON]
-            else:
-                present.append(name)
+                left_out[name] = cut(harm or why)[:_LONGEST_REASON]
             if harm:
                 _start_over(described)
     problem = prepare(described["prepare"])
@@ -92,7 +89,7 @@ def _import_all(described: dict[str, Any]) -> tuple[str, list[str]]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     keep_pages_shared()
     _linux.collapse_pages()
-    return problem, present
+    return problem
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ import subprocess
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ import psutil
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Spawn
-from nblaunch.processes.forkserver_client import Connection, Forkserver, Unanswered
+from nblaunch.processes.forkserver_client import MOST_SPARES, Connection, Forkserver, Unanswered
 from nblaunch.processes.load_time import differ_at_load, inherited, read_at_load
 from nblaunch.processes.starting import PARENT_ENDS, Preparation, StartMethod, Watch, spawn_interpreter
 
@@ -117,6 +118,11 @@ class _Process:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             self._read_report(self.control)
         return self.process.poll() is None
+
+    def left_out(self) -> dict[str, str]:
+        """Return the modules that the zygote does not hold although it was asked to, each with the reason."""
+        found: dict[str, str] = {} if self.report is None else self.report["left_out"]
+        return found
 
     def wait_report(self, control: socket.socket, gang: Watch) -> None:
         """Wait until the zygote has imported everything.
@@ -208,7 +214,7 @@ class Zygotes:
         self._lock = threading.RLock()
         # the one used last comes last
         self._processes: list[_Process] = []
-        self.failures: list[str] = []
+        self.failures: deque[str] = deque(maxlen=3)
 
     def get_ready(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> None:
         """See to it that a zygote with these modules exists or is being made; returns at once.
@@ -257,7 +263,7 @@ class Zygotes:
 
     def order_ahead(self, preparation: Preparation, birth: Birth, nprocs: int) -> None:
         """Have the next gang's forkserver and spares made; whatever prevents it will show when they are needed."""
-        spares = min(nprocs, preparation.spares, self._affordable())
+        spares = min(nprocs, preparation.spares, self._affordable(), MOST_SPARES)
         with self._lock:
             self._bury_the_dead()
             with contextlib.suppress(OSError):
@@ -289,10 +295,12 @@ class Zygotes:
                     "pid": zygote.process.pid,
                     "alive": zygote.poll(),
                     "ready": zygote.report is not None,
-                    "asked": zygote.preparation.modules,
+                    "modules": [name for name in zygote.preparation.modules if name not in zygote.left_out()],
                     "variables": zygote.kind[0],
                     "spares": None if zygote.ahead is None else zygote.ahead.state(),
-                    "report": zygote.report or {},
+                    "left_out": zygote.left_out(),
+                    "problem": "" if zygote.report is None else zygote.report["problem"],
+                    "seconds": 0.0 if zygote.report is None else zygote.report["seconds"],
                 }
                 for zygote in reversed(self._processes)
             ]

@@ -51,7 +51,9 @@ class RankShell(InteractiveShell):
     @classmethod
     def create(cls) -> RankShell:
         """Return the shell of this process, made new if there is none of this class."""
-        if not isinstance(InteractiveShell._instance, (cls, type(None))):
+        if isinstance(InteractiveShell._instance, cls):
+            return InteractiveShell._instance
+        if InteractiveShell._instance is not None:
             InteractiveShell._instance.clear_instance()  # forked from a process with a shell of another kind
         config = Config()
         config.HistoryManager.enabled = False

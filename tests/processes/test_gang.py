@@ -20,7 +20,7 @@ from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
-from nblaunch.processes.spare import describe
+from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygotes import Zygote
 from tests.processes import targets
@@ -463,7 +463,7 @@ def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, ann
     assert helper._connection is not None
     # nobody waits for the answer to this one
     birth = Birth(1, "tests.processes.targets:block", env=dict(os.environ), sys_path=tuple(sys.path))
-    describe(birth, Descriptors(), helper._connection.environment, helper._connection.server)
+    Description(birth, Descriptors(), helper._connection.environment).send(helper._connection.server)
     context._gang.settle_within(1)
     context.close()
     assert result_of(context).failures[0].exitcode == -signal.SIGTERM

@@ -52,5 +52,5 @@ def zygote_pids() -> list[int]:
 
 def report() -> dict[str, Any]:
     """Return what the zygote that was used last has reported."""
-    found: dict[str, Any] = ZYGOTES.state()[0]["report"]
+    found: dict[str, Any] = ZYGOTES.state()[0]
     return found

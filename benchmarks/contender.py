@@ -1,0 +1,37 @@
+"""`Contender`: something that does a piece of work again and again, in a process of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+__all__ = ["Contender", "Sample", "import_what_a_notebook_has"]
+
+# What one repetition gave: "value", in the unit of its case, and parts or circumstances of it under other names.
+Sample = dict[str, float]
+
+
+class Contender(ABC):
+    """One way to do a piece of work. Its process is a plain program that lives as long as its case is measured."""
+
+    def setup(self) -> None:  # noqa: B027 - not every contender has something to do
+        """Do what is done once and not measured: imports, pools, kernels, engines."""
+
+    @abstractmethod
+    def sample(self) -> Sample:
+        """Do the work once.
+
+        Raises
+        ------
+        Exception
+            If it did not come out right; the contender is then out of this case.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Stop what `setup` has started."""
+
+
+def import_what_a_notebook_has() -> None:
+    """Import NumPy, torch and IPython: it makes all the programs that are measured alike in size."""
+    import IPython  # noqa: F401
+    import numpy  # noqa: F401
+    import torch  # noqa: F401
