@@ -81,6 +81,20 @@ def test_a_zygote_that_is_stopped_or_dead() -> None:
     assert zygote_lines()[-1] == "failed zygote it ended with code -9"
 
 
+def test_a_forkserver_that_does_not_say_hello() -> None:
+    ask("1", 2)
+    os.kill(zygote_pids()[0], signal.SIGSTOP)
+    os.waitid(os.P_PID, zygote_pids()[0], os.WSTOPPED | os.WNOWAIT)
+    zygote = ZYGOTES._processes[0]
+    assert zygote.ahead is not None
+    zygote.ahead.connection.close()
+    zygote.ahead.connection = zygote.order(2, 0.0, None)
+    assert len(zygote_lines()) == 1
+    with pytest.raises(BlockingIOError):
+        while True:  # as long as it takes packets that nobody reads
+            zygote.order(1, 0.0, None).close()
+
+
 def test_a_zygote_that_imports_or_leaves_something_out(packages: Packages) -> None:  # noqa: F811
     packages.write("zt_fails", "1 / 0")
     engine = LocalEngine(("zt_fails", "numpy"))

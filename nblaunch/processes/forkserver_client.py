@@ -28,13 +28,13 @@ from nblaunch.processes.starting import (
     spawn_interpreter,
 )
 
-__all__ = ["Connection", "Forkserver"]
+__all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PACKET = 1 << 16
-# Linux passes no more in one packet (SCM_MAX_FD, unix(7)).
-_MOST_DESCRIPTORS = 253
+# Linux passes no more descriptors in one packet (SCM_MAX_FD, unix(7)).
+MOST_SPARES = 253
 # Seconds for a forkserver that is ready to fork one rank; under heavy load that takes a while.
 _FORK_PATIENCE = 30.0
 
@@ -113,10 +113,10 @@ class Connection:
             If it has died.
         """
         # asked before, because recv_fds() takes flags and forgets them
-        if self._greeted or not select.select([self.server], [], [], 0)[0]:
+        if self._greeted or not _is_readable(self.server):
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, _MOST_DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, MOST_SPARES)
         except ConnectionError:
             data, descriptors = b"", []
         for descriptor in descriptors:
@@ -138,7 +138,7 @@ class Connection:
         """Return a spare that still waits, or None."""
         while self.spares:
             pid, mailbox = self.spares.popleft()
-            if not select.select([mailbox], [], [], 0)[0]:
+            if not _is_readable(mailbox):
                 _let_go_on(pid)
                 return pid, mailbox
             _let_go(mailbox)  # readable means closed: it is dead
@@ -148,12 +148,11 @@ class Connection:
         """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
         with contextlib.suppress(OSError):
             self.hear()
-        mailboxes = [mailbox for _, mailbox in self.spares]
         poll = select.poll()
         poll.register(self.server, 0)
         if poll.poll(0):  # it has hung up
             return 0
-        return len(mailboxes) - len(select.select(mailboxes, [], [], 0)[0])
+        return sum(not _is_readable(mailbox) for _, mailbox in self.spares)
 
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
@@ -209,7 +208,7 @@ class Connection:
     def _says_that_all_is_gone(self) -> bool:
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(EOFError, OSError):
-            while select.select([self.server], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            while _is_readable(self.server, max(0.0, deadline - time.monotonic())):
                 if "gone" in self.receive():
                     return True
             return False
@@ -358,6 +357,13 @@ def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
         if not getattr(birth, name) and _is_open(descriptor)
     }
     return Descriptors(descriptors.control, descriptors.payload, descriptors.guard, **ours)
+
+
+def _is_readable(connection: socket.socket, seconds: float = 0.0) -> bool:
+    # not select(), which knows no descriptor above 1023
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _is_open(descriptor: int) -> bool:

@@ -34,7 +34,7 @@ import psutil
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Spawn
-from nblaunch.processes.forkserver_client import Connection, Forkserver, Unanswered
+from nblaunch.processes.forkserver_client import MOST_SPARES, Connection, Forkserver, Unanswered
 from nblaunch.processes.load_time import differ_at_load, inherited, read_at_load
 from nblaunch.processes.starting import PARENT_ENDS, Preparation, StartMethod, Watch, spawn_interpreter
 
@@ -265,7 +265,7 @@ class Zygotes:
 
     def order_ahead(self, preparation: Preparation, birth: Birth, nprocs: int) -> None:
         """Have the next gang's forkserver and spares made; whatever prevents it will show when they are needed."""
-        spares = min(nprocs, preparation.spares, self._affordable())
+        spares = min(nprocs, preparation.spares, self._affordable(), MOST_SPARES)
         with self._lock:
             self._bury_the_dead()
             with contextlib.suppress(OSError):

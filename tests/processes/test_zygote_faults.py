@@ -219,7 +219,7 @@ def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp
 
 
 PROGRAM = """
-import os, signal, sys, threading, time
+import os, select, signal, sys, threading, time
 import nblaunch
 from nblaunch.engines.local import LocalEngine
 from nblaunch.processes.zygotes import ZYGOTES
@@ -231,8 +231,9 @@ def pids():
         if zygote.ahead is not None:
             connection = zygote.ahead.connection
             if not connection._greeted:
-                import select
-                select.select([connection.server], [], [])
+                poll = select.poll()
+                poll.register(connection.server, select.POLLIN)
+                poll.poll()
                 connection.hear()
             found += [connection.pid, *(pid for pid, _ in connection.spares)]
     return found
@@ -398,6 +399,19 @@ def test_closed_streams_of_the_program(program: Callable[[str], subprocess.Popen
     )
     out, err = process.communicate(timeout=60)
     assert (out, err) == ("[{0: 0, 1: 1}, {0: 0, 1: 1}]\n", "")
+
+
+def test_a_program_with_thousands_of_open_files(program: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = program(
+        "import resource\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))\n"
+        "files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]\n"
+        "print([nblaunch.launch('rank', 2, quiet=True).results for _ in range(3)], len(pids()), ZYGOTES.failures)\n"
+        "print(nblaunch.launch('rank', 2, quiet=True, start_method='forkserver').results)\n"
+    )
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == (f"{[{0: 0, 1: 1}] * 3} 4 []\n{{0: 0, 1: 1}}\n", "")
 
 
 def test_no_zygote_is_a_child_of_a_rank(announcements: Announcements) -> None:
