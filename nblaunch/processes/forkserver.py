@@ -143,15 +143,15 @@ class _Server:
 
     def serve(self, spares: int, delay: float, seconds: float | None, rehearse: str) -> None:
         """Say hello, then do what the gang asks for until it hangs up."""
-        hurried = bool(delay) and bool(select.select([self._gang], [], [], delay)[0])
+        hurried = bool(delay) and bool(_readable([self._gang.fileno()], delay))
         # a rank that is wanted at once is not forked ahead: rehearsing would only make it late
         self._say_hello(0 if hurried or self._problem else spares, rehearse)
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # it may be longer than select can wait
+            # it may be longer than poll can wait
             at_most = None if left is None else min(left, _LONGEST_WAIT)
-            readable, _, _ = select.select([self._gang.fileno(), self._wake], [], [], at_most)
+            readable = _readable([self._gang.fileno(), self._wake], at_most)
             if self._wake in readable:
                 self._tell_exits()
             if self._gang.fileno() in readable:
@@ -221,6 +221,14 @@ class _Server:
             spare.begin(descriptors, parent)
         self._ranks.add(pid)
         return {"pid": pid}
+
+
+def _readable(descriptors: list[int], seconds: float | None) -> list[int]:
+    # not select(), which knows no descriptor above 1023
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def cut(text: str) -> str:

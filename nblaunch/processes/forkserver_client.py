@@ -125,6 +125,8 @@ class Connection:
         if not data:
             raise Unanswered(self.obituary())
         hello = json.loads(data)
+        if "gone" in hello:
+            raise Unanswered(self.obituary())
         self._greeted = True
         self.pid = hello["pid"]
         # fewer sockets where this process has no descriptors left; their spares leave

@@ -407,7 +407,8 @@ def test_a_program_with_thousands_of_open_files(program: Callable[[str], subproc
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))\n"
         "files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]\n"
-        "print([nblaunch.launch('rank', 2, quiet=True).results for _ in range(3)], len(pids()), ZYGOTES.failures)\n"
+        "found = [nblaunch.launch('rank', 2, quiet=True).results for _ in range(3)]\n"
+        "print(found, len(pids()), list(ZYGOTES.failures))\n"
         "print(nblaunch.launch('rank', 2, quiet=True, start_method='forkserver').results)\n"
     )
     out, err = process.communicate(timeout=60)
