@@ -229,8 +229,11 @@ class Stage:
         return found
 
     def _last_words(self) -> str:
+        # its pipe closes a moment before it can be reaped
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return f"exit code {self._process.poll()}: {lines[-1] if lines else 'it wrote nothing'}"
+        return f"exit code {self._process.returncode}: {lines[-1] if lines else 'it wrote nothing'}"
 
 
 def _reap_orphans() -> None:
