@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -122,31 +123,36 @@ class LocalEngine:
 
     def _preparation(self, prepare: str, rehearse: str, payload: Sequence[Packed] = ()) -> Preparation:
         modules = safe_modules(self.preload)
-        packages = {name.partition(".")[0] for name in modules}
-        used = {package for package in packages if any(packed.mentions(package) for packed in payload)}
+        used = {package for package in _packages(modules) if any(packed.mentions(package) for packed in payload)}
         return Preparation(
             prepare,
             rehearse,
             modules,
-            tuple(name for name in modules if name.partition(".")[0] in used),
+            tuple(name for name in modules if name.partition(".")[0] in used) if used else (),
             self.spares,
             self.spare_seconds,
         )
 
 
+@functools.lru_cache(maxsize=8)  # it is asked for at every launch, of some hundred modules
+def _packages(modules: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in modules)
+
+
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
-    environment = dict(os.environ)
+    environment = os.environ.copy()
+    cwd, sys_path, argv = _working_directory(), tuple(sys.path), tuple(sys.argv)
     return [
         Birth(
             rank=rank,
             entry=plan.entry,
             # what the user asks for wins
             env=environment | envs[rank] | dict(plan.env),
-            cwd=_working_directory(),
+            cwd=cwd,
             stdout=logs.stdouts[rank],
             stderr=logs.stderrs[rank],
-            sys_path=tuple(sys.path),
-            argv=tuple(sys.argv),
+            sys_path=sys_path,
+            argv=argv,
         )
         for rank in range(plan.nprocs)
     ]

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import signal
+from collections.abc import Iterable
 
 from nblaunch.payload.memory import memory_file
 
@@ -17,6 +19,7 @@ __all__ = [
     "guard_group",
     "memory_file",
     "own_description",
+    "readable",
     "rename",
     "signal_at_parents_death",
     "writer_is_gone",
@@ -118,6 +121,22 @@ def rename(name: str) -> str:
     _libc.prctl(_PR_GET_NAME, buffer, 0, 0, 0)
     _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape"), 0, 0, 0)
     return buffer.value.decode(errors="surrogateescape")
+
+
+def readable(descriptors: Iterable[int], seconds: float | None) -> list[int]:
+    """Wait until one of the descriptors is readable or hung up; return those that are.
+
+    Parameters
+    ----------
+    descriptors : iterable of int
+        Any number above 1023 included, which ``select`` does not know.
+    seconds : float or None
+        The longest wait; None is without end.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def collapse_pages() -> None:

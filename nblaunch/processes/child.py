@@ -31,6 +31,7 @@ __all__ = [
     "Descriptors",
     "become_rank",
     "flush",
+    "forget_ahead",
     "fork",
     "leave_parent",
     "main",
@@ -201,8 +202,8 @@ def leave_parent() -> None:
     """
     os.setsid()
     atexit._clear()
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
-        finalizer.atexit = False
+    if not _without_finalizers:
+        _forget_finalizers()
     # the rank's own have to register with atexit once more
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
@@ -218,6 +219,24 @@ def leave_parent() -> None:
         util._run_after_forkers()  # type: ignore[attr-defined]
         # was registered at import, for the queues and pools that the rank itself will use
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+_without_finalizers = False
+
+
+def forget_ahead() -> None:
+    """Forget now what each forked process would have to forget, in a process that only forks.
+
+    Whatever a forked process changes costs it a copy of a page: torch alone has a hundred finalizers, far apart.
+    """
+    global _without_finalizers
+    _forget_finalizers()
+    _without_finalizers = True
+
+
+def _forget_finalizers() -> None:
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
 
 
 def become_rank(
@@ -261,10 +280,11 @@ def settle(birth: Birth, descriptors: Descriptors, inherited: object = None) -> 
 
 
 def _take_environment(env: dict[str, str]) -> None:
-    for name in os.environ.keys() - env.keys():
+    here = os.environ.copy()  # once, because every look at a variable encodes and decodes it
+    for name in here.keys() - env.keys():
         del os.environ[name]
     for name, value in env.items():
-        if os.environ.get(name) != value:
+        if here.get(name) != value:
             os.environ[name] = value
 
 

@@ -18,7 +18,6 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import time
@@ -26,7 +25,7 @@ import traceback
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, spare
-from nblaunch.processes.child import flush, fork, warm_up
+from nblaunch.processes.child import flush, forget_ahead, fork, warm_up
 
 __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
@@ -70,7 +69,8 @@ def thread_count() -> int:
 
 
 def keep_pages_shared() -> None:
-    """Keep the garbage collector of forked processes from writing to, and thereby copying, pages that all share."""
+    """Keep forked processes, their garbage collector above all, from writing to pages that all share."""
+    forget_ahead()
     gc.collect()
     gc.freeze()
 
@@ -82,7 +82,6 @@ def serve(
     own_name: str = "",
     guard: int = -1,
     spares: int = 0,
-    delay: float = 0.0,
     seconds: float | None = None,
     rehearse: str = "",
 ) -> NoReturn:
@@ -100,8 +99,6 @@ def serve(
         Reading end of a pipe whose writing end the notebook's process holds: see `nblaunch.processes.spare.wait`.
     spares : int
         Number of ranks to fork ahead.
-    delay : float
-        Seconds to wait before that: whoever asked for it is busy with something else just now.
     seconds : float, optional
         Time after which a forkserver that no gang has used ends.
     rehearse : str
@@ -115,7 +112,7 @@ def serve(
             # it ends what is below it when its gang is gone, but not while somebody has stopped it
             _linux.guard_group(guard, os.getpgrp(), signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
-            _Server(gang, problem, own_name or before, guard).serve(spares, delay, seconds, rehearse)
+            _Server(gang, problem, own_name or before, guard).serve(spares, seconds, rehearse)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -141,9 +138,9 @@ class _Server:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def serve(self, spares: int, delay: float, seconds: float | None, rehearse: str) -> None:
+    def serve(self, spares: int, seconds: float | None, rehearse: str) -> None:
         """Say hello, then do what the gang asks for until it hangs up."""
-        hurried = bool(delay) and bool(_readable([self._gang.fileno()], delay))
+        hurried = _linux.readable([self._gang.fileno()], 0.0)
         # a rank that is wanted at once is not forked ahead: rehearsing would only make it late
         self._say_hello(0 if hurried or self._problem else spares, rehearse)
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -151,7 +148,7 @@ class _Server:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             # it may be longer than poll can wait
             at_most = None if left is None else min(left, _LONGEST_WAIT)
-            readable = _readable([self._gang.fileno(), self._wake], at_most)
+            readable = _linux.readable([self._gang.fileno(), self._wake], at_most)
             if self._wake in readable:
                 self._tell_exits()
             if self._gang.fileno() in readable:
@@ -221,14 +218,6 @@ class _Server:
             spare.begin(descriptors, parent)
         self._ranks.add(pid)
         return {"pid": pid}
-
-
-def _readable(descriptors: list[int], seconds: float | None) -> list[int]:
-    # not select(), which knows no descriptor above 1023
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def cut(text: str) -> str:

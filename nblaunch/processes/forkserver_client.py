@@ -362,10 +362,7 @@ def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
 
 
 def _is_readable(connection: socket.socket, seconds: float = 0.0) -> bool:
-    # not select(), which knows no descriptor above 1023
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    return bool(_linux.readable([connection.fileno()], seconds))
 
 
 def _is_open(descriptor: int) -> bool:

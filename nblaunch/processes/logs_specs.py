@@ -203,11 +203,13 @@ class DefaultLogsSpecs(LogsSpecs):
         return dest
 
     def _make_attempt_dir(self, env: Mapping[str, str]) -> str:
+        fresh = self._run_log_dir is None
         if self._run_log_dir is None:
             self._run_log_dir = self._make_log_dir(self._root_log_dir, env.get("TORCHELASTIC_RUN_ID", "run"))
         attempt = env.get("TORCHELASTIC_RESTART_COUNT", "0")
         path = os.path.join(self._run_log_dir, f"attempt_{attempt}")
-        shutil.rmtree(path, ignore_errors=True)
+        if not fresh:
+            shutil.rmtree(path, ignore_errors=True)
         os.makedirs(path)
         return path
 

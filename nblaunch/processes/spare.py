@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -17,6 +18,7 @@ import socket
 import sys
 import traceback
 from dataclasses import fields
+from logging.handlers import MemoryHandler
 from typing import Any, NoReturn
 
 from nblaunch.payload import pack, store
@@ -82,12 +84,17 @@ class Description:
 def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
     with open(received[0], "rb") as file:
         told: dict[str, Any] = json.load(file)
-    added = {name: value for name, value in os.environ.items() if name not in GIVEN}
-    kept = {name: value for name, value in GIVEN.items() if name not in told["removed"]}
-    birth = Birth(env=added | kept | told["changed"], **told["birth"])
+    kept = {name: value for name, value in _environment().items() if name not in told["removed"]}
+    birth = Birth(env=kept | told["changed"], **told["birth"])
     threads.tell_loaded(birth.env)
     _take_fresh_entropy()
     return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    """Return what this process was started with, and what libraries have added; a spare asks while it rehearses."""
+    return {name: value for name, value in os.environ.items() if name not in GIVEN} | GIVEN
 
 
 _fresh_in = -1  # the process that has taken fresh entropy
@@ -171,7 +178,10 @@ def _give_way(until_begun: contextlib.ExitStack) -> None:
 
 def _leave_forkserver() -> None:
     leave_parent()
-    # it was imported there, and what a rank logs must not stay in a buffer
+    # What a rank logs must not stay in a buffer. The handlers of imported libraries hold nothing back, and to close all
+    # of them takes longer than everything else that a rank does at its end.
+    handlers = getattr(logging, "_handlerList", [])
+    handlers[:] = [known for known in handlers if isinstance(known(), MemoryHandler)]
     atexit.register(logging.shutdown)
 
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -276,6 +275,4 @@ def open_log(path: str) -> Any:
 
 def is_gone(pidfd: int) -> bool:
     """Wait a moment for the process behind a pidfd to end; tell whether it has."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(PATIENCE * 1000))
+    return bool(_linux.readable([pidfd], PATIENCE))

@@ -147,6 +147,8 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_n
         if not data:
             return
         wanted = json.loads(data)
+        # whoever asked for it is busy with something else just now, and so are the processors
+        _linux.readable([kernel.fileno(), received[0]], wanted.pop("delay"))
         pid = fork()
         if pid == 0:
             os.close(kernel.detach())

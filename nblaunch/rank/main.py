@@ -40,10 +40,15 @@ if TYPE_CHECKING:
 __all__ = ["prepare", "run"]
 
 
+# Python rewrites code when it has run some times (PEP 659); what is rewritten ahead, no rank has to copy and rewrite.
+_REHEARSALS = 16
+
+
 def prepare() -> None:
     """Warm up a process that ranks are forked from: import IPython, make its shell, and fill every cache."""
     _make_shell()
-    rehearse()
+    for _ in range(_REHEARSALS):
+        rehearse()
 
 
 def rehearse(context: Context | None = None) -> None:

@@ -45,6 +45,7 @@ class RankShell(InteractiveShell):
 
     compiler_class = Type(_Compiler)
     displayhook_class = Type(_ValueKeeper)
+    _awaited: str | None = None
     # straight to descriptors 1 and 2, which are the rank's log files
     system = InteractiveShell.system_raw
 
@@ -81,13 +82,20 @@ class RankShell(InteractiveShell):
         BaseException
             Whatever the cell raises, its traceback beginning in the cell.
         """
-        # where the display hook looks for a semicolon; otherwise a rank keeps no history
-        self.history_manager.input_hist_parsed[:] = ["", self.transform_cell(cell)]
+        self._awaited = cell
         result: ExecutionResult = self.run_cell(cell, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             raise error.with_traceback(_below_shell(error.__traceback__))
         return result.result
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Return the cell as Python, and keep it where the display hook looks for a semicolon."""
+        transformed: str = super().transform_cell(raw_cell)
+        if raw_cell is self._awaited:  # and not one that a magic in it transforms
+            self._awaited = None
+            self.history_manager.input_hist_parsed[:] = ["", transformed]
+        return transformed
 
     def forget(self, filename: str) -> None:
         """Remove the traces of a cell that was run only for practice."""
