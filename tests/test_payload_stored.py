@@ -9,7 +9,8 @@ import mmap
 import os
 import re
 import resource
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from nblaunch.payload import NotEnoughMemory, Stored, memory, pack, pack_named, store, store_if_large, unpack
-from nblaunch.payload.mapping import map_private, read_aligned
+from nblaunch.payload.mapping import Piece, map_private, read_aligned
 
 LARGE = 8 << 20
 
@@ -131,9 +132,9 @@ def test_nobody_can_change_what_is_stored() -> None:
     with store(pack(1)) as stored:
         assert stored.is_sealed()
         with pytest.raises(PermissionError):
-            os.pwrite(stored.fileno(), b"x", 0)
+            os.pwrite(stored.descriptors[0], b"x", 0)
         with pytest.raises(PermissionError):
-            os.ftruncate(stored.fileno(), 0)
+            os.ftruncate(stored.descriptors[0], 0)
 
 
 def test_what_is_small_is_not_stored() -> None:
@@ -148,9 +149,9 @@ def test_what_is_small_is_not_stored() -> None:
 @contextmanager
 def file_with(data: bytes, size: int | None = None) -> Iterator[Stored]:
     with Stored(os.memfd_create("other")) as stored:
-        os.write(stored.fileno(), data)
+        os.write(stored.descriptors[0], data)
         if size is not None:
-            os.ftruncate(stored.fileno(), size)
+            os.ftruncate(stored.descriptors[0], size)
         yield stored
 
 
@@ -185,12 +186,12 @@ def test_other_files_are_not_sealed(tmp_path: Path) -> None:
 
 def test_a_file_that_ends_early_is_told() -> None:
     with file_with(b"short") as stored, pytest.raises(OSError, match="the file ends after 5 of 10 bytes"):
-        read_aligned(stored.fileno(), 0, 10)
+        read_aligned([Piece(stored.descriptors[0], 0, 10)])
 
 
 def test_a_mapping_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="cannot map 10 bytes"):
-        map_private(-1, 0, 10)
+        map_private([Piece(-1, 0, 10)])
 
     def refuse(*_: object) -> memoryview:
         raise OSError(errno.ENOMEM, "no more mappings")
@@ -200,6 +201,105 @@ def test_a_mapping_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> N
     assert mapped() == {}
     with pytest.raises(OSError, match="no more mappings"):
         through(np.ones(LARGE, np.uint8))
+
+
+# ---- several files
+
+
+FILE = 16 << 20
+
+
+@pytest.fixture
+def writers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the threads that write."""
+    wrote: list[str] = []
+    write = os.writev
+
+    def writev(descriptor: int, views: Sequence[memoryview]) -> int:
+        wrote.append(threading.current_thread().name)
+        return write(descriptor, views)
+
+    monkeypatch.setattr(os, "writev", writev)
+    return wrote
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "files"),
+    [
+        (1000, 4, 1),
+        (FILE - 2000, 4, 1),
+        (FILE + 5, 4, 2),
+        (2 * FILE + 5, 2, 2),
+        (3 * FILE, 1, 1),
+        (3 * FILE + 5, 99, 4),
+        (5 * FILE + 5, 99, 4),
+    ],
+)
+def test_what_is_very_large_is_written_by_several_threads(writers: list[str], size: int, most: int, files: int) -> None:
+    array = np.arange(size, dtype=np.uint8)
+    with store(pack(["before", array, "after"]), pack("last"), most_files=most) as stored:
+        assert len(stored.descriptors) == files
+        assert stored.is_sealed()
+        assert stored.size() == pack(["before", array, "after"]).size + pack("last").size
+        first, last = stored.parts()
+    before, back, after = unpack(first)
+    assert (before, after, unpack(last)) == ("before", "after", "last")
+    assert back.ctypes.data % 64 == 0
+    assert np.array_equal(back, array)
+    assert len(set(writers)) == min(files, 2)  # threads beside this one have the same name
+
+
+def test_an_array_across_files_is_one_private_mapping() -> None:
+    with store(pack(np.ones(2 * FILE, np.uint8)), most_files=2) as stored:
+        one, other = (unpack(stored.parts()[0]) for _ in range(2))
+    assert mapped()["Anonymous:"] == 0
+    middle = slice(FILE - 100_000, FILE + 100_000)
+    one[middle] = 7
+    assert set(other[middle].tolist()) == {1}
+    assert int(one[middle].sum()) == 7 * 200_000
+    del one, other
+    assert mapped() == {}
+
+
+def test_small_things_across_files_are_read_together() -> None:
+    values = [np.full(1000, number % 251, np.uint8) for number in range(20_000)]
+    with store(pack(values), most_files=2) as stored:
+        assert len(stored.descriptors) == 2
+        (parts,) = stored.parts()
+    assert all(np.array_equal(one, other) for one, other in zip(unpack(parts), values, strict=True))
+
+
+def test_a_thread_that_cannot_write_is_told_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.writev
+    before = os.listdir("/proc/self/fd")
+
+    def full(descriptor: int, views: Sequence[memoryview]) -> int:
+        if threading.current_thread().name == "nblaunch-store":
+            raise OSError(errno.ENOSPC, "no space")
+        return write(descriptor, views)
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(NotEnoughMemory, match=r"34 MB of memory .* gave no more \(no space\)"):
+        store(pack(np.ones(2 * FILE, np.uint8)), most_files=2)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_where_there_are_no_more_threads_one_writes_all(writers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with store(pack(np.ones(2 * FILE, np.uint8)), most_files=2) as stored:
+        monkeypatch.undo()
+        assert int(unpack(stored.parts()[0]).sum()) == 2 * FILE
+    assert set(writers) == {threading.current_thread().name}
+
+
+def test_a_mapping_across_files_that_the_system_refuses_leaves_nothing() -> None:
+    before = Path("/proc/self/maps").read_text().count("\n")
+    with store(pack(1)) as stored, pytest.raises(OSError, match="cannot map 4096 bytes"):
+        map_private([Piece(stored.descriptors[0], 0, mmap.PAGESIZE), Piece(-1, 0, mmap.PAGESIZE)])
+    assert Path("/proc/self/maps").read_text().count("\n") <= before + 1
 
 
 # ---- no memory
@@ -293,5 +393,5 @@ def test_the_seals_are_those_of_the_system() -> None:
     names = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE")
     if all(hasattr(fcntl, name) for name in (*names, "F_ADD_SEALS")):
         with store(pack(1)) as stored:
-            assert fcntl.fcntl(stored.fileno(), fcntl.F_GET_SEALS) == sum(getattr(fcntl, name) for name in names)
+            assert fcntl.fcntl(stored.descriptors[0], fcntl.F_GET_SEALS) == sum(getattr(fcntl, name) for name in names)
     gc.collect()

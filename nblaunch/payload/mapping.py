@@ -1,4 +1,4 @@
-"""Parts of a file as memory: mapped, or read where that is cheaper."""
+"""Parts of files as memory: mapped, or read where that is cheaper."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import errno
 import mmap
 import os
 import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
 
-__all__ = ["map_private", "read_aligned"]
+__all__ = ["Piece", "map_private", "read_aligned"]
 
 _ALIGN = 64
 _MAP_FAILED = ctypes.c_void_p(-1).value
+_WRITABLE = mmap.PROT_READ | mmap.PROT_WRITE
+_PROT_NONE = 0
+_MAP_FIXED = 0x10  # the same on every machine that Linux runs on, but for three that CPython does not support
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,56 +32,81 @@ _libc.mmap.argtypes = [
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-def map_private(descriptor: int, offset: int, length: int) -> memoryview:
-    """Map a part of a file, private and writable, until the last object on it is gone.
+class Piece(NamedTuple):
+    """A part of a file: its descriptor, and where in the file the part begins and how long it is, in bytes."""
+
+    descriptor: int
+    offset: int
+    length: int
+
+
+def map_private(pieces: Sequence[Piece]) -> memoryview:
+    """Map parts of files one behind the other, private and writable, until the last object on them is gone.
 
     The `mmap` module would keep a duplicate of the descriptor with every mapping.
 
     Parameters
     ----------
-    descriptor : int
-        The file; it may be closed afterwards.
-    offset, length : int
-        Bytes; they need not begin or end with a page.
+    pieces : sequence of Piece
+        At least one. The first may begin and the last may end within a page, in between they begin and end with one.
+        The files may be closed afterwards.
 
     Raises
     ------
     OSError
         If the system refuses the mapping.
     """
-    ahead = offset % mmap.PAGESIZE
-    address = _libc.mmap(
-        None,
-        length + ahead,
-        mmap.PROT_READ | mmap.PROT_WRITE,
-        mmap.MAP_PRIVATE | _MAP_NORESERVE,
-        descriptor,
-        offset - ahead,
-    )
-    if address == _MAP_FAILED:
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot map {length} bytes: {os.strerror(number)}")
+    length = sum(piece.length for piece in pieces)
+    ahead = pieces[0].offset % mmap.PAGESIZE
+    if len(pieces) == 1:
+        address = _map(
+            None, length + ahead, _WRITABLE, mmap.MAP_PRIVATE, pieces[0].descriptor, pieces[0].offset - ahead
+        )
+    else:
+        # room for all of them, in which each takes its place
+        address = _map(None, length + ahead, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        try:
+            place = address
+            for descriptor, offset, part in pieces:
+                within = offset % mmap.PAGESIZE
+                _map(place, part + within, _WRITABLE, mmap.MAP_PRIVATE | _MAP_FIXED, descriptor, offset - within)
+                place += part + within
+        except BaseException:
+            _libc.munmap(address, length + ahead)
+            raise
     block = (ctypes.c_ubyte * length).from_address(address + ahead)
     # at the end of the interpreter others may still look at the memory, and the system takes it anyway
     weakref.finalize(block, _libc.munmap, address, length + ahead).atexit = False
     return memoryview(block).cast("B")
 
 
-def read_aligned(descriptor: int, offset: int, length: int) -> memoryview:
-    """Read a part of a file into ordinary memory that begins at a multiple of 64 bytes.
+def _map(address: int | None, length: int, protection: int, flags: int, descriptor: int, offset: int) -> int:
+    found = _libc.mmap(address, length, protection, flags | _MAP_NORESERVE, descriptor, offset)
+    if found == _MAP_FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot map {length} bytes: {os.strerror(number)}")
+    return int(found)
+
+
+def read_aligned(pieces: Sequence[Piece]) -> memoryview:
+    """Read parts of files into ordinary memory, one behind the other, that begins at a multiple of 64 bytes.
 
     Raises
     ------
     OSError
-        If the file is shorter, or cannot be read.
+        If a file is shorter, or cannot be read.
     """
+    length = sum(piece.length for piece in pieces)
     block = bytearray(length + _ALIGN)
     ahead = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _ALIGN
     view = memoryview(block)[ahead : ahead + length]
-    done = 0
-    while done < length:
-        count = os.preadv(descriptor, [view[done:]], offset + done)
-        if count == 0:
-            raise OSError(errno.EIO, f"the file ends after {offset + done} of {offset + length} bytes")
-        done += count
+    start = 0
+    for descriptor, offset, part in pieces:
+        done = 0
+        while done < part:
+            count = os.preadv(descriptor, [view[start + done : start + part]], offset + done)
+            if count == 0:
+                raise OSError(errno.EIO, f"the file ends after {offset + done} of {offset + part} bytes")
+            done += count
+        start += part
     return view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -19,9 +18,6 @@ _COUNT = struct.Struct("!4sI")
 _LENGTH = 8
 # More buffers than any object has, so that a spoilt header takes no memory.
 _MOST = 1 << 24
-# How many pieces one system call writes (IOV_MAX is 1024), and from what length on a piece is written at once.
-_PIECES = 512
-_LARGE = 1 << 20
 
 
 class Packed:
@@ -65,26 +61,8 @@ class Packed:
         """Tell whether the pickle stream contains these ASCII letters: names of modules stand in it as they are."""
         return text.encode("ascii") in self._segments[0]
 
-    def write_to(self, descriptor: int) -> None:
-        """Write everything to an open file descriptor."""
-        waiting: list[memoryview] = []
-        for chunk in self.chunks():
-            waiting.append(memoryview(chunk).cast("B"))
-            if len(waiting) == _PIECES or waiting[-1].nbytes > _LARGE:
-                _write_all(descriptor, waiting)
-        _write_all(descriptor, waiting)
-
     def __bytes__(self) -> bytes:
         return b"".join(self.chunks())
-
-
-def _write_all(descriptor: int, waiting: list[memoryview]) -> None:
-    while waiting:
-        written = os.writev(descriptor, waiting)
-        while waiting and written >= waiting[0].nbytes:
-            written -= waiting.pop(0).nbytes
-        if waiting:
-            waiting[0] = waiting[0][written:]
 
 
 def split(data: Any) -> list[Parts]:

@@ -60,7 +60,7 @@ class Channel:
         kind : str
             At most 255 ASCII letters.
         body : bytes, Packed or Stored
-            The body; of a `Stored` one the descriptor is passed on and closed here.
+            The body; of a `Stored` one, which must be in one file, the descriptor is passed on and closed here.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Channel:
             if isinstance(body, Stored):
                 with body:
                     head = _HEADER.pack(_MAGIC_STORED, len(name), body.size(), time.monotonic()) + name
-                    sent = socket.send_fds(self._connection, [head], [body.fileno()])
+                    sent = socket.send_fds(self._connection, [head], list(body.descriptors))
                     self._connection.sendall(head[sent:])
                 return
             size = body.size if isinstance(body, Packed) else len(body)

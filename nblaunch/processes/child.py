@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -92,8 +92,8 @@ class Descriptors:
     ----------
     control : int
         Socket to the gang.
-    payload : int
-        The gang's payload.
+    payload : tuple of int
+        The files of the gang's payload.
     guard : int
         Reading end of the guard pipe.
     stdout, stderr : int
@@ -101,14 +101,32 @@ class Descriptors:
     """
 
     control: int = -1
-    payload: int = -1
+    payload: tuple[int, ...] = ()
     guard: int = -1
     stdout: int = -1
     stderr: int = -1
 
     def given(self) -> tuple[int, ...]:
         """Return those that exist."""
-        return tuple(fd for fd in vars(self).values() if fd >= 0)
+        return (*self.payload, *(descriptor for _, descriptor in self._single()))
+
+    def renumbered(self, numbers: Sequence[int]) -> Descriptors:
+        """Return the same with other numbers for those that exist, which are in the order of `given`."""
+        rest = iter(numbers)
+        payload = tuple(next(rest) for _ in self.payload)
+        return Descriptors(payload=payload, **{name: next(rest) for name, _ in self._single()})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Descriptors:
+        """Return what `as_json` was made of."""
+        return cls(**{**fields, "payload": tuple(fields["payload"])})
+
+    def _single(self) -> list[tuple[str, int]]:
+        return [(name, number) for name, number in vars(self).items() if name != "payload" and number >= 0]
 
 
 @dataclass
@@ -143,7 +161,7 @@ class Context:
 def main(described: dict[str, Any]) -> NoReturn:
     """Run a rank in a fresh interpreter and leave it."""
     birth = Birth(**described["birth"])
-    descriptors = Descriptors(**described["descriptors"])
+    descriptors = Descriptors.from_json(described["descriptors"])
     _linux.die_with_parent(descriptors.guard, described["parent"])
     # while sys.path is still that of the interpreter: a random.py beside the notebook must not become ours
     problem = warm_up(described["prepare"])
@@ -290,15 +308,15 @@ def _take_environment(env: dict[str, str]) -> None:
 
 def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context:
     _default_signals()
-    for descriptor in (descriptors.control, descriptors.payload, descriptors.guard):
+    for descriptor in (descriptors.control, *descriptors.payload, descriptors.guard):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     _line_buffered()
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv
     payload: list[Parts] = []
-    if descriptors.payload >= 0:
-        with Stored(descriptors.payload) as stored:
+    if descriptors.payload:
+        with Stored(*descriptors.payload) as stored:
             payload = stored.parts()
     channel = Channel(socket.socket(fileno=descriptors.control))
     return Context(birth, channel, payload, inherited)

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nblaunch.processes import _linux
@@ -301,12 +302,11 @@ class Forkserver(StartMethod):
         pid, mailbox = spare
         with contextlib.ExitStack() as copies:
             copies.callback(_let_go, mailbox)
-            held = {}
-            for name, descriptor in vars(descriptors).items():
-                if descriptor >= 0:
-                    held[name] = os.dup(descriptor)
-                    copies.callback(os.close, held[name])
-            description = Description(birth, Descriptors(**held), connection.environment)
+            held = []
+            for descriptor in descriptors.given():
+                held.append(os.dup(descriptor))
+                copies.callback(os.close, held[-1])
+            description = Description(birth, descriptors.renumbered(held), connection.environment)
             self._chosen.append((description, mailbox, copies.pop_all()))
         return pid
 
@@ -353,12 +353,11 @@ class Forkserver(StartMethod):
 
 def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
     """Add this process's own streams for those of the rank that go to no file: the forkserver may have others."""
-    ours = {
-        name: descriptor
-        for name, descriptor in (("stdout", 1), ("stderr", 2))
-        if not getattr(birth, name) and _is_open(descriptor)
-    }
-    return Descriptors(descriptors.control, descriptors.payload, descriptors.guard, **ours)
+
+    def ours(path: str, descriptor: int) -> int:
+        return descriptor if not path and _is_open(descriptor) else -1
+
+    return replace(descriptors, stdout=ours(birth.stdout, 1), stderr=ours(birth.stderr, 2))
 
 
 def _is_readable(connection: socket.socket, seconds: float = 0.0) -> bool:

@@ -304,9 +304,10 @@ class Gang:
             guard_reader, self._guard_writer = os.pipe()
             PARENT_ENDS.add(self._guard_writer)
             stack.callback(os.close, guard_reader)
-            payload = -1
+            payload: tuple[int, ...] = ()
             if self._payload:
-                payload = stack.enter_context(store(*self._payload)).fileno()
+                cores = len(os.sched_getaffinity(0))
+                payload = stack.enter_context(store(*self._payload, most_files=cores)).descriptors
                 self._payload.clear()  # its buffers are the user's arrays: let go of them
             for birth in self._births:
                 self._start_one(birth, payload, guard_reader)
@@ -317,7 +318,7 @@ class Gang:
             self._method.begin()
         self._inherited = None
 
-    def _start_one(self, birth: Birth, payload: int, guard_reader: int) -> None:
+    def _start_one(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> None:
         with contextlib.ExitStack() as stack:
             guard = _linux.own_description(guard_reader)
             stack.callback(os.close, guard)

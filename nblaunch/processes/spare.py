@@ -21,7 +21,7 @@ from dataclasses import fields
 from logging.handlers import MemoryHandler
 from typing import Any, NoReturn
 
-from nblaunch.payload import pack, store
+from nblaunch.payload import MOST_FILES, pack, store
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, settle
 
@@ -30,7 +30,7 @@ __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
 # The environment that this process was started with: libraries may change their own when they are imported.
 GIVEN = dict(os.environ)
 # In the packet that tells a rank who it is: the file, and the rank's own.
-MOST_DESCRIPTORS = 1 + len(fields(Descriptors))
+MOST_DESCRIPTORS = len(fields(Descriptors)) + MOST_FILES
 
 
 class Description:
@@ -50,12 +50,11 @@ class Description:
     """
 
     def __init__(self, birth: Birth, descriptors: Descriptors, environment: dict[str, str]) -> None:
-        given = {name: descriptor for name, descriptor in vars(descriptors).items() if descriptor >= 0}
         told = {
             "birth": birth.as_json(),
             "changed": dict(birth.env.items() - environment.items()),
             "removed": list(environment.keys() - birth.env.keys()),
-            "descriptors": list(given),
+            "descriptors": descriptors.as_json(),
         }
         # in a file of its own, because an environment can be larger than a packet may be
         with contextlib.ExitStack() as stack:
@@ -63,7 +62,7 @@ class Description:
             self._file.write(json.dumps(told).encode())
             self._file.seek(0)
             stack.pop_all()
-        self._descriptors = [self._file.fileno(), *given.values()]
+        self._descriptors = [self._file.fileno(), *descriptors.given()]
 
     def close(self) -> None:
         """Let go of it, unsent."""
@@ -88,7 +87,7 @@ def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
     birth = Birth(env=kept | told["changed"], **told["birth"])
     threads.tell_loaded(birth.env)
     _take_fresh_entropy()
-    return birth, Descriptors(**dict(zip(told["descriptors"], received[1:], strict=True)))
+    return birth, Descriptors.from_json(told["descriptors"]).renumbered(received[1:])
 
 
 @functools.cache
@@ -195,7 +194,7 @@ def _rehearse(dotted: str) -> None:
         control, _peer = map(stack.enter_context, socket.socketpair())
         birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
         payload = stack.enter_context(store(pack(None)))
-        Description(birth, Descriptors(control.fileno(), payload.fileno()), {}).send(near)
+        Description(birth, Descriptors(control.fileno(), payload.descriptors), {}).send(near)
         context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
         if dotted:
             module, _, function = dotted.partition(":")

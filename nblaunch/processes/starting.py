@@ -14,7 +14,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nblaunch.processes import _linux
@@ -183,7 +183,7 @@ def spawn_interpreter(
     """
     described = {
         "birth": birth.as_json(),
-        "descriptors": asdict(descriptors),
+        "descriptors": descriptors.as_json(),
         "parent": os.getpid(),
         "prepare": preparation.prepare,
         "rehearse": preparation.rehearse,

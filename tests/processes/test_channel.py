@@ -212,7 +212,7 @@ def test_many_stored_bodies_need_no_descriptors(ends: tuple[socket.socket, Inbox
 def test_a_body_that_is_not_taken_leaves_no_descriptor(ends: tuple[socket.socket, Inbox]) -> None:
     theirs, inbox = ends
     with store(pack(1)) as stored:
-        socket.send_fds(theirs, [stored_head(stored.size())[:5]], [stored.fileno()])
+        socket.send_fds(theirs, [stored_head(stored.size())[:5]], [stored.descriptors[0]])
     assert inbox.receive() == []
     assert len(inbox._descriptors) == 1
     (kept,) = inbox._descriptors
@@ -225,7 +225,7 @@ def test_the_head_of_a_stored_body_may_come_in_pieces(ends: tuple[socket.socket,
     theirs, inbox = ends
     with store(pack("value")) as stored:
         head = stored_head(stored.size())
-        socket.send_fds(theirs, [head[:1]], [stored.fileno()])
+        socket.send_fds(theirs, [head[:1]], [stored.descriptors[0]])
         for index in range(1, len(head)):
             assert inbox.receive() == []
             theirs.sendall(head[index : index + 1])
@@ -279,7 +279,7 @@ def test_a_descriptor_that_nobody_announced_is_told(ends: tuple[socket.socket, I
     theirs, inbox = ends
     before = descriptors()
     with store(pack(1)) as stored:
-        socket.send_fds(theirs, [framed(b"value", b"body")], [stored.fileno()])
+        socket.send_fds(theirs, [framed(b"value", b"body")], [stored.descriptors[0]])
     with pytest.raises(ProtocolError, match="1 descriptors came with a message that has 0"):
         inbox.receive()
     assert descriptors() == before
@@ -291,7 +291,7 @@ def test_descriptors_in_the_middle_of_a_body_are_dropped(ends: tuple[socket.sock
     theirs.sendall(framed(b"value", b"", size=8))
     assert inbox.receive() == []
     with store(pack(1)) as stored:
-        socket.send_fds(theirs, [b"all this"], [stored.fileno()])
+        socket.send_fds(theirs, [b"all this"], [stored.descriptors[0]])
     (message,) = inbox.receive()
     assert inline(message) == b"all this"
     assert descriptors() == before
@@ -300,7 +300,7 @@ def test_descriptors_in_the_middle_of_a_body_are_dropped(ends: tuple[socket.sock
 def test_a_process_without_free_descriptors_says_so(ends: tuple[socket.socket, Inbox]) -> None:
     theirs, inbox = ends
     with store(pack(1)) as stored:
-        socket.send_fds(theirs, [stored_head(stored.size())], [stored.fileno()])
+        socket.send_fds(theirs, [stored_head(stored.size())], [stored.descriptors[0]])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(theirs.fileno())
     os.close(lowest)

@@ -225,9 +225,11 @@ def train(seed):
         dist.destroy_process_group()
 
 def main():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    # kept until the end, so that nobody else is given the port; rank 0 can listen beside it
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port = str(reserved.getsockname()[1])
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     envs = {rank: {"RANK": str(rank), "LOCAL_RANK": str(rank), **common} for rank in range(2)}
     specs = DefaultLogsSpecs(log_dir=sys.argv[1], redirects=Std.ALL)
