@@ -55,7 +55,7 @@ def work(quick: bool) -> Work:
     for size in sizes:
         label = f"{size} MiB" if size < 1024 else f"{size // 1024} GiB"
         push = f"ipyparallel push, {PEER_RANKS} warm engines"
-        write = "limit: one write(2)"
+        write = "one write(2) by one thread"
         each = {"mebibytes": size}
         entries = (
             *(
@@ -79,7 +79,7 @@ def work(quick: bool) -> Work:
                 ("torch", "loky"),
                 memory=(2 + 2 * PEER_RANKS) * size * MIB,
             ),
-            Entry(write, "benchmarks.limits:Write", "limit", each, ("torch",)),
+            Entry(write, "benchmarks.limits:Write", "reference", each, ("torch",)),
         )
         cases.append(Case(label, entries, large=True))
         for ranks in RANKS:
