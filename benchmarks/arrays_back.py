@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import nblaunch
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.programs import make_array
 from benchmarks.work import NBLAUNCH, Case, Entry, Ref, Target, Work
 
@@ -14,16 +14,12 @@ __all__ = ["Returned", "work"]
 RANKS = 4
 
 
-class Returned(Contender):
+class Returned(Ranks):
     """`nblaunch.launch` of a function that returns an array."""
 
     def __init__(self, nprocs: int, mebibytes: int) -> None:
-        self._nprocs, self._mebibytes = nprocs, mebibytes
+        super().__init__(nprocs, mebibytes)
         self._number = 0.0
-
-    def setup(self) -> None:
-        """Import what a notebook has."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Launch and have all arrays; reading them through, which is not part of the work, is told apart."""

@@ -6,7 +6,7 @@ import sys
 import time
 
 import nblaunch
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.programs import MIB, few_elements, make_array
 from benchmarks.work import NBLAUNCH, Case, Entry, Ref, Target, Work
 
@@ -16,16 +16,16 @@ RANKS = (4, 16)
 PEER_RANKS = 4
 
 
-class Captured(Contender):
+class Captured(Ranks):
     """`nblaunch.launch` of a cell that uses an array of the main module."""
 
     def __init__(self, nprocs: int, mebibytes: int) -> None:
-        self._nprocs, self._mebibytes = nprocs, mebibytes
+        super().__init__(nprocs, mebibytes)
         self._number = 0.0
 
     def setup(self) -> None:
         """Define what a notebook would."""
-        import_what_a_notebook_has()
+        super().setup()
         vars(sys.modules["__main__"])["few_elements"] = few_elements
 
     def sample(self) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-__all__ = ["Contender", "Sample", "import_what_a_notebook_has"]
+__all__ = ["Contender", "Ranks", "Sample", "import_what_a_notebook_has"]
 
 # What one repetition gave: "value", in the unit of its case, and parts or circumstances of it under other names.
 Sample = dict[str, float]
@@ -28,6 +28,25 @@ class Contender(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Stop what `setup` has started."""
+
+
+class Ranks(Contender):
+    """A contender that starts processes from a plain program with all that a notebook has imported.
+
+    Parameters
+    ----------
+    nprocs : int
+        Number of processes.
+    mebibytes : int
+        Size of the array that each of them gets or gives, if there is one.
+    """
+
+    def __init__(self, nprocs: int, mebibytes: int = 0) -> None:
+        self._nprocs, self._mebibytes = nprocs, mebibytes
+
+    def setup(self) -> None:
+        """Import what a notebook has."""
+        import_what_a_notebook_has()
 
 
 def import_what_a_notebook_has() -> None:

@@ -6,7 +6,7 @@ import tempfile
 import time
 
 import nblaunch
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.programs import trivial
 from benchmarks.work import NBLAUNCH, Case, Entry, Ref, Target, Work
 from nblaunch.processes import DefaultLogsSpecs, start_processes
@@ -16,15 +16,8 @@ __all__ = ["Launch", "StartProcesses", "work"]
 RANKS = 4
 
 
-class Launch(Contender):
+class Launch(Ranks):
     """`nblaunch.launch` of a trivial function."""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
-
-    def setup(self) -> None:
-        """Import what a notebook has."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Launch, and have all values."""
@@ -36,15 +29,8 @@ class Launch(Contender):
         return {"value": seconds}
 
 
-class StartProcesses(Contender):
+class StartProcesses(Ranks):
     """`nblaunch.processes.start_processes`, which has torch elastic's interface."""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
-
-    def setup(self) -> None:
-        """Import what a notebook has."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Start, wait, and have all values."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 import nblaunch
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.work import NBLAUNCH, Case, Entry, Ref, Target, Work
 
 __all__ = ["Waiting", "memory_of", "work"]
@@ -26,16 +26,12 @@ time.sleep(600)
 """
 
 
-class Waiting(Contender):
+class Waiting(Ranks):
     """Ranks whose cell has imported torch and waits, by start method; None is the default one."""
 
     def __init__(self, nprocs: int, start_method: str | None) -> None:
-        self._nprocs = nprocs
+        super().__init__(nprocs)
         self._chosen = {} if start_method is None else {"start_method": start_method}
-
-    def setup(self) -> None:
-        """Import what a notebook has."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Launch, look at the ranks' memory while they wait, and stop them."""

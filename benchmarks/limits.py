@@ -5,21 +5,14 @@ from __future__ import annotations
 import os
 import time
 
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Contender, Ranks, Sample, import_what_a_notebook_has
 from benchmarks.programs import fork_and_wait, make_array
 
 __all__ = ["ForkAndExit", "MakeAndWrite", "Write"]
 
 
-class ForkAndExit(Contender):
+class ForkAndExit(Ranks):
     """Fork children of a process that holds NumPy, torch and IPython; they exit at once; wait for them."""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
-
-    def setup(self) -> None:
-        """Grow to the size of a notebook."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Fork, exit, wait."""
@@ -48,15 +41,12 @@ class Write(Contender):
         return {"value": written - began, "freeing": time.perf_counter() - written}
 
 
-class MakeAndWrite(Contender):
+class MakeAndWrite(Ranks):
     """Forked children make an array each and, with `write`, ``write(2)`` it into a memfd of their own."""
 
     def __init__(self, nprocs: int, mebibytes: int, write: bool) -> None:
-        self._nprocs, self._mebibytes, self._write = nprocs, mebibytes, write
-
-    def setup(self) -> None:
-        """Import NumPy, so that the children need not."""
-        import_what_a_notebook_has()
+        super().__init__(nprocs, mebibytes)
+        self._write = write
 
     def sample(self) -> Sample:
         """Fork, make, write, exit, wait."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import os
 import platform
 import resource
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 
 import nblaunch
+from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
 
 __all__ = ["examine"]
@@ -91,7 +91,7 @@ def _packages(modules: Iterable[str]) -> str:
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
-        f"{len(os.sched_getaffinity(0))} cores for this kernel, {_size(memory.available)} of {_size(memory.total)} "
+        f"{cores()} cores for this kernel, {_size(memory.available)} of {_size(memory.total)} "
         f"memory available, Linux {platform.release()}"
     )
 

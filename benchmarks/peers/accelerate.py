@@ -7,22 +7,19 @@ import time
 from pathlib import Path
 
 from benchmarks.cell import InKernel
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.programs import leave_mark
 from tests.kernel import Reply
 
 __all__ = ["Cell", "Launch"]
 
 
-class Launch(Contender):
+class Launch(Ranks):
     """A trivial function from a plain program."""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
 
     def setup(self) -> None:
         """Import it."""
-        import_what_a_notebook_has()
+        super().setup()
         import accelerate  # noqa: F401
 
     def sample(self) -> Sample:

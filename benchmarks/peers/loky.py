@@ -5,53 +5,44 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.idle_rank import PATIENCE, memory_of
 from benchmarks.programs import few_elements, import_torch, make_array, trivial
 
 __all__ = ["Argument", "Cold", "Idle", "Result", "Warm"]
 
 
-class _Pool(Contender):
-    def __init__(self, nprocs: int, mebibytes: int = 0) -> None:
-        self._nprocs, self._mebibytes = nprocs, mebibytes
+def _new_pool(workers: int) -> Any:
+    """Make a pool; its workers start with the first tasks."""
+    from loky import ProcessPoolExecutor
 
+    return ProcessPoolExecutor(workers)
+
+
+class _Pool(Ranks):
     def setup(self) -> None:
         """Start the pool."""
-        import_what_a_notebook_has()
-        self.pool = self.new_pool()
+        super().setup()
+        self.pool = _new_pool(self._nprocs)
         for task in [self.pool.submit(trivial) for _ in range(self._nprocs)]:
             task.result()
-
-    def new_pool(self) -> Any:
-        """Make a pool; its workers start with the first tasks."""
-        from loky import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(self._nprocs)
 
     def close(self) -> None:
         """Stop the pool."""
         self.pool.shutdown(wait=True, kill_workers=True)
 
 
-class Cold(_Pool):
+class Cold(Ranks):
     """A pool of its own for a call per worker, shut down after."""
-
-    def setup(self) -> None:
-        """Import what a notebook has."""
-        import_what_a_notebook_has()
 
     def sample(self) -> Sample:
         """Make a pool, use it, shut it down."""
         began = time.perf_counter()
-        pool = self.new_pool()
+        pool = _new_pool(self._nprocs)
         for task in [pool.submit(trivial) for _ in range(self._nprocs)]:
             task.result()
         pool.shutdown(wait=True)
         return {"value": time.perf_counter() - began}
-
-    def close(self) -> None:
-        """Nothing is left to stop."""
 
 
 class Warm(_Pool):

@@ -7,21 +7,18 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.programs import trivial
 
 __all__ = ["Forkserver"]
 
 
-class Forkserver(Contender):
+class Forkserver(Ranks):
     """One `Process` per rank, a pipe each for its value; the server is started before and stays."""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
 
     def setup(self) -> None:
         """Start the server."""
-        import_what_a_notebook_has()
+        super().setup()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", "numpy", "torch", "IPython", __name__])
 

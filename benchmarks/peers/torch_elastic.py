@@ -7,7 +7,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.contender import Contender, Sample, import_what_a_notebook_has
+from benchmarks.contender import Ranks, Sample
 from benchmarks.death import last_moment, wait_and_die
 from benchmarks.programs import trivial
 
@@ -16,15 +16,12 @@ __all__ = ["Death", "Fork", "Spawn"]
 PERIOD = 0.005  # seconds between its looks; 1 by default
 
 
-class _Elastic(Contender):
+class _Elastic(Ranks):
     start_method = ""
-
-    def __init__(self, nprocs: int) -> None:
-        self._nprocs = nprocs
 
     def setup(self) -> None:
         """Import torch."""
-        import_what_a_notebook_has()
+        super().setup()
         import torch.distributed.elastic.multiprocessing  # noqa: F401
 
     def start(self, function: Any, args: dict[int, tuple[Any, ...]], logs: str) -> Any:

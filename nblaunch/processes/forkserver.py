@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux, spare
 from nblaunch.processes.child import flush, forget_ahead, fork, warm_up
 
-__all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
+__all__ = ["cut", "main", "prepare", "serve", "thread_count"]
 
 _LONGEST_WAIT = 3600.0
 # Bytes of an error's end that are told.
@@ -59,7 +59,7 @@ def prepare(dotted: str) -> str:
     threads = thread_count()
     if threads > 1:
         return f"the process that was to fork the ranks has {threads} threads, so that forking is not safe"
-    keep_pages_shared()
+    _keep_pages_shared()
     return ""
 
 
@@ -68,7 +68,7 @@ def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def keep_pages_shared() -> None:
+def _keep_pages_shared() -> None:
     """Keep forked processes, their garbage collector above all, from writing to pages that all share."""
     forget_ahead()
     gc.collect()

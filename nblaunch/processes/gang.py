@@ -41,6 +41,7 @@ from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
+from nblaunch.processes.threads import cores
 
 __all__ = ["KILL", "Gang", "Step", "escalation"]
 
@@ -306,8 +307,7 @@ class Gang:
             stack.callback(os.close, guard_reader)
             payload: tuple[int, ...] = ()
             if self._payload:
-                cores = len(os.sched_getaffinity(0))
-                payload = stack.enter_context(store(*self._payload, most_files=cores)).descriptors
+                payload = stack.enter_context(store(*self._payload, most_files=cores())).descriptors
                 self._payload.clear()  # its buffers are the user's arrays: let go of them
             for birth in self._births:
                 self._start_one(birth, payload, guard_reader)

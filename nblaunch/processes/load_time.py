@@ -9,7 +9,10 @@ from collections.abc import Mapping
 
 from nblaunch.processes.threads import VARIABLES
 
-__all__ = ["differ_at_load", "inherited", "read_at_load"]
+__all__ = ["Kind", "differ_at_load", "inherited", "kind_of", "read_at_load"]
+
+# What cannot be changed any more when a process has begun and has loaded its libraries.
+Kind = tuple[dict[str, str], dict[str, object]]
 
 # By what they begin with: the dynamic linker and the C library, Python, OpenMP and BLAS, the libraries that a zygote
 # may import, where those look for their settings, locale.
@@ -22,6 +25,11 @@ _READ_AT_LOAD = re.compile(
     r"|PROTOCOL_BUFFERS_|XDG_|IPYTHONDIR$|HOME$"
     r"|LANG$|LANGUAGE$|LC_|TZ$"
 )
+
+
+def kind_of(env: Mapping[str, str]) -> Kind:
+    """Return what a process with this environment, started from here, is stuck with."""
+    return read_at_load(env), inherited()
 
 
 def differ_at_load(one: dict[str, str], other: dict[str, str]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-__all__ = ["VARIABLES", "fair_share", "limit_threads", "note_loaded", "tell_loaded"]
+__all__ = ["VARIABLES", "cores", "fair_share", "limit_threads", "note_loaded", "tell_loaded"]
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -23,13 +23,18 @@ VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-_CORES = len(os.sched_getaffinity(0))
 _ANY = sys.maxsize
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
 
 # Where each library that threadpoolctl knows looks for its number, first to last, and the largest that it takes.
 _OWN_RULES = {
-    "openblas": (("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), _CORES),
-    "mkl": (("MKL_NUM_THREADS", "OMP_NUM_THREADS"), _CORES),
+    "openblas": (("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), cores()),
+    "mkl": (("MKL_NUM_THREADS", "OMP_NUM_THREADS"), cores()),
     "blis": (("BLIS_NUM_THREADS", "OMP_NUM_THREADS"), _ANY),
     "flexiblas": (("OMP_NUM_THREADS",), _ANY),
     "openmp": (("OMP_NUM_THREADS",), _ANY),
@@ -41,7 +46,7 @@ _loaded: list[Any] = []
 
 def fair_share(nprocs: int) -> int:
     """Return how many threads each of `nprocs` ranks can use without having to share a core; at least 1."""
-    return max(1, len(os.sched_getaffinity(0)) // nprocs)
+    return max(1, cores() // nprocs)
 
 
 def note_loaded() -> None:
@@ -69,7 +74,7 @@ def _tell_torch(torch: ModuleType, env: Mapping[str, str]) -> None:
     # it asks MKL, which takes no more threads than there are cores
     threads = _threads_by(env, ("MKL_NUM_THREADS", "OMP_NUM_THREADS"))
     if torch.backends.mkl.is_available():
-        threads = min(threads, _CORES)
+        threads = min(threads, cores())
     # the OpenMP library is its own, and may have been told otherwise
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
@@ -81,7 +86,7 @@ def _threads_by(env: Mapping[str, str], variables: tuple[str, ...]) -> int:
         number = re.match(r"\s*0*([1-9]\d*)", env.get(name, ""))
         if number:
             return int(number[1])
-    return len(os.sched_getaffinity(0))
+    return cores()
 
 
 def limit_threads(threads: int) -> None:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import fork
-from nblaunch.processes.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
+from nblaunch.processes.forkserver import cut, prepare, serve, thread_count
 from nblaunch.processes.preloads import refusal, unwanted_in_zygote
 from nblaunch.processes.spare import GIVEN
 
@@ -83,11 +83,10 @@ def _import_all(described: dict[str, Any]) -> str:
                 left_out[name] = cut(harm or why)[:_LONGEST_REASON]
             if harm:
                 _start_over(described)
-    problem = prepare(described["prepare"])
     threads.note_loaded()
+    problem = prepare(described["prepare"])
     # nobody asks how a forkserver has ended; its gang hears it from the connection
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    keep_pages_shared()
     _linux.collapse_pages()
     return problem
 

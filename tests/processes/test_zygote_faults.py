@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.processes import zygotes
+from nblaunch.processes import zygote_client, zygotes
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection
 from nblaunch.processes.gang import KILL, Gang
@@ -83,7 +83,7 @@ def test_a_zygote_that_says_why_it_dies(packages: Packages, no_failures: list[st
 def test_a_zygote_that_imports_for_too_long_is_given_up(
     packages: Packages, announcements: Announcements, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
 ) -> None:
-    monkeypatch.setattr(zygotes, "_IMPORT_PATIENCE", 0.1)
+    monkeypatch.setattr(zygote_client, "_IMPORT_PATIENCE", 0.1)
     package = packages.write_blocking("zt_blocks", announcements)
     assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
     assert zygote_pids() == []

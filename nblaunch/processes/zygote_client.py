@@ -1,0 +1,213 @@
+"""One zygote, as the process that has started it knows it; the other side is `nblaunch.processes.zygote`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nblaunch.processes import _linux, threads
+from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.forkserver_client import Connection, Unanswered
+from nblaunch.processes.load_time import Kind, kind_of
+from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, spawn_interpreter
+
+__all__ = ["Ahead", "ZygoteClient"]
+
+# The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
+_SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+# Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
+_IMPORT_PATIENCE = 120.0
+_LONGEST_REPORT = 1 << 17
+
+
+@dataclass
+class Ahead:
+    """A forkserver that was ordered before anybody needed it."""
+
+    connection: Connection
+    until: float
+
+    def state(self) -> tuple[int, float]:
+        """Return how many spares wait, and for how many seconds more."""
+        left = self.until - time.monotonic()
+        return (self.connection.count_waiting(), left) if left > 0 else (0, 0.0)
+
+
+@dataclass
+class ZygoteClient:
+    """A zygote, as its client knows it."""
+
+    preparation: Preparation
+    kind: Kind
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    guard_writer: int
+    complaints: Any
+    began: float = field(default_factory=time.monotonic)
+    report: dict[str, Any] | None = None
+    ahead: Ahead | None = None
+
+    @classmethod
+    def start(cls, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient:
+        """Start a zygote, which begins to import.
+
+        Raises
+        ------
+        OSError
+            If the system refuses the process.
+        """
+        environment = {**_SINGLE_THREADED, **env, **dict.fromkeys(threads.VARIABLES, "1")}
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.enter_context(ours)
+            passed_on.enter_context(theirs)
+            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
+            guard_reader, guard_writer = os.pipe()
+            kept.callback(os.close, guard_writer)
+            passed_on.callback(os.close, guard_reader)
+            guard = _linux.own_description(guard_reader)
+            passed_on.callback(os.close, guard)
+            process = spawn_interpreter(
+                "zygote",
+                # not in the notebook's folder: nothing of the user's is imported, and the folder may be removed
+                Birth(0, env=environment, cwd="/", sys_path=_without_here(path)),
+                Descriptors(control=theirs.fileno(), guard=guard),
+                preparation,
+                # a kernel's streams go to its frontend
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+            )
+            kept.pop_all()
+        PARENT_ENDS.update((ours.fileno(), guard_writer))
+        return cls(preparation, kind_of(env), environment, process, ours, guard_writer, complaints)
+
+    def serves(self, preparation: Preparation, kind: Kind) -> bool:
+        """Tell whether this is a zygote of that kind, whatever modules it holds."""
+        return (self.preparation.prepare, self.preparation.rehearse, self.kind) == (
+            preparation.prepare,
+            preparation.rehearse,
+            kind,
+        )
+
+    def has(self, modules: tuple[str, ...]) -> bool:
+        """Tell whether the zygote holds these modules, or has tried to."""
+        return set(modules) <= set(self.preparation.modules)
+
+    def outgrows(self, other: ZygoteClient) -> bool:
+        """Tell whether this zygote can do all that the other one can."""
+        return self.serves(other.preparation, other.kind) and self.has(other.preparation.modules)
+
+    def poll(self) -> bool:
+        """Read the report if it has come; tell whether the zygote lives."""
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self._read_report(self.control)
+        return self.process.poll() is None
+
+    def left_out(self) -> dict[str, str]:
+        """Return the modules that the zygote does not hold although it was asked to, each with the reason."""
+        found: dict[str, str] = {} if self.report is None else self.report["left_out"]
+        return found
+
+    def wait_report(self, control: socket.socket, gang: Watch) -> None:
+        """Wait until the zygote has imported everything.
+
+        Parameters
+        ----------
+        control : socket
+            A duplicate of the connection to it, which nobody else closes.
+        gang : Watch
+            Who waits.
+
+        Raises
+        ------
+        OSError
+            If it dies, cannot get ready, or needs too long.
+        """
+        self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+        if self.report is None:
+            gang.wait_readable(control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
+            with contextlib.suppress(ConnectionError):
+                self._read_report(control)
+        if self.report is None:
+            raise Unanswered(self._obituary())
+        if self.report["problem"]:
+            raise OSError(self.report["problem"])
+
+    def _obituary(self) -> str:
+        code = self.process.wait()
+        try:
+            said = os.pread(self.complaints.fileno(), _LONGEST_REPORT, 0).decode(errors="replace").strip()
+        except ValueError:  # another thread has let go of it
+            said = ""
+        return f"it ended with code {code}" + (f":\n{said}" if said else "")
+
+    def _read_report(self, control: socket.socket) -> None:
+        # It stays in the socket, because several launches may wait for it at once.
+        if self.report is None:
+            data = control.recv(_LONGEST_REPORT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.report = json.loads(data) if data else None
+
+    def order(self, spares: int, delay: float, seconds: float | None) -> Connection:
+        """Have a forkserver forked and return the connection to it, on which it has not said hello yet.
+
+        Raises
+        ------
+        OSError
+            If the zygote is gone.
+        """
+        wanted = json.dumps({"spares": spares, "delay": delay, "seconds": seconds}).encode()
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.enter_context(ours)
+            passed_on.enter_context(theirs)
+            guard, guard_writer = os.pipe()
+            kept.callback(os.close, guard_writer)
+            passed_on.callback(os.close, guard)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [theirs.fileno(), guard]))]
+            # not send_fds(), which takes flags and forgets them
+            self.control.sendmsg([wanted], rights, socket.MSG_DONTWAIT)
+            kept.pop_all()
+        return Connection(ours, self.environment, guard_writer=guard_writer)
+
+    def close(self) -> None:
+        """End the zygote and what it has ordered ahead; forkservers in use go on."""
+        if self.ahead is not None:
+            self.ahead.connection.close()
+            self.ahead = None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        PARENT_ENDS.difference_update((self.control.fileno(), self.guard_writer))
+        self._close_descriptors()
+
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from its owner."""
+        self.process.returncode = 0  # or it is said to be running still
+        if self.ahead is not None:
+            self.ahead.connection.disown()
+        with contextlib.suppress(OSError):
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        self.control.close()
+        self.complaints.close()
+        os.close(self.guard_writer)
+
+
+def _without_here(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out the working directory, and what is found from there: that is another place for each rank."""
+    absolute = [entry for entry in path if Path(entry).is_absolute()]
+    with contextlib.suppress(FileNotFoundError):  # it was removed
+        here = os.path.realpath(os.curdir)
+        absolute = [entry for entry in absolute if os.path.realpath(entry) != here]
+    return tuple(absolute)
