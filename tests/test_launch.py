@@ -156,6 +156,21 @@ def test_source_takes_what_it_names(space: dict[str, Any]) -> None:
     run.raise_for_failures()
 
 
+def test_the_last_semicolon_of_the_cell_decides(space: dict[str, Any]) -> None:
+    """And not that of another cell, which a magic or the cell itself runs meanwhile."""
+    cells = {
+        "5": 5,
+        "5;": None,
+        "5; # a number": None,
+        "%time 5": 5,
+        "%time 5;": None,
+        "get_ipython().run_cell('1;')\n5": 5,
+        "get_ipython().run_cell('1')\n5;": None,
+    }
+    for cell, value in cells.items():
+        assert nblaunch.launch(cell, 1, notebook=Notebook(space), quiet=True).results == {0: value}, cell
+
+
 def test_failures_are_there_without_check_and_raise_with_it(space: dict[str, Any]) -> None:
     run = run_cell("1 / 0", 1, space)
     assert (run.ok, run.status, list(run.failures)) == (False, "failed", [0])

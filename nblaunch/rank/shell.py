@@ -89,6 +89,14 @@ class RankShell(InteractiveShell):
             raise error.with_traceback(_below_shell(error.__traceback__))
         return result.result
 
+    def run_cell(self, *args: Any, **options: Any) -> ExecutionResult:
+        """Run a cell; one that is run by another cell does not take that one's value along."""
+        outer = self.displayhook.exec_result
+        try:
+            return super().run_cell(*args, **options)
+        finally:
+            self.displayhook.exec_result = outer
+
     def transform_cell(self, raw_cell: str) -> str:
         """Return the cell as Python, and keep it where the display hook looks for a semicolon."""
         transformed: str = super().transform_cell(raw_cell)

@@ -77,6 +77,23 @@ def test_spares_are_as_many_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ZYGOTES.state()[0]["spares"] is None
 
 
+def test_a_launch_does_not_wait_until_spares_would_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zygotes, "_DELAY", 1000.0)
+    ask("1", 2)
+    zygote = zygote_pids()
+    # the forkserver that was ordered is forked now, without spares: they would only make these ranks late
+    assert ask("1", 2) == {0: 1, 1: 1}
+    assert zygote_pids() == zygote
+    # another gang does not wait for the one that is ordered either
+    other = ZYGOTES._processes[0].order(1, 0.0, None)
+    try:
+        assert select.select([other.server], [], [], LIMIT)[0]
+        other.hear()
+        assert len(other.spares) == 1
+    finally:
+        other.close()
+
+
 def test_spares_whose_time_is_over_are_not_used() -> None:
     ask("1", 2, engine=LocalEngine(spare_seconds=0))
     old = spares()
