@@ -14,7 +14,6 @@ __all__ = [
     "leave_mark",
     "make_array",
     "trivial",
-    "write_blocks",
     "write_lines",
 ]
 
@@ -60,17 +59,6 @@ def write_lines(total: int) -> float:
     for _ in range(total // len(line)):
         write(line)
     sys.stdout.flush()
-    return time.perf_counter() - began
-
-
-def write_blocks(total: int) -> float:
-    """Write the same lines to descriptor 1 in blocks of 1 MiB; return the seconds that it took."""
-    block = LINE.encode() * (MIB // len(LINE))
-    began = time.perf_counter()
-    for _ in range(total // len(block)):
-        left = memoryview(block)
-        while left:
-            left = left[os.write(1, left) :]
     return time.perf_counter() - began
 
 

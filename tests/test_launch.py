@@ -156,6 +156,19 @@ def test_source_takes_what_it_names(space: dict[str, Any]) -> None:
     run.raise_for_failures()
 
 
+def test_what_a_cell_writes_is_not_kept_in_memory(space: dict[str, Any]) -> None:
+    cell = (
+        "import gc, sys\n"
+        "text = 'a line that is searched for'\n"
+        "for number in range(1000): print(text, number)\n"
+        "kept = [one for one in gc.get_objects() if isinstance(one, list) and len(one) >= 1000 and text in one[:1]]\n"
+        "len(kept), type(sys.stdout.write).__name__"
+    )
+    run = run_cell(cell, 1, space)
+    assert run.results == {0: (0, "builtin_function_or_method")}
+    assert run.logs[0].stdout.count("a line") == 1000
+
+
 def test_the_last_semicolon_of_the_cell_decides(space: dict[str, Any]) -> None:
     """And not that of another cell, which a magic or the cell itself runs meanwhile."""
     cells = {

@@ -7,6 +7,7 @@ import linecache
 import sys
 import traceback
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -88,6 +89,11 @@ class RankShell(InteractiveShell):
         if error is not None:
             raise error.with_traceback(_below_shell(error.__traceback__))
         return result.result
+
+    def _tee(self, channel: str) -> AbstractContextManager[None]:
+        # Private in IPython 9: there it keeps all that a cell writes in memory, for the history, and makes each write
+        # twice as slow. What a rank writes is in its log file.
+        return nullcontext()
 
     def run_cell(self, *args: Any, **options: Any) -> ExecutionResult:
         """Run a cell; one that is run by another cell does not take that one's value along."""
