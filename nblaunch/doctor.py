@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 import nblaunch
+from nblaunch.payload.memory import available_memory
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
 
@@ -91,7 +92,7 @@ def _packages(modules: Iterable[str]) -> str:
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
-        f"{cores()} cores for this kernel, {_size(memory.available)} of {_size(memory.total)} "
+        f"{cores()} cores for this kernel, {_size(available_memory())} of {_size(memory.total)} "
         f"memory available, Linux {platform.release()}"
     )
 

@@ -254,7 +254,7 @@ class Multiproc(Magics):
 
             print(examine(self.start_method))
         elif name == "preload" and rest:
-            self._preload(rest)
+            self._preload(" ".join(rest).replace(",", " ").split())
         else:
             raise UsageError(_unknown_command(name))
 
@@ -267,6 +267,10 @@ class Multiproc(Magics):
                 raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
         self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
         self._make_zygote()
+        print(
+            f"{', '.join(self.preload)}: imported ahead as soon as the zygote is ready (%multiproc doctor shows it). "
+            "To take a name back: %config Multiproc.preload = [...]"
+        )
 
     def follow_imports(self, *_: object) -> None:
         """Have a zygote made when the notebook has imported more; called after each cell."""

@@ -63,7 +63,7 @@ def test_a_zygote_and_its_spares() -> None:
 
 
 def test_spares_whose_time_is_over() -> None:
-    ask("1", 2, engine=LocalEngine(spare_seconds=0))
+    ask("1", 2, engine=LocalEngine(spare_seconds=1e-9))
     spares()
     assert len(zygote_lines()) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import threading
 from pathlib import Path
@@ -37,6 +38,36 @@ def play(made: Plan) -> list[Event]:
     ranks.start()
     assert ranks.join(60)
     return events
+
+
+@pytest.mark.parametrize("nprocs", [1_000_000_000, 5_000_000])
+def test_more_ranks_than_there_can_be_are_refused(tmp_path: Path, nprocs: int) -> None:
+    with pytest.raises(ValueError, match=f"{nprocs} ranks are more than this machine can run, which allows [0-9]+ "):
+        LocalEngine().prepare(plan("1", tmp_path, nprocs), print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_open_files_than_ranks(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        with pytest.raises(ValueError) as caught:
+            LocalEngine().prepare(plan("1", tmp_path, 201), print)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(caught.value) == (
+        "201 ranks are more than this machine can run, which allows 200 open files in this process (ulimit -n); each "
+        "rank takes at least one"
+    )
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "forkserver", "spawn", "fork"])
+def test_ranks_go_before_the_notebook_when_memory_has_run_out(tmp_path: Path, start_method: str) -> None:
+    cell = "open('/proc/self/oom_score_adj').read().strip()"
+    events = play(plan(cell, tmp_path, 1, start_method=start_method))
+    values = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
+    assert values == ["1000"]
+    assert Path("/proc/self/oom_score_adj").read_text().strip() != "1000"
 
 
 def test_events_come_in_order(tmp_path: Path) -> None:

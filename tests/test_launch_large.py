@@ -15,6 +15,7 @@ from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import memory
 from nblaunch.run import Run
+from tests.processes.targets import open_descriptors
 
 LARGE = 64 << 20
 MEMORY = """
@@ -137,10 +138,10 @@ def test_a_size_notice_is_a_number_of_bytes() -> None:
 
 def test_what_does_not_fit_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 100 << 20)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with pytest.raises(OSError, match=r"67 MB of memory are needed .*\(data 67 MB.*but 38 MB are available"):
         run_cell("len(data)", 2, {"data": np.zeros(LARGE, np.uint8)})
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_value_that_does_not_fit_is_its_ranks_failure() -> None:

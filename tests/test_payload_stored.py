@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from nblaunch.payload import NotEnoughMemory, Stored, memory, pack, pack_named, store, store_if_large, unpack
+from nblaunch.payload import NotEnoughMemory, Stored, mapping, memory, pack, pack_named, store, store_if_large, unpack
 from nblaunch.payload.mapping import Piece, map_private, read_aligned
 
 LARGE = 8 << 20
@@ -189,18 +189,35 @@ def test_a_file_that_ends_early_is_told() -> None:
         read_aligned([Piece(stored.descriptors[0], 0, 10)])
 
 
-def test_a_mapping_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_that_the_system_refuses() -> None:
     with pytest.raises(OSError, match="cannot map 10 bytes"):
         map_private([Piece(-1, 0, 10)])
 
-    def refuse(*_: object) -> memoryview:
-        raise OSError(errno.ENOMEM, "no more mappings")
 
-    monkeypatch.setattr("nblaunch.payload.stored.map_private", refuse)
-    assert through(np.ones(100_000, np.uint8)).sum() == 100_000
-    assert mapped() == {}
-    with pytest.raises(OSError, match="no more mappings"):
-        through(np.ones(LARGE, np.uint8))
+def test_many_arrays_take_few_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may have 65530 of them, and at the limit it gets no more memory at all."""
+    arrays = [np.full(70_000 + number, number, np.uint8) for number in range(50)]
+
+    def present() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:nblaunch-objects")
+
+    each = through(arrays)
+    monkeypatch.setattr(mapping, "_MOST", len(mapping._present) + 49)
+    together = through(arrays)
+    monkeypatch.setattr(mapping, "_MOST", len(mapping._present) + 50)
+    again = through(arrays)
+    for found in (each, together, again):
+        assert all(np.array_equal(one, other) for one, other in zip(found, arrays, strict=True))
+        assert all(one.ctypes.data % 64 == 0 and one.flags.writeable for one in found)
+    del each, again, found
+    assert present() == 1
+    assert len(mapping._present) == 1
+    last = together.pop()
+    del together
+    assert present() == 1
+    assert int(last[0]) == 49
+    del last
+    assert present() == len(mapping._present) == 0
 
 
 # ---- several files

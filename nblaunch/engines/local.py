@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from nblaunch.engines.base import Plan
 from nblaunch.events import Ended, Event, Launched
-from nblaunch.payload import Packed
+from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
@@ -106,9 +109,21 @@ class LocalEngine:
     spare_seconds: float = 600.0
 
     def prepare(self, plan: Plan, on_event: Callable[[Event], None]) -> LocalRanks:
-        """Check what can be checked before anything starts."""
+        """Check what can be checked before anything starts.
+
+        Raises
+        ------
+        ValueError
+            If there cannot be so many ranks.
+        NotEnoughMemory
+            If the payload does not fit into the memory that is available.
+        FileNotFoundError
+            If the working directory is gone.
+        """
         start_method_named(plan.start_method)
+        _check_number(plan.nprocs)
         _working_directory()
+        require_memory_for(plan.payload)
         return LocalRanks(plan, self._preparation(plan.prepare, plan.rehearse, plan.payload), on_event)
 
     def get_ready(self, prepare: str, rehearse: str) -> None:
@@ -131,6 +146,21 @@ class LocalEngine:
             tuple(name for name in modules if name.partition(".")[0] in used) if used else (),
             self.spares,
             self.spare_seconds,
+        )
+
+
+def _check_number(nprocs: int) -> None:
+    limits = [
+        (resource.getrlimit(resource.RLIMIT_NOFILE)[0], "open files in this process (ulimit -n)"),
+        (resource.getrlimit(resource.RLIMIT_NPROC)[0], "processes of this user (ulimit -u)"),
+    ]
+    with contextlib.suppress(OSError, ValueError):
+        limits.append((int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")), "processes in all"))
+    most, of_what = min((limit for limit in limits if limit[0] != resource.RLIM_INFINITY), default=(nprocs, ""))
+    if nprocs > most:
+        raise ValueError(
+            f"{nprocs} ranks are more than this machine can run, which allows {most} {of_what}; each rank takes at "
+            "least one"
         )
 
 

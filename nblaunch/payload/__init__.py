@@ -20,7 +20,7 @@ from nblaunch.payload.exceptions import ExceptionStandIn, text_of
 from nblaunch.payload.memory import NotEnoughMemory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
-from nblaunch.payload.stored import MOST_FILES, Stored, store, store_if_large
+from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 
 __all__ = [
     "MOST_FILES",
@@ -33,6 +33,7 @@ __all__ = [
     "pack_exception",
     "pack_named",
     "received_classes",
+    "require_memory_for",
     "split",
     "store",
     "store_if_large",

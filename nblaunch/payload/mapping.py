@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Piece", "map_private", "read_aligned"]
+__all__ = ["Piece", "has_room_for", "map_private", "read_aligned"]
 
 _ALIGN = 64
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -38,6 +38,25 @@ class Piece(NamedTuple):
     descriptor: int
     offset: int
     length: int
+
+
+def _most() -> int:
+    # of 65530 by default; the rest is for libraries, and for memory: at the limit a process gets no more of it
+    try:
+        with open("/proc/sys/vm/max_map_count", encoding="ascii") as file:
+            return int(file.read()) // 4
+    except (OSError, ValueError):
+        return 16_000
+
+
+_MOST = _most()
+# One entry per mapping that is there: a list, because a finalizer may add or take at any moment.
+_present: list[None] = []
+
+
+def has_room_for(count: int) -> bool:
+    """Tell whether this process should make so many mappings more."""
+    return len(_present) + count <= _MOST
 
 
 def map_private(pieces: Sequence[Piece]) -> memoryview:
@@ -76,8 +95,14 @@ def map_private(pieces: Sequence[Piece]) -> memoryview:
             raise
     block = (ctypes.c_ubyte * length).from_address(address + ahead)
     # at the end of the interpreter others may still look at the memory, and the system takes it anyway
-    weakref.finalize(block, _libc.munmap, address, length + ahead).atexit = False
+    weakref.finalize(block, _unmap, address, length + ahead).atexit = False
+    _present.append(None)
     return memoryview(block).cast("B")
+
+
+def _unmap(address: int, length: int) -> None:
+    _libc.munmap(address, length)
+    _present.pop()
 
 
 def _map(address: int | None, length: int, protection: int, flags: int, descriptor: int, offset: int) -> int:

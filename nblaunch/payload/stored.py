@@ -15,13 +15,13 @@ import fcntl
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from nblaunch.payload.mapping import Piece, map_private, read_aligned
+from nblaunch.payload.mapping import Piece, has_room_for, map_private, read_aligned
 from nblaunch.payload.memory import memory_file, require_memory, shortage
 from nblaunch.payload.packed import Packed, Parts, locate
 
-__all__ = ["MOST_FILES", "Stored", "store", "store_if_large"]
+__all__ = ["MOST_FILES", "Stored", "require_memory_for", "store", "store_if_large"]
 
 # fcntl(2); Python 3.10 has the names only where its C library had them
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
@@ -116,13 +116,17 @@ _Pieces = Callable[[int, int], list[Piece]]
 
 
 def _read(segments: list[tuple[int, int]], pieces: _Pieces) -> Iterator[memoryview]:
+    large = sum(length >= MAPPED_FROM for _, length in segments)
+    if large > 1 and not has_room_for(large):
+        yield from _map_together(segments, pieces)
+        return
     small: list[tuple[int, int]] = []
     for offset, length in segments:
         if length >= MAPPED_FROM or (small and offset + length - small[0][0] > _GROUP):
             yield from _read_together(small, pieces)
             small = []
         if length >= MAPPED_FROM:
-            yield _map(pieces(offset, length), length)
+            yield map_private(pieces(offset, length))
         else:
             small.append((offset, length))
     yield from _read_together(small, pieces)
@@ -136,14 +140,12 @@ def _read_together(small: list[tuple[int, int]], pieces: _Pieces) -> Iterator[me
             yield block[offset - start : offset - start + length]
 
 
-def _map(pieces: list[Piece], length: int) -> memoryview:
-    try:
-        return map_private(pieces)
-    except OSError as refusal:
-        # a process may have 65530 mappings (vm.max_map_count)
-        if refusal.errno != errno.ENOMEM or length > _GROUP:
-            raise
-        return read_aligned(pieces)
+def _map_together(segments: list[tuple[int, int]], pieces: _Pieces) -> Iterator[memoryview]:
+    """Map everything at once: its memory goes when the last part of it does."""
+    start = segments[0][0]
+    block = map_private(pieces(start, sum(segments[-1]) - start))
+    for offset, length in segments:
+        yield block[offset - start : offset - start + length]
 
 
 def store(*packed: Packed, most_files: int = 1) -> Stored:
@@ -164,9 +166,7 @@ def store(*packed: Packed, most_files: int = 1) -> Stored:
     OSError
         If the system has no memory files or gives no more descriptors.
     """
-    size = sum(each.size for each in packed)
-    sizes = dict(itertools.chain.from_iterable(each.sizes.items() for each in packed))
-    require_memory(size, sizes)
+    size, sizes = require_memory_for(packed)
     # of equal length, and no more of them than there are full ones
     length = max(_FILE, -(-size // min(most_files, MOST_FILES)))
     length += -length % _CUT
@@ -184,6 +184,20 @@ def store(*packed: Packed, most_files: int = 1) -> Stored:
             raise shortage(size, sizes, f"the system gave no more ({error.strerror})") from None
         raise
     return stored
+
+
+def require_memory_for(packed: Sequence[Packed]) -> tuple[int, dict[str, int]]:
+    """Return the bytes that `store` will need, in all and by name.
+
+    Raises
+    ------
+    NotEnoughMemory
+        If they do not fit into the memory that is available.
+    """
+    size = sum(each.size for each in packed)
+    sizes = dict(itertools.chain.from_iterable(each.sizes.items() for each in packed))
+    require_memory(size, sizes)
+    return size, sizes
 
 
 def _cut(chunks: Iterable[bytes | memoryview], length: int) -> list[list[memoryview]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from nblaunch.payload.memory import memory_file
 
 __all__ = [
+    "be_first_to_go",
     "become_subreaper",
     "collapse_pages",
     "die_with_parent",
@@ -121,6 +122,16 @@ def rename(name: str) -> str:
     _libc.prctl(_PR_GET_NAME, buffer, 0, 0, 0)
     _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape"), 0, 0, 0)
     return buffer.value.decode(errors="surrogateescape")
+
+
+def be_first_to_go() -> None:
+    """Have the kernel choose this process, or one that it forks, before others when memory has run out.
+
+    Memory files count for no process in particular. Without this, one that has little memory of its own, such as the
+    notebook's kernel, is ended for what ranks have written (``oom_score_adj``, proc_pid_oom_score_adj(5)).
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 def readable(descriptors: Iterable[int], seconds: float | None) -> list[int]:

@@ -163,6 +163,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     birth = Birth(**described["birth"])
     descriptors = Descriptors.from_json(described["descriptors"])
     _linux.die_with_parent(descriptors.guard, described["parent"])
+    _linux.be_first_to_go()
     # while sys.path is still that of the interpreter: a random.py beside the notebook must not become ours
     problem = warm_up(described["prepare"])
     context = _begin(birth, descriptors, None)
@@ -207,6 +208,7 @@ def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: o
     """Run a rank in the process that a fork has just made, and leave it without returning to the parent's code."""
     try:
         leave_parent()
+        _linux.be_first_to_go()
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -38,6 +38,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     """Serve one gang from a fresh interpreter, and leave."""
     gang = socket.socket(fileno=described["descriptors"]["control"])
     os.set_inheritable(gang.fileno(), False)
+    _linux.be_first_to_go()
     # what an import prints belongs under no cell; ranks are given their streams
     os.dup2(2, 1)
     # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and then

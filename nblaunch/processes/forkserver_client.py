@@ -25,6 +25,7 @@ from nblaunch.processes.starting import (
     Preparation,
     StartMethod,
     Watch,
+    belongs_to_parent,
     is_gone,
     spawn_interpreter,
 )
@@ -243,7 +244,7 @@ class Forkserver(StartMethod):
         super().__init__(gang, births, preparation)
         self._connection: Connection | None = None
         self._pids: set[int] = set()
-        self._chosen: list[tuple[Description, socket.socket, contextlib.ExitStack]] = []
+        self._chosen: deque[tuple[Description, socket.socket, contextlib.ExitStack]] = deque()
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Choose a spare, or have the forkserver fork; see `StartMethod.start`."""
@@ -251,15 +252,19 @@ class Forkserver(StartMethod):
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
-        pid = self._choose_spare(self._connection, birth, descriptors)
+        try:
+            pid = self._choose_spare(self._connection, birth, descriptors)
+        except OSError:
+            # Descriptors have run out, of which a spare takes several until it is woken. To fork takes less.
+            self.begin()
+            pid = 0
         pid = pid or self._fork(self._connection, birth, descriptors)
         self._pids.add(pid)
         return pid
 
     def close(self) -> None:
         """Let the helper end what is left and wait until it is gone."""
-        for description, _, copies in self._chosen:
-            description.close()
+        for _, _, copies in self._chosen:
             copies.close()
         if self._connection is not None:
             self._gang.unwatch(self._connection.server.fileno())
@@ -270,6 +275,7 @@ class Forkserver(StartMethod):
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.enter_context(ours)
+            belongs_to_parent(ours.fileno(), kept)
             passed_on.enter_context(theirs)
             complaints = kept.enter_context(open(_linux.memory_file("nblaunch-forkserver"), "r+b", buffering=0))
             process = spawn_interpreter(
@@ -289,8 +295,8 @@ class Forkserver(StartMethod):
 
         All at once and at last: on few cores, the first ones would take the processor from the one who starts the rest.
         """
-        chosen, self._chosen = self._chosen, []
-        for description, mailbox, copies in chosen:
+        while self._chosen:
+            description, mailbox, copies = self._chosen.popleft()
             # one that has just died is reported by its forkserver
             with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 description.send(mailbox)
@@ -307,6 +313,7 @@ class Forkserver(StartMethod):
                 held.append(os.dup(descriptor))
                 copies.callback(os.close, held[-1])
             description = Description(birth, descriptors.renumbered(held), connection.environment)
+            copies.callback(description.close)
             self._chosen.append((description, mailbox, copies.pop_all()))
         return pid
 

@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -78,11 +79,31 @@ def refusal(name: str) -> str:
         spec = None
     if spec is None:
         return f"there is no module {top!r} to import: is it installed in this kernel's environment?"
+    missing = _missing_part(name, spec)
+    if missing:
+        return f"there is no module {missing!r} in {missing.rpartition('.')[0]}"
     if _is_own(top):
         return (
             f"{top} is not installed but lies in a folder of yours ({_place(top)}): imported ahead, it would be stale "
             "after the next edit. Ranks import it when they start"
         )
+    return ""
+
+
+def _missing_part(name: str, spec: ModuleSpec) -> str:
+    """Return the first part of a dotted name that is not where its package's parts are; imports nothing."""
+    found: ModuleSpec | None = spec
+    path = name.partition(".")[0]
+    for part in name.split(".")[1:]:
+        path += f".{part}"
+        if path in sys.modules:  # one that its package makes itself lies nowhere
+            found = sys.modules[path].__spec__
+        elif found is not None and found.submodule_search_locations is not None:
+            found = PathFinder.find_spec(path, list(found.submodule_search_locations))
+        else:
+            found = None
+        if found is None:
+            return path
     return ""
 
 

@@ -13,8 +13,9 @@ import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from nblaunch.processes import _linux
@@ -27,6 +28,7 @@ __all__ = [
     "Preparation",
     "StartMethod",
     "Watch",
+    "belongs_to_parent",
     "is_gone",
     "open_log",
     "spawn_interpreter",
@@ -155,6 +157,12 @@ class StartMethod(ABC):
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 
 
+def belongs_to_parent(descriptor: int, until: contextlib.ExitStack) -> None:
+    """Have every process that any thread forks drop the descriptor, from now on or until `until` ends."""
+    PARENT_ENDS.add(descriptor)
+    until.callback(PARENT_ENDS.discard, descriptor)
+
+
 def spawn_interpreter(
     module: str,
     birth: Birth,
@@ -162,6 +170,7 @@ def spawn_interpreter(
     preparation: Preparation,
     stdout: int | None = None,
     stderr: Any = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that runs ``main`` of a module of this package.
 
@@ -175,6 +184,8 @@ def spawn_interpreter(
         What it does first.
     stdout, stderr : int or file, optional
         Take the places of the parent's own.
+    left_out : mapping of str to str
+        Modules that it does not import although the preparation names them, each with the reason.
 
     Raises
     ------
@@ -188,7 +199,7 @@ def spawn_interpreter(
         "prepare": preparation.prepare,
         "rehearse": preparation.rehearse,
         "modules": preparation.modules,
-        "left_out": {},
+        "left_out": dict(left_out),
         "path": _own_path(birth),
     }
     with contextlib.ExitStack() as files:

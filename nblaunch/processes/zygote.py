@@ -44,6 +44,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     try:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
         own_name = _linux.rename("nblaunch-zygote")
+        _linux.be_first_to_go()
         # what it forks leads other groups and notices by itself
         _linux.guard_group(guard, os.getpgrp())
         if _linux.writer_is_gone(guard):
@@ -75,6 +76,8 @@ def _import_all(described: dict[str, Any]) -> str:
         for name in described["modules"]:
             if name in left_out:
                 continue
+            # for whoever finds this process dead or hanging
+            os.write(2, f"\0importing {name}\n".encode())
             before = set(sys.modules)
             # settings may name anything
             why = refusal(name) or _import(name)

@@ -19,7 +19,7 @@ from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.forkserver_client import Connection, Unanswered
 from nblaunch.processes.load_time import Kind, kind_of
-from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, spawn_interpreter
+from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, spawn_interpreter
 
 __all__ = ["Ahead", "ZygoteClient"]
 
@@ -28,6 +28,8 @@ _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
 _IMPORT_PATIENCE = 120.0
 _LONGEST_REPORT = 1 << 17
+# What a zygote writes before the name of each module, in front of what the module's import itself writes.
+_IMPORTING = "\0importing "
 
 
 @dataclass
@@ -59,8 +61,10 @@ class ZygoteClient:
     ahead: Ahead | None = None
 
     @classmethod
-    def start(cls, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient:
-        """Start a zygote, which begins to import.
+    def start(
+        cls, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...], harmful: Mapping[str, str]
+    ) -> ZygoteClient:
+        """Start a zygote, which begins to import all but the harmful modules.
 
         Raises
         ------
@@ -71,10 +75,12 @@ class ZygoteClient:
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.enter_context(ours)
+            belongs_to_parent(ours.fileno(), kept)
             passed_on.enter_context(theirs)
             complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
             guard_reader, guard_writer = os.pipe()
             kept.callback(os.close, guard_writer)
+            belongs_to_parent(guard_writer, kept)
             passed_on.callback(os.close, guard_reader)
             guard = _linux.own_description(guard_reader)
             passed_on.callback(os.close, guard)
@@ -87,9 +93,9 @@ class ZygoteClient:
                 # a kernel's streams go to its frontend
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
+                left_out={name: why for name, why in harmful.items() if name in preparation.modules},
             )
             kept.pop_all()
-        PARENT_ENDS.update((ours.fileno(), guard_writer))
         return cls(preparation, kind_of(env), environment, process, ours, guard_writer, complaints)
 
     def serves(self, preparation: Preparation, kind: Kind) -> bool:
@@ -144,13 +150,28 @@ class ZygoteClient:
         if self.report["problem"]:
             raise OSError(self.report["problem"])
 
+    def importing(self) -> str:
+        """Return the name of the module that it imports, or was importing when it died; empty if there is none."""
+        return self._last_words()[0] if self.report is None else ""
+
     def _obituary(self) -> str:
         code = self.process.wait()
+        module, said = self._last_words()
+        return f"it ended with code {code}{module and f' while it imported {module}'}" + (f":\n{said}" if said else "")
+
+    def _last_words(self) -> tuple[str, str]:
+        """Return the name of the module that was imported last, and what was written since."""
+        before, mark, last = self._written().rpartition(_IMPORTING)
+        module, _, said = last.partition("\n") if mark else ("", "", before + last)
+        return module, said.strip()
+
+    def _written(self) -> str:
         try:
-            said = os.pread(self.complaints.fileno(), _LONGEST_REPORT, 0).decode(errors="replace").strip()
+            size = os.fstat(self.complaints.fileno()).st_size
+            begin = max(0, size - _LONGEST_REPORT)
+            return os.pread(self.complaints.fileno(), _LONGEST_REPORT, begin).decode(errors="replace")
         except ValueError:  # another thread has let go of it
-            said = ""
-        return f"it ended with code {code}" + (f":\n{said}" if said else "")
+            return ""
 
     def _read_report(self, control: socket.socket) -> None:
         # It stays in the socket, because several launches may wait for it at once.

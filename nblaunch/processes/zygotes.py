@@ -16,14 +16,14 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psutil
-
+from nblaunch.payload.memory import available_memory
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Spawn
 from nblaunch.processes.forkserver_client import MOST_SPARES, Connection, Forkserver
@@ -47,6 +47,8 @@ _SHARE_OF_MEMORY = 0.05
 _BYTES_PER_SPARE = 12 << 20
 # A forkserver gives up later than its client does: one that is taken in the last moment must not end just then.
 _MARGIN = 60.0
+# Exit codes of a process that somebody else has ended.
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
 class Zygotes:
@@ -57,6 +59,9 @@ class Zygotes:
         # the one used last comes last
         self._processes: list[ZygoteClient] = []
         self.failures: deque[str] = deque(maxlen=3)
+        # modules that a zygote has died of or was stuck in, each with the reason, and those that it may have been
+        self._harmful: dict[str, str] = {}
+        self._suspects: set[str] = set()
 
     def get_ready(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> None:
         """See to it that a zygote with these modules exists or is being made; returns at once.
@@ -111,8 +116,10 @@ class Zygotes:
             with contextlib.suppress(OSError):
                 kind = kind_of(birth.env)
                 kin = [one for one in self._processes if one.serves(preparation, kind)]
-                zygote = next((one for one in kin if one.report is not None), None)
-                if zygote is None or zygote.ahead is not None or spares < 1:
+                ready = [one for one in reversed(kin) if one.report is not None]
+                # the next launch takes the complete one, or the one that was used last
+                zygote = next((one for one in ready if one.has(preparation.modules)), next(iter(ready), None))
+                if zygote is None or zygote.ahead is not None or spares < 1 or preparation.seconds <= 0:
                     return
                 connection = zygote.order(spares, _DELAY, preparation.seconds + _MARGIN)
                 zygote.ahead = Ahead(connection, time.monotonic() + preparation.seconds)
@@ -122,6 +129,8 @@ class Zygotes:
         with self._lock:
             while self._processes:
                 self._processes.pop().close()
+            self._harmful.clear()
+            self._suspects.clear()
 
     def forget(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
@@ -147,8 +156,20 @@ class Zygotes:
                 for zygote in reversed(self._processes)
             ]
 
+    def _blame(self, zygote: ZygoteClient) -> None:
+        """Leave out what a zygote was importing when it died or hung, or every launch would wait again."""
+        culprit, code = zygote.importing(), zygote.process.poll()
+        if not culprit:
+            return
+        if code in _KILLED and culprit not in self._suspects:  # by somebody, perhaps for another reason
+            self._suspects.add(culprit)
+        elif code is None:
+            self._harmful[culprit] = "its import took too long, or did not end"
+        else:
+            self._harmful[culprit] = f"its import ended the process, with exit code {code}"
+
     def _affordable(self) -> int:
-        return int(psutil.virtual_memory().available * _SHARE_OF_MEMORY) // _BYTES_PER_SPARE
+        return int(available_memory() * _SHARE_OF_MEMORY) // _BYTES_PER_SPARE
 
     def _bury_the_dead(self) -> None:
         """Let go of zygotes that have died, and of those that a ready one has outgrown."""
@@ -177,10 +198,17 @@ class Zygotes:
             return chosen
 
     def _make(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient:
-        zygote = ZygoteClient.start(preparation, env, path)
+        zygote = ZygoteClient.start(preparation, env, path, self._harmful)
+        # one that still imports a part of the same is late already
+        for other in [one for one in self._processes if one.report is None and zygote.outgrows(one)]:
+            self._processes.remove(other)
+            other.close()
         self._processes.append(zygote)
         while len(self._processes) > _MOST_ZYGOTES:
-            self._processes.pop(0).close()
+            unready = (one for one in self._processes[:-1] if one.report is None)
+            oldest = next(unready, self._processes[0])
+            self._processes.remove(oldest)
+            oldest.close()
         return zygote
 
     def _take_ahead(self, zygote: ZygoteClient) -> Connection | None:
@@ -200,6 +228,7 @@ class Zygotes:
             if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
                 logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
                 self.failures.append(why)
+                self._blame(zygote)
                 self._processes.remove(zygote)
                 zygote.close()
 

@@ -71,7 +71,12 @@ def test_modules_of_the_user_are_never_stale(kernel: Kernel) -> None:
 
 
 def test_preloading_by_name(kernel: Kernel) -> None:
-    kernel.run("%multiproc preload colorsys json").ok()
+    reply = kernel.run("%multiproc preload colorsys, json")
+    reply.ok()
+    assert reply.stdout == (
+        "colorsys, json: imported ahead as soon as the zygote is ready (%multiproc doctor shows it). To take a name "
+        "back: %config Multiproc.preload = [...]\n"
+    )
     try:
         kernel.run(EARLY).ok()
         assert "colorsys" in kernel.value("results[0]")
@@ -101,6 +106,8 @@ def test_preloading_by_name(kernel: Kernel) -> None:
                 "environment?"
             ),
         ),
+        ("preload json.tol", "%multiproc preload: there is no module 'json.tol' in json."),
+        ("preload json.tool.more", "%multiproc preload: there is no module 'json.tool.more' in json.tool."),
         ("preload", "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."),
         ("doctor now", "%multiproc doctor takes nothing more."),
         ("docter", "%multiproc: there is no command 'docter', did you mean doctor? It knows doctor and preload NAME."),

@@ -300,6 +300,14 @@ def send_garbage(garbage: bytes) -> None:
 # ---- for the tests
 
 
+def open_descriptors() -> list[str]:
+    """Return the descriptors of this process, when no thread removes folders of logs any more."""
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-logs":
+            thread.join(LIMIT)
+    return sorted(os.listdir("/proc/self/fd"))
+
+
 class Announcements:
     """A named pipe through which ranks tell that they have come to some point."""
 

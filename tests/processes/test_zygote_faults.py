@@ -70,13 +70,13 @@ def test_a_zygote_that_dies_while_it_imports(
     os.kill(announcements.pids(1)[0], signal.SIGKILL)
     thread.join(LIMIT)
     assert found == [{0: "zt_blocks"}]
-    assert [why.partition("\n")[0] for why in no_failures] == ["it ended with code -9"]
+    assert no_failures == ["it ended with code -9 while it imported zt_blocks"]
 
 
 def test_a_zygote_that_says_why_it_dies(packages: Packages, no_failures: list[str]) -> None:
     package = packages.write("zt_dies", "import os, sys\nprint('last words', file=sys.stderr, flush=True)\nos._exit(7)")
     assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
-    assert no_failures == ["it ended with code 7:\nlast words"]
+    assert no_failures == ["it ended with code 7 while it imported zt_dies:\nlast words"]
     assert zygote_pids() == []
 
 
@@ -88,6 +88,35 @@ def test_a_zygote_that_imports_for_too_long_is_given_up(
     assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
     assert zygote_pids() == []
     assert no_failures == ["a process that was to fork ranks did not answer within 0 s"]
+    # or every launch would wait for the same
+    monkeypatch.undo()
+    assert ask("import sys\n'zt_blocks' in sys.modules", 2, preload=(package,)) == {0: False, 1: False}
+    assert ZYGOTES.state()[0]["left_out"] == {"zt_blocks": "its import took too long, or did not end"}
+    assert len(no_failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("death", "why"),
+    [
+        ("os._exit(7)", "its import ended the process, with exit code 7"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "its import ended the process, with exit code -11"),
+        # it may have been somebody else, for another reason
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its import ended the process, with exit code -9"),
+    ],
+)
+def test_a_module_that_a_zygote_dies_of_is_left_out(
+    packages: Packages, no_failures: list[str], death: str, why: str
+) -> None:
+    packages.write("zt_before", "")
+    packages.write("zt_dies", f"import os, signal\n{death}")
+    preload = ("zt_before", "zt_dies")
+    attempts = 2 if "KILL" in death else 1
+    for _ in range(attempts):
+        assert ask("rank", preload=preload) == {0: 0}
+    assert len(no_failures) == attempts
+    assert ask("import sys\n'zt_before' in sys.modules", preload=preload) == {0: True}
+    assert ZYGOTES.state()[0]["left_out"] == {"zt_dies": why}
+    assert len(no_failures) == attempts
 
 
 HANGS = "import time, nblaunch.processes.zygote as zygote\nzygote.fork = lambda: time.sleep(1000)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import select
+import socket
 import sys
 import threading
 import time
@@ -18,10 +20,12 @@ import pytest
 
 from nblaunch.engines.local import LocalEngine
 from nblaunch.processes import zygotes
+from nblaunch.processes.spare import Description
+from nblaunch.processes.starting import PARENT_ENDS
 from nblaunch.processes.zygotes import ZYGOTES
 from tests.processes import targets
 from tests.processes.conftest import Launch, Packages
-from tests.processes.targets import LIMIT, assert_gone
+from tests.processes.targets import LIMIT, Announcements, assert_gone, open_descriptors
 from tests.processes.test_start_processes import result_of
 from tests.processes.zygote_states import WHO, ahead, ask, spares, start, zygote_pids
 
@@ -65,14 +69,11 @@ def test_spares_are_as_many_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     ask("1", 3, engine=LocalEngine(spares=0))
     assert ZYGOTES.state()[0]["spares"] is None
 
-    class LittleMemory:
-        available = 2 * zygotes._BYTES_PER_SPARE / zygotes._SHARE_OF_MEMORY
-
     with monkeypatch.context() as patch:
-        patch.setattr(psutil, "virtual_memory", LittleMemory)
+        patch.setattr(zygotes, "available_memory", lambda: 2 * zygotes._BYTES_PER_SPARE / zygotes._SHARE_OF_MEMORY)
         ask("1", 3)
         assert len(spares()) == 2
-        patch.setattr(LittleMemory, "available", 0)
+        patch.setattr(zygotes, "available_memory", lambda: 0)
         ask("1", 3)
     assert ZYGOTES.state()[0]["spares"] is None
 
@@ -94,8 +95,73 @@ def test_a_launch_does_not_wait_until_spares_would_be_forked(monkeypatch: pytest
         other.close()
 
 
+def test_spares_come_from_the_zygote_that_will_serve() -> None:
+    one, other = LocalEngine(("colorsys",)), LocalEngine(("wave",))
+    ask("1", 2, engine=one)
+    spares()
+    other.get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    assert select.select([ZYGOTES._processes[-1].control], [], [], LIMIT)[0]
+    for _ in range(2):
+        ask("1", 3, engine=other)
+        spares()
+        assert [state["spares"][0] for state in ZYGOTES.state()] == [3, 2]
+
+
+def test_a_ready_zygote_is_kept_while_others_import(packages: Packages, announcements: Announcements) -> None:
+    ask("1")
+    ready = ZYGOTES._processes[0]
+    names = [packages.write_blocking(f"zt_blocks_{number}", announcements) for number in range(4)]
+    for number in range(1, 5):
+        LocalEngine(tuple(names[:number])).get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    # of those that import, the last one can do all that the others could
+    assert [one.report is not None for one in ZYGOTES._processes] == [True, False]
+    assert ZYGOTES._processes[0] is ready
+    for name in ("zt_a", "zt_b", "zt_c"):
+        LocalEngine((packages.write_blocking(name, announcements),)).get_ready(
+            "nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse"
+        )
+    assert ready in ZYGOTES._processes
+    assert len(ZYGOTES._processes) == 3
+    assert ask("rank", 2) == {0: 0, 1: 1}
+
+
+def test_spares_do_not_take_the_descriptors_that_ranks_need() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 60, hard))
+    try:
+        for _ in range(3):
+            assert len(ask("rank", 12, engine=LocalEngine(spares=12))) == 12
+            spares()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_spare_that_cannot_be_told_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("1", 3)
+    spares()
+    before = len(open_descriptors()), len(PARENT_ENDS)
+    send, sent = Description.send, []
+
+    def refuse(self: Description, mailbox: socket.socket) -> None:
+        sent.append(mailbox)
+        if len(sent) == 2:
+            raise OSError(errno.ETOOMANYREFS, "too many references")
+        send(self, mailbox)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Description, "send", refuse)
+        with pytest.raises(OSError, match="too many references"):
+            ask("1", 3)
+    assert ask("rank", 3) == {0: 0, 1: 1, 2: 2}
+    spares()
+    assert (len(open_descriptors()), len(PARENT_ENDS)) == before
+
+
 def test_spares_whose_time_is_over_are_not_used() -> None:
     ask("1", 2, engine=LocalEngine(spare_seconds=0))
+    assert ZYGOTES.state()[0]["spares"] is None
+    ask("1", 2, engine=LocalEngine(spare_seconds=1e-9))
     old = spares()
     assert ZYGOTES.state()[0]["spares"] == (0, 0.0)
     assert not {pid for pid, _ in ask(WHO, 2).values()} & set(old)
