@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import importlib.util
 import json
+import mmap
 import os
 import secrets
 import select
@@ -38,6 +39,8 @@ WINDOW = 0.2  # seconds of quiet before a sample
 PATIENCE = 5.0  # seconds to wait for it at most
 GOODBYE = 3.0  # seconds for processes to go after their contender has closed
 MEMORY_KEPT_FREE = 3 << 30  # bytes; others use this machine too
+# Bytes: more than an array from each of 4 ranks and its copies take.
+TOUCHED = 4 << 30
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -84,6 +87,8 @@ def measure(case: Case, rounds: int, say: Callable[[str], None]) -> list[Outcome
                         continue
                     with _noting(outcome, say):
                         busy = _wait_for_quiet()
+                        if case.large:
+                            _touch_memory()
                         _take(outcome, stage.ask("sample", outcome.entry.limit), busy)
         finally:
             for outcome, stage in stages:
@@ -240,6 +245,18 @@ def _reap_orphans() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def _touch_memory() -> None:
+    """Use and free as much memory as the next sample will need.
+
+    A virtual machine gives memory that nobody has used for some seconds back to its host. Whoever is given it next
+    waits for the host, up to ten times as long as for memory that is there: chance would decide.
+    """
+    size = min(TOUCHED, psutil.virtual_memory().available // 2)
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for place in range(0, size, mmap.PAGESIZE):
+            memory[place] = 1
 
 
 def _wait_for_quiet() -> float:

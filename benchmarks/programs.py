@@ -13,6 +13,7 @@ __all__ = [
     "import_torch",
     "leave_mark",
     "make_array",
+    "make_array_and_tell",
     "trivial",
     "write_lines",
 ]
@@ -42,6 +43,11 @@ def make_array(mebibytes: int, value: float) -> Any:
     import numpy
 
     return numpy.full(mebibytes * MIB // 8, value)
+
+
+def make_array_and_tell(mebibytes: int, value: float) -> tuple[Any, float]:
+    """Return such an array, and the time (`time.monotonic`) at which it was there."""
+    return make_array(mebibytes, value), time.monotonic()
 
 
 def import_torch() -> int:
