@@ -161,6 +161,31 @@ def test_a_value_that_does_not_fit_is_its_ranks_failure() -> None:
     )
 
 
+def test_values_that_do_not_fit_together_are_told_by_those_that_come_last(tmp_path: Path) -> None:
+    """Each would fit alone: ranks that asked at the same time would use more memory than there is."""
+    source = (
+        "import os, numpy as np\n"
+        "from pathlib import Path\n"
+        "from nblaunch.payload import memory, stored\n"
+        "import nblaunch.rank.main as main\n"
+        "def available(): return (200 << 20) - sum(int(path.read_text()) for path in Path(PLACE).iterdir())\n"
+        "def write(*args, write=stored._write_at_once):\n"
+        "    write(*args)\n"
+        "    Path(PLACE, str(rank)).write_text(str(sum(os.fstat(one).st_size for one in args[0])))\n"
+        "memory.available_memory = main.available_memory = available\n"
+        "stored._write_at_once = write\n"
+        "np.full(50 << 20, rank, np.uint8)"
+    )
+    run = run_cell(source, 4, {"PLACE": str(tmp_path)}, on_failure="continue")
+    assert (len(run.results), len(run.failures)) == (2, 2)
+    assert all(int(value[-1]) == rank for rank, value in run.results.items())
+    for failure in run.failures.values():
+        assert str(failure.exception).startswith(
+            "52 MB of memory are needed to send the objects (the value of the last expression 52 MB), but 38 MB are "
+            "available. Send less"
+        )
+
+
 def test_more_ranks_than_descriptors_can_return_large_values() -> None:
     import resource
 

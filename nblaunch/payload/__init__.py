@@ -17,7 +17,7 @@ Three things differ from plain cloudpickle:
 from __future__ import annotations
 
 from nblaunch.payload.exceptions import ExceptionStandIn, text_of
-from nblaunch.payload.memory import NotEnoughMemory
+from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
@@ -29,6 +29,7 @@ __all__ = [
     "Packed",
     "Parts",
     "Stored",
+    "available_memory",
     "pack",
     "pack_exception",
     "pack_named",

@@ -9,16 +9,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.payload import (
-    NotEnoughMemory,
     Packed,
     Stored,
+    available_memory,
     pack,
     pack_exception,
     pack_named,
@@ -42,6 +44,8 @@ __all__ = ["prepare", "run"]
 
 # Python rewrites code when it has run some times (PEP 659); what is rewritten ahead, no rank has to copy and rewrite.
 _REHEARSALS = 16
+# Bytes that all ranks together may return without anybody asking how much memory there is.
+_LITTLE = 16 << 20
 
 
 def prepare() -> None:
@@ -85,7 +89,9 @@ def run(context: Context) -> int:
         travelled = unpack_named(context.payload.pop(0), shared_globals=namespace)
         home_classes = received_classes()
         context.let_interrupts_in()
-        packed = _work(work, travelled, namespace, rank, shell, home_classes)
+        # the folder that holds those of the ranks' logs
+        meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
+        packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
         return _report_failure(context, error, shell, home_classes)
     context.channel.send("value", packed)
@@ -113,6 +119,7 @@ def _work(
     rank: int,
     shell: RankShell | None,
     home_classes: frozenset[str],
+    meeting_point: str = "",
 ) -> Packed | Stored:
     if work.cell is not None:
         namespace.update(travelled)
@@ -132,7 +139,9 @@ def _work(
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise
-    return _pack_value(value, _collect(work.collect, namespace), home_classes)
+    packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
+    with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
+        return store_if_large(packed)
 
 
 def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +153,27 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any
     return {name: namespace[name] for name in names}
 
 
-def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed | Stored:
+@contextlib.contextmanager
+def _one_at_a_time_if_short(size: int, nprocs: int, meeting_point: str) -> Iterator[None]:
+    """Let ranks store what they return in turn, where memory is too short for all of them to store as much.
+
+    Each then sees what the others have left, and the one for which it is not enough says so. All at once would see the
+    same free memory, and use more than there is.
+    """
+    if not meeting_point or size * nprocs <= _LITTLE or size * nprocs <= available_memory():
+        yield
+        return
+    folder = os.open(meeting_point, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return store_if_large(pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True))
-    except NotEnoughMemory:
-        raise
+        fcntl.flock(folder, fcntl.LOCK_EX)  # goes with this process, however it ends
+        yield
+    finally:
+        os.close(folder)
+
+
+def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed:
+    try:
+        return pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True)
     except Exception as error:
         found = _first_unpicklable({VALUE: value}) or _first_unpicklable(
             {f"the collected variable {name!r}": variable for name, variable in collected.items()}
