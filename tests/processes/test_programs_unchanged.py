@@ -203,11 +203,14 @@ print(failure.message, failure.signal_name(), failure.error_file, failure.error_
 """
 
 DDP = """
-import os, socket, sys
+import atexit, os, socket, sys
 from PREFIX import DefaultLogsSpecs, Std, start_processes
 
 def train(seed):
     import torch, torch.distributed as dist
+    # A spawned interpreter takes itself down at its end, and threads of torch's libraries sometimes abort that
+    # ("terminate called without an active exception"), whoever has started it. The value is sent by then.
+    atexit.register(os._exit, 0)
     from torch.nn.parallel import DistributedDataParallel
     dist.init_process_group("gloo")
     try:
