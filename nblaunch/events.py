@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Abandoned", "Captured", "Ended", "Ending", "Event", "Exited", "Launched", "Reported", "Started", "TimedOut"]
+__all__ = [
+    "Abandoned",
+    "Captured",
+    "Ended",
+    "Ending",
+    "Event",
+    "Exited",
+    "Launched",
+    "Raised",
+    "Reported",
+    "Sampled",
+    "Started",
+    "TimedOut",
+    "Usage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,48 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """A rank reported an exception: what `Reported` says of it, for those who show it.
+
+    Parameters
+    ----------
+    summary : str
+        Type and message in one line.
+    traceback : str
+        As a notebook shows it, with its colours.
+    """
+
+    rank: int
+    summary: str
+    traceback: str = field(repr=False)
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a rank uses, the processes that it has started included.
+
+    Parameters
+    ----------
+    cpu : float
+        Percent of one core, since the last sample.
+    memory : int
+        Bytes, what it shares with other processes divided among them (PSS).
+    """
+
+    cpu: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What the running ranks use just now."""
+
+    usage: dict[int, Usage]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -129,4 +185,6 @@ class Ended:
     defect: str | None = None
 
 
-Event = Captured | Launched | Started | Reported | Exited | TimedOut | Ending | Abandoned | Ended
+Event = (
+    Captured | Launched | Started | Reported | Raised | Sampled | Exited | TimedOut | Ending | Abandoned | Ended
+)

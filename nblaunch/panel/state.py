@@ -1,0 +1,240 @@
+"""`RunState`: what a person is shown of a run and of each of its ranks, put together from the events.
+
+The widget, the record and the plain panel all read it, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from nblaunch.events import (
+    Abandoned,
+    Captured,
+    Ended,
+    Ending,
+    Event,
+    Exited,
+    Launched,
+    Raised,
+    Reported,
+    Sampled,
+    Started,
+    TimedOut,
+)
+
+__all__ = ["STATES", "Outcome", "RankState", "RunState"]
+
+STATES = ("starting", "running", "finished", "failed", "stopped", "restarting")
+"""What a rank can be; ``"stopped"`` is one that was ended before it had failed by itself."""
+
+# Samples of memory that are kept for the small curve.
+_HISTORY = 60
+
+
+@dataclass
+class RankState:
+    """What is shown of one rank.
+
+    Attributes
+    ----------
+    state : str
+        One of `STATES`.
+    began, ended : float or None
+        Seconds since the launch.
+    cpu : float
+        Percent of one core.
+    memory : int
+        Bytes.
+    exit : str
+        How its process ended, if not with code 0: ``"exit code 3"``, ``"SIGKILL"``.
+    why, traceback : str
+        Of its failure: one line, and the traceback with its colours.
+    root : bool
+        Whether it failed first.
+    """
+
+    rank: int
+    stdout: str
+    stderr: str
+    state: str = "starting"
+    pid: int | None = None
+    began: float | None = None
+    ended: float | None = None
+    cpu: float = 0.0
+    memory: int = 0
+    history: deque[int] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    exit: str = ""
+    why: str = ""
+    traceback: str = ""
+    root: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run, in the words of whoever launched it.
+
+    Parameters
+    ----------
+    status : str
+        ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or ``"not started"``.
+    summary : str
+        One line.
+    bound : str
+        The notebook variables that hold what came back, as in ``"results, failures"``; empty for none.
+    logs : str
+        Folder of the log files, if they can still be read later; else empty.
+    told : bool
+        Whether an exception tells about the failures, right below.
+    """
+
+    status: str
+    summary: str
+    bound: str = ""
+    logs: str = ""
+    told: bool = False
+
+
+class RunState:
+    """What is shown of a run.
+
+    Feed it every event with `note`, in order.
+
+    Parameters
+    ----------
+    title : str
+        What runs, as in ``"%%multiproc 4"``.
+
+    Attributes
+    ----------
+    ranks : list of RankState
+        One for each rank, empty before the launch.
+    ending : str
+        Why the ranks are being ended, or an empty string.
+    over : bool
+        Whether the run has ended.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.sizes: dict[str, int] = {}
+        self.ranks: list[RankState] = []
+        self.log_dir = ""
+        self.ending = ""
+        self.over = False
+        self.launched_at = 0.0
+        self.ended_at: float | None = None
+        self._timed_out: TimedOut | None = None
+
+    @property
+    def state(self) -> str:
+        """What the run is in one word: ``"starting"``, ``"running"``, ``"stopping"`` or ``"over"``."""
+        if self.over:
+            return "over"
+        if self.ending:
+            return "stopping"
+        return "starting" if any(rank.state == "starting" for rank in self.ranks) or not self.ranks else "running"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many ranks are in which state."""
+        return dict(Counter(rank.state for rank in self.ranks))
+
+    @property
+    def root(self) -> RankState | None:
+        """The rank that failed first, if one has failed."""
+        return next((rank for rank in self.ranks if rank.root), None)
+
+    @property
+    def cpu(self) -> float:
+        """Percent of one core that all ranks use together."""
+        return sum(rank.cpu for rank in self.ranks)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all ranks use together."""
+        return sum(rank.memory for rank in self.ranks)
+
+    def clock(self, at: float) -> float:
+        """Return a time of `time.monotonic` in seconds since the launch."""
+        return max(0.0, at - self.launched_at)
+
+    def note(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, Captured):
+            self.sizes = event.sizes
+        elif isinstance(event, Launched):
+            self._begin(event)
+        elif isinstance(event, Ending):
+            self.ending = self.ending or event.reason
+        elif isinstance(event, TimedOut):
+            self._time_out(event)
+        elif isinstance(event, Sampled):
+            self._sample(event)
+        elif isinstance(event, Ended):
+            self.over = True
+            self.ended_at = event.at
+        elif event.rank < len(self.ranks):
+            self._note_of_rank(self.ranks[event.rank], event)
+
+    def _begin(self, launched: Launched) -> None:
+        self.launched_at = launched.at
+        self.log_dir = launched.log_dir
+        self.ranks = [
+            RankState(rank, launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
+        ]
+
+    def _time_out(self, event: TimedOut) -> None:
+        self._timed_out = event
+        for number in event.ranks:
+            self._fail(self.ranks[number], event.at, f"still running after the timeout of {event.seconds:g} s")
+
+    def _sample(self, event: Sampled) -> None:
+        for number, usage in event.usage.items():
+            rank = self.ranks[number]
+            if rank.state == "running":
+                rank.cpu, rank.memory = usage.cpu, usage.memory
+                rank.history.append(usage.memory)
+
+    def _note_of_rank(self, rank: RankState, event: Started | Reported | Raised | Exited | Abandoned) -> None:
+        if isinstance(event, Started):
+            rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
+        elif isinstance(event, Reported):
+            if event.kind == "value":
+                self._leave(rank, "finished", event.at)
+        elif isinstance(event, Raised):
+            rank.why, rank.traceback = event.summary, event.traceback
+            if not self.ending:
+                self._fail(rank, event.at, event.summary)
+        elif isinstance(event, Abandoned):
+            rank.why = "hangs in the kernel and did not go even when killed"
+        else:
+            self._exit(rank, event)
+
+    def _exit(self, rank: RankState, event: Exited) -> None:
+        rank.exit = _how(event.exitcode)
+        if event.reported == "value" or rank.state == "failed":
+            return
+        if event.collateral:
+            self._leave(rank, "stopped", event.at)
+        else:
+            self._fail(rank, event.at, rank.why or rank.exit or "ended without a value: the process left with code 0")
+
+    def _fail(self, rank: RankState, at: float, why: str) -> None:
+        if rank.state != "failed":
+            rank.root = not any(other.state == "failed" for other in self.ranks)
+            self._leave(rank, "failed", at)
+        rank.why = rank.why or why
+
+    def _leave(self, rank: RankState, state: str, at: float) -> None:
+        rank.state, rank.ended, rank.cpu = state, self.clock(at), 0.0
+
+
+def _how(exitcode: int) -> str:
+    if exitcode >= 0:
+        return f"exit code {exitcode}" if exitcode else ""
+    try:
+        return signal.Signals(-exitcode).name
+    except ValueError:
+        return f"signal {-exitcode}"
