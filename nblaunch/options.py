@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class Options:
     seed: int | None = None
     threads: int | None = None
     quiet: bool = False
+    show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
 
     def __post_init__(self) -> None:
@@ -51,6 +52,10 @@ class Options:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
+        shown: Iterable[object] = self.show_ranks or ()
+        for rank in shown:
+            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
+                raise ValueError(f"show_ranks holds numbers of ranks, 0 or more, not {rank!r}")
         if not self.size_notice >= 0:
             raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):
