@@ -25,7 +25,7 @@ from nblaunch.events import Captured, Event, Reported
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options
+from nblaunch.options import Options, chosen_ranks
 from nblaunch.outputs import displayed
 from nblaunch.panel.outputs import show_outputs
 from nblaunch.panel.text import TextPanel
@@ -157,7 +157,7 @@ def launch(
         seed=seed,
         threads=threads,
         quiet=quiet,
-        show_ranks=None if show_ranks is None else frozenset(show_ranks),
+        show_ranks=chosen_ranks(show_ranks),
         size_notice=size_notice,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())

@@ -10,7 +10,21 @@ from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
 
-__all__ = ["Options"]
+__all__ = ["Options", "chosen_ranks"]
+
+
+def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
+    """Return the ranks whose outputs are to be shown; None is all.
+
+    Raises
+    ------
+    TypeError
+        If it is no collection.
+    """
+    try:
+        return None if ranks is None else frozenset(ranks)
+    except TypeError:
+        raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
 
 
 @dataclass(frozen=True)

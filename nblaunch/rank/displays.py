@@ -159,7 +159,7 @@ def as_plain(value: object) -> Any:
     if kind in (str, bool, int) or value is None:
         return value
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # of an enumeration, what it is and not its name
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):

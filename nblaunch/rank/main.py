@@ -65,8 +65,7 @@ def rehearse(context: Context | None = None) -> None:
     seed_everything(None, 0)
     if shell is not None:
         shell.prepare_for(work)
-        if context is not None:
-            shell.rehearse_display(context.channel)
+        shell.rehearse_display(None if context is None else context.channel)
     try:
         travelled = unpack_named(bytes(pack_named({"function": int})))
         packed = _work(work, travelled, {}, 0, shell, received_classes())

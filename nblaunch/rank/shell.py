@@ -75,8 +75,8 @@ class RankShell(InteractiveShell):
         """Send what is displayed from now on over this channel; None prints its text."""
         self.display_pub.connect(channel)
 
-    def rehearse_display(self, channel: Channel) -> None:
-        """Display nothing, in all ways, over a channel that nobody listens to."""
+    def rehearse_display(self, channel: Channel | None) -> None:
+        """Display nothing, over a channel that nobody listens to if there is one."""
         self.display_pub.connect(channel)
         try:
             self.display_formatter.format(object())
