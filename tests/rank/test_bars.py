@@ -33,7 +33,9 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("source", _SOURCES.values(), ids=_SOURCES)
 @pytest.mark.parametrize("first", ["", "import tqdm.notebook, tqdm.auto\n"], ids=["later", "imported before"])
 def test_every_form_is_text_on_stderr(source: str, first: str) -> None:
-    done = run(f"{first}from nblaunch.rank.bars import use_text_bars; use_text_bars(); use_text_bars()\n{source}\n{_LOOP}")
+    done = run(
+        f"{first}from nblaunch.rank.bars import use_text_bars; use_text_bars(); use_text_bars()\n{source}\n{_LOOP}"
+    )
     assert done.stdout == ""
     assert re.search(r"\router: 100%\|█+\| 3/3 ", done.stderr)
     assert re.search(r"\n\rinner: +0%\|", done.stderr)

@@ -120,7 +120,9 @@ def test_no_memory_is_an_error_with_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
     with publisher() as (made, inbox):
         monkeypatch.setattr(displays, "store_if_large", refuse)
-        with pytest.raises(DisplayNotSent, match="this output takes 1.0 MB, and there is not enough memory .* a file"):
+        with pytest.raises(
+            DisplayNotSent, match=r"this output takes 1\.0 MB, and there is not enough memory .* a file"
+        ):
             made.publish({"text/html": "x" * 1_000_000}, {})
         monkeypatch.undo()
         made.publish({"text/html": "x"}, {})
@@ -130,7 +132,9 @@ def test_no_memory_is_an_error_with_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 def test_a_gang_that_is_gone_is_an_error() -> None:
     with publisher() as (made, inbox):
         inbox.close()
-        with pytest.raises(DisplayNotSent, match=r"this output \(\d+ B\) cannot be sent: the connection to the notebook"):
+        with pytest.raises(
+            DisplayNotSent, match=r"this output \(\d+ B\) cannot be sent: the connection to the notebook"
+        ):
             made.publish({"text/html": "x"}, {})
 
 
@@ -168,10 +172,12 @@ def test_an_interrupt_does_not_cut_a_message(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_threads_display_whole_messages() -> None:
     with publisher() as (made, inbox):
-        threads = [
-            threading.Thread(target=lambda n=n: [made.publish({"text/html": f"{n} {i}"}, {}) for i in range(20)])
-            for n in range(4)
-        ]
+
+        def show(n: int) -> None:
+            for i in range(20):
+                made.publish({"text/html": f"{n} {i}"}, {})
+
+        threads = [threading.Thread(target=show, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
         shown: list[str] = []
