@@ -176,6 +176,22 @@ def test_an_animation_stays_in_its_place() -> None:
     assert len(page.outputs) == 4
 
 
+def test_free_places_keep_the_order_of_a_rank() -> None:
+    """The place that rank 2 leaves is above what rank 0 has displayed meanwhile."""
+    same = [show(rank, "same") for rank in range(3)]
+    cleared = [event for rank in range(3) for event in (clear(rank), show(rank, f"first {rank}"))]
+    assert shown(*same, *cleared, show(0, "second 0")) == [
+        *("rank 2:", "first 2", "rank 0:", "first 0", "rank 1:", "first 1", "rank 0:", "second 0")
+    ]
+    assert shown(*same, clear(0), show(0, "first"), clear(1), clear(2), show(0, "second")) == [
+        *("rank 0:", "first", "rank 0:", "second")
+    ]
+    # rather out of order than not at all
+    assert shown(*same, clear(0), show(0, "first"), clear(1), clear(2), show(0, "second"), most=2) == [
+        *("rank 0:", "second", "rank 0:", "first")
+    ]
+
+
 def test_waiting_clears_with_the_next_output_only() -> None:
     assert shown(show(0, "a"), show(0, "b"), clear(0, wait=True)) == ["rank 0:", "a", "rank 0:", "b"]
     assert shown(show(0, "a"), show(0, "b"), clear(0, wait=True), show(0, "c")) == ["rank 0:", "c"]

@@ -174,11 +174,20 @@ class Places:
         if self._bytes + size > self._most_bytes:
             return None
         free = [place for place in self._places if not place.ranks]
-        found = next((place for place in free if place.left_by == rank), free[0] if free else None)
-        if found is None and len(self._places) < self._most:
-            found = _Place(len(self._places))
-            self._places.append(found)
-        return found
+        below = self._below_outputs_of(rank, free)
+        if not below and len(self._places) < self._most:
+            made = _Place(len(self._places))
+            self._places.append(made)
+            return made
+        candidates = below or free
+        return next((place for place in candidates if place.left_by == rank), candidates[0] if candidates else None)
+
+    def _below_outputs_of(self, rank: int, free: list[_Place]) -> list[_Place]:
+        """Return the free places that keep the order of the rank's outputs."""
+        if not free:
+            return []
+        last = max((item.place.number for item in self._items[rank] if item.place is not None), default=-1)
+        return [place for place in free if place.number > last]
 
     def _change(self, rank: int, item: _Item, content: Bundle) -> None:
         item.content = content
