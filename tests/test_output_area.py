@@ -425,3 +425,28 @@ def test_a_kernel_is_told_by_its_publisher(monkeypatch: pytest.MonkeyPatch) -> N
     assert [output["data"].get("text/html", "")[-1:] for output in capturing.outputs] == [">", "a"]
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("half imported"))
     assert kernel_publisher() is None
+
+
+def test_a_publisher_that_knows_one_cell_for_all_threads_is_bound_to_the_present_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As that of ipykernel 6 is made."""
+    from IPython.core.displaypub import DisplayPublisher
+    from traitlets import Any as AnyTrait
+
+    class Publisher(DisplayPublisher):  # type: ignore[misc]
+        session, pub_socket, parent_header = AnyTrait(), AnyTrait(), AnyTrait()
+
+        def publish(self, data: dict[str, Any], **_: object) -> None:
+            self.session.append((self.parent_header, self.pub_socket, data["text/plain"]))
+
+    sent: list[tuple[str, str, str]] = []
+    publisher = Publisher(session=sent, pub_socket="socket", parent_header="first cell")
+    fake = ModuleType("IPython")
+    fake.get_ipython = lambda: SimpleNamespace(display_pub=publisher)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    publish = kernel_publisher()
+    assert publish is not None
+    publisher.parent_header = "second cell"
+    publish({"text/plain": "x"}, {}, {})
+    assert sent == [("first cell", "socket", "x")]

@@ -54,6 +54,7 @@ def kernel_publisher() -> Publish | None:
     # IPython's own prints the text of what it is given
     if publisher is None or displaypub is None or type(publisher).publish is displaypub.DisplayPublisher.publish:
         return None
+    publisher = _bound_to_this_cell(publisher)
 
     def publish(
         data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
@@ -61,6 +62,18 @@ def kernel_publisher() -> Publish | None:
         publisher.publish(data=data, metadata=metadata, transient=transient, update=update)
 
     return publish
+
+
+def _bound_to_this_cell(publisher: Any) -> Any:
+    """Return a publisher whose outputs belong to the cell that runs now, also when another one runs.
+
+    The publisher of ipykernel 7 does so by itself, because it goes by the context. That of ipykernel 6 knows one cell
+    for all threads, in a trait, so that another one of its kind is made.
+    """
+    names = ("session", "pub_socket", "parent_header")
+    if not all(name in publisher.trait_names() for name in names):
+        return publisher
+    return type(publisher)(**{name: getattr(publisher, name) for name in names})
 
 
 def show_outputs(show_ranks: Collection[int] | None = None) -> OutputArea | OutputLines:
