@@ -103,5 +103,7 @@ def displayed(report: Reported) -> Displayed | None:
             raise ValueError("an update of nothing")
         return Displayed(report.rank, kind, data, metadata, display_id, report.at)
     except (KeyError, TypeError, ValueError, MemoryError) as error:
-        logger.warning("rank %d displayed what makes no sense: %s: %s", report.rank, type(error).__name__, error)
+        # as text: who keeps log records would keep the run with the exception's frames
+        why = f"{type(error).__name__}: {error}"
+        logger.warning("rank %d displayed what makes no sense: %s", report.rank, why)
         return None
