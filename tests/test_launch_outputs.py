@@ -109,3 +109,9 @@ def test_what_makes_no_sense_harms_nobody(body: bytearray, caplog: pytest.LogCap
         run = run_cell("rank", 2, quiet=True, engine=Garbled())
     assert (run.results, html(run)) == ({0: 0, 1: 1}, {0: [], 1: []})
     assert caplog.text.count("displayed what makes no sense") == 2
+
+
+def test_what_is_displayed_at_the_very_end_is_printed() -> None:
+    run = run_cell("import atexit\natexit.register(lambda: display(HTML('late')))\n'value'", 1, quiet=True)
+    assert (run.results, html(run)) == ({0: "value"}, {0: []})
+    assert (run.logs[0].stdout, run.logs[0].stderr) == ("<IPython.core.display.HTML object>\n", "")

@@ -31,15 +31,18 @@ class Bundle(NamedTuple):
 
     def size(self) -> int:
         """Return about how many bytes it takes in a notebook."""
-        return sum(len(part if isinstance(part, str) else json.dumps(part)) for part in self.data.values())
+        return sum(len(text) for _, text in self.texts())
 
-    def key(self) -> object:
-        """Return something that is equal for outputs that look alike; long texts are referred to, not copied."""
-        parts = sorted(
+    def texts(self) -> list[tuple[str, str]]:
+        """Return each MIME type with its content as text; long texts are referred to, not copied."""
+        return sorted(
             (mime, part if isinstance(part, str) else json.dumps(part, sort_keys=True))
             for mime, part in self.data.items()
         )
-        return tuple(parts), json.dumps(self.metadata, sort_keys=True)
+
+    def key(self) -> object:
+        """Return something that is equal for outputs that look alike."""
+        return tuple(self.texts()), json.dumps(self.metadata, sort_keys=True)
 
 
 class Change(NamedTuple):

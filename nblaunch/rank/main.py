@@ -78,6 +78,15 @@ def rehearse(context: Context | None = None) -> None:
 
 def run(context: Context) -> int:
     """Entry point of a rank: do the work, report, and return the exit code."""
+    try:
+        return _run(context)
+    finally:
+        # what threads and atexit functions still display is printed: the channel closes
+        if "nblaunch.rank.shell" in sys.modules:
+            _make_shell().display_over(None)
+
+
+def _run(context: Context) -> int:
     rank = context.birth.rank
     get_error_handler().initialize()
     shell: RankShell | None = None

@@ -76,13 +76,9 @@ class RankShell(InteractiveShell):
         self.display_pub.connect(channel)
 
     def rehearse_display(self, channel: Channel | None) -> None:
-        """Display nothing, over a channel that nobody listens to if there is one."""
-        self.display_pub.connect(channel)
-        try:
-            self.display_formatter.format(object())
-            self.display_pub.publish({"text/html": ""}, {})
-        finally:
-            self.display_pub.connect(None)
+        """Do what a display does, over a channel that nobody listens to if there is one."""
+        self.display_formatter.format(object())
+        self.display_pub.rehearse(channel)
 
     def join_figures(self) -> None:
         """Have figures drawn inline displayed by this shell.
