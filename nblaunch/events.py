@@ -8,10 +8,12 @@ processes of a machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
     "Abandoned",
     "Captured",
+    "Displayed",
     "Ended",
     "Ending",
     "Event",
@@ -128,6 +130,32 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
+class Displayed:
+    """A rank displayed something: what `Reported` with kind ``"display"`` means.
+
+    Parameters
+    ----------
+    kind : {"display", "update", "clear"}
+        A new output; other content for the outputs with this `display_id`; or the end of all outputs of this rank.
+    data, metadata : dict of str to object
+        As in Jupyter's ``display_data``: representations by MIME type, and what belongs to them. Nothing but what JSON
+        has. Empty for ``"clear"``.
+    display_id : str or None
+        Name that the rank has given to the output, one of many in this rank only.
+    wait : bool
+        With ``"clear"``: not at once, but when the next output of this rank comes.
+    """
+
+    rank: int
+    kind: str
+    data: dict[str, Any] = field(repr=False)
+    metadata: dict[str, Any] = field(repr=False)
+    display_id: str | None
+    at: float
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -186,5 +214,16 @@ class Ended:
 
 
 Event = (
-    Captured | Launched | Started | Reported | Raised | Sampled | Exited | TimedOut | Ending | Abandoned | Ended
+    Captured
+    | Launched
+    | Started
+    | Reported
+    | Raised
+    | Displayed
+    | Sampled
+    | Exited
+    | TimedOut
+    | Ending
+    | Abandoned
+    | Ended
 )

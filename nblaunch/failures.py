@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.processes.errors import ProcessFailure
 
 if TYPE_CHECKING:
     from nblaunch.run import Run
 
-__all__ = ["RankFailure", "RankTimeout", "RanksFailed", "count_ranks", "name_ranks"]
+__all__ = ["RankFailure", "RankTimeout", "RanksFailed"]
 
 # Characters; the whole text is in the exception and in its traceback.
 _LONGEST_SUMMARY = 300
@@ -203,24 +204,6 @@ def _place(failure: RankFailure) -> str:
 
 def _who_was(failures: Sequence[RankFailure]) -> str:
     return f"{name_ranks(failure.rank for failure in failures)} {'was' if len(failures) == 1 else 'were'}"
-
-
-def count_ranks(number: int) -> str:
-    """Count ranks in words: ``"1 rank"``, ``"4 ranks"``."""
-    return f"{number} rank{'s' if number != 1 else ''}"
-
-
-def name_ranks(ranks: Any) -> str:
-    """Name ranks in words, runs of them folded: ``"ranks 0-2, 5"``."""
-    numbers = sorted(ranks)
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
-    return f"rank{'s' if len(numbers) != 1 else ''} {text}"
 
 
 def without_escapes(text: str) -> str:

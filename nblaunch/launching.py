@@ -21,10 +21,13 @@ from typing import Any
 from nblaunch import capture as _capture
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Captured, Event
+from nblaunch.events import Captured, Event, Reported
 from nblaunch.logs import Logs
+from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options
+from nblaunch.options import Options, chosen_ranks
+from nblaunch.outputs import displayed
+from nblaunch.panel.outputs import show_outputs
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.processes.threads import VARIABLES, fair_share
@@ -61,6 +64,7 @@ def launch(
     seed: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    show_ranks: Iterable[int] | None = None,
     size_notice: float = 1e9,
     check: bool = False,
     wait: bool = True,
@@ -104,7 +108,10 @@ def launch(
         Threads of numerical libraries per rank. By default what variables such as ``OMP_NUM_THREADS`` say, or, where
         they are not set, the cores divided by the ranks, at least 1.
     quiet : bool
-        Do not show what the ranks write.
+        Do not show what the ranks write and display.
+    show_ranks : iterable of int, optional
+        Ranks whose displays (``display(x)``, figures) are shown; by default all. ``run.outputs`` has those of every
+        rank.
     size_notice : float
         Bytes sent to the ranks from which on a notice names the largest objects; 0 is never.
     check : bool
@@ -150,6 +157,7 @@ def launch(
         seed=seed,
         threads=threads,
         quiet=quiet,
+        show_ranks=chosen_ranks(show_ranks),
         size_notice=size_notice,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
@@ -197,12 +205,14 @@ class Launch:
             collect=options.collect,
             seed=options.seed,
             threads=threads,
+            figures=notebook.figures,
         )
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._panel = None if options.quiet else TextPanel(options.size_notice)
+        self._outputs = None if options.quiet else show_outputs(options.show_ranks)
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -280,13 +290,20 @@ class Launch:
             self._panel.follow()
 
     def _consume(self, event: Event) -> None:
+        if isinstance(event, Reported) and event.kind == "display":
+            shown = displayed(event)
+            if shown is None:
+                return
+            event = shown
         self.run.note(event)
-        if self._panel is not None:
-            self._panel.note(event)
+        for consumer in (self._panel, self._outputs):
+            if consumer is not None:
+                consumer.note(event)
 
     def _close_panel(self) -> None:
-        if self._panel is not None:
-            self._panel.close()
+        for consumer in (self._panel, self._outputs):
+            if consumer is not None:
+                consumer.close()
 
 
 def _insist(wait: Callable[[], object]) -> None:
@@ -300,6 +317,10 @@ def _insist(wait: Callable[[], object]) -> None:
 def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
     if not isinstance(nprocs, int) or isinstance(nprocs, bool) or nprocs < 1:
         raise ValueError(f"nprocs is the number of ranks, a whole number of at least 1, not {nprocs!r}")
+    beyond = sorted(rank for rank in options.show_ranks or () if rank >= nprocs)
+    if beyond:
+        own = "the only rank of this run is rank 0" if nprocs == 1 else f"this run has {name_ranks(range(nprocs))}"
+        raise ValueError(f"show_ranks names {name_ranks(beyond)}, but {own}")
     if isinstance(fn_or_source, str):
         if not fn_or_source.strip():
             raise ValueError("the cell is empty: there is nothing to run on the ranks")

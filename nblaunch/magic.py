@@ -116,6 +116,16 @@ def _name(text: str) -> str:
     return text
 
 
+def _ranks(text: str) -> frozenset[int]:
+    found: set[int] = set()
+    for part in re.split(r"[,\s]+", text.strip()):
+        span = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
+        if span is None or int(span[2] or span[1]) < int(span[1]):
+            raise argparse.ArgumentTypeError(f"it takes numbers of ranks and ranges of them, as in 0,2-3, not {text!r}")
+        found.update(range(int(span[1]), int(span[2] or span[1]) + 1))
+    return frozenset(found)
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -203,6 +213,12 @@ class Multiproc(Magics):
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
     @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
     @argument("--threads", metavar="K", type=_at_least_one, help="Threads of numerical libraries per rank.")
+    @argument(
+        "--show-ranks",
+        metavar="RANKS",
+        type=_ranks,
+        help="Ranks whose figures and other displays are shown, as in 0,2-3 (default: all).",
+    )
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -318,6 +334,7 @@ class Multiproc(Magics):
             log_dir=chosen.log_dir or self.log_dir or None,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
+            show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
         )
 

@@ -37,6 +37,8 @@ class Notebook:
         Numbers of the cells by the names of the files that they were compiled under.
     compiler_flags : int
         ``from __future__`` imports in force.
+    figures : dict of str to object
+        What is set about inline figures, such as ``InlineBackend.figure_formats``.
     """
 
     namespace: dict[str, Any]
@@ -46,6 +48,7 @@ class Notebook:
     name_cell: Callable[[str], str] = lambda _: "<cell>"
     numbers: Mapping[str, int] = field(default_factory=dict)
     compiler_flags: int = 0
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def here(cls) -> Notebook:
@@ -70,6 +73,7 @@ class Notebook:
             # private in IPython: the table behind "Cell In[5]" in its tracebacks
             numbers=getattr(shell.compile, "_filename_map", {}),
             compiler_flags=shell.compile.flags,
+            figures=_figure_settings(),
         )
 
     def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:
@@ -80,3 +84,11 @@ class Notebook:
             if lines:
                 found[name] = CellSource(self.numbers[name], tuple(lines))
         return found
+
+
+def _figure_settings() -> dict[str, Any]:
+    module: Any = sys.modules.get("matplotlib_inline.config")
+    if module is None or not module.InlineBackend.initialized():
+        return {}
+    settings = module.InlineBackend.instance()
+    return {name: getattr(settings, name) for name in ("figure_formats", "print_figure_kwargs", "close_figures", "rc")}

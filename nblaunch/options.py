@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
 
-__all__ = ["Options"]
+__all__ = ["Options", "chosen_ranks"]
+
+
+def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
+    """Return the ranks whose outputs are to be shown; None is all.
+
+    Raises
+    ------
+    TypeError
+        If it is no collection.
+    """
+    try:
+        return None if ranks is None else frozenset(ranks)
+    except TypeError:
+        raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Options:
     seed: int | None = None
     threads: int | None = None
     quiet: bool = False
+    show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
 
     def __post_init__(self) -> None:
@@ -51,6 +66,10 @@ class Options:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
+        shown: Iterable[object] = self.show_ranks or ()
+        for rank in shown:
+            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
+                raise ValueError(f"show_ranks holds numbers of ranks, 0 or more, not {rank!r}")
         if not self.size_notice >= 0:
             raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):

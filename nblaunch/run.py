@@ -15,20 +15,20 @@ from types import MappingProxyType
 from typing import Any
 
 from nblaunch.engines.base import Ranks
-from nblaunch.events import Abandoned, Ended, Event, Exited, Launched, Reported, Started, TimedOut
+from nblaunch.events import Abandoned, Displayed, Ended, Event, Exited, Launched, Reported, Started, TimedOut
 from nblaunch.failures import (
     RankFailure,
     RanksFailed,
     RankTimeout,
-    count_ranks,
     crash_stack,
     last_lines,
-    name_ranks,
     root_cause_of,
     without_crash_dump,
     without_escapes,
 )
 from nblaunch.logs import Logs
+from nblaunch.naming import count_ranks, name_ranks
+from nblaunch.outputs import Output, Outputs
 from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.work import VALUE
@@ -50,6 +50,9 @@ class Run:
         Every other rank, once the run has ended.
     collected : dict of str to dict of int to object
         Collected variables: ``run.collected["loss"][rank]``.
+    outputs : dict of int to list of Output
+        What each rank displayed, in order: ``run.outputs[2][0]`` shows itself in a notebook. Updates replace the
+        content, and ``clear_output()`` in a rank empties its list.
     captured : dict of str to int
         Bytes that each object took that was sent to the ranks, largest first: notebook variables by name, or the
         function and its ``args[i]``. What several of them share counts for one.
@@ -74,6 +77,7 @@ class Run:
         self.failures: dict[int, RankFailure] = {}
         self.collected: dict[str, dict[int, Any]] = {name: {} for name in collect}
         self.captured = dict(captured)
+        self._outputs = Outputs(nprocs)
         self.logs = logs
         self.status = "running"
         self._ranks: Ranks | None = None
@@ -111,6 +115,11 @@ class Run:
     def pids(self) -> dict[int, int]:
         """Process id of every rank that was started."""
         return dict(self._pids)
+
+    @property
+    def outputs(self) -> dict[int, list[Output]]:
+        """What each rank displayed so far."""
+        return self._outputs.by_rank
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended; tell whether it has.
@@ -166,7 +175,9 @@ class Run:
             self.logs.found(event)
         elif isinstance(event, Started):
             self._pids[event.rank] = event.pid
-        elif isinstance(event, Reported):
+        elif isinstance(event, Displayed):
+            self._outputs.note(event)
+        elif isinstance(event, Reported) and event.kind in ("value", "error"):
             self._reports[event.rank] = event
         elif isinstance(event, Exited):
             self._exits[event.rank] = event

@@ -15,6 +15,7 @@ SAMPLES = [
     events.Launched(2, {0: "o0", 1: "o1"}, {0: "e0", 1: "e1"}, "logs", 1.0),
     events.Started(0, 77, 2.0),
     events.Reported(0, "value", bytearray(b"secret"), 3.0),
+    events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
     events.Exited(0, -9, None, True, 4.0),
     events.TimedOut((1,), 5.0, 5.0),
     events.Ending("a rank failed", 6.0),
@@ -37,7 +38,8 @@ def test_events_are_frozen_and_travel(event: events.Event) -> None:
 
 
 def test_the_body_of_a_message_is_not_shown() -> None:
-    assert "secret" not in repr(SAMPLES[2])
+    for sample in SAMPLES:
+        assert "secret" not in repr(sample)
 
 
 def test_an_end_has_no_defect_by_itself() -> None:

@@ -13,10 +13,10 @@ from nblaunch.failures import (
     RanksFailed,
     RankTimeout,
     last_lines,
-    name_ranks,
     root_cause_of,
     without_escapes,
 )
+from nblaunch.naming import name_ranks
 from nblaunch.processes.errors import ProcessFailure
 
 

@@ -15,6 +15,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
     "log_files": 0,
+    "naming": 0,
     "sizes": 0,
     "payload": 1,
     "capture": 1,
@@ -25,6 +26,7 @@ FLOORS = {
     "logs": 4,
     "notebook": 4,
     "options": 4,
+    "outputs": 4,
     "failures": 4,
     "run": 5,
     "launching": 6,

@@ -20,6 +20,7 @@ from nblaunch.payload.exceptions import ExceptionStandIn, text_of
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
+from nblaunch.payload.plain import pack_plain, unpack_plain
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "pack",
     "pack_exception",
     "pack_named",
+    "pack_plain",
     "received_classes",
     "require_memory_for",
     "split",
@@ -41,4 +43,5 @@ __all__ = [
     "text_of",
     "unpack",
     "unpack_named",
+    "unpack_plain",
 ]

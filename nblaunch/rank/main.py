@@ -2,8 +2,9 @@
 
 ::
 
-    payload ─► Work, notebook objects ─► shell or function ─► "value" value, collected variables
-                                                          └─► "error" {exception, traceback, …} + error.json
+    payload ─► Work, notebook objects ─► shell or function ─┬─► "value" value, collected variables
+                                                          ├─► "error" {exception, traceback, …} + error.json
+                                                          └─► "display" before that, see `nblaunch.rank.displays`
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from nblaunch.payload import (
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
+from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.work import VALUE, Work
 
@@ -51,6 +53,7 @@ _LITTLE = 16 << 20
 def prepare() -> None:
     """Warm up a process that ranks are forked from: import IPython, make its shell, and fill every cache."""
     _make_shell()
+    use_text_bars()
     for _ in range(_REHEARSALS):
         rehearse()
 
@@ -62,6 +65,7 @@ def rehearse(context: Context | None = None) -> None:
     seed_everything(None, 0)
     if shell is not None:
         shell.prepare_for(work)
+        shell.rehearse_display(None if context is None else context.channel)
     try:
         travelled = unpack_named(bytes(pack_named({"function": int})))
         packed = _work(work, travelled, {}, 0, shell, received_classes())
@@ -74,6 +78,15 @@ def rehearse(context: Context | None = None) -> None:
 
 def run(context: Context) -> int:
     """Entry point of a rank: do the work, report, and return the exit code."""
+    try:
+        return _run(context)
+    finally:
+        # what threads and atexit functions still display is printed: the channel closes
+        if "nblaunch.rank.shell" in sys.modules:
+            _make_shell().display_over(None)
+
+
+def _run(context: Context) -> int:
     rank = context.birth.rank
     get_error_handler().initialize()
     shell: RankShell | None = None
@@ -83,8 +96,12 @@ def run(context: Context) -> int:
         # taken out of the context, so that their memory goes when the objects do
         work: Work = unpack(context.payload.pop(0))
         seed_everything(work.seed, rank)
+        use_text_bars()
+        if _has_shell():
+            _make_shell().display_over(context.channel)
         if work.cell is not None or work.sources:
             shell = _make_shell()
+            shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         travelled = unpack_named(context.payload.pop(0), shared_globals=namespace)
         home_classes = received_classes()
@@ -96,6 +113,12 @@ def run(context: Context) -> int:
         return _report_failure(context, error, shell, home_classes)
     context.channel.send("value", packed)
     return 0
+
+
+def _has_shell() -> bool:
+    """Tell whether something that is displayed would go to a shell; in a fork of a notebook's process to that one's."""
+    module: Any = sys.modules.get("IPython.core.interactiveshell")
+    return module is not None and bool(module.InteractiveShell.initialized())
 
 
 def _make_shell() -> RankShell:
@@ -136,12 +159,20 @@ def _work(
         else:
             function, *args = travelled.values()
             value = function(*args)
+            _flush_figures()
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
     with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
         return store_if_large(packed)
+
+
+def _flush_figures() -> None:
+    """Show the figures that a function has left open, as the end of a cell does."""
+    backend: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if backend is not None:
+        backend.flush_figures()
 
 
 def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
+from nblaunch.processes.channel import Channel
+from nblaunch.rank.displays import RankDisplayPublisher
 from nblaunch.rank.work import Work
 
 __all__ = ["RankShell"]
@@ -46,6 +48,7 @@ class RankShell(InteractiveShell):
 
     compiler_class = Type(_Compiler)
     displayhook_class = Type(_ValueKeeper)
+    display_pub_class = Type(RankDisplayPublisher)
     _awaited: str | None = None
     # straight to descriptors 1 and 2, which are the rank's log files
     system = InteractiveShell.system_raw
@@ -64,7 +67,32 @@ class RankShell(InteractiveShell):
         # run_cell says how to leave a terminal when code calls sys.exit
         warnings.filterwarnings("ignore", "To exit: use", UserWarning)
         shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
+        _keep_widgets_here()
+        shell.join_figures()
         return shell
+
+    def display_over(self, channel: Channel | None) -> None:
+        """Send what is displayed from now on over this channel; None prints its text."""
+        self.display_pub.connect(channel)
+
+    def rehearse_display(self, channel: Channel | None) -> None:
+        """Do what a display does, over a channel that nobody listens to if there is one."""
+        self.display_formatter.format(object())
+        self.display_pub.rehearse(channel)
+
+    def join_figures(self) -> None:
+        """Have figures drawn inline displayed by this shell.
+
+        matplotlib's inline backend arranges that with the shell that it finds when it is imported. Where it was
+        imported ahead there was none, and in a fork of the notebook's process it is still the notebook's.
+        """
+        backend: Any = sys.modules.get("matplotlib_inline.backend_inline")
+        join = getattr(backend, "_enable_matplotlib_integration", None)  # private: what the import itself calls
+        if join is None or (backend.InlineBackend.initialized() and backend.InlineBackend.instance().shell is self):
+            return
+        # or it would take the formats for those of this shell
+        backend.configure_inline_support.current_backend = "unset"
+        join()
 
     def prepare_for(self, work: Work) -> None:
         """Take over the notebook's cell numbers, sources and compiler flags."""
@@ -74,6 +102,13 @@ class RankShell(InteractiveShell):
             linecache.cache[name] = (sum(map(len, source.lines)), None, list(source.lines), name)
             self.compile._filename_map[name] = source.number
         self.compile.cell_filename = work.filename
+        self.join_figures()
+        if work.figures:
+            from matplotlib_inline.config import InlineBackend  # imports nothing of matplotlib
+
+            settings = InlineBackend.instance(parent=self)
+            for name, value in work.figures.items():
+                setattr(settings, name, value)
 
     def run(self, cell: str) -> Any:
         """Run a cell and return the value of its last expression.
@@ -147,6 +182,14 @@ class RankShell(InteractiveShell):
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         print(self.InteractiveTB.stb2text(stb), file=sys.stderr)
+
+
+def _keep_widgets_here() -> None:
+    """Have widgets made without a frontend: a fork of a kernel would write to its parent's sockets."""
+    comm: Any = sys.modules.get("comm")
+    if comm is not None:
+        comm.create_comm = comm._create_comm
+        comm.get_comm_manager = comm._get_comm_manager
 
 
 def _below_shell(tb: TracebackType | None) -> TracebackType | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["VALUE", "CellSource", "Work"]
 
@@ -42,6 +43,8 @@ class Work:
         Makes the random state of each rank reproducible.
     threads : int or None
         Threads that numerical libraries may use in a rank; None leaves that to the environment.
+    figures : dict of str to object
+        What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
     """
 
     nprocs: int = 1
@@ -53,3 +56,4 @@ class Work:
     collect: tuple[str, ...] = ()
     seed: int | None = None
     threads: int | None = None
+    figures: dict[str, Any] = field(default_factory=dict)

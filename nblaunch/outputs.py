@@ -1,0 +1,109 @@
+"""What ranks displayed: `Output`, one of them, `Outputs`, all of a run, and how messages become events.
+
+::
+
+    Reported("display") ─► displayed ─► Displayed ─┬─► Outputs, kept in ``run.outputs``
+                                                   └─► panel
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from nblaunch.events import Displayed, Reported
+from nblaunch.payload import unpack_plain
+
+__all__ = ["Output", "Outputs", "displayed"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Output:
+    """Something that a rank displayed; it shows itself in a notebook.
+
+    Attributes
+    ----------
+    data : dict of str to object
+        Representations by MIME type, images in base64, as in Jupyter's ``display_data``.
+    metadata : dict of str to object
+        What belongs to them.
+    """
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self.data, self.metadata
+
+    def __repr__(self) -> str:
+        return f"<Output: {', '.join(self.data) or 'empty'}>"
+
+
+class Outputs:
+    """What the ranks of a run display.
+
+    Attributes
+    ----------
+    by_rank : dict of int to list of Output
+        In the order in which each rank displayed them; of an output that was updated, its last content.
+    """
+
+    def __init__(self, nprocs: int) -> None:
+        self.by_rank: dict[int, list[Output]] = {rank: [] for rank in range(nprocs)}
+        self._named: dict[tuple[int, str], list[Output]] = {}
+        self._to_clear: set[int] = set()
+
+    def note(self, event: Displayed) -> None:
+        """Take what a rank displayed, updated or cleared."""
+        rank = event.rank
+        if event.kind == "clear":
+            if event.wait:
+                self._to_clear.add(rank)
+            else:
+                self._clear(rank)
+            return
+        name = None if event.display_id is None else (rank, event.display_id)
+        if event.kind == "display" and rank in self._to_clear:
+            self._clear(rank)
+        if name is not None:
+            # as frontends do, also when something new is displayed under a name that there is already
+            for output in self._named.get(name, ()):
+                output.data, output.metadata = event.data, event.metadata
+        if event.kind == "display":
+            output = Output(event.data, event.metadata)
+            self.by_rank[rank].append(output)
+            if name is not None:
+                self._named.setdefault(name, []).append(output)
+
+    def _clear(self, rank: int) -> None:
+        self._to_clear.discard(rank)
+        self.by_rank[rank].clear()
+        for name in [name for name in self._named if name[0] == rank]:
+            del self._named[name]
+
+
+def displayed(report: Reported) -> Displayed | None:
+    """Return what a message of kind ``"display"`` says, or None, and a warning in the log, if it makes no sense."""
+    try:
+        message = unpack_plain(report.body)
+        kind = message["kind"]
+        if kind == "clear":
+            return Displayed(report.rank, kind, {}, {}, None, report.at, wait=bool(message["wait"]))
+        data, metadata, display_id = message["data"], message["metadata"], message["display_id"]
+        if kind not in ("display", "update"):
+            raise ValueError(f"no kind of display: {kind!r:.100}")
+        if not (isinstance(data, dict) and isinstance(metadata, dict) and isinstance(display_id, (str, type(None)))):
+            raise TypeError("its parts are of other types than they should be")
+        if kind == "update" and display_id is None:
+            raise ValueError("an update of nothing")
+        return Displayed(report.rank, kind, data, metadata, display_id, report.at)
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        # as text: who keeps log records would keep the run with the exception's frames
+        why = f"{type(error).__name__}: {error}"
+        logger.warning("rank %d displayed what makes no sense: %s", report.rank, why)
+        return None

@@ -1,0 +1,232 @@
+"""What ranks display, live under the cell: `OutputArea`, and `OutputLines` where there is only a terminal.
+
+::
+
+    Displayed events ─► Places ─► publish, in a thread, a few times a second ─► under the cell
+
+Events come in the thread that watches the ranks. It only notes what is to be shown; another one publishes, so that a
+page that is slow, or ranks that display without end, cost the ranks nothing. Of what changes faster than it is
+published, the last state is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import sys
+import threading
+import uuid
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from nblaunch.events import Displayed, Ended, Event, Launched
+from nblaunch.panel.places import Bundle, Places
+
+__all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_outputs"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks at what is to be published, and bytes per second above which it waits longer.
+_PERIOD = 0.05
+_RATE = 10_000_000
+# Characters that are printed in all where there is only a terminal.
+_MOST_PRINTED = 1_000_000
+
+
+class Publish(Protocol):
+    """Shows an output under the cell, or, with `update`, changes those with the display id in `transient`."""
+
+    def __call__(
+        self, data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        """Show or change it."""
+
+
+def kernel_publisher() -> Publish | None:
+    """Return what publishes under the cell that runs now; None where there is no notebook, but a terminal or a program.
+
+    It looks for IPython and does not import it.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    displaypub = sys.modules.get("IPython.core.displaypub")
+    publisher = getattr(shell, "display_pub", None)
+    # IPython's own prints the text of what it is given
+    if publisher is None or displaypub is None or type(publisher).publish is displaypub.DisplayPublisher.publish:
+        return None
+    publisher = _bound_to_this_cell(publisher)
+
+    def publish(
+        data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        publisher.publish(data=data, metadata=metadata, transient=transient, update=update)
+
+    return publish
+
+
+def _bound_to_this_cell(publisher: Any) -> Any:
+    """Return a publisher whose outputs belong to the cell that runs now, also when another one runs.
+
+    The publisher of ipykernel 7 does so by itself, because it goes by the context. That of ipykernel 6 knows one cell
+    for all threads, in a trait, so that another one of its kind is made.
+    """
+    names = ("session", "pub_socket", "parent_header")
+    if not all(name in publisher.trait_names() for name in names):
+        return publisher
+    return type(publisher)(**{name: getattr(publisher, name) for name in names})
+
+
+def show_outputs(show_ranks: Collection[int] | None = None) -> OutputArea | OutputLines:
+    """Return what shows the outputs of ranks here, in a notebook or in a terminal."""
+    publish = kernel_publisher()
+    return OutputLines(show_ranks) if publish is None else OutputArea(publish, show_ranks=show_ranks)
+
+
+class OutputArea:
+    """Shows what ranks display, alike outputs of several ranks once.
+
+    Feed it events with `note`; `close` returns when everything has been published.
+
+    Parameters
+    ----------
+    publish : callable, optional
+        Called with data, metadata, transient and update, in a thread of its own; by default that of the kernel that
+        runs this. Nothing is published if none does.
+    show_ranks : collection of int, optional
+        Ranks whose outputs are shown; by default all.
+    most, most_bytes : int
+        How many outputs, and bytes in them, are shown at a time. Of the others one line tells.
+    """
+
+    def __init__(
+        self,
+        publish: Publish | None = None,
+        *,
+        show_ranks: Collection[int] | None = None,
+        most: int = 200,
+        most_bytes: int = 20_000_000,
+    ) -> None:
+        self._publish = publish or kernel_publisher()
+        self._show_ranks = show_ranks
+        self._places = Places(most, most_bytes)
+        # no name that a rank has given is used, so that those of several ranks and runs do not meet
+        self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
+        self._condition = threading.Condition()
+        self._over = False
+        self._thread: threading.Thread | None = None
+
+    def note(self, event: Event) -> None:
+        """Take an event; it costs little, and never raises."""
+        try:
+            if isinstance(event, Displayed):
+                if self._show_ranks is None or event.rank in self._show_ranks:
+                    with self._condition:
+                        self._places.take(event)
+                        self._wake()
+            elif isinstance(event, Ended):
+                self._end()
+        except Exception:
+            logger.exception("an output of a rank could not be shown: %r", event)
+
+    def close(self) -> None:
+        """Publish what is left and end the thread."""
+        self._end()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._publish_changes()
+
+    def final(self) -> list[Bundle]:
+        """Return all that is to be shown when the run has ended, labels included.
+
+        It is in the order of the ranks, and for each in the order in which it was displayed. What several ranks
+        displayed alike is there once, where the first of them has it. The bounds hold here too.
+        """
+        with self._condition:
+            return self._places.final()
+
+    def _end(self) -> None:
+        with self._condition:
+            self._over = True
+            self._condition.notify_all()
+
+    def _wake(self) -> None:
+        if self._publish is None:
+            return
+        if self._thread is None and not self._over:
+            # The context says which cell it belongs to: it is that of the thread that launches. A daemon, so that an
+            # interpreter whose run was never waited for can end.
+            thread = threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(self._keep_publishing,),
+                name="nblaunch-outputs",
+                daemon=True,
+            )
+            with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is published at the end
+                thread.start()
+                self._thread = thread
+        self._condition.notify_all()
+
+    def _keep_publishing(self) -> None:
+        over = False
+        while not over:
+            with self._condition:
+                self._condition.wait_for(lambda: self._places.has_changed() or self._over)
+                over = self._over
+            size = self._publish_changes()
+            with self._condition:
+                self._condition.wait_for(lambda: self._over, max(_PERIOD, size / _RATE))
+
+    def _publish_changes(self) -> int:
+        """Publish what has changed; return about how many bytes that were."""
+        with self._condition:
+            changes = self._places.changes()
+        if self._publish is None:
+            return 0
+        for content, name, update in changes:
+            transient = {"display_id": f"{self._token}-{name}"}
+            try:
+                self._publish(dict(content.data), dict(content.metadata), transient, update=update)
+            except Exception:  # one that a frontend cannot be sent shall not keep the others from it
+                logger.exception("an output of a rank could not be published")
+        return sum(change.content.size() for change in changes)
+
+
+class OutputLines:
+    """Prints the text of what ranks display, each line with its rank before it.
+
+    Parameters
+    ----------
+    show_ranks : collection of int, optional
+        Ranks whose outputs are printed; by default all.
+    """
+
+    def __init__(self, show_ranks: Collection[int] | None = None) -> None:
+        self._show_ranks = show_ranks
+        self._width = 1
+        self._left = _MOST_PRINTED
+
+    def note(self, event: Event) -> None:
+        """Take an event; never raises."""
+        if isinstance(event, Launched):
+            self._width = len(str(event.nprocs - 1))
+        elif isinstance(event, Displayed) and (self._show_ranks is None or event.rank in self._show_ranks):
+            self._print(event)
+
+    def close(self) -> None:
+        """Do nothing: all has been printed."""
+
+    def _print(self, event: Displayed) -> None:
+        text = event.data.get("text/plain")
+        if self._left <= 0 or not event.data:
+            return
+        if not isinstance(text, str):
+            text = f"(an output without text: {', '.join(event.data)})"
+        lines = [f"[{event.rank:>{self._width}}] {line}\n" for line in text.splitlines()]
+        self._left -= sum(map(len, lines))
+        if self._left <= 0:
+            lines = [f"[{event.rank:>{self._width}}] … more outputs, all of them in run.outputs\n"]
+        # a closed stream: there is nobody to show anything to
+        with contextlib.suppress(ValueError, OSError):
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()

@@ -1,0 +1,277 @@
+"""Where under a cell each output of each rank is shown: `Places`.
+
+Every output has a *place*: a label that names its ranks, and the content. What several ranks display alike has one
+place. Places stay where they are, because frontends can change an output but neither remove nor move it alone. So what
+a rank has cleared becomes empty, and is what is filled first by what it displays next: an animation stays where it
+began.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from nblaunch.events import Displayed
+from nblaunch.naming import name_ranks
+from nblaunch.sizes import in_words
+
+__all__ = ["Bundle", "Change", "Places"]
+
+_LABEL_STYLE = "font-size: 85%; opacity: 0.7; margin-top: 0.3em"
+
+
+class Bundle(NamedTuple):
+    """Data and metadata of one output, as in Jupyter's ``display_data``."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+    def size(self) -> int:
+        """Return about how many bytes it takes in a notebook."""
+        return sum(len(text) for _, text in self.texts())
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Return each MIME type with its content as text; long texts are referred to, not copied."""
+        return sorted(
+            (mime, part if isinstance(part, str) else json.dumps(part, sort_keys=True))
+            for mime, part in self.data.items()
+        )
+
+    def key(self) -> object:
+        """Return something that is equal for outputs that look alike."""
+        return tuple(self.texts()), json.dumps(self.metadata, sort_keys=True)
+
+
+class Change(NamedTuple):
+    """What is to be published: under which name, and whether something is there under that name already."""
+
+    content: Bundle
+    name: str
+    update: bool
+
+
+@dataclass(eq=False)
+class _Place:
+    """Where something is shown, and what is there now; without ranks it is free."""
+
+    number: int
+    ranks: set[int] = field(default_factory=set)
+    content: Bundle | None = None
+    key: object = None
+    size: int = 0
+    is_published: bool = False
+    has_new_ranks: bool = False
+    has_new_content: bool = False
+    left_by: int = -1
+
+
+@dataclass(eq=False)
+class _Item:
+    """One output of a rank; one without a place is not shown, because there is enough already."""
+
+    content: Bundle
+    place: _Place | None = None
+
+
+class Places:
+    """The outputs of ranks and their places, at most so many of them with at most so many bytes."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._items: dict[int, list[_Item]] = {}
+        self._named: dict[int, dict[str, list[_Item]]] = {}
+        self._hidden: Counter[int] = Counter()
+        self._to_clear: set[int] = set()
+        self._places: list[_Place] = []
+        self._by_key: dict[object, list[_Place]] = {}
+        self._bytes = 0
+        self._changed: dict[_Place, None] = {}
+        self._rest_told: str | None = None
+
+    def take(self, event: Displayed) -> None:
+        """Show, change or clear outputs of a rank."""
+        rank = event.rank
+        if event.kind == "clear":
+            if event.wait:
+                self._to_clear.add(rank)
+            else:
+                self._clear(rank)
+            return
+        content = Bundle(event.data, event.metadata)
+        if event.kind == "display" and rank in self._to_clear:
+            self._clear(rank)
+        named = self._named.setdefault(rank, {})
+        # as frontends do, also when something new is displayed under a name that there is already
+        for item in named.get(event.display_id, ()) if event.display_id is not None else ():
+            self._change(rank, item, content)
+        if event.kind == "display":
+            item = _Item(content)
+            self._items.setdefault(rank, []).append(item)
+            if event.display_id is not None:
+                named.setdefault(event.display_id, []).append(item)
+            self._show(rank, item, has_name=event.display_id is not None)
+
+    def has_changed(self) -> bool:
+        """Tell whether `changes` would return anything."""
+        return bool(self._changed) or self._rest() != (self._rest_told or "")
+
+    def changes(self) -> list[Change]:
+        """Return what is to be published to get from what was returned before to the present state."""
+        found = [change for place in self._changed for change in _changes_of(place)]
+        self._changed.clear()
+        rest = self._rest()
+        if rest != (self._rest_told or ""):
+            found.append(Change(_text(rest), "rest", self._rest_told is not None))
+            self._rest_told = rest
+        return found
+
+    def final(self) -> list[Bundle]:
+        """Return labels and outputs by rank, in order, alike ones once: where the first of their ranks has them."""
+        shown: list[Bundle] = []
+        hidden: list[set[int]] = []
+        size = 0
+        for ranks, content in self._folded():
+            added = content.size()
+            if len(shown) // 2 < self._most and size + added <= self._most_bytes:
+                shown += [_label(ranks), content]
+                size += added
+            else:
+                hidden.append(ranks)
+        if hidden:
+            shown.append(_text(self._tell_rest(len(hidden), set().union(*hidden))))
+        return shown
+
+    def _clear(self, rank: int) -> None:
+        self._to_clear.discard(rank)
+        self._named.pop(rank, None)
+        self._hidden.pop(rank, None)
+        for item in self._items.pop(rank, ()):
+            if item.place is not None:
+                self._leave(rank, item.place)
+
+    def _show(self, rank: int, item: _Item, has_name: bool) -> None:
+        # what has a name will change, each rank's in its own way: it has a place of its own
+        key = None if has_name else item.content.key()
+        alike = self._by_key.get(key, []) if key is not None else []
+        place = next((place for place in alike if rank not in place.ranks), None)
+        if place is None:
+            size = item.content.size()
+            place = self._free_place(rank, size)
+            if place is None:
+                self._hidden[rank] += 1
+                return
+            if key is not None:
+                self._by_key.setdefault(key, []).append(place)
+            place.key = key
+            self._fill(place, item.content, size)
+        item.place = place
+        place.ranks.add(rank)
+        place.has_new_ranks = True
+        self._changed[place] = None
+
+    def _free_place(self, rank: int, size: int) -> _Place | None:
+        if self._bytes + size > self._most_bytes:
+            return None
+        free = [place for place in self._places if not place.ranks]
+        below = self._below_outputs_of(rank, free)
+        if not below and len(self._places) < self._most:
+            made = _Place(len(self._places))
+            self._places.append(made)
+            return made
+        candidates = below or free
+        return next((place for place in candidates if place.left_by == rank), candidates[0] if candidates else None)
+
+    def _below_outputs_of(self, rank: int, free: list[_Place]) -> list[_Place]:
+        """Return the free places that keep the order of the rank's outputs."""
+        if not free:
+            return []
+        last = max((item.place.number for item in self._items[rank] if item.place is not None), default=-1)
+        return [place for place in free if place.number > last]
+
+    def _change(self, rank: int, item: _Item, content: Bundle) -> None:
+        item.content = content
+        place = item.place
+        if place is None:
+            return
+        size = content.size()
+        if self._bytes - place.size + size <= self._most_bytes:
+            self._fill(place, content, size)
+        else:
+            item.place = None
+            self._hidden[rank] += 1
+            self._leave(rank, place)
+
+    def _leave(self, rank: int, place: _Place) -> None:
+        place.ranks.discard(rank)
+        place.has_new_ranks = True
+        self._changed[place] = None
+        if place.ranks:
+            return
+        if place.key is not None:
+            alike = self._by_key[place.key]
+            alike.remove(place)
+            if not alike:
+                del self._by_key[place.key]
+        place.key, place.left_by = None, rank
+        self._fill(place, None, 0)
+
+    def _fill(self, place: _Place, content: Bundle | None, size: int) -> None:
+        self._bytes += size - place.size
+        place.content, place.size, place.has_new_content = content, size, True
+        self._changed[place] = None
+
+    def _rest(self) -> str:
+        return self._tell_rest(sum(self._hidden.values()), self._hidden) if self._hidden else ""
+
+    def _tell_rest(self, count: int, ranks: Collection[int]) -> str:
+        return (
+            f"… {count} more output{'' if count == 1 else 's'} of {name_ranks(ranks)} {'is' if count == 1 else 'are'} "
+            f"not shown, to keep the notebook light (up to {self._most} outputs of {in_words(self._most_bytes)} in all "
+            "are). run.outputs has everything, where the cell was run with --out run"
+        )
+
+    def _folded(self) -> list[tuple[set[int], Bundle]]:
+        """Return the outputs of all ranks, in the order of the ranks; alike ones once, with the ranks that have it."""
+        found: list[tuple[set[int], Bundle]] = []
+        by_key: dict[object, list[set[int]]] = {}
+        for rank, items in sorted(self._items.items()):
+            for item in items:
+                alike = by_key.setdefault(item.content.key(), [])
+                ranks = next((ranks for ranks in alike if rank not in ranks), None)
+                if ranks is None:
+                    ranks = {rank}
+                    alike.append(ranks)
+                    found.append((ranks, item.content))
+                else:
+                    ranks.add(rank)
+        return found
+
+
+def _changes_of(place: _Place) -> list[Change]:
+    update = place.is_published
+    if not update and not place.ranks:
+        return []  # filled and cleared before anybody could see it
+    found = []
+    if place.has_new_ranks or not update:
+        found.append(Change(_label(place.ranks), f"{place.number}-label", update))
+    if place.has_new_content or not update:
+        found.append(Change(place.content or _text(""), str(place.number), update))
+    place.is_published = True
+    place.has_new_ranks = place.has_new_content = False
+    return found
+
+
+def _label(ranks: Collection[int]) -> Bundle:
+    """Return the line above an output; it has no text of the ranks' own."""
+    if not ranks:
+        return Bundle({"text/html": "", "text/plain": ""}, {})
+    names = name_ranks(ranks)
+    return Bundle({"text/html": f'<div style="{_LABEL_STYLE}">{names}</div>', "text/plain": f"{names}:"}, {})
+
+
+def _text(text: str) -> Bundle:
+    return Bundle({"text/plain": text}, {})

@@ -1,0 +1,78 @@
+"""Plain objects as bytes: containers, texts and numbers of Python's own and nothing else, in both directions.
+
+Reading them runs no code of the sender's, imports nothing, and yields nothing that would: for what is taken apart in a
+thread that must not fail, such as the one that watches the ranks.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from typing import Any
+
+from nblaunch.payload.packed import Packed, split
+
+__all__ = ["pack_plain", "unpack_plain"]
+
+# No output of a library is nested as deep; whoever reads it, JSON encoders for example, calls itself for each level.
+_DEEPEST = 100
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"plain objects have no {module}.{name}")
+
+
+def pack_plain(value: object) -> Packed:
+    """Turn a plain object into bytes, for `unpack_plain`.
+
+    Raises
+    ------
+    ValueError
+        If it is none; see `unpack_plain`.
+    """
+    _require_plain(value, _DEEPEST)
+    return Packed(pickle.dumps(value, protocol=5), [], set())
+
+
+def unpack_plain(data: Any) -> Any:
+    """Build a plain object again.
+
+    Parameters
+    ----------
+    data : buffer or Parts
+        What `pack_plain` wrote, whole or taken apart.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else: dictionaries whose keys are no texts, objects of other types, numbers that JSON does not
+        have, or containers nested deeper than a hundred times.
+    """
+    try:
+        parts = data if isinstance(data, list) else split(data)[0]
+        value = _PlainUnpickler(io.BytesIO(parts[0])).load()
+    except Exception as error:  # a pickle stream that is none fails in any way
+        raise ValueError(f"no plain objects: {type(error).__name__}: {error}") from None
+    _require_plain(value, _DEEPEST)
+    return value
+
+
+def _require_plain(value: object, deepest: int) -> None:
+    kind = type(value)
+    if deepest == 0:
+        raise ValueError("plain objects are nested too deep")
+    if kind is dict:
+        for key, inner in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str:
+                raise ValueError(f"a key of plain objects is a {type(key).__name__}")
+            _require_plain(inner, deepest - 1)
+    elif kind is list:
+        for inner in value:  # type: ignore[attr-defined]
+            _require_plain(inner, deepest - 1)
+    elif kind is float:
+        if not math.isfinite(value):  # type: ignore[arg-type]
+            raise ValueError(f"plain objects have no {value!r}")
+    elif kind not in (str, int, bool, type(None)):
+        raise ValueError(f"plain objects have no {kind.__name__}")

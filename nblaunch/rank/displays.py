@@ -1,0 +1,183 @@
+"""What a cell displays, on its way to the notebook: the display publisher of a rank's shell.
+
+::
+
+    display(x), plt.show() ─► formatters ─► RankDisplayPublisher ─┬─► nothing but text: stdout
+                                                                  └─► "display" {data, metadata, display_id …} ─► gang
+
+Text alone is printed, so that it stays in order with what else the rank prints, and in its log. Everything richer is
+sent as the notebook's frontends take it, and not printed a second time.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from numbers import Integral, Real
+from typing import Any
+
+from IPython.core.displaypub import DisplayPublisher
+
+from nblaunch.payload import NotEnoughMemory, Packed, pack_plain, store_if_large
+from nblaunch.processes.channel import Channel
+from nblaunch.sizes import in_words
+
+__all__ = ["DisplayNotSent", "RankDisplayPublisher", "as_plain"]
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_HINT = (
+    "(A widget of a rank is shown as text: its variables are in another process, so it could not be operated. "
+    "Display widgets in an ordinary cell.)"
+)
+
+
+class DisplayNotSent(OSError):
+    """What a cell displays could not be sent to the notebook."""
+
+
+class RankDisplayPublisher(DisplayPublisher):
+    """Sends what is displayed over a channel; without one, and in forked children of the rank, prints its text."""
+
+    _channel: Channel | None = None
+    _owner = 0
+    _hinted = False
+
+    def connect(self, channel: Channel | None) -> None:
+        """Send over this channel from now on, or over none."""
+        self._channel = channel
+        self._owner = os.getpid()
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_: object,
+    ) -> None:
+        """Publish representations of an object.
+
+        Raises
+        ------
+        DisplayNotSent
+            If there is no memory to send them, or the notebook is gone.
+        TypeError, ValueError
+            If `data` or `metadata` is no dictionary, or holds something that JSON does not have.
+        """
+        self._validate_data(data, metadata)
+        display_id = (transient or {}).get("display_id")
+        is_widget = _WIDGET in data
+        if is_widget:
+            data = {mime: content for mime, content in data.items() if mime != _WIDGET}
+        # with an id, text is no line of output but a place that can be written to again
+        plain = not update and display_id is None and data.keys() <= {"text/plain"}
+        if plain or not self._is_connected():
+            if "text/plain" in data:
+                print(data["text/plain"])
+        else:
+            self._send(
+                {
+                    "kind": "update" if update else "display",
+                    "data": as_plain(data),
+                    "metadata": as_plain(metadata or {}),
+                    "display_id": None if display_id is None else str(display_id),
+                }
+            )
+        if is_widget and not self._hinted:
+            self._hinted = True
+            print(_HINT)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Clear what this rank has displayed, or, with `wait`, have the next display do it."""
+        if self._is_connected():
+            self._send({"kind": "clear", "wait": bool(wait)})
+
+    def rehearse(self, channel: Channel | None) -> None:
+        """Send an empty output, over this channel if there is one; without a thread, whose first one leaves traces."""
+        message = {"kind": "display", "data": as_plain({"text/html": ""}), "metadata": {}, "display_id": None}
+        packed = store_if_large(pack_plain(message))
+        if channel is not None:
+            channel.send("display", packed)
+
+    def _is_connected(self) -> bool:
+        return self._channel is not None and os.getpid() == self._owner
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # what was printed before shall be in the log before
+        sys.stdout.flush()
+        sys.stderr.flush()
+        assert self._channel is not None
+        channel, packed = self._channel, pack_plain(message)
+        failed: list[OSError] = []
+
+        def send() -> None:
+            try:
+                channel.send("display", store_if_large(packed))
+            except OSError as error:
+                failed.append(error)
+
+        _in_whole(send)
+        if failed:
+            raise DisplayNotSent(_why(packed, failed[0])) from None
+
+
+def _in_whole(send: Callable[[], None]) -> None:
+    """Call `send` where no signal handler of Python's can end it halfway: interrupts raise in the main thread only.
+
+    Half a message would make nonsense of all that follow, the rank's result or exception included.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        send()
+        return
+    thread = threading.Thread(target=send, name="nblaunch-display")
+    try:
+        thread.start()
+    except RuntimeError:  # the system gives no more threads
+        send()
+    else:
+        thread.join()
+
+
+def _why(packed: Packed, error: OSError) -> str:
+    size = in_words(packed.size)
+    if isinstance(error, NotEnoughMemory):
+        return (
+            f"this output takes {size}, and there is not enough memory to send it to the notebook. Display less of it, "
+            "for example a figure with a lower dpi, or save it to a file"
+        )
+    return f"this output ({size}) cannot be sent: the connection to the notebook does not work any more ({error})"
+
+
+def as_plain(value: object) -> Any:
+    """Return the object as JSON knows it, like ipykernel: bytes in base64, numbers of NumPy as numbers.
+
+    Raises
+    ------
+    TypeError
+        If JSON has nothing for it.
+    """
+    kind = type(value)
+    if kind in (str, bool, int) or value is None:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # of an enumeration, what it is and not its name
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if math.isfinite(number) else repr(number)
+    if isinstance(value, Iterable):
+        return [as_plain(inner) for inner in value]
+    raise TypeError(f"an output holds a {kind.__name__}, which JSON does not have: {value!r:.200}")
