@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.events import Raised, Reported
 from nblaunch.naming import count_ranks, name_ranks
+from nblaunch.payload import unpack
 from nblaunch.processes.errors import ProcessFailure
 
 if TYPE_CHECKING:
@@ -209,6 +211,16 @@ def _who_was(failures: Sequence[RankFailure]) -> str:
 def without_escapes(text: str) -> str:
     """Remove the colours from a text."""
     return _ESCAPES.sub("", text)
+
+
+def raised(event: Reported) -> Raised:
+    """Return what a panel is told of the exception that a rank has reported.
+
+    The exception itself is rebuilt when the run has ended, because that runs code of the user's.
+    """
+    body = unpack(event.body)
+    summary = (f"{body['type']}: {body['text']}".splitlines() or [""])[0].removesuffix(": ")
+    return Raised(event.rank, summary[:_LONGEST_SUMMARY], body["traceback"], event.at)
 
 
 def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:

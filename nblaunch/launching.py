@@ -22,12 +22,15 @@ from nblaunch import capture as _capture
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Captured, Event, Reported
+from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options, chosen_ranks
 from nblaunch.outputs import displayed
-from nblaunch.panel.outputs import show_outputs
+from nblaunch.panel.live import LivePanel
+from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
+from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.processes.threads import VARIABLES, fair_share
@@ -42,6 +45,8 @@ REHEARSE = "nblaunch.rank.main:rehearse"
 
 # Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
 _AT_ONCE = 0.05
+# Seconds between two looks at what the ranks use.
+_SAMPLES = 1.0
 
 # Names that a rank has of its own.
 RANK_NAMES = ("rank", "local_rank", "world_size")
@@ -64,6 +69,7 @@ def launch(
     seed: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    panel: str = "live",
     show_ranks: Iterable[int] | None = None,
     size_notice: float = 1e9,
     check: bool = False,
@@ -108,7 +114,10 @@ def launch(
         Threads of numerical libraries per rank. By default what variables such as ``OMP_NUM_THREADS`` say, or, where
         they are not set, the cores divided by the ranks, at least 1.
     quiet : bool
-        Do not show what the ranks write and display.
+        Show nothing unless ranks fail.
+    panel : {"live", "text", "none"}
+        How the run is shown: under the notebook's cell, live, with a record that stays; as plain lines, which is what
+        a terminal gets in any case; or not at all.
     show_ranks : iterable of int, optional
         Ranks whose displays (``display(x)``, figures) are shown; by default all. ``run.outputs`` has those of every
         rank.
@@ -157,13 +166,14 @@ def launch(
         seed=seed,
         threads=threads,
         quiet=quiet,
+        panel=panel,
         show_ranks=chosen_ranks(show_ranks),
         size_notice=size_notice,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
         prepared.start()
-        prepared.follow()
+        prepared.follow(at_once=True)
         return prepared.run
     prepared.start_and_wait()
     if check:
@@ -173,6 +183,17 @@ def launch(
 
 class Launch:
     """A launch that has been checked and packed, and can be started once.
+
+    Parameters
+    ----------
+    fn_or_source, nprocs, options, notebook, engine
+        See `launch`.
+    title : str
+        What runs, for those who watch it.
+    bound : str
+        The variables that will hold what comes back, for the same.
+    raises : bool
+        Whether an exception will tell about failures.
 
     Attributes
     ----------
@@ -192,6 +213,9 @@ class Launch:
         options: Options,
         notebook: Notebook,
         engine: Engine,
+        title: str = "",
+        bound: str = "",
+        raises: bool = False,
     ) -> None:
         _validate(fn_or_source, nprocs, options)
         env, threads = _thread_variables(nprocs, options)
@@ -211,8 +235,9 @@ class Launch:
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
-        self._panel = None if options.quiet else TextPanel(options.size_notice)
-        self._outputs = None if options.quiet else show_outputs(options.show_ranks)
+        self._bound = bound
+        self._raises = raises
+        self._consumers = self._shown_by(options, title or _title(fn_or_source, nprocs))
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -284,10 +309,44 @@ class Launch:
         if interrupts:
             raise KeyboardInterrupt
 
-    def follow(self) -> None:
-        """Show what the ranks write while they write it."""
-        if self._panel is not None:
-            self._panel.follow()
+    def follow(self, at_once: bool = False) -> None:
+        """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
+        for consumer in self._consumers:
+            if isinstance(consumer, LivePanel):
+                consumer.follow(at_once)
+                self._ranks.sample(_SAMPLES)
+            elif isinstance(consumer, TextPanel):
+                consumer.follow()
+
+    def _shown_by(self, options: Options, title: str) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
+        publish = kernel_publisher()
+        if options.panel == "none":
+            return ()
+        if options.panel == "live" and publish is not None:
+            run = self.run
+            return (
+                LivePanel(
+                    title,
+                    publish,
+                    self._outcome,
+                    run.interrupt,
+                    run.kill,
+                    options.show_ranks,
+                    options.size_notice,
+                    options.quiet,
+                ),
+            )
+        return () if options.quiet else (TextPanel(options.size_notice), show_outputs(options.show_ranks))
+
+    def _outcome(self) -> Outcome:
+        run = self.run
+        return Outcome(
+            status=run.status,
+            summary=run.summary(),
+            bound=self._bound,
+            logs="" if run.logs.temporary and not self._bound else run.logs.path,
+            told=self._raises and bool(run.failures),
+        )
 
     def _consume(self, event: Event) -> None:
         if isinstance(event, Reported) and event.kind == "display":
@@ -296,14 +355,22 @@ class Launch:
                 return
             event = shown
         self.run.note(event)
-        for consumer in (self._panel, self._outputs):
-            if consumer is not None:
-                consumer.note(event)
+        if isinstance(event, Reported) and event.kind == "error" and self._consumers:
+            self._show(raised(event))
+        self._show(event)
+
+    def _show(self, event: Event) -> None:
+        for consumer in self._consumers:
+            consumer.note(event)
 
     def _close_panel(self) -> None:
-        for consumer in (self._panel, self._outputs):
-            if consumer is not None:
-                consumer.close()
+        for consumer in self._consumers:
+            consumer.close()
+
+
+def _title(fn_or_source: Callable[..., Any] | str, nprocs: int) -> str:
+    what = "a cell" if isinstance(fn_or_source, str) else getattr(fn_or_source, "__name__", "a function")
+    return f"launch({what}, {nprocs})"
 
 
 def _insist(wait: Callable[[], object]) -> None:

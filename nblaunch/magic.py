@@ -172,6 +172,8 @@ class Multiproc(Magics):
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
     spare_seconds = Float(600.0, min=0, help="Seconds that they wait.").tag(config=True)
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
+    panel = Enum(("live", "text", "none"), "live", help="How a run is shown under its cell.").tag(config=True)
+    quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -219,6 +221,8 @@ class Multiproc(Magics):
         type=_ranks,
         help="Ranks whose figures and other displays are shown, as in 0,2-3 (default: all).",
     )
+    @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
+    @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -238,7 +242,7 @@ class Multiproc(Magics):
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
         try:
-            launch = self._launch(chosen, _aligned(line, cell))
+            launch = self._launch(chosen, line, _aligned(line, cell))
         except KeyboardInterrupt:
             self._bind_nothing(chosen.out)
             raise _interrupted("interrupted before any rank was started") from None
@@ -252,9 +256,11 @@ class Multiproc(Magics):
             raise _named(NotStarted, type(error).__name__, text) from error
         finally:
             self._bind(launch.run, chosen.out)
-        if not (chosen.no_raise or self.no_raise):
+        if launch.run.status == "interrupted":  # by the panel's button
+            raise _interrupted(launch.run.summary()) from None
+        if self._raises(chosen):
             launch.run.raise_for_failures()
-        elif launch.run.failures:
+        elif launch.run.failures and not chosen.no_panel:
             print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
 
     @line_magic("multiproc")
@@ -307,13 +313,25 @@ class Multiproc(Magics):
 
         return LocalEngine(tuple(self.preload), self.spares, self.spare_seconds)
 
-    def _launch(self, chosen: argparse.Namespace, source: str) -> Launch:
+    def _raises(self, chosen: argparse.Namespace) -> bool:
+        return not (chosen.no_raise or self.no_raise)
+
+    def _launch(self, chosen: argparse.Namespace, line: str, source: str) -> Launch:
         from nblaunch.launching import Launch
         from nblaunch.notebook import Notebook
 
         nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
-            return Launch(source, nprocs, self._options(chosen), Notebook.of(self.shell), self._engine())
+            return Launch(
+                source,
+                nprocs,
+                self._options(chosen),
+                Notebook.of(self.shell),
+                self._engine(),
+                title=f"%%multiproc {line}".strip(),
+                bound=chosen.out or "results, failures",
+                raises=self._raises(chosen),
+            )
         except SyntaxError as error:
             raise self._shown(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
@@ -334,6 +352,8 @@ class Multiproc(Magics):
             log_dir=chosen.log_dir or self.log_dir or None,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
+            quiet=chosen.quiet or self.quiet,
+            panel="none" if chosen.no_panel else self.panel,
             show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
         )

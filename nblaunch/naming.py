@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["count_ranks", "name_ranks"]
+__all__ = ["count_ranks", "name_ranks", "spans"]
 
 
 def count_ranks(number: int) -> str:
@@ -12,14 +12,18 @@ def count_ranks(number: int) -> str:
     return f"{number} rank{'s' if number != 1 else ''}"
 
 
+def spans(ranks: Iterable[int]) -> str:
+    """Return numbers with runs of them folded: ``"0-2, 5"``."""
+    found: list[list[int]] = []
+    for number in sorted(ranks):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
 def name_ranks(ranks: Iterable[int]) -> str:
     """Name ranks in words, runs of them folded: ``"ranks 0-2, 5"``."""
-    numbers = sorted(ranks)
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
-    return f"rank{'s' if len(numbers) != 1 else ''} {text}"
+    numbers = list(ranks)
+    return f"rank{'s' if len(numbers) != 1 else ''} {spans(numbers)}"

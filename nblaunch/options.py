@@ -10,7 +10,10 @@ from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
 
-__all__ = ["Options", "chosen_ranks"]
+__all__ = ["PANELS", "Options", "chosen_ranks"]
+
+PANELS = ("live", "text", "none")
+"""What a run can be shown as: a widget and its record, plain lines, or nothing."""
 
 
 def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
@@ -50,6 +53,7 @@ class Options:
     seed: int | None = None
     threads: int | None = None
     quiet: bool = False
+    panel: str = "live"
     show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
 
@@ -60,6 +64,8 @@ class Options:
             raise ValueError(f"grace is a number of seconds, 0 or more, not {self.grace!r}")
         if self.on_failure not in ("stop", "continue"):
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
+        if self.panel not in PANELS:
+            raise ValueError(f"panel is {', '.join(map(repr, PANELS[:-1]))} or {PANELS[-1]!r}, not {self.panel!r}")
         start_method_named(self.start_method)
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:

@@ -76,6 +76,9 @@ class Ranks(Protocol):
     def kill(self) -> None:
         """Kill the ranks at once."""
 
+    def sample(self, period: float) -> None:
+        """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left; tell whether that is so."""
 

@@ -81,6 +81,11 @@ class LocalRanks:
         """Send SIGKILL."""
         self._end("the run was killed", KILL)
 
+    def sample(self, period: float) -> None:
+        """Tell what the ranks use."""
+        if self._gang is not None:
+            self._gang.sample(period)
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left; tell whether that is so."""
         return self._gang is None or self._gang.join(timeout)

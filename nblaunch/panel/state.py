@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from nblaunch.events import (
     Abandoned,
     Captured,
+    Displayed,
     Ended,
     Ending,
     Event,
@@ -175,6 +176,8 @@ class RunState:
         elif isinstance(event, Ended):
             self.over = True
             self.ended_at = event.at
+        elif isinstance(event, Displayed):
+            return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
 

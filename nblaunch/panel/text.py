@@ -20,7 +20,7 @@ from nblaunch.events import Captured, Ended, Event, Launched
 from nblaunch.log_files import LogFollower
 from nblaunch.sizes import in_words, listed
 
-__all__ = ["TextPanel"]
+__all__ = ["TextPanel", "print_size_notice"]
 
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
@@ -119,13 +119,11 @@ class TextPanel:
         self._sources = []
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
-        total = sum(sizes.values())
         # a closed stream: there is nobody to tell
         with contextlib.suppress(ValueError, OSError):
-            if total >= _WORTH_A_LINE:
+            if sum(sizes.values()) >= _WORTH_A_LINE:
                 _write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
-            if self._size_notice and total >= self._size_notice:
-                _write(sys.stderr, [f"{_notice(sizes, total)}\n"])
+            print_size_notice(sizes, self._size_notice)
 
     def _begin(self, launched: Launched) -> None:
         width = len(str(launched.nprocs - 1))
@@ -194,6 +192,13 @@ def _write(stream: TextIO, lines: list[str]) -> None:
     if lines:
         stream.write("".join(lines))
         stream.flush()
+
+
+def print_size_notice(sizes: dict[str, int], limit: float) -> None:
+    """Say what can be done about the objects that are sent to each rank, if they are so many bytes; 0 is never."""
+    total = sum(sizes.values())
+    if limit and total >= limit:
+        _write(sys.stderr, [f"{_notice(sizes, total)}\n"])
 
 
 def _notice(sizes: dict[str, int], total: int) -> str:

@@ -40,6 +40,7 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
 
@@ -58,6 +59,8 @@ class Step:
 
 # After SIGKILL only the kernel itself can hold a process (state D).
 _AFTER_KILL = 10.0
+# Seconds that a look of the sampler may still take.
+_LOOK = 1.0
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
 KILL = (Step(signal.SIGKILL, _AFTER_KILL),)
@@ -145,6 +148,9 @@ class Gang:
         self._ranks: dict[int, _Rank] = {}
         self._by_pid: dict[int, _Rank] = {}
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
+        # events from the sampler on their way into the one stream
+        self._samples: deque[Event] = deque()
+        self._sampler: Sampler | None = None
         self._steps: deque[Step] = deque()
         self._ending = False
         self._failed_at: float | None = None
@@ -208,10 +214,27 @@ class Gang:
         self._settle = seconds
         self._wake()
 
+    def sample(self, period: float) -> None:
+        """Tell in events what the ranks use, from now on, every `period` seconds."""
+        if self._sampler is None and not self._done.is_set():
+            with contextlib.suppress(RuntimeError):  # no more threads: what the ranks use remains unknown
+                self._sampler = Sampler(self._running_pids, self._take_sample, period)
+            if self._done.is_set() and self._sampler is not None:
+                self._sampler.close()
+
+    def _running_pids(self) -> dict[int, int]:
+        return {rank.number: rank.pid for rank in list(self._ranks.values()) if not rank.gone}
+
+    def _take_sample(self, sample: Event) -> None:
+        self._samples.append(sample)
+        self._wake()
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left and everything has been tidied up; tell whether that is so."""
         if not self._done.wait(timeout):
             return False
+        if self._sampler is not None:
+            self._sampler.join(_LOOK)
         if threading.current_thread() is not self._thread and self._thread.ident is not None:
             self._thread.join()
         return True
@@ -293,6 +316,8 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
+                if self._sampler is not None:
+                    self._sampler.close()
                 self._tidy_up()
             finally:
                 self._tell(Ended(time.monotonic(), defect))
@@ -397,6 +422,8 @@ class Gang:
     def _take_orders(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_reader.recv(4096)
+        while self._samples:
+            self._tell(self._samples.popleft())
         while self._orders:
             self._begin_ending(*self._orders.popleft())
 

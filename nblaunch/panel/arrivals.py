@@ -1,0 +1,172 @@
+"""`Arrivals`: in which order the bytes of a run's logs arrived, so that many files read as one.
+
+Each rank writes to two files. Nothing in them says which of two bytes came first, so whoever wants to show both in one
+text has to look while they grow: what was new at a look lies behind what was there before. One *log* per rank holds its
+two files in that order, and the log ``"all"`` those of all ranks. A log is addressed by absolute offsets, which never
+change, so that any part of it can be read again at any time.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
+
+ALL = "all"
+"""The log with the bytes of all ranks; that of one rank is called by its number."""
+
+STDOUT, STDERR = 1, 2
+
+Piece = tuple[int, int, int]
+"""Rank, stream (1 is stdout, 2 is stderr) and number of bytes."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Part of a log: from which offset on, whose bytes come one behind the other, and the bytes."""
+
+    offset: int
+    pieces: list[Piece]
+    data: bytes = field(repr=False)
+
+
+class _Sequence:
+    """Parts of files, one behind the other."""
+
+    def __init__(self) -> None:
+        self.files = array("l")
+        self.starts = array("q")
+        # offset behind each part, in the sequence
+        self.ends = array("q")
+
+    @property
+    def size(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def append(self, file: int, start: int, count: int) -> None:
+        if self.files and self.files[-1] == file:
+            self.ends[-1] += count
+            return
+        self.files.append(file)
+        self.starts.append(start)
+        self.ends.append(self.size + count)
+
+    def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """Return file, offset in it and number of bytes for what lies between two offsets."""
+        found = []
+        index = bisect.bisect_right(self.ends, start)
+        while index < len(self.ends) and start < end:
+            begin = self.ends[index - 1] if index else 0
+            count = min(self.ends[index], end) - start
+            found.append((self.files[index], self.starts[index] + start - begin, count))
+            start += count
+            index += 1
+        return found
+
+
+class Arrivals:
+    """Follows the log files of a run; not safe for several threads.
+
+    Parameters
+    ----------
+    stdouts, stderrs : sequence of str
+        The files of each rank, in the order of the ranks. They need not exist yet.
+    """
+
+    def __init__(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
+        self._paths = [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
+        self._sizes = [0] * len(self._paths)
+        self._logs = {str(rank): _Sequence() for rank in range(len(stdouts))}
+        self._all = _Sequence()
+
+    def look(self) -> set[int]:
+        """See what has arrived since the last look; return the ranks that have written."""
+        grown = set()
+        for file, path in enumerate(self._paths):
+            try:
+                size = os.path.getsize(path)
+            except OSError:
+                continue
+            count = size - self._sizes[file]
+            if count > 0:
+                rank = file // 2
+                self._logs[str(rank)].append(file, self._sizes[file], count)
+                self._all.append(file, self._sizes[file], count)
+                self._sizes[file] = size
+                grown.add(rank)
+        return grown
+
+    @property
+    def parts(self) -> int:
+        """How many parts the log of all ranks is made of: what it costs in memory and goes up with each look."""
+        return len(self._all.files)
+
+    def knows(self, log: str) -> bool:
+        """Tell whether there is such a log."""
+        return log == ALL or log in self._logs
+
+    def size(self, log: str) -> int:
+        """Return how many bytes of a log have arrived."""
+        return self._sequence(log).size
+
+    def written(self, rank: int) -> tuple[int, int]:
+        """Return how many bytes a rank has written to its two streams."""
+        return self._sizes[2 * rank], self._sizes[2 * rank + 1]
+
+    def read(self, log: str, start: int, end: int) -> Excerpt:
+        """Return the bytes of a log between two offsets, as far as there are any.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read.
+        """
+        pieces: list[Piece] = []
+        data = []
+        start = max(0, start)
+        for file, offset, count in self._sequence(log).parts(start, end):
+            found = _read(self._paths[file], offset, count)
+            # what was there at a look and has been taken away since: the addresses of the rest shall hold
+            data.append(found.ljust(count, b"\0"))
+            pieces.append((file // 2, STDERR if file % 2 else STDOUT, count))
+        return Excerpt(start, pieces, b"".join(data))
+
+    def read_lines(self, log: str, start: int, end: int) -> Excerpt:
+        """Do the same, but leave out the beginning of a line whose first part lies before `start`."""
+        excerpt = self.read(log, start, end)
+        if excerpt.offset == 0 or not excerpt.pieces:
+            return excerpt
+        # within the first piece only: behind it somebody else writes
+        cut = excerpt.data.find(b"\n", 0, excerpt.pieces[0][2]) + 1
+        if cut == 0 or cut == len(excerpt.data):
+            return excerpt
+        rank, stream, count = excerpt.pieces[0]
+        first = [(rank, stream, count - cut)] if count > cut else []
+        return Excerpt(excerpt.offset + cut, [*first, *excerpt.pieces[1:]], excerpt.data[cut:])
+
+    def end_of(self, rank: int, count: int) -> bytes:
+        """Return the last bytes that a rank wrote, to the stream that it has written to last."""
+        sequence = self._logs[str(rank)]
+        if not sequence.files:
+            return b""
+        file = sequence.files[-1]
+        with contextlib.suppress(OSError):
+            return _read(self._paths[file], max(0, self._sizes[file] - count), count)
+        return b""
+
+    def _sequence(self, log: str) -> _Sequence:
+        return self._all if log == ALL else self._logs[log]
+
+
+def _read(path: str, offset: int, count: int) -> bytes:
+    # opened each time: hundreds of open files would be more than a process may have
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, count, offset)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""Lines that several ranks wrote alike, shown once with the ranks named; ``terminal.js`` does the same live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from nblaunch.naming import spans
+
+__all__ = ["Group", "fold", "prefix"]
+
+# How many groups back a line may still join one.
+_REACH = 200
+
+Shown = TypeVar("Shown")
+
+
+@dataclass
+class Group(Generic[Shown]):
+    """A line and the ranks that wrote it."""
+
+    ranks: list[int]
+    stream: int
+    text: str
+    line: Shown = field(repr=False)
+
+
+def fold(lines: Iterable[tuple[int, int, str, Shown]]) -> list[Group[Shown]]:
+    """Fold lines, given as rank, stream, text, and what shows it.
+
+    A line joins the latest group of the same text and stream that its rank is not in, at most 200 groups back; else it
+    begins one. So the order of each rank's lines is nearly kept, and what all write is there once.
+    """
+    groups: list[Group[Shown]] = []
+    latest: dict[tuple[int, str], list[int]] = {}
+    for rank, stream, text, line in lines:
+        alike = latest.setdefault((stream, text), [])
+        joined = next(
+            (
+                groups[index]
+                for index in reversed(alike)
+                if len(groups) - index <= _REACH and rank not in groups[index].ranks
+            ),
+            None,
+        )
+        if joined is not None:
+            joined.ranks.append(rank)
+            continue
+        alike.append(len(groups))
+        del alike[:-_REACH]
+        groups.append(Group([rank], stream, text, line))
+    return groups
+
+
+def prefix(ranks: Iterable[int]) -> str:
+    """Return what stands before a line of these ranks: ``"[0-3, 5] "``."""
+    return f"[{spans(ranks)}] "

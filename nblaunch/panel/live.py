@@ -1,0 +1,244 @@
+"""`LivePanel`: what a person sees under the cell, while it runs and afterwards.
+
+::
+
+    events ─► RunState ─┐                    ┌─► widget (page), at most 20 times a second
+    log files ─ Arrivals ┴─► panel's thread ─┤
+                                             └─► record: static HTML and text, in the place of the widget at the end
+
+A consumer: it owns no process, and neither a page that is slow nor one that is absent slows a rank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from nblaunch.events import Captured, Displayed, Ended, Event, Launched
+from nblaunch.panel.arrivals import Arrivals
+from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel
+from nblaunch.panel.outputs import OutputArea, Publish
+from nblaunch.panel.record import record, still_running
+from nblaunch.panel.state import Outcome, RunState
+from nblaunch.panel.text import print_size_notice
+
+if TYPE_CHECKING:
+    from nblaunch.panel.pages import Pages
+    from nblaunch.panel.widget import PanelWidget
+
+__all__ = ["LivePanel"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a run may take without a widget: quick cells stay quick and do not flicker.
+_QUICK = 0.2
+# Seconds between two notes of a run that still goes on, for a notebook whose kernel dies; none before the first.
+_NOTE_PERIOD = 5.0
+# Parts of the log of all ranks above which logs are looked at less often, and how often: their memory is bounded so.
+_PARTS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
+_SELDOM = 2.0
+
+
+class LivePanel:
+    """Shows a run under the cell that runs now.
+
+    Feed it events with `note`; `follow` shows the widget when the run takes its time, and `close` returns when the
+    record stands in its place.
+
+    Parameters
+    ----------
+    title : str
+        What runs.
+    publish : callable
+        See `nblaunch.panel.outputs.Publish`.
+    outcome : callable
+        Returns what became of the run, once it has ended.
+    stop, kill : callable
+        End the ranks: what the panel's button does at the first click and at the second.
+    show_ranks : collection of int, optional
+        Ranks whose displays are shown; by default all.
+    size_notice : float
+        Bytes sent to each rank from which on it says what can be done about them; 0 is never.
+    quiet : bool
+        Show nothing but the record of a run that has failed.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        publish: Publish,
+        outcome: Callable[[], Outcome],
+        stop: Callable[[], None],
+        kill: Callable[[], None],
+        show_ranks: Collection[int] | None = None,
+        size_notice: float = 0,
+        quiet: bool = False,
+    ) -> None:
+        self._publish = publish
+        self._size_notice = size_notice
+        self._quiet = quiet
+        self._outcome = outcome
+        self._orders = {"stop": stop, "kill": kill}
+        self._state = RunState(title)
+        self._outputs = OutputArea(publish, show_ranks=show_ranks)
+        self._arrivals: Arrivals | None = None
+        # guards the state, which one thread changes and another one shows
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._awake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._token = uuid.uuid4().hex
+        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._widget: PanelWidget | None = None
+        self._listener: object = None
+        self._noted_at: float | None = None
+        self._finished = False
+
+    def note(self, event: Event) -> None:
+        """Take an event."""
+        with self._lock:
+            self._state.note(event)
+        if isinstance(event, Captured):
+            with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+                print_size_notice(event.sizes, self._size_notice)
+        elif isinstance(event, Launched):
+            ranks = range(event.nprocs)
+            self._arrivals = Arrivals([event.stdouts[rank] for rank in ranks], [event.stderrs[rank] for rank in ranks])
+        elif isinstance(event, Displayed) and not self._quiet:
+            self._outputs.note(event)
+        elif isinstance(event, Ended):
+            self._end()
+
+    def follow(self, at_once: bool = False) -> None:
+        """Show the widget from a thread, unless the run has ended in a moment.
+
+        Parameters
+        ----------
+        at_once : bool
+            Do not wait for that: the cell will not.
+        """
+        if self._thread is not None or self._arrivals is None or (self._quiet and not at_once):
+            return
+        # The context says which cell it belongs to. A daemon, so that an interpreter whose run was never waited for can
+        # end.
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._show, at_once), name="nblaunch-panel", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # no more threads: there will be the record
+            thread.start()
+            self._thread = thread
+
+    def close(self) -> None:
+        """Put the record in the place of the widget."""
+        self._end()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._finish()
+
+    def _end(self) -> None:
+        self._over.set()
+        self._awake.set()
+
+    # ---- the panel's thread
+
+    def _show(self, at_once: bool) -> None:
+        assert self._arrivals is not None
+        try:
+            # takes its time at the first launch, which the run does too
+            from nblaunch.panel.pages import Pages
+            from nblaunch.panel.widget import PanelWidget
+
+            left = 0.0 if at_once else _QUICK - self._state.clock(time.monotonic())
+            if self._quiet:
+                self._over.wait()
+            elif not self._over.wait(max(0.0, left)):
+                self._open(PanelWidget)
+                self._keep_up(Pages(self._state, self._arrivals, self._send))
+        except Exception:
+            logger.exception("the panel failed; the run goes on without it")
+            self._over.wait()
+        self._finish()
+
+    def _open(self, kind: type[PanelWidget]) -> None:
+        widget = kind(title=self._state.title, nprocs=len(self._state.ranks), token=self._token)
+        self._widget = widget
+        answer_on_own_subshell(widget)
+        self._listener = hear_control_channel(self._token, self._hear)
+        widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
+        self._publish(widget.bundle(), {}, {"display_id": self._place("panel")})
+
+    def _keep_up(self, pages: Pages) -> None:
+        assert self._arrivals is not None
+        noted_at = time.monotonic()
+        while not self._over.is_set():
+            with self._lock:
+                grown = self._arrivals.look()
+                while not self._heard.empty():
+                    pages.hear(self._heard.get())
+                pages.tick(grown)
+            if time.monotonic() - noted_at > _NOTE_PERIOD:
+                noted_at = time.monotonic()
+                self._note_that_it_runs()
+            self._awake.clear()
+            self._over.wait(self._pause())
+        with self._lock:
+            self._arrivals.look()
+            pages.finish()
+
+    def _pause(self) -> float:
+        assert self._arrivals is not None
+        parts = self._arrivals.parts
+        return next((pause for most, pause in _PARTS if parts < most), _SELDOM)
+
+    def _send(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        if self._widget is not None:
+            self._widget.send(content, buffers)
+
+    def _note_that_it_runs(self) -> None:
+        html, text = still_running(self._state, time.time())
+        update = self._noted_at is not None
+        self._noted_at = time.monotonic()
+        self._publish({"text/html": html, "text/plain": text}, {}, {"display_id": self._place("note")}, update=update)
+
+    def _finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._listener = None
+        widget, self._widget = self._widget, None
+        outcome = self._outcome()
+        if self._arrivals is not None and not (self._quiet and outcome.status == "finished"):
+            with self._lock:
+                html, text = record(self._state, outcome, self._arrivals)
+            data = {"text/html": html, "text/plain": text}
+            self._publish(data, {}, {"display_id": self._place("panel")}, update=widget is not None)
+            if self._noted_at is not None:
+                nothing = {"text/html": "", "text/plain": ""}
+                self._publish(nothing, {}, {"display_id": self._place("note")}, update=True)
+        self._outputs.close()
+        if widget is not None:
+            widget.over = True
+            widget.close()
+
+    def _place(self, name: str) -> str:
+        return f"nblaunch-{self._token}-{name}"
+
+    # ---- any thread
+
+    def _hear(self, message: Any) -> None:
+        """Take a message of a page; it may come twice."""
+        if not isinstance(message, dict):
+            return
+        order = self._orders.get(str(message.get("kind")))
+        if order is not None:
+            order()
+        else:
+            self._heard.put(message)

@@ -1,0 +1,616 @@
+// One log on the screen: of all its rows only those in sight are in the document, so that its length costs nothing.
+import { Folder, nameRanks, search, sizeInWords } from "./terminal.js";
+
+/** @typedef {import("./terminal.js").Line} Line */
+/** @typedef {import("./terminal.js").Log} TextLog */
+/** @typedef {{kind: "line", line: Line, ranks?: number[]} | {kind: "gap", from: number, to: number}} Row */
+/** @typedef {{line: Line, from: number, to: number}} Match */
+/** @typedef {HTMLElement & {painted?: string}} RowElement */
+
+/** Bytes that one request asks for. */
+export const PAGE = 256 * 1024;
+// Unwrapped, nobody reads further to the right, and the browser would shape all of it at each repaint.
+const LONGEST_UNWRAPPED = 4000;
+// Characters that a monospaced font may draw wider than one column.
+const PERHAPS_WIDE = /[^\x20-\xff\u2010-\u22ff\u2500-\u25ff]/;
+const SELECTED_ROWS = 3000;
+
+/**
+ * Makes an element; whatever comes from ranks gets in as text only.
+ * @param {string} tag
+ * @param {string} [name]
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElement}
+ */
+export function make(tag, name = "", ...children) {
+  const element = document.createElement(tag);
+  if (name) element.className = name.replace(/(^| )(?=\S)/g, "$1nbl-");
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Sets a text, without touching the document where it is there already.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function put(element, text) {
+  const node = element.firstChild;
+  if (node instanceof Text && !node.nextSibling) {
+    if (node.data !== text) node.data = text;
+  } else {
+    element.textContent = text;
+  }
+}
+
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+export function counted(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/**
+ * @param {import("./terminal.js").Style} style
+ * @param {string} text
+ */
+function styledSpan(style, text) {
+  const span = document.createElement("span");
+  let { fg, bg } = style;
+  if (style.inverse) [fg, bg] = [bg ?? "bg", fg ?? "fg"];
+  const names = [];
+  for (const [what, colour] of [["f", fg], ["b", bg]]) {
+    if (colour === null || colour === undefined) continue;
+    if (typeof colour === "string" && colour[0] === "#") {
+      names.push(`nbl-${what}x`);
+      span.style.setProperty(`--${what}`, colour);
+    } else {
+      names.push(`nbl-${what}${colour}`);
+    }
+  }
+  for (const flag of /** @type {const} */ (["bold", "dim", "italic", "underline", "strike"])) {
+    if (style[flag]) names.push(`nbl-${flag}`);
+  }
+  span.className = names.join(" ");
+  span.textContent = text;
+  return span;
+}
+
+/**
+ * Writes a line's spans into an element, with what was searched for marked.
+ * @param {HTMLElement} element
+ * @param {Line} line
+ * @param {{from: number, to: number, current?: boolean}[]} marks  in order, not overlapping
+ * @param {number} most  characters
+ */
+export function paintLine(element, line, marks = [], most = Infinity) {
+  let at = 0;
+  let next = 0;
+  for (const { text: whole, style } of line.spans) {
+    let text = at + whole.length > most ? whole.slice(0, most - at) : whole;
+    while (text) {
+      const mark = marks[next];
+      const inside = mark !== undefined && at >= mark.from;
+      const end = mark === undefined ? Infinity : inside ? mark.to : mark.from;
+      const part = text.slice(0, end - at);
+      text = text.slice(part.length);
+      at += part.length;
+      const node = style ? styledSpan(style, part) : part;
+      element.append(inside ? make("mark", mark.current ? "hit now" : "hit", node) : node);
+      if (inside && at >= mark.to) next++;
+    }
+    if (at >= most) break;
+  }
+}
+
+/** The rows of a log as they are shown: as they are, or those alike folded into one. */
+export class Rows {
+  /**
+   * @param {TextLog} log
+   * @param {boolean} folded
+   */
+  constructor(log, folded) {
+    this.log = log;
+    this.folded = folded;
+    this.version = -1;
+    /** @type {ArrayLike<Row>} */
+    this.rows = [];
+    this.#forget();
+  }
+
+  #forget() {
+    this.folder = new Folder();
+    this.start = this.log.start;
+    /** @type {Line | null} */
+    this.last = null;
+    /** @type {Line[]} */
+    this.open = [];
+  }
+
+  /** Takes over what has changed; tells whether anything has. */
+  refresh() {
+    if (this.version === this.log.version) return false;
+    this.version = this.log.version;
+    this.rows = this.folded ? this.#fold() : /** @type {ArrayLike<Row>} */ (this.log.rows);
+    return true;
+  }
+
+  /** @returns {Row[]} */
+  #fold() {
+    const rows = this.log.rows;
+    let from = rows.length;
+    while (from > 0 && !(rows[from - 1].kind === "line" && rows[from - 1].line === this.last)) from--;
+    // older text came in before what was folded, or all of it has gone: begin again
+    if (from === 0 || this.log.start < this.start) {
+      this.#forget();
+      from = 0;
+    }
+    const open = this.open;
+    this.open = [];
+    for (const line of open) this.#take(line);
+    for (let index = from; index < rows.length; index++) {
+      const row = rows[index];
+      if (row.kind === "line") this.#take(this.last = row.line);
+    }
+    const folded = [...this.folder.rows, ...this.open.map((line) => ({ line, ranks: [line.rank] }))];
+    return folded.map(({ line, ranks }) => ({ kind: "line", line, ranks }));
+  }
+
+  /** @param {Line} line */
+  #take(line) {
+    // a line that still changes, as a progress bar does, stands at the end until it is what it will be
+    if (line.done) this.folder.add(line);
+    else this.open.push(line);
+  }
+}
+
+/** A log that is scrolled through. */
+export class LogView {
+  /**
+   * @param {{
+   *   rows: Rows, label: string, prefixed: boolean, wrap: boolean,
+   *   request: (log: TextLog, from: number, to: number) => Promise<void>,
+   *   changed: () => void,
+   * }} options  `request` brings bytes in; `changed` asks for `paint` to be called in the next frame
+   */
+  constructor({ rows, label, prefixed, wrap, request, changed }) {
+    this.rows = rows;
+    this.prefixed = prefixed;
+    this.wrap = wrap;
+    this.request = request;
+    this.changed = changed;
+    this.following = true;
+    this.dirty = true;
+    this.everything = false;
+    this.query = "";
+    /** @type {Match | null} */
+    this.match = null;
+    /** @type {Map<Line | string, RowElement>} */
+    this.elements = new Map();
+    /** @type {Map<Line, {key: string, height: number}>} */
+    this.measured = new Map();
+    /** @type {number[]} */
+    this.tops = [];
+    this.top = 0;
+    this.height = 0;
+    this.width = 0;
+    this.total = 0;
+    this.rowHeight = 17;
+    this.columnWidth = 7.8;
+    /** @type {{key: Line | string, index: number, into: number} | null} */
+    this.anchor = null;
+    /** @type {Line | null} */
+    this.seen = null;
+    this.fetching = false;
+    this.failed = "";
+
+    this.probe = make("span", "probe", "0".repeat(40));
+    this.window = make("div", "window");
+    this.sizer = make("div", "sizer", this.window);
+    this.scroller = make("div", "log", this.probe, this.sizer);
+    this.scroller.tabIndex = 0;
+    this.scroller.setAttribute("role", "log");
+    this.scroller.setAttribute("aria-live", "off");
+    this.scroller.setAttribute("aria-label", label);
+    this.empty = make("div", "empty");
+    this.pill = make("button", "pill");
+    this.pill.hidden = true;
+    this.el = make("div", "logbox", this.scroller, this.empty, this.pill);
+    this.scroller.classList.toggle("nbl-wrapped", wrap);
+    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.scroller.addEventListener("keydown", (event) => this.#key(event));
+    this.scroller.addEventListener("pointerdown", () => (this.everything = false));
+    this.scroller.addEventListener("copy", (event) => {
+      if (!this.everything) return;
+      event.clipboardData?.setData("text/plain", this.text());
+      event.preventDefault();
+    });
+    this.pill.addEventListener("click", () => {
+      this.follow();
+      this.scroller.focus({ preventScroll: true });
+    });
+    this.window.addEventListener("click", (event) => {
+      const button = event.target instanceof Element ? event.target.closest("button") : null;
+      if (button?.dataset.from) void this.#fetch(Number(button.dataset.from), Number(button.dataset.to));
+    });
+    this.resizing = new ResizeObserver(() => {
+      this.height = 0;
+      this.touch();
+    });
+    this.resizing.observe(this.scroller);
+  }
+
+  destroy() {
+    this.resizing.disconnect();
+  }
+
+  touch() {
+    this.dirty = true;
+    this.changed();
+  }
+
+  follow() {
+    this.following = true;
+    this.touch();
+  }
+
+  /** @param {boolean} wrap */
+  setWrap(wrap) {
+    this.wrap = wrap;
+    this.scroller.classList.toggle("nbl-wrapped", wrap);
+    this.height = 0;
+    this.touch();
+  }
+
+  /** The text that is held, as it would be copied. */
+  text() {
+    const parts = [];
+    for (let index = 0; index < this.rows.rows.length; index++) {
+      const row = this.rows.rows[index];
+      if (row.kind === "gap") parts.push(`… ${sizeInWords(row.to - row.from)} not shown …`);
+      else parts.push(this.#prefix(row) + row.line.text);
+    }
+    return parts.join("\n") + "\n";
+  }
+
+  /** @param {string} query */
+  find(query) {
+    this.query = query;
+    this.match = null;
+    this.touch();
+    return this.matches();
+  }
+
+  /** @returns {Match[]} */
+  matches() {
+    this.rows.refresh();
+    const rows = this.rows.rows;
+    return search(rows, this.query).map(({ row, from, to }) => {
+      const found = rows[row];
+      return { line: /** @type {Extract<Row, {kind: "line"}>} */ (found).line, from, to };
+    });
+  }
+
+  /** @param {Match | null} match */
+  show(match) {
+    this.match = match;
+    if (match) {
+      const index = this.#locate(match.line, this.#count() - 1);
+      if (index >= 0) {
+        this.following = false;
+        this.anchor = { key: match.line, index, into: -Math.round(this.height / 2 - this.rowHeight) };
+        this.#sideways = true;
+      }
+    }
+    this.touch();
+  }
+
+  #sideways = false;
+
+  /** @param {Row} row */
+  #prefix(row) {
+    return this.prefixed && row.kind === "line" ? `[${row.ranks ? nameRanks(row.ranks) : row.line.rank}] ` : "";
+  }
+
+  /** Rows with the one that stands for what comes before all that is held. */
+  #count() {
+    return this.rows.rows.length + this.#above();
+  }
+
+  #above() {
+    return this.rows.log.start > 0 ? 1 : 0;
+  }
+
+  /**
+   * @param {number} index
+   * @returns {Row}
+   */
+  #row(index) {
+    if (!this.#above()) return this.rows.rows[index];
+    return index === 0 ? { kind: "gap", from: 0, to: this.rows.log.start } : this.rows.rows[index - 1];
+  }
+
+  /** @param {Row} row */
+  #keyOf(row) {
+    return row.kind === "line" ? row.line : `${row.from ? "gap" : "above"} ${row.from || ""}`;
+  }
+
+  /**
+   * Where a row is now, which was at `guess` before rows came or went at either end.
+   * @param {Line | string} key
+   * @param {number} guess
+   */
+  #locate(key, guess) {
+    const count = this.#count();
+    for (let away = 0; away <= count; away++) {
+      const below = guess - away;
+      const beyond = guess + away;
+      if (below >= 0 && below < count && this.#keyOf(this.#row(below)) === key) return below;
+      if (beyond >= 0 && beyond < count && this.#keyOf(this.#row(beyond)) === key) return beyond;
+    }
+    return -1;
+  }
+
+  #scrolled() {
+    const { scrollTop } = this.scroller;
+    // our own doing, or the browser's when the size changed
+    if (Math.abs(scrollTop - this.top) < 1 || !this.height) return;
+    const down = scrollTop > this.top;
+    this.top = scrollTop;
+    if (down && scrollTop + this.height >= this.total - this.rowHeight / 2) this.following = true;
+    else if (!down) this.following = false;
+    this.#dropAnchor();
+    this.touch();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key === "End") this.follow();
+    else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a") {
+      getSelection()?.selectAllChildren(this.window);
+      this.everything = true;
+    } else return;
+    event.preventDefault();
+  }
+
+  #dropAnchor() {
+    if (!this.#count()) return;
+    const index = Math.min(this.#at(this.top), this.#count() - 1);
+    this.anchor = { key: this.#keyOf(this.#row(index)), index, into: this.top - this.#topOf(index) };
+  }
+
+  /** @param {number} index */
+  #topOf(index) {
+    return this.wrap ? (this.tops[index] ?? this.total) : index * this.rowHeight;
+  }
+
+  /** @param {number} y */
+  #at(y) {
+    if (!this.wrap) return Math.max(0, Math.floor(y / this.rowHeight));
+    let low = 0;
+    let high = Math.max(0, this.tops.length - 2);
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.tops[middle] <= y) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #measure() {
+    this.height = this.scroller.clientHeight;
+    this.width = this.scroller.clientWidth;
+    const probe = this.probe.getBoundingClientRect();
+    if (probe.height) this.rowHeight = probe.height;
+    if (probe.width) this.columnWidth = probe.width / 40;
+  }
+
+  #layOut() {
+    const count = this.#count();
+    if (!this.wrap) {
+      this.total = count * this.rowHeight;
+      return;
+    }
+    const columns = Math.max(10, Math.floor((this.width - 21) / this.columnWidth));
+    const tops = new Array(count + 1);
+    let y = 0;
+    for (let index = 0; index < count; index++) {
+      tops[index] = y;
+      const row = this.#row(index);
+      const length = row.kind === "line" ? row.line.text.length + this.#prefix(row).length : 0;
+      let height = Math.max(1, Math.ceil(length / columns)) * this.rowHeight;
+      if (this.measured.size && row.kind === "line") {
+        const known = this.measured.get(row.line);
+        if (known && known.key === `${row.line.version} ${columns}`) height = known.height;
+      }
+      y += height;
+    }
+    tops[count] = y;
+    this.tops = tops;
+    this.total = y;
+    this.columns = columns;
+  }
+
+  /** Brings the screen up to what is known; cheap if nothing has changed. */
+  paint() {
+    const changed = this.rows.refresh();
+    if (!changed && !this.dirty) return;
+    if (!this.height) this.#measure();
+    if (!this.height) return;
+    this.dirty = false;
+    const selected = this.#selected();
+    if (selected && changed) this.following = false;
+    this.#layOut();
+    this.sizer.style.height = `${this.total}px`;
+    const most = Math.max(0, this.total - this.height);
+    let top = most;
+    if (!this.following) {
+      if (!this.anchor) this.#dropAnchor();
+      const { anchor } = this;
+      if (anchor) {
+        const index = this.#locate(anchor.key, anchor.index);
+        if (index >= 0) anchor.index = index;
+        top = Math.min(most, Math.max(0, this.#topOf(anchor.index) + anchor.into));
+      }
+    }
+    if (top !== this.top || changed) {
+      this.top = top;
+      this.scroller.scrollTop = top;
+    }
+    this.#fill(selected);
+    this.#sayWhatIsNew();
+    const size = this.rows.log.size;
+    this.empty.hidden = this.#count() > 0;
+    if (!this.empty.hidden) put(this.empty, size > 0 ? "…" : "nothing written yet");
+    if (!this.following && this.top < this.height && this.rows.log.start > 0) {
+      void this.#fetch(Math.max(0, this.rows.log.start - PAGE), this.rows.log.start);
+    }
+  }
+
+  /** Which rows a selection of the person touches, so that they stay in the document. */
+  #selected() {
+    const selection = getSelection();
+    if (!selection || selection.isCollapsed || !selection.anchorNode || !selection.focusNode) return null;
+    if (!this.window.contains(selection.anchorNode) || !this.window.contains(selection.focusNode)) return null;
+    const keys = [];
+    for (const [key, element] of this.elements) {
+      if (element.contains(selection.anchorNode) || element.contains(selection.focusNode)) keys.push(key);
+    }
+    return keys.length ? keys : null;
+  }
+
+  /** @param {(Line | string)[] | null} selected */
+  #fill(selected) {
+    const count = this.#count();
+    let first = Math.max(0, this.#at(this.top) - 2);
+    let last = Math.min(count, this.#at(this.top + this.height) + 3);
+    for (const key of selected ?? []) {
+      const index = this.#locate(key, first);
+      if (index < 0 || index < first - SELECTED_ROWS || index > last + SELECTED_ROWS) continue;
+      first = Math.min(first, index);
+      last = Math.max(last, index + 1);
+    }
+    /** @type {[Line | string, Row][]} */
+    const wanted = [];
+    for (let index = first; index < last; index++) {
+      const row = this.#row(index);
+      wanted.push([this.#keyOf(row), row]);
+    }
+    const keys = new Set(wanted.map(([key]) => key));
+    for (const [key, element] of this.elements) {
+      if (keys.has(key)) continue;
+      element.remove();
+      this.elements.delete(key);
+    }
+    let node = this.window.firstChild;
+    for (const [key, row] of wanted) {
+      let element = this.elements.get(key);
+      if (!element) {
+        element = document.createElement("div");
+        this.elements.set(key, element);
+      }
+      if (element === node) node = node.nextSibling;
+      else this.window.insertBefore(element, node);
+      this.#paintRow(element, row);
+    }
+    this.window.style.transform = `translateY(${this.#topOf(first)}px)`;
+    if (this.wrap) this.#correct(wanted);
+    if (this.#sideways) {
+      this.#sideways = false;
+      // scrolls sideways to it; up and down it is there already
+      const mark = this.window.querySelector(".nbl-now");
+      if (mark instanceof HTMLElement) {
+        const beyond = mark.getBoundingClientRect().right - this.scroller.getBoundingClientRect().right;
+        if (beyond > 0 || mark.offsetLeft < this.scroller.scrollLeft) this.scroller.scrollLeft += beyond + 40;
+      }
+    }
+  }
+
+  /**
+   * @param {RowElement} element
+   * @param {Row} row
+   */
+  #paintRow(element, row) {
+    if (row.kind === "gap") {
+      const { from, to } = row;
+      const words = this.failed || (row.from ? "not shown" : "earlier");
+      const is = `${from} ${to} ${words} ${this.fetching}`;
+      if (element.painted === is) return;
+      element.painted = is;
+      element.className = "nbl-row nbl-gap";
+      const button = make("button", "", `… ${sizeInWords(to - from)} ${words} …`);
+      button.dataset.from = String(Math.max(from, to - PAGE));
+      button.dataset.to = String(to);
+      element.replaceChildren(button);
+      return;
+    }
+    const { line, ranks } = row;
+    const current = this.match?.line === line ? this.match.from : -1;
+    const is = `${line.version} ${this.wrap} ${this.query} ${current} ${ranks?.length}`;
+    if (element.painted === is) return;
+    element.painted = is;
+    element.className = `nbl-row${line.stream === 2 ? " nbl-err" : ""}`;
+    element.textContent = "";
+    if (this.prefixed) {
+      const rank = ranks && ranks.length > 1 ? "many" : (ranks?.[0] ?? line.rank) % 8;
+      element.append(make("span", `prefix r${rank}`, this.#prefix(row)));
+    }
+    /** @type {{from: number, to: number, current: boolean}[]} */
+    const marks = this.query
+      ? search([{ kind: "line", line }], this.query).map(({ from, to }) => ({ from, to, current: from === current }))
+      : [];
+    const most = this.wrap ? Infinity : Math.max(LONGEST_UNWRAPPED, current + 200);
+    paintLine(element, line, marks, most);
+    if (line.text.length > most) {
+      element.append(make("span", "more", ` … ${counted(line.text.length - most, "more character")}; wrapped, all show`));
+    }
+  }
+
+  /**
+   * Measures rows whose height cannot be told from their number of characters.
+   * @param {[Line | string, Row][]} wanted
+   */
+  #correct(wanted) {
+    if (this.measured.size > 2000) this.measured.clear();
+    for (const [key, row] of wanted) {
+      if (row.kind !== "line" || !PERHAPS_WIDE.test(row.line.text)) continue;
+      const known = `${row.line.version} ${this.columns}`;
+      if (this.measured.get(row.line)?.key === known) continue;
+      const height = this.elements.get(key)?.getBoundingClientRect().height ?? this.rowHeight;
+      this.measured.set(row.line, { key: known, height });
+      this.touch();
+    }
+  }
+
+  #sayWhatIsNew() {
+    const count = this.#count();
+    const last = count ? this.#row(count - 1) : null;
+    if (this.following || !last) {
+      this.seen = last?.kind === "line" ? last.line : null;
+      this.pill.hidden = true;
+      return;
+    }
+    let fresh = 0;
+    while (fresh < count && this.#keyOf(this.#row(count - 1 - fresh)) !== this.seen) fresh++;
+    this.pill.hidden = false;
+    put(this.pill, fresh ? `↓ ${counted(fresh, "new line")}` : "↓ to the end");
+  }
+
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
+  async #fetch(from, to) {
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      await this.request(this.rows.log, from, to);
+      this.failed = "";
+    } catch (error) {
+      this.failed = `could not be read: ${error instanceof Error ? error.message : error}`;
+    }
+    this.fetching = false;
+    this.touch();
+  }
+}

@@ -1,0 +1,277 @@
+"""`Pages`: what is sent to the pages that show a panel, and what they ask for.
+
+::
+
+    RunState, Arrivals ─► Pages.tick() ─► one bounded message ─► every page
+                          Pages.hear() ◄─ hello, ack, watch, page
+
+Pages of one panel are sent the same. A tick holds what has changed since the one before, and of the logs that a page
+watches what is new, at most so many bytes: what a flood leaves out is a gap, which a page can have filled from the
+files. No more is sent than pages have acknowledged, so one that is slow or gone costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nblaunch.panel.arrivals import ALL, Arrivals, Excerpt
+from nblaunch.panel.state import RankState, RunState
+from nblaunch.panel.terminal import last_line
+from nblaunch.sizes import listed
+
+__all__ = ["PERIOD", "Pages", "Send"]
+
+PERIOD = 0.05
+"""Seconds between two ticks."""
+
+# Bytes of one log, and of all logs, in one tick.
+_PER_LOG = 64_000
+_PER_TICK = 256_000
+# Bytes of one answer to a page that asks for older text.
+_PER_PAGE = 256 * 1024
+# Ticks that may be on their way.
+_WINDOW = 4
+# Seconds after which a page that has said nothing counts as gone.
+_GONE_AFTER = 10.0
+# Where no page can be heard while the cell blocks: seconds until that is believed, and between two ticks from then on.
+_DEAF_AFTER = 1.5
+_DEAF_PERIOD = 0.5
+_DEAF_BYTES = 32_000
+# Ranks above which not every tick has news of every rank: seconds between two that have.
+_MANY = 16
+_MANY_PERIOD = 0.2
+_LINE = 200
+
+Send = Callable[[dict[str, Any], list[bytes]], None]
+
+
+@dataclass
+class _Page:
+    """What is known of one page."""
+
+    heard_at: float
+    acknowledged: int = -1
+    watched: tuple[str, ...] = ()
+
+
+@dataclass
+class _Sent:
+    """What the pages have been told."""
+
+    run: dict[str, Any] = field(default_factory=dict)
+    ranks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    logs: dict[str, int] = field(default_factory=dict)
+
+
+class Pages:
+    """Talks to the pages of one panel; not safe for several threads.
+
+    Parameters
+    ----------
+    state : RunState
+        What is shown.
+    arrivals : Arrivals
+        The logs.
+    send : callable
+        Sends a message and its buffers to all pages.
+    """
+
+    def __init__(self, state: RunState, arrivals: Arrivals, send: Send) -> None:
+        self._state = state
+        self._arrivals = arrivals
+        self._send = send
+        self._pages: dict[str, _Page] = {}
+        self._sent = _Sent()
+        self._sequence = 0
+        self._made_at = time.monotonic()
+        self._ranks_at = self._sent_at = 0.0
+        self._lines: dict[int, str] = {}
+        self._changed: set[int] = set()
+        self._news = True
+        self._answered: dict[tuple[str, int], None] = {}
+
+    # ---- from a page
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take a message of a page; what is no message is passed over."""
+        client, kind = message.get("client"), message.get("kind")
+        if not isinstance(client, str):
+            return
+        now = time.monotonic()
+        page = self._pages.setdefault(client, _Page(now))
+        page.heard_at = now
+        if kind == "hello":
+            # from the start: this page knows nothing
+            self._sent = _Sent()
+            page.acknowledged = self._sequence
+            self._news = True
+        elif kind == "ack" and isinstance(message.get("seq"), int):
+            page.acknowledged = max(page.acknowledged, message["seq"])
+        elif kind == "watch" and isinstance(message.get("logs"), list):
+            self._watch(page, message["logs"])
+        elif kind == "page":
+            self._answer(client, message)
+
+    def _watch(self, page: _Page, logs: list[object]) -> None:
+        watched = tuple(log for log in logs if isinstance(log, str) and self._arrivals.knows(log))
+        for log in watched:
+            if log not in page.watched and not self._is_watched(log):
+                self._sent.logs.pop(log, None)
+        page.watched = watched
+        self._news = True
+
+    def _answer(self, client: str, message: dict[str, Any]) -> None:
+        number, log, start, end = (message.get(name) for name in ("id", "log", "from", "to"))
+        if not (isinstance(number, int) and isinstance(log, str) and isinstance(start, int) and isinstance(end, int)):
+            return
+        # it comes over two channels
+        if (client, number) in self._answered and not message.get("again"):
+            return
+        self._answered[client, number] = None
+        answer: dict[str, Any] = {"kind": "page", "id": number, "client": client}
+        if not self._arrivals.knows(log):
+            self._send({**answer, "error": f"there is no log {log!r}"}, [])
+            return
+        read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
+        # the end of what is asked for: what comes before can be asked for next
+        start = start if message.get("exact") else max(start, end - _PER_PAGE)
+        try:
+            excerpt = read(log, start, min(end, start + _PER_PAGE))
+        except OSError as error:
+            self._send({**answer, "error": f"the log cannot be read: {error}"}, [])
+            return
+        self._send({**answer, "chunk": _chunk(log, excerpt)}, [excerpt.data])
+
+    # ---- to the pages
+
+    def tick(self, grown: set[int]) -> None:
+        """Send what is new, if there is anybody to send it to; `grown` are the ranks that have written."""
+        self._changed |= grown
+        now = time.monotonic()
+        self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
+        deaf = not self._pages
+        if deaf:
+            if now - self._made_at < _DEAF_AFTER or now - self._sent_at < _DEAF_PERIOD:
+                return
+        elif self._sequence - max(page.acknowledged for page in self._pages.values()) >= _WINDOW:
+            return
+        self._send_tick(now, _DEAF_BYTES if deaf else _PER_TICK)
+
+    def finish(self) -> None:
+        """Send the last state."""
+        self._changed |= set(range(len(self._state.ranks)))
+        self._ranks_at = 0.0
+        self._send_tick(time.monotonic(), _PER_TICK)
+
+    def _send_tick(self, now: float, budget: int) -> None:
+        full = not self._sent.ranks
+        message: dict[str, Any] = {}
+        run = self._run()
+        if changes := {name: value for name, value in run.items() if self._sent.run.get(name, ...) != value}:
+            message["run"] = changes
+            self._sent.run = run
+        if full or len(self._state.ranks) <= _MANY or now - self._ranks_at >= _MANY_PERIOD:
+            self._ranks_at = now
+            ranks = {str(rank.rank): news for rank in self._state.ranks if (news := self._news_of(rank))}
+            if ranks:
+                message["ranks"] = ranks
+        chunks, buffers = self._chunks(budget)
+        if chunks:
+            message["chunks"] = chunks
+        if full:
+            message["full"] = True
+            message["history"] = {str(rank.rank): list(rank.history) for rank in self._state.ranks if rank.history}
+        if not message and not self._news:
+            return
+        self._news = False
+        self._sequence += 1
+        self._sent_at = now
+        message |= {
+            "kind": "tick",
+            "seq": self._sequence,
+            "clock": round(self._state.clock(now), 3),
+            "sizes": {log: self._arrivals.size(log) for log in self._watched()},
+        }
+        message.setdefault("chunks", [])
+        self._send(message, buffers)
+
+    def _run(self) -> dict[str, Any]:
+        state = self._state
+        run: dict[str, Any] = {
+            "state": state.state,
+            "words": state.ending,
+            "cpu": round(state.cpu),
+            "memory": state.memory,
+            "log_dir": state.log_dir,
+            "sent": listed(state.sizes) if state.sizes else "",
+            "over": state.over,
+            "counts": state.counts,
+        }
+        if state.over and state.ended_at is not None:
+            run["elapsed"] = round(state.clock(state.ended_at), 3)
+        return run
+
+    def _news_of(self, rank: RankState) -> dict[str, Any]:
+        if rank.rank in self._changed:
+            self._changed.discard(rank.rank)
+            self._lines[rank.rank] = last_line(self._arrivals.end_of(rank.rank, 4 * _LINE), _LINE)
+        out, err = self._arrivals.written(rank.rank)
+        fields: dict[str, Any] = {
+            "state": rank.state,
+            "pid": rank.pid,
+            "began": rank.began,
+            "ended": rank.ended,
+            "cpu": rank.cpu,
+            "memory": rank.memory,
+            "out": out,
+            "err": err,
+            "line": self._lines.get(rank.rank, ""),
+            "exit": rank.exit,
+            "why": rank.why,
+            "traceback": rank.traceback,
+            "collateral": rank.state == "stopped" and self._state.root is not None,
+            "root": rank.root,
+        }
+        before = self._sent.ranks.get(rank.rank, {})
+        self._sent.ranks[rank.rank] = fields
+        return {name: value for name, value in fields.items() if before.get(name, ...) != value}
+
+    def _chunks(self, budget: int) -> tuple[list[dict[str, Any]], list[bytes]]:
+        chunks, buffers = [], []
+        logs = sorted(self._watched(), key=lambda log: (log == ALL, log))
+        share = min(_PER_LOG, budget // max(1, len(logs)))
+        if logs == [ALL]:
+            share = budget
+        for log in logs:
+            size = self._arrivals.size(log)
+            sent = self._sent.logs.get(log)
+            if sent == size:
+                continue
+            behind = sent is None or size - sent > share
+            try:
+                read = self._arrivals.read_lines if behind else self._arrivals.read
+                excerpt = read(log, max(0, size - share) if sent is None or behind else sent, size)
+            except OSError:
+                continue
+            self._sent.logs[log] = size
+            if excerpt.data:
+                chunks.append(_chunk(log, excerpt))
+                buffers.append(excerpt.data)
+        return chunks, buffers
+
+    def _watched(self) -> set[str]:
+        if not self._pages:
+            # nobody can say what is wanted: what a page opens with
+            count = len(self._state.ranks)
+            return {str(rank) for rank in range(count)} if count <= 8 else {"0"}
+        return {log for page in self._pages.values() for log in page.watched}
+
+    def _is_watched(self, log: str) -> bool:
+        return any(log in page.watched for page in self._pages.values())
+
+
+def _chunk(log: str, excerpt: Excerpt) -> dict[str, Any]:
+    return {"log": log, "offset": excerpt.offset, "pieces": [list(piece) for piece in excerpt.pieces]}

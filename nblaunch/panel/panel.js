@@ -1,0 +1,946 @@
+// The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
+import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
+import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
+import { RankLine, RankMap, percentInWords, reshape, sign } from "./tiles.js";
+
+/** @typedef {import("@anywidget/types").AnyModel<any>} Model */
+/** @typedef {import("./terminal.js").Chunk} Chunk */
+/** @typedef {import("./tiles.js").Rank} Rank */
+/**
+ * @typedef {{
+ *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, log_dir?: string,
+ *   sent?: string, over?: boolean, counts?: Record<string, number>,
+ * }} Run
+ */
+/** @typedef {"grid" | "merged" | "folded" | "rank"} Mode */
+
+// Time for reading text into lines per frame; the rest waits for the next one.
+const FRAME_MS = 8;
+const PIECE = 32 * 1024;
+const MOST_PANES = 8;
+const MOST_DOWNLOADED = 200e6;
+const AT_ONCE = 4;
+const HISTORY = 60;
+
+/**
+ * @param {ArrayBuffer | DataView | Uint8Array} buffer
+ */
+function asBytes(buffer) {
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer)
+    : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+/**
+ * Cuts a chunk into smaller ones, so that no single one outlasts a frame.
+ * @param {Chunk} chunk
+ * @param {Uint8Array} bytes
+ * @returns {[Chunk, Uint8Array][]}
+ */
+function cutUp(chunk, bytes) {
+  /** @type {[Chunk, Uint8Array][]} */
+  const parts = [];
+  let at = 0;
+  /** @type {Chunk["pieces"]} */
+  let pieces = [];
+  let began = 0;
+  const flush = () => {
+    if (at > began) parts.push([{ log: chunk.log, offset: chunk.offset + began, pieces }, bytes.subarray(began, at)]);
+    pieces = [];
+    began = at;
+  };
+  for (const [rank, stream, length] of chunk.pieces) {
+    let left = length;
+    while (left > 0) {
+      const taken = Math.min(left, PIECE - (at - began));
+      pieces.push([rank, stream, taken]);
+      at += taken;
+      left -= taken;
+      if (at - began >= PIECE) flush();
+    }
+  }
+  flush();
+  return parts;
+}
+
+/**
+ * @param {number} rank
+ * @returns {Rank}
+ */
+function newRank(rank) {
+  return {
+    ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
+    ...{ collateral: false, root: false, stalled: false, history: [] },
+  };
+}
+
+/** What is known of a run. All views of a panel share one, and so do the messages to and from the kernel. */
+class Store {
+  /** @param {Model} model */
+  constructor(model) {
+    this.client = Math.random().toString(36).slice(2) + Date.now().toString(36);
+    this.model = model;
+    /** @type {Run} */
+    this.run = { state: "starting" };
+    /** @type {Rank[]} */
+    this.ranks = Array.from({ length: Math.max(1, model.get("nprocs") || 1) }, (_, rank) => newRank(rank));
+    /** @type {Map<string, Log>} */
+    this.logs = new Map();
+    /** @type {Map<View, Model>} */
+    this.views = new Map();
+    /** @type {({chunk: Chunk, bytes: Uint8Array} | {ack: number})[]} */
+    this.queue = [];
+    /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, message: object, sent: number, tries: number}>} */
+    this.asked = new Map();
+    this.asks = 0;
+    this.ack = -1;
+    this.zero = performance.now();
+    this.greeted = false;
+    this.hellos = 0;
+    this.beats = 0;
+    this.frame = 0;
+    this.timer = 0;
+    this.watched = "";
+    this.stops = 0;
+    this.receive = this.receive.bind(this);
+    this.visibility = () => {
+      this.watch();
+      this.schedule();
+    };
+  }
+
+  /**
+   * @param {View} view
+   * @param {Model} model  each view has its own face of the same model, which ends with it
+   */
+  join(view, model) {
+    this.views.set(view, model);
+    view.told(new Map(), true);
+    if (this.views.size > 1) return this.watch();
+    this.#listen(model);
+    this.timer = window.setInterval(() => this.#beat(), 250);
+    document.addEventListener("visibilitychange", this.visibility);
+    this.greeted = false;
+    this.hellos = 0;
+    this.#hello();
+  }
+
+  /** @param {View} view */
+  leave(view) {
+    const model = this.views.get(view);
+    if (!model) return;
+    this.views.delete(view);
+    const [next] = this.views.values();
+    if (model === this.model) {
+      model.off("msg:custom", this.receive);
+      if (next) this.#listen(next);
+    }
+    if (next) return this.watch();
+    clearInterval(this.timer);
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    document.removeEventListener("visibilitychange", this.visibility);
+    for (const { reject } of this.asked.values()) reject(new Error("the panel was closed"));
+    this.asked.clear();
+  }
+
+  /** @param {Model} model */
+  #listen(model) {
+    this.model = model;
+    model.on("msg:custom", this.receive);
+  }
+
+  /** Seconds since the launch. */
+  now() {
+    return this.run.elapsed ?? Math.max(0, (performance.now() - this.zero) / 1000);
+  }
+
+  get over() {
+    return Boolean(this.run.over);
+  }
+
+  /** @param {object} message */
+  send(message) {
+    const content = { client: this.client, ...message };
+    try {
+      this.model.send(content);
+    } catch {
+      // the kernel is gone; the panel stays as it is
+    }
+    this.#sendControl(content);
+  }
+
+  /**
+   * Also past a kernel whose main thread is busy with the cell: some answer only on the control channel.
+   * @param {object} content
+   */
+  #sendControl(content) {
+    const kernel = /** @type {any} */ (this.model.widget_manager)?.kernel;
+    if (typeof kernel?.sendControlMessage !== "function") return;
+    const header = {
+      ...{ msg_id: crypto.randomUUID?.() ?? `${this.client}-${Math.random()}`, username: kernel.username ?? "" },
+      ...{ session: kernel.clientId ?? this.client, date: new Date().toISOString() },
+      ...{ msg_type: "nblaunch_request", version: "5.3" },
+    };
+    const widget = this.model.get("token");
+    try {
+      // no reply is waited for: what asks for an answer gets it as a message of the widget
+      const future = kernel.sendControlMessage(
+        { header, parent_header: {}, metadata: {}, channel: "control", content: { widget, ...content }, buffers: [] },
+        false,
+        true,
+      );
+      future?.done?.catch?.(() => {});
+    } catch {
+      // not connected; the same went over the widget's own channel
+    }
+  }
+
+  #hello() {
+    if (this.greeted || this.model.get("over")) return;
+    this.hellos++;
+    this.send({ kind: "hello", view: this.views.size });
+    this.watched = "";
+    this.watch();
+  }
+
+  #beat() {
+    this.beats++;
+    // a kernel that does not answer for long is asked less often
+    if (!this.greeted && (this.hellos < 40 || this.beats % 20 === 0)) this.#hello();
+    if (this.beats % 8 === 0 && !document.hidden && !this.over) this.watch(true);
+    for (const [id, ask] of this.asked) {
+      if (performance.now() - ask.sent < 5000) continue;
+      if (ask.tries++ < 3) {
+        ask.sent = performance.now();
+        this.send(ask.message);
+      } else {
+        this.asked.delete(id);
+        ask.reject(new Error("the kernel does not answer"));
+      }
+    }
+    for (const view of this.views.keys()) view.beat(this.beats);
+  }
+
+  /** @param {boolean} [again] also if nothing has changed, as a sign of life */
+  watch(again = false) {
+    const logs = new Set();
+    for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
+    const wanted = [...logs].sort();
+    const is = wanted.join();
+    if (is === this.watched && !(again && is)) return;
+    this.watched = is;
+    this.send({ kind: "watch", logs: wanted });
+  }
+
+  /**
+   * Asks for bytes of a log.
+   * @param {string} log
+   * @param {number} from
+   * @param {number} to
+   * @param {boolean} [exact]  just these bytes, not up to the borders of lines
+   * @returns {Promise<{chunk: Chunk, bytes: Uint8Array}>}
+   */
+  page(log, from, to, exact = false) {
+    const id = ++this.asks;
+    const message = { kind: "page", id, log, from, to, ...(exact ? { exact } : {}) };
+    return new Promise((resolve, reject) => {
+      this.asked.set(id, { resolve, reject, message, sent: performance.now(), tries: 0 });
+      this.send(message);
+    });
+  }
+
+  /** @param {string} id */
+  log(id) {
+    let log = this.logs.get(id);
+    if (!log) this.logs.set(id, (log = new Log({ id })));
+    return log;
+  }
+
+  /**
+   * @param {any} content
+   * @param {(DataView | ArrayBuffer)[]} buffers
+   */
+  receive(content, buffers = []) {
+    if (content?.kind === "tick") this.#tick(content, buffers);
+    if (content?.kind !== "page" || content.client !== this.client) return;
+    const ask = this.asked.get(content.id);
+    this.asked.delete(content.id);
+    if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
+    else ask?.resolve({ chunk: content.chunk, bytes: asBytes(buffers[0]) });
+  }
+
+  /**
+   * @param {any} tick
+   * @param {(DataView | ArrayBuffer)[]} buffers
+   */
+  #tick(tick, buffers) {
+    if (typeof tick.clock === "number") this.zero = performance.now() - tick.clock * 1000;
+    if (tick.full) {
+      this.greeted = true;
+      this.ranks = this.ranks.map((rank) => ({ ...newRank(rank.rank), history: tick.history ? [] : rank.history }));
+    }
+    if (tick.run) this.run = { ...this.run, ...tick.run };
+    /** @type {Map<string, number[]>} */
+    const news = new Map();
+    for (const [id, values] of Object.entries(tick.history ?? {})) {
+      const rank = this.ranks[Number(id)];
+      if (rank) rank.history = values.slice(-HISTORY);
+    }
+    for (const [id, changes] of Object.entries(tick.ranks ?? {})) {
+      const rank = this.ranks[Number(id)];
+      if (!rank) continue;
+      const before = rank.state;
+      Object.assign(rank, changes);
+      if (!tick.full && typeof changes.memory === "number") {
+        rank.history.push(changes.memory);
+        if (rank.history.length > HISTORY) rank.history.shift();
+      }
+      if (rank.state !== before && ["finished", "failed", "stopped", "restarting"].includes(rank.state)) {
+        const key = rank.collateral ? "ended with the others" : rank.state;
+        news.set(key, [...(news.get(key) ?? []), rank.rank]);
+      }
+    }
+    for (const [id, size] of Object.entries(tick.sizes ?? {})) this.log(id).setSize(Number(size));
+    (tick.chunks ?? []).forEach((/** @type {Chunk} */ chunk, /** @type {number} */ index) => {
+      if (!buffers[index]) return;
+      for (const [part, bytes] of cutUp(chunk, asBytes(buffers[index]))) this.queue.push({ chunk: part, bytes });
+    });
+    if (typeof tick.seq === "number") this.queue.push({ ack: tick.seq });
+    for (const view of this.views.keys()) view.told(news, Boolean(tick.full));
+    // without frames nothing would ever be acknowledged
+    if (document.hidden) this.#work(Infinity);
+    this.schedule();
+  }
+
+  /** @param {number} until  by `performance.now` */
+  #work(until) {
+    let done = 0;
+    for (; done < this.queue.length && performance.now() < until; done++) {
+      const item = this.queue[done];
+      if ("ack" in item) this.ack = item.ack;
+      else this.log(item.chunk.log).add(item.chunk, item.bytes);
+    }
+    this.queue.splice(0, done);
+    if (document.hidden) this.#acknowledge();
+  }
+
+  #acknowledge() {
+    if (this.ack < 0) return;
+    this.send({ kind: "ack", seq: this.ack });
+    this.ack = -1;
+  }
+
+  schedule() {
+    if (this.frame || !this.views.size) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.#work(performance.now() + FRAME_MS);
+      for (const view of this.views.keys()) view.paint();
+      this.#acknowledge();
+      if (this.queue.length) this.schedule();
+    });
+  }
+}
+
+/** @type {WeakMap<object, Map<string, Store>>} */
+const stores = new WeakMap();
+
+/**
+ * The store of a panel. Views get different faces of one model, so its token tells that it is the same.
+ * @param {Model} model
+ */
+function storeOf(model) {
+  const token = model.get("token");
+  const owner = token && model.widget_manager ? model.widget_manager : model;
+  let known = stores.get(owner);
+  if (!known) stores.set(owner, (known = new Map()));
+  let store = known.get(token ?? "");
+  if (!store) known.set(token ?? "", (store = new Store(model)));
+  return store;
+}
+
+/**
+ * @param {string} shape
+ * @param {string} label
+ * @param {() => void} action
+ */
+function iconButton(shape, label, action) {
+  const button = make("button", "icon", sign(shape));
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", action);
+  return button;
+}
+
+/** A log with a line of numbers above it, and what a failed rank has to say. */
+class Pane {
+  /**
+   * @param {View} view
+   * @param {number | null} rank  null for all of them
+   * @param {boolean} [folded]
+   */
+  constructor(view, rank, folded = false) {
+    this.rank = rank;
+    this.id = rank === null ? "all" : String(rank);
+    const { store } = view;
+    const name = rank === null ? "all ranks" : `rank ${rank}`;
+    this.line = rank === null ? null : new RankLine(rank);
+    const words = folded ? "lines that several ranks wrote are shown once" : "in the order in which the ranks wrote";
+    const head = this.line?.el ?? make("div", "rankline", make("span", "fate", words));
+    this.tools = make("span", "panetools");
+    this.tools.append(
+      ...(rank !== null && view.store.ranks.length > 1
+        ? [iconButton("larger", `only ${name}, large`, () => view.enlarge(rank))]
+        : []),
+      iconButton("copy", `copy the text of ${name} that is here`, () => void view.copy(this)),
+      iconButton("download", `download the whole log of ${name}`, () => void view.download(this)),
+    );
+    head.append(this.tools);
+    this.log = new LogView({
+      rows: new Rows(store.log(this.id), folded),
+      label: `log of ${name}`,
+      prefixed: rank === null,
+      wrap: view.wrap,
+      request: async (log, from, to) => {
+        const { chunk, bytes } = await store.page(log.id, from, to);
+        log.fill(chunk, bytes);
+      },
+      changed: () => store.schedule(),
+    });
+    this.trace = make("pre", "trace");
+    this.trace.tabIndex = 0;
+    this.trace.setAttribute("aria-label", `traceback of ${name}`);
+    this.trace.hidden = true;
+    this.told = "";
+    this.el = make("section", "pane", head, this.trace, this.log.el);
+    this.el.setAttribute("aria-label", name);
+  }
+
+  /**
+   * @param {Rank} rank
+   * @param {number} now
+   */
+  update(rank, now) {
+    this.line?.update(rank, now);
+    this.el.classList.toggle("nbl-first", rank.root);
+    this.el.classList.toggle("nbl-collateral", rank.collateral);
+    const text = rank.collateral ? "" : rank.traceback;
+    if (text === this.told) return;
+    this.told = text;
+    this.trace.hidden = !text;
+    this.trace.textContent = "";
+    const terminal = new Terminal({ rank: rank.rank, stream: 2 });
+    terminal.feed(text.slice(-100_000));
+    for (const line of terminal.lines) {
+      const row = make("div");
+      paintLine(row, line);
+      if (!line.text) row.append("\n");
+      this.trace.append(row);
+    }
+    // the error itself stands last
+    requestAnimationFrame(() => (this.trace.scrollTop = this.trace.scrollHeight));
+  }
+}
+
+/** One place where the panel is shown. */
+class View {
+  /**
+   * @param {Store} store
+   * @param {HTMLElement} host
+   */
+  constructor(store, host) {
+    this.store = store;
+    const count = store.ranks.length;
+    /** @type {Mode} */
+    this.mode = count === 1 ? "rank" : "grid";
+    this.chosen = 0;
+    this.wrap = false;
+    this.visible = true;
+    this.stale = true;
+    this.root = -1;
+    this.stopAsked = 0;
+    /** @type {Map<string, Pane>} */
+    this.panes = new Map();
+    /** @type {Pane[]} */
+    this.shown = [];
+    /** @type {{pane: Pane, match: import("./logview.js").Match} | null} */
+    this.found = null;
+    this.counted = "";
+
+    this.sign = sign("starting");
+    this.title = make("span", "title");
+    this.words = make("span", "words");
+    this.elapsed = make("span", "num elapsed");
+    this.cpu = make("span", "num cpu");
+    this.memory = make("span", "num memory");
+    this.elapsed.title = "since the launch";
+    this.cpu.title = "CPU of all ranks together; 100 % is one core";
+    this.memory.title = "memory of all ranks together";
+    this.stop = /** @type {HTMLButtonElement} */ (make("button", "stop", make("span", "", "Stop")));
+    this.stop.addEventListener("click", () => this.#stop());
+    const metrics = make("span", "metrics", this.memory, this.cpu, this.elapsed);
+    const head = make("header", "head", this.sign, this.title, this.words, metrics, this.stop);
+
+    this.bar = make("div", "bar");
+    this.bar.setAttribute("aria-hidden", "true");
+
+    const tools = this.#tools(count);
+    this.causeText = make("span", "causetext");
+    this.cause = make("button", "cause", sign("failed"), this.causeText);
+    this.cause.hidden = true;
+    this.cause.addEventListener("click", () => this.#jump());
+    this.body = make("div", "body");
+    this.map = count > MOST_PANES ? this.#map(count) : null;
+    this.hovered = new RankLine(0);
+    this.hovered.el.append(make("span", "last"));
+    this.key = make("div", "key");
+    this.look = make("div", "look", this.hovered.el, this.key);
+    this.counts = make("span", "counts");
+    this.where = make("span", "where");
+    const foot = make("footer", "foot", this.counts, this.where);
+    this.live = make("div", "live");
+    this.live.setAttribute("role", "status");
+    this.live.setAttribute("aria-live", "polite");
+
+    const size = [1, 2, 4, 8, 16, 64].find((most) => count <= most) ?? "many";
+    this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause, this.body, foot, this.live);
+    this.el = make("div", "root", this.panel);
+    // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
+    this.el.dataset.lmSuppressShortcuts = "true";
+    // the browser's own menu, with Copy in it
+    this.el.dataset.jpSuppressContextMenu = "true";
+    this.el.addEventListener("keydown", (event) => this.#keydown(event));
+    for (const kind of ["keyup", "keypress"]) this.el.addEventListener(kind, (event) => event.stopPropagation());
+    this.watcher = new IntersectionObserver(
+      ([entry]) => {
+        this.visible = entry.isIntersecting;
+        this.store.watch();
+        this.touch();
+      },
+      { rootMargin: "400px" },
+    );
+    this.watcher.observe(this.el);
+    this.#arrange();
+    host.append(this.el);
+  }
+
+  destroy() {
+    this.watcher.disconnect();
+    for (const pane of this.panes.values()) pane.log.destroy();
+    this.store.leave(this);
+    this.el.remove();
+  }
+
+  /** @param {number} count */
+  #tools(count) {
+    /** @type {Map<Mode, HTMLElement>} */
+    this.modes = new Map();
+    const modes = make("span", "modes");
+    modes.setAttribute("role", "group");
+    modes.setAttribute("aria-label", "view");
+    for (const [mode, name, title] of /** @type {[Mode, string, string][]} */ ([
+      ["grid", count > MOST_PANES ? "Map" : "Grid", "the ranks side by side"],
+      ["merged", "Merged", "all ranks in one log"],
+      ["folded", "Folded", "all ranks in one log, lines alike shown once"],
+    ])) {
+      const button = make("button", "", name);
+      button.title = title;
+      button.addEventListener("click", () => this.show(mode));
+      this.modes.set(mode, button);
+      modes.append(button);
+    }
+    this.select = /** @type {HTMLSelectElement} */ (document.createElement("select"));
+    this.select.setAttribute("aria-label", "one rank");
+    this.select.title = "one rank";
+    this.select.append(...this.store.ranks.map(({ rank }) => new Option(`Rank ${rank}`, String(rank))));
+    this.select.addEventListener("change", () => this.enlarge(Number(this.select?.value)));
+    // clicked as it stands, it opens the rank that it names
+    this.select.addEventListener("pointerdown", (event) => {
+      if (this.mode === "rank") return;
+      event.preventDefault();
+      this.enlarge(this.chosen);
+    });
+    this.modes.set("rank", this.select);
+    modes.append(this.select);
+    modes.hidden = count === 1;
+    const wrap = iconButton("wrap", "wrap long lines", () => {
+      this.wrap = !this.wrap;
+      wrap.setAttribute("aria-pressed", String(this.wrap));
+      for (const pane of this.panes.values()) pane.log.setWrap(this.wrap);
+    });
+    wrap.setAttribute("aria-pressed", "false");
+    this.follow = iconButton("follow", "follow the end", () => {
+      const follow = !this.#following();
+      for (const { log } of this.shown) {
+        log.following = follow;
+        log.touch();
+      }
+    });
+    this.field = /** @type {HTMLInputElement} */ (make("input", "field"));
+    this.field.type = "search";
+    this.field.placeholder = "Search";
+    this.field.setAttribute("aria-label", "search the text that is here");
+    this.field.spellcheck = false;
+    this.field.addEventListener("input", () => this.#search());
+    this.hits = make("span", "num hits");
+    this.hits.setAttribute("role", "status");
+    const searching = make("span", "searching", sign("search"), this.field, this.hits);
+    searching.append(
+      iconButton("previous", "previous match (Shift+Enter)", () => this.#next(-1)),
+      iconButton("next", "next match (Enter)", () => this.#next(1)),
+    );
+    this.searching = searching;
+    const tools = make("div", "tools", modes, make("span", "space"), searching, wrap, this.follow);
+    tools.setAttribute("role", "toolbar");
+    tools.setAttribute("aria-label", "how the logs are shown");
+    return tools;
+  }
+
+  /** @param {number} count */
+  #map(count) {
+    return new RankMap(count, {
+      open: (rank) => {
+        this.chosen = rank;
+        this.#arrange();
+      },
+      look: (rank) => {
+        this.looked = rank;
+        this.touch();
+      },
+    });
+  }
+
+  /** The ids of the logs whose text is needed. */
+  watching() {
+    return this.visible ? this.shown.map((pane) => pane.id) : [];
+  }
+
+  touch() {
+    this.stale = true;
+    this.store.schedule();
+  }
+
+  /** @param {Mode} mode */
+  show(mode) {
+    this.mode = mode;
+    this.#arrange();
+  }
+
+  /** @param {number} rank */
+  enlarge(rank) {
+    this.chosen = rank;
+    this.show("rank");
+  }
+
+  /**
+   * @param {number | null} rank
+   * @param {boolean} [folded]
+   */
+  #pane(rank, folded = false) {
+    const key = folded ? "folded" : String(rank);
+    let pane = this.panes.get(key);
+    if (!pane) this.panes.set(key, (pane = new Pane(this, rank, folded)));
+    return pane;
+  }
+
+  /** Puts into the body what the mode asks for. */
+  #arrange() {
+    const { mode, map, chosen } = this;
+    const ranks = this.store.ranks.map((rank) => rank.rank);
+    if (mode === "merged" || mode === "folded") this.shown = [this.#pane(null, mode === "folded")];
+    else if (mode === "rank" || map) this.shown = [this.#pane(chosen)];
+    else {
+      // the rank that failed first comes first
+      const order = this.root < 0 ? ranks : [this.root, ...ranks.filter((rank) => rank !== this.root)];
+      this.shown = order.map((rank) => this.#pane(rank));
+    }
+    // elements of a text selection or with the focus stay where they are if they can
+    const panes = make("div", `panes${mode === "grid" && !map && this.root >= 0 ? " rooted" : ""}`);
+    panes.append(...this.shown.map((pane) => pane.el));
+    this.body.replaceChildren(...(map && mode === "grid" ? [map.el, this.look] : []), panes);
+    map?.mark(chosen);
+    this.panel.dataset.mode = mode;
+    for (const [name, button] of this.modes ?? []) button.setAttribute("aria-pressed", String(name === mode));
+    if (this.select) this.select.value = String(chosen);
+    for (const pane of this.shown) {
+      pane.log.height = 0;
+      pane.log.dirty = true;
+    }
+    if (this.field?.value) this.#search();
+    this.store.watch();
+    this.touch();
+  }
+
+  /**
+   * Takes note of news, and says those that matter aloud.
+   * @param {Map<string, number[]>} news
+   * @param {boolean} quiet
+   */
+  told(news, quiet) {
+    this.stale = true;
+    const root = this.store.ranks.findIndex((rank) => rank.root);
+    if (root !== this.root) {
+      this.root = root;
+      if (root >= 0 && this.mode !== "rank") this.chosen = root;
+      this.#arrange();
+    }
+    if (quiet || !news.size) return;
+    const said = [...news].map(([what, ranks]) => `rank${ranks.length > 1 ? "s" : ""} ${nameRanks(ranks)} ${what}`);
+    put(this.live, said.join("; "));
+  }
+
+  /** @param {number} beats */
+  beat(beats) {
+    if (!this.visible || document.hidden) return;
+    if (!this.store.over) this.touch();
+    if (beats % 4 === 0 && this.field?.value) this.#count();
+  }
+
+  paint() {
+    if (!this.visible || document.hidden) return;
+    if (this.stale) this.#paintState();
+    this.stale = false;
+    for (const pane of this.shown) pane.log.paint();
+    this.follow?.setAttribute("aria-pressed", String(this.#following()));
+  }
+
+  #following() {
+    return this.shown.every((pane) => pane.log.following);
+  }
+
+  #paintState() {
+    const { run, ranks } = this.store;
+    const now = this.store.now();
+    const shapes = /** @type {Record<string, string>} */ ({ stopping: "stopped", interrupted: "stopped", "timed out": "failed" });
+    this.panel.dataset.state = run.state.replace(" ", "-");
+    reshape(this.sign, shapes[run.state] ?? run.state);
+    put(this.title, String(this.store.model.get("title") ?? ""));
+    put(this.words, run.words || run.state);
+    this.words.title = run.words ?? "";
+    put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
+    put(this.cpu, this.store.over ? "" : percentInWords(run.cpu ?? 0));
+    put(this.memory, run.memory ? sizeInWords(run.memory) : "");
+    const stopping = run.state === "stopping" || this.stopAsked > 0;
+    put(this.stop, stopping && !this.store.over ? "Kill" : "Stop");
+    this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
+    this.stop.title = stopping ? "end the ranks at once" : "interrupt the ranks; click again to kill them";
+    this.stop.disabled = this.store.over;
+    this.#paintCounts();
+    this.#paintCause();
+    for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
+    if (!this.map || this.mode !== "grid") return;
+    this.map.tiles.forEach((tile, rank) => tile.update(ranks[rank], now));
+    const looked = this.looked === null || this.looked === undefined ? null : ranks[this.looked];
+    this.hovered.el.hidden = !looked;
+    this.key.hidden = Boolean(looked);
+    if (!looked) return;
+    this.hovered.update(looked, now);
+    if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, looked.line);
+  }
+
+  #paintCounts() {
+    const { run, ranks } = this.store;
+    /** @type {Map<string, number>} */
+    const counts = new Map();
+    for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
+    const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
+    const present = order.filter((state) => counts.has(state));
+    const is = present.map((state) => `${state} ${counts.get(state)}`).join();
+    if (is !== this.counted) {
+      this.counted = is;
+      const parts = present.map((state) => {
+        const part = make("span", "", sign(state), `${counts.get(state)} ${state}`);
+        part.dataset.state = state;
+        return part;
+      });
+      this.counts.replaceChildren(...parts);
+      this.bar.replaceChildren(
+        ...present.map((state) => {
+          const part = make("span");
+          part.dataset.state = state;
+          part.style.flexGrow = String(counts.get(state));
+          return part;
+        }),
+      );
+      put(this.key, "fuller colour: more CPU; arrow keys move, Enter opens a log");
+    }
+    const where = [run.over && run.sent ? `${run.sent} → notebook` : "", run.log_dir ?? ""].filter(Boolean).join("  ·  ");
+    if (!this.noticed) put(this.where, where);
+    this.where.title = run.log_dir ? `logs: ${run.log_dir}` : "";
+  }
+
+  #paintCause() {
+    const { ranks } = this.store;
+    const root = ranks[this.root];
+    this.cause.hidden = !root;
+    if (!root) return;
+    const others = ranks.filter((rank) => rank.state === "failed" && !rank.root && !rank.collateral);
+    const ended = ranks.filter((rank) => rank.collateral);
+    const parts = [`rank ${root.rank} failed${ranks.length > 1 ? " first" : ""}: ${root.why || root.exit || "no reason given"}`];
+    /** @param {Rank[]} some */
+    const names = (some) => `${some.length > 1 ? "ranks" : "rank"} ${nameRanks(some.map(({ rank }) => rank))}`;
+    if (others.length) parts.push(`${names(others)} failed too`);
+    if (ended.length) parts.push(`${names(ended)} ended because of rank ${root.rank}`);
+    const text = parts.join("  ·  ");
+    put(this.causeText, text);
+    this.cause.title = text;
+  }
+
+  #jump() {
+    if (this.root < 0) return;
+    this.chosen = this.root;
+    if (this.mode === "merged" || this.mode === "folded") this.show(this.store.ranks.length > 1 ? "grid" : "rank");
+    else this.#arrange();
+    this.#pane(this.root).trace.focus();
+  }
+
+  #stop() {
+    const kill = this.stopAsked > 0 || this.store.run.state === "stopping";
+    this.stopAsked++;
+    this.store.send({ kind: kill ? "kill" : "stop" });
+    this.touch();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keydown(event) {
+    const accel = event.ctrlKey || event.metaKey;
+    if (accel && event.key.toLowerCase() === "f") {
+      event.preventDefault();
+      this.field?.focus();
+      this.field?.select();
+    } else if (accel && event.key.toLowerCase() === "s") {
+      // saving the notebook stays Jupyter's, wherever the focus is
+      delete this.el.dataset.lmSuppressShortcuts;
+      setTimeout(() => (this.el.dataset.lmSuppressShortcuts = "true"));
+      return;
+    } else if (event.target === this.field && event.key === "Enter") {
+      this.#next(event.shiftKey ? -1 : 1);
+      event.preventDefault();
+    } else if (event.key === "Escape" && this.field?.value) {
+      this.field.value = "";
+      this.#search();
+      this.shown[0]?.log.scroller.focus({ preventScroll: true });
+    }
+    event.stopPropagation();
+  }
+
+  #search() {
+    this.found = null;
+    for (const { log } of this.shown) log.find(this.field?.value ?? "");
+    this.#count();
+  }
+
+  #matches() {
+    return this.shown.flatMap((pane) => pane.log.matches().map((match) => ({ pane, match })));
+  }
+
+  #count(matches = this.#matches()) {
+    if (!this.hits) return;
+    const { found } = this;
+    const at = found ? matches.findIndex(({ match }) => match.line === found.match.line && match.from === found.match.from) : -1;
+    this.searching?.classList.toggle("nbl-active", Boolean(this.field?.value));
+    put(this.hits, this.field?.value ? `${at < 0 ? "" : `${at + 1}/`}${matches.length}` : "");
+  }
+
+  /** @param {number} step */
+  #next(step) {
+    const matches = this.#matches();
+    const { found } = this;
+    let at = found ? matches.findIndex(({ match }) => match.line === found.match.line && match.from === found.match.from) : -1;
+    // the newest first: it is what is in sight
+    at = at < 0 ? matches.length - 1 : (at + step + matches.length) % matches.length;
+    if (found && matches[at]?.pane !== found.pane) found.pane.log.show(null);
+    this.found = matches[at] ?? null;
+    this.found?.pane.log.show(this.found.match);
+    this.#count(matches);
+  }
+
+  /**
+   * Says something in the footer, for a moment or until the next such thing.
+   * @param {string} text
+   * @param {boolean} [stays]
+   */
+  notice(text, stays = false) {
+    clearTimeout(this.noticed);
+    this.noticed = window.setTimeout(
+      () => {
+        this.noticed = 0;
+        this.touch();
+      },
+      stays ? 600_000 : 4000,
+    );
+    put(this.where, text);
+  }
+
+  /** @param {Pane} pane */
+  async copy(pane) {
+    const text = pane.log.text();
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // a page without https has no clipboard, but can copy what is selected
+      const area = document.createElement("textarea");
+      area.value = text;
+      this.el.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    this.notice(`copied ${counted(pane.log.rows.rows.length, "line")}`);
+  }
+
+  /** @param {Pane} pane */
+  async download(pane) {
+    const name = pane.rank === null ? "all-ranks.log" : `rank-${pane.rank}.log`;
+    const { size } = pane.log.rows.log;
+    if (size > MOST_DOWNLOADED) {
+      this.notice(`${name} has ${sizeInWords(size)}, too much to download here: it lies in ${this.store.run.log_dir}`, true);
+      return;
+    }
+    const bytes = new Uint8Array(size);
+    let next = 0;
+    let done = 0;
+    const worker = async () => {
+      while (next < size) {
+        let from = next;
+        const to = (next = Math.min(size, from + PAGE));
+        while (from < to) {
+          const got = await this.store.page(pane.id, from, to, true);
+          const skipped = from - got.chunk.offset;
+          const part = got.bytes.subarray(Math.max(0, skipped), skipped + to - from);
+          if (skipped < 0 || !part.length) throw new Error(`bytes ${from} to ${to} did not come`);
+          bytes.set(part, from);
+          from += part.length;
+          done += part.length;
+          this.notice(`${name}: ${Math.floor((100 * done) / size)} % of ${sizeInWords(size)}`, true);
+        }
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    } catch (error) {
+      next = size;
+      this.notice(`${name} could not be downloaded: ${error instanceof Error ? error.message : error}`, true);
+      return;
+    }
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([bytes], { type: "text/plain" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    this.notice(`${name}: ${sizeInWords(size)} downloaded`);
+  }
+}
+
+export default {
+  /** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} context */
+  render({ model, el, signal }) {
+    const store = storeOf(model);
+    const view = new View(store, el);
+    store.join(view, model);
+    const destroy = () => view.destroy();
+    signal?.addEventListener("abort", destroy, { once: true });
+    return destroy;
+  },
+};

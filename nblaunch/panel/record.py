@@ -1,0 +1,329 @@
+"""The record: what stays of a run in the notebook, as static HTML and as text.
+
+It has to read well wherever a saved notebook is opened: in Jupyter, trusted or not, on sites that take every style
+away, and as plain text. So the meaning is in elements and words, and styles only make it pleasant. All that comes from
+ranks is escaped, and all of it together is bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from html import escape
+
+from nblaunch.naming import count_ranks, name_ranks
+from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
+from nblaunch.panel.folding import fold, prefix
+from nblaunch.panel.state import Outcome, RankState, RunState
+from nblaunch.panel.terminal import Line, Style, render
+from nblaunch.sizes import in_words
+
+__all__ = ["MOST", "record", "still_running"]
+
+MOST = 200_000
+"""Bytes of the HTML, and of the text, at most."""
+
+# Bytes of logs up to which all of it is one text, in order; what is more is shown by rank, its end only.
+_TOGETHER = 40_000
+# Bytes of logs that are looked at in all, and lines that are shown of one rank then.
+_IN_ALL = 80_000
+_LEAST_PER_RANK = 600
+_LINES_PER_RANK = 200
+# Characters of a line, and of one traceback.
+_LONGEST_LINE = 2_000
+_LONGEST_TRACEBACK = 12_000
+_MOST_TRACEBACKS = 8
+# Groups of ranks in the table.
+_MOST_ROWS = 40
+
+_SIGNS = {"finished": "✓", "failed": "✕", "timed out": "✕", "interrupted": "■", "stopped": "■", "not started": "✕"}
+_SIGNS_OF_RANKS = {"starting": "○", "running": "●", "finished": "✓", "failed": "✕", "stopped": "■", "restarting": "↻"}
+# Middle tones, to be read on white and on black.
+_COLOURS = (
+    *("#757575", "#d64a3f", "#2f8f46", "#a87b0f", "#3f7fdc", "#ad55be", "#23899b", "#8a8a8a"),
+    *("#7f7f7f", "#e2584d", "#389d50", "#b3861a", "#5990ea", "#bd68cd", "#2f97a9", "#9a9a9a"),
+)
+_MUTED = "color: var(--jp-ui-font-color2, #757575)"
+_GOOD = "color: var(--jp-success-color1, #388e3c)"
+_BAD = "color: var(--jp-error-color1, #d32f2f)"
+_PRE = (
+    "margin: 2px 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; "
+    "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
+)
+_BOX = "font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5"
+
+
+def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, str]:
+    """Return what stays of a run that has ended.
+
+    Parameters
+    ----------
+    state : RunState
+        What was shown.
+    outcome : Outcome
+        What became of it.
+    arrivals : Arrivals
+        Its logs.
+
+    Returns
+    -------
+    html, text : str
+        At most `MOST` bytes each.
+    """
+    arrivals.look()
+    page = _Page()
+    _add_summary(page, state, outcome)
+    if any(rank.state != "finished" for rank in state.ranks):
+        _add_table(page, state, arrivals)
+    _add_tracebacks(page, state, opened=not outcome.told)
+    if 0 < arrivals.size(ALL) <= _TOGETHER:
+        _add_lines(page, arrivals.read(ALL, 0, _TOGETHER), len(state.ranks) > 1)
+    else:
+        _add_logs_by_rank(page, state, arrivals)
+    return page.html(), page.text()
+
+
+def still_running(state: RunState, now: float) -> tuple[str, str]:
+    """Return a line for the case that the kernel dies meanwhile: what ran, since when, and until when that is known.
+
+    Parameters
+    ----------
+    now : float
+        The time, as of `time.time`.
+    """
+    since = now - state.clock(time.monotonic())
+    counts = ", ".join(f"{count} {word}" for word, count in state.counts.items())
+    text = f"{state.title}: running since {_hour(since)}, last seen {_hour(now)}: {counts}; logs in {state.log_dir}"
+    return f'<div style="font-size: 85%; {_MUTED}">{escape(text)}</div>', text
+
+
+class _Page:
+    """HTML and text side by side, up to a bound."""
+
+    def __init__(self) -> None:
+        self._html: list[str] = []
+        self._text: list[str] = []
+        self._size = 0
+
+    def add(self, html: str, text: str = "") -> bool:
+        """Add a part to both, unless that is too much."""
+        # room is left for what is closed behind it
+        if self._size + len(html.encode()) > MOST - 2_000:
+            return False
+        self._size += max(len(html.encode()), len(text.encode()))
+        self._html.append(html)
+        if text:
+            self._text.append(text)
+        return True
+
+    def html(self) -> str:
+        return f'<div style="{_BOX}">{"".join(self._html)}</div>'
+
+    def text(self) -> str:
+        return "\n".join(self._text)
+
+
+def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
+    sign = _SIGNS.get(outcome.status, "■")
+    ended = state.ended_at if state.ended_at is not None else time.monotonic()
+    done = sum(rank.state == "finished" for rank in state.ranks)
+    total = count_ranks(len(state.ranks))
+    which = total if done == len(state.ranks) else f"{done} of {total} finished"
+    details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
+    if outcome.bound:
+        details.append(f"{outcome.bound} → notebook")
+    if outcome.logs and outcome.status != "finished":
+        details.append(f"logs in {outcome.logs}")
+    tone = _GOOD if outcome.status == "finished" else _BAD
+    page.add(
+        f'<div><span style="{tone}">{sign}</span> <b>{escape(state.title)}</b> '
+        f'<span style="{_MUTED}">{escape(" · ".join(details))}</span></div>\n',
+        f"{sign} {state.title}  {' · '.join(details)}",
+    )
+
+
+def _add_table(page: _Page, state: RunState, arrivals: Arrivals) -> None:
+    groups: dict[tuple[str, str, str], list[RankState]] = {}
+    # the root cause first, then by number
+    for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.state != "failed", rank.rank)):
+        groups.setdefault((rank.state, rank.why, rank.exit if rank.state != "finished" else ""), []).append(rank)
+    cell = "padding: 0 1em 0 0; text-align: left; vertical-align: top; border: none"
+    rows, lines = [], []
+    for (word, why, exit_), ranks in list(groups.items())[:_MOST_ROWS]:
+        first = " first" if ranks[0].root and len(groups) > 1 else ""
+        written = sum(sum(arrivals.written(rank.rank)) for rank in ranks)
+        ended = max((rank.ended or 0.0 for rank in ranks), default=0.0)
+        parts = (
+            name_ranks(rank.rank for rank in ranks),
+            f"{_SIGNS_OF_RANKS[word]} {word}{first}",
+            _seconds(ended),
+            f"{in_words(written)} written",
+            "; ".join(part for part in (why, exit_ if exit_ not in why else "") if part),
+        )
+        tone = _BAD if word == "failed" else _MUTED
+        rows.append(
+            "<tr>"
+            + "".join(
+                f'<td style="{cell}; {tone if index == 1 else ""}">{escape(_cut(part))}</td>'
+                for index, part in enumerate(parts)
+            )
+            + "</tr>\n"
+        )
+        lines.append("  ".join(_cut(part) for part in parts if part).rstrip())
+    if len(groups) > _MOST_ROWS:
+        more = f"… and {count_ranks(sum(map(len, list(groups.values())[_MOST_ROWS:])))} that ended in other ways"
+        rows.append(f'<tr><td colspan="5" style="{cell}">{more}</td></tr>\n')
+        lines.append(more)
+    page.add(f'<table style="margin: 2px 0; border: none">\n{"".join(rows)}</table>\n', "\n".join(lines))
+
+
+def _add_tracebacks(page: _Page, state: RunState, *, opened: bool) -> None:
+    groups: dict[tuple[str, str], list[RankState]] = {}
+    for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
+        if rank.traceback and rank.state == "failed":
+            groups.setdefault((rank.why, rank.traceback), []).append(rank)
+    for (why, traceback), ranks in list(groups.items())[:_MOST_TRACEBACKS]:
+        lines = render(traceback.encode(errors="replace")[-_LONGEST_TRACEBACK:])
+        names = name_ranks(rank.rank for rank in ranks)
+        body = "\n".join(_line_html(line) for line in lines)
+        page.add(
+            f"<details{' open' if opened and ranks[0].root else ''}><summary>traceback of {names}: "
+            f'{escape(_cut(why))}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
+            "\n".join([f"traceback of {names}:", *(line.text for line in lines)]),
+        )
+
+
+def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> None:
+    rows, texts = [], []
+    for group in fold(_in_order(excerpt)):
+        head = prefix(group.ranks) if named else ""
+        mark = "! " if group.stream == STDERR else ""
+        texts.append(f"{head}{mark}{_cut(group.text)}")
+        rows.append(_row(head, group.line, group.stream))
+    html = f'<pre style="{_PRE}">' + "\n".join(rows) + "</pre>\n"
+    legend = "(! marks stderr)" if any("! " in text[:24] for text in texts) and _has_stderr(excerpt) else ""
+    if legend:
+        html += f'<div style="font-size: 85%; {_MUTED}">{legend}</div>\n'
+    if not page.add(html, "\n".join([*texts, *([legend] if legend else [])])):
+        page.add("<div>… the output does not fit here; it is in the logs</div>", "… the output is in the logs")
+
+
+def _add_logs_by_rank(page: _Page, state: RunState, arrivals: Arrivals) -> None:
+    wrote = [rank for rank in state.ranks if sum(arrivals.written(rank.rank))]
+    if not wrote:
+        return
+    # failed ones and rank 0 first: there may not be room for all
+    order = sorted(wrote, key=lambda rank: (not rank.root, rank.state != "failed", rank.rank))
+    share = max(_LEAST_PER_RANK, _IN_ALL // len(order))
+    left_out = 0
+    for position, rank in enumerate(order):
+        size = arrivals.size(str(rank.rank))
+        excerpt = arrivals.read_lines(str(rank.rank), size - share, size)
+        lines = list(_in_order(excerpt))[-_LINES_PER_RANK:]
+        head = f"rank {rank.rank}, {in_words(size)} of output"
+        if excerpt.offset:
+            head += f", the last {in_words(size - excerpt.offset)} of it; all of it in {rank.stdout.rpartition('/')[0]}"
+        body = "\n".join(_row("", line, stream) for _, stream, _, line in lines)
+        opened = " open" if position == 0 and len(order) <= 8 else ""
+        added = page.add(
+            f'<details{opened}><summary>{escape(head)}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
+            "\n".join([f"--- {head}", *(_cut(text) for _, _, text, _ in lines)]),
+        )
+        if not added:
+            left_out = len(order) - position
+            break
+    if left_out:
+        text = f"… the output of {count_ranks(left_out)} more is in the logs: {state.log_dir}"
+        page.add(f"<div>{escape(text)}</div>", text)
+
+
+def _in_order(excerpt: Excerpt) -> Iterable[tuple[int, int, str, Line]]:
+    """Return rank, stream, text and line of what an excerpt shows, in the order in which the lines began."""
+    sources: dict[tuple[int, int], list[bytes]] = {}
+    begins: dict[tuple[int, int], list[int]] = {}
+    position = 0
+    for number, (rank, stream, count) in enumerate(excerpt.pieces):
+        part = excerpt.data[position : position + count]
+        position += count
+        source = (rank, stream)
+        parts = sources.setdefault(source, [])
+        starts = begins.setdefault(source, [])
+        # which piece each line of this stream begins in
+        if not parts or parts[-1].endswith(b"\n"):
+            starts.append(number)
+        starts += [number] * part.count(b"\n", 0, len(part) - 1)
+        parts.append(part)
+    found = []
+    for (rank, stream), parts in sources.items():
+        starts = begins[rank, stream]
+        for index, line in enumerate(render(b"".join(parts))):
+            found.append((starts[min(index, len(starts) - 1)], rank, stream, line))
+    found.sort(key=lambda item: item[0])
+    return [(rank, stream, line.text, line) for _, rank, stream, line in found]
+
+
+def _has_stderr(excerpt: Excerpt) -> bool:
+    return any(stream == STDERR for _, stream, _ in excerpt.pieces)
+
+
+def _row(head: str, line: Line, stream: int) -> str:
+    html = _line_html(line)
+    if stream == STDERR:
+        html = f'<span style="border-left: 2px solid #d08a1e; padding-left: 4px"><b>!</b> {html}</span>'
+    return f'<span style="{_MUTED}">{escape(head)}</span>{html}' if head else html
+
+
+def _line_html(line: Line) -> str:
+    parts = []
+    left = _LONGEST_LINE
+    for text, style in line.spans:
+        shown = escape(text[:left])
+        left -= len(text)
+        parts.append(f'<span style="{_css(style)}">{shown}</span>' if style is not None else shown)
+        if left <= 0:
+            parts.append("…")
+            break
+    return "".join(parts)
+
+
+def _css(style: Style) -> str:
+    fg, bg = (style.bg, style.fg) if style.inverse else (style.fg, style.bg)
+    rules = []
+    if fg is not None:
+        rules.append(f"color: {_colour(fg)}")
+    elif style.inverse:
+        rules.append("color: var(--jp-layout-color0, white)")
+    if bg is not None:
+        rules.append(f"background: {_colour(bg)}")
+    elif style.inverse:
+        rules.append("background: var(--jp-ui-font-color1, #555)")
+    if style.bold:
+        rules.append("font-weight: bold")
+    if style.dim:
+        rules.append("opacity: 0.7")
+    if style.italic:
+        rules.append("font-style: italic")
+    if style.underline or style.strike:
+        lines = [word for word, there in (("underline", style.underline), ("line-through", style.strike)) if there]
+        rules.append(f"text-decoration: {' '.join(lines)}")
+    return "; ".join(rules)
+
+
+def _colour(colour: int | str) -> str:
+    return _COLOURS[colour] if isinstance(colour, int) else colour
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _hour(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -1,0 +1,255 @@
+"""What a terminal shows of the bytes of a log: lines of coloured text, for the record and for one-line summaries.
+
+The live panel does the same in ``terminal.js``. Text of ranks is nobody's markup: control characters, those that turn
+the direction of writing included, become visible and harmless.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+__all__ = ["Line", "Style", "last_line", "render", "visible"]
+
+# Characters of one line; what is longer goes on in the next.
+_LONGEST = 20_000
+# Lines that a cursor goes up at most.
+_REACH = 50
+# CSI; OSC up to its end; other escapes; and what moves within a line. Each alternative begins with another character.
+_TOKEN = re.compile(
+    r"\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])"
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+    r"|\x1b[PX^_][^\x1b]*\x1b\\"
+    r"|\x1b[ -/]*[0-~]"
+    r"|[\r\n\b\t\x1b]"
+)
+# C0 without those above, DEL, C1, and what turns the direction of writing or hides.
+_HARMFUL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1b\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How text looks; colours are a number of the 16 that a terminal has, or ``"#rrggbb"``."""
+
+    fg: int | str | None = None
+    bg: int | str | None = None
+    bold: bool = False
+    dim: bool = False
+    italic: bool = False
+    underline: bool = False
+    inverse: bool = False
+    strike: bool = False
+
+
+_PLAIN = Style()
+
+
+@dataclass(slots=True)
+class Line:
+    """One line: spans of text of one style each."""
+
+    spans: list[tuple[str, Style | None]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The text without its style."""
+        return "".join(text for text, _ in self.spans)
+
+
+def visible(text: str) -> str:
+    """Return a text in which what could do harm is seen instead."""
+    return _HARMFUL.sub(_shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def last_line(data: bytes, limit: int = 200) -> str:
+    """Return the last line that has anything on it, without style, at most so many characters."""
+    for line in reversed(render(data)):
+        text = line.text.strip()
+        if text:
+            return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return ""
+
+
+def render(data: bytes) -> list[Line]:
+    """Return the lines that a terminal shows of these bytes.
+
+    It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (K) and colours (m,
+    with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
+    """
+    screen = _Screen()
+    text = data.decode("utf-8", errors="replace")
+    position = 0
+    for token in _TOKEN.finditer(text):
+        if token.start() > position:
+            screen.write(visible(text[position : token.start()]))
+        position = token.end()
+        if token[2]:
+            screen.control(token[2], token[1])
+        elif len(token[0]) == 1:
+            screen.move(token[0])
+    screen.write(visible(text[position:]))
+    return screen.lines()
+
+
+class _Row:
+    """A line while it can still change: characters and their styles, or text that nobody has gone back to yet."""
+
+    __slots__ = ("cells", "length", "spans")
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Style | None]] = []
+        self.cells: list[tuple[str, Style | None]] | None = None
+        self.length = 0
+
+    def put(self, column: int, text: str, style: Style | None) -> None:
+        if self.cells is None and column == self.length:
+            self.spans.append((text, style))
+            self.length += len(text)
+            return
+        cells = self._as_cells()
+        if column > len(cells):
+            cells.extend([(" ", None)] * (column - len(cells)))
+        cells[column : column + len(text)] = [(character, style) for character in text]
+        self.length = len(cells)
+
+    def erase(self, begin: int, end: int | None) -> None:
+        cells = self._as_cells()
+        if end is None:
+            del cells[begin:]
+        else:
+            end = min(end, len(cells))
+            cells[begin:end] = [(" ", None)] * max(0, end - begin)
+        self.length = len(cells)
+
+    def _as_cells(self) -> list[tuple[str, Style | None]]:
+        if self.cells is None:
+            self.cells = [(character, style) for text, style in self.spans for character in text]
+            self.spans = []
+        return self.cells
+
+    def line(self) -> Line:
+        parts = self.spans if self.cells is None else self.cells
+        merged: list[tuple[list[str], Style | None]] = []
+        for text, style in parts:
+            if merged and merged[-1][1] == style:
+                merged[-1][0].append(text)
+            else:
+                merged.append(([text], style))
+        return Line([("".join(texts), style) for texts, style in merged])
+
+
+class _Screen:
+    def __init__(self) -> None:
+        self._rows = [_Row()]
+        self._row = 0
+        self._column = 0
+        self._style: Style | None = None
+
+    def lines(self) -> list[Line]:
+        lines = [row.line() for row in self._rows]
+        if not lines[-1].spans:
+            lines.pop()
+        return lines
+
+    def write(self, text: str) -> None:
+        while text:
+            room = _LONGEST - self._column
+            if room <= 0:
+                self._next_line()
+                room = _LONGEST
+            self._rows[self._row].put(self._column, text[:room], self._style)
+            self._column += len(text[:room])
+            text = text[room:]
+
+    def move(self, character: str) -> None:
+        if character == "\n":
+            self._next_line()
+        elif character == "\r":
+            self._column = 0
+        elif character == "\b":
+            self._column = max(0, self._column - 1)
+        elif character == "\t":
+            self.write(" " * (8 - self._column % 8))
+        else:
+            self.write("␛")
+
+    def control(self, final: str, parameters: str) -> None:
+        if final == "m":
+            self._style = _styled(self._style or _PLAIN, parameters)
+            return
+        first = parameters.split(";")[0]
+        count = max(1, int(first)) if first.isdigit() else 1
+        if final == "A":
+            self._row = max(0, len(self._rows) - _REACH, self._row - count)
+        elif final == "B":
+            self._row = min(len(self._rows) - 1, self._row + count)
+        elif final == "C":
+            self._column = min(_LONGEST, self._column + count)
+        elif final == "D":
+            self._column = max(0, self._column - count)
+        elif final == "G":
+            self._column = min(_LONGEST, count) - 1
+        elif final == "K":
+            row, mode = self._rows[self._row], first or "0"
+            row.erase(self._column if mode == "0" else 0, self._column + 1 if mode == "1" else None)
+
+    def _next_line(self) -> None:
+        self._row += 1
+        self._column = 0
+        if self._row == len(self._rows):
+            self._rows.append(_Row())
+
+
+_FLAGS = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
+_ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",)}
+
+
+def _styled(style: Style, parameters: str) -> Style | None:
+    if parameters in ("", "0"):
+        return None
+    numbers = [int(part) if part.isdigit() else 0 for part in re.split("[;:]", parameters)]
+    while numbers:
+        number = numbers.pop(0)
+        if number == 0:
+            style = _PLAIN
+        elif number in _FLAGS:
+            style = replace(style, **{_FLAGS[number]: True})
+        elif number in _ENDS:
+            style = replace(style, **dict.fromkeys(_ENDS[number], False))
+        elif number in (38, 48):
+            colour = _colour(numbers)
+            style = replace(style, fg=colour) if number == 38 else replace(style, bg=colour)
+        elif 30 <= number <= 39:
+            style = replace(style, fg=None if number == 39 else number - 30)
+        elif 40 <= number <= 49:
+            style = replace(style, bg=None if number == 49 else number - 40)
+        elif 90 <= number <= 97:
+            style = replace(style, fg=number - 82)
+        elif 100 <= number <= 107:
+            style = replace(style, bg=number - 92)
+    return None if style == _PLAIN else style
+
+
+def _colour(numbers: list[int]) -> int | str | None:
+    """Take one of 256 colours, or red, green and blue, from the front of the numbers."""
+    kind = numbers.pop(0) if numbers else 0
+    if kind == 5 and numbers:
+        number = min(255, numbers.pop(0))
+        if number < 16:
+            return number
+        if number >= 232:
+            return f"#{8 + 10 * (number - 232):02x}" + f"{8 + 10 * (number - 232):02x}" * 2
+        levels = (0, 95, 135, 175, 215, 255)
+        number -= 16
+        return "#" + "".join(f"{levels[part]:02x}" for part in (number // 36, number // 6 % 6, number % 6))
+    if kind == 2 and len(numbers) >= 3:
+        red, green, blue = (min(255, numbers.pop(0)) for _ in range(3))
+        return f"#{red:02x}{green:02x}{blue:02x}"
+    return None

@@ -1,0 +1,68 @@
+"""`PanelWidget`: the comm between the panel and its pages. What it looks like is in ``panel.js`` and ``panel.css``."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from traitlets import Bool, Int, Unicode
+
+__all__ = ["PanelWidget", "module_source"]
+
+_HERE = Path(__file__).parent
+# Each needs only those before it.
+_FILES = ("terminal.js", "logview.js", "tiles.js", "panel.js")
+_IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*/\*\*[\s\S]*?\*/\n", re.MULTILINE)
+
+
+@cache
+def module_source() -> str:
+    """Return the panel's files as the one module that a page loads.
+
+    A page cannot load several: a widget's module has no address that the import of another one could be relative to.
+    Comments with types stay behind, because the text is sent with each widget.
+    """
+    parts = []
+    for name in _FILES:
+        text = _COMMENT.sub("", _IMPORT.sub("", (_HERE / name).read_text(encoding="utf-8")))
+        parts.append(text if name == _FILES[-1] else _EXPORT.sub("", text))
+    return "\n".join(parts)
+
+
+class PanelWidget(anywidget.AnyWidget):
+    """A panel as its pages know it.
+
+    Attributes
+    ----------
+    title : str
+        What runs.
+    nprocs : int
+        Number of ranks.
+    token : str
+        Name of the panel in messages on the control channel.
+    over : bool
+        Whether the run has ended.
+    """
+
+    _esm = module_source()
+    _css = _HERE / "panel.css"
+    title = Unicode().tag(sync=True)
+    nprocs = Int().tag(sync=True)
+    token = Unicode().tag(sync=True)
+    over = Bool(False).tag(sync=True)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what shows it in an output."""
+        return {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.model_id,
+            },
+            "text/plain": self.title,
+        }
