@@ -158,6 +158,13 @@ class Connection:
             return 0
         return sum(not _is_readable(mailbox) for _, mailbox in self.spares)
 
+    def drop_spares(self) -> bool:
+        """Let go of all spares, which leave; tell whether there were any."""
+        dropped = bool(self.spares)
+        while self.spares:
+            _let_go(self.spares.popleft()[1])
+        return dropped
+
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
 
@@ -175,8 +182,7 @@ class Connection:
 
     def close(self) -> None:
         """Let the forkserver end what is left below it; return when nothing is."""
-        while self.spares:
-            _let_go(self.spares.popleft()[1])
+        self.drop_spares()
         if self._process is not None and not self._greeted:
             self._process.kill()  # it has forked nothing yet, and may import for long
         with contextlib.suppress(OSError):
@@ -252,12 +258,7 @@ class Forkserver(StartMethod):
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
-        try:
-            pid = self._choose_spare(self._connection, birth, descriptors)
-        except OSError:
-            # Descriptors have run out, of which a spare takes several until it is woken. To fork takes less.
-            self.begin()
-            pid = 0
+        pid = self._choose_spare(self._connection, birth, descriptors)
         pid = pid or self._fork(self._connection, birth, descriptors)
         self._pids.add(pid)
         return pid
@@ -300,6 +301,13 @@ class Forkserver(StartMethod):
             # one that has just died is reported by its forkserver
             with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 description.send(mailbox)
+
+    def relieve(self) -> bool:
+        """Wake the spares that have been chosen, which take several descriptors each until then, or drop the others."""
+        if self._chosen:
+            self.begin()
+            return True
+        return self._connection is not None and self._connection.drop_spares()
 
     def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
         spare = connection.next_spare()

@@ -153,6 +153,10 @@ class StartMethod(ABC):
     def begin(self) -> None:  # noqa: B027  (most start at once)
         """Let go whoever was started and waits: all have been started."""
 
+    def relieve(self) -> bool:
+        """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
+        return False
+
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 
