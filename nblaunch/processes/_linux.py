@@ -18,6 +18,7 @@ __all__ = [
     "collapse_pages",
     "die_with_parent",
     "guard_group",
+    "hung_up",
     "memory_file",
     "own_description",
     "readable",
@@ -148,6 +149,13 @@ def readable(descriptors: Iterable[int], seconds: float | None) -> list[int]:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
+
+
+def hung_up(descriptor: int) -> bool:
+    """Tell whether the other end of a connection is gone, whatever it has left to be read."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
 
 
 def collapse_pages() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -142,21 +141,19 @@ class Connection:
         """Return a spare that still waits, or None."""
         while self.spares:
             pid, mailbox = self.spares.popleft()
-            if not _is_readable(mailbox):
+            if not _linux.hung_up(mailbox.fileno()):
                 _let_go_on(pid)
                 return pid, mailbox
-            _let_go(mailbox)  # readable means closed: it is dead
+            _let_go(mailbox)
         return None
 
     def count_waiting(self) -> int:
         """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
         with contextlib.suppress(OSError):
             self.hear()
-        poll = select.poll()
-        poll.register(self.server, 0)
-        if poll.poll(0):  # it has hung up
+        if _linux.hung_up(self.server.fileno()):
             return 0
-        return sum(not _is_readable(mailbox) for _, mailbox in self.spares)
+        return sum(not _linux.hung_up(mailbox.fileno()) for _, mailbox in self.spares)
 
     def drop_spares(self) -> bool:
         """Let go of all spares, which leave; tell whether there were any."""
