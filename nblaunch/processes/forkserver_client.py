@@ -24,9 +24,8 @@ from nblaunch.processes.starting import (
     Preparation,
     StartMethod,
     Watch,
-    belongs_to_parent,
     is_gone,
-    spawn_interpreter,
+    spawn_helper,
 )
 
 __all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
@@ -270,17 +269,8 @@ class Forkserver(StartMethod):
             self._connection = None
 
     def _connect(self, birth: Birth) -> Connection:
-        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            kept.enter_context(ours)
-            belongs_to_parent(ours.fileno(), kept)
-            passed_on.enter_context(theirs)
-            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-forkserver"), "r+b", buffering=0))
-            process = spawn_interpreter(
-                "forkserver", birth, Descriptors(theirs.fileno()), self._preparation, stderr=complaints
-            )
-            kept.pop_all()
-        connection = Connection(ours, birth.env, process, complaints)
+        process, server, complaints = spawn_helper("forkserver", birth, self._preparation)
+        connection = Connection(server, birth.env, process, complaints)
         try:
             connection.greet(self._gang)
         except BaseException:
