@@ -314,13 +314,14 @@ def test_a_program_leaves_nothing(program: Callable[[str], subprocess.Popen[str]
     assert_gone(pids)
 
 
+IMPORTING = "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\n[pid] = pids()\n"
+
+
 def test_a_program_that_is_killed_while_a_zygote_imports(
     program: Callable[[str], subprocess.Popen[str]], packages: Packages, announcements: Announcements
 ) -> None:
     packages.write_blocking("zt_blocks", announcements)
-    process = program(
-        "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\nprint(*pids(), flush=True)\ninput()\n"
-    )
+    process = program(f"{IMPORTING}print(pid, flush=True)\ninput()\n")
     assert process.stdout is not None
     pids = [int(process.stdout.readline())]
     assert announcements.pids(1) == pids
@@ -333,11 +334,7 @@ def test_a_program_that_is_killed_before_its_zygote_has_a_guard(
 ) -> None:
     packages.write_blocking("zt_blocks", announcements)
     process = program(
-        "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\n"
-        "[pid] = pids()\n"
-        "os.kill(pid, signal.SIGSTOP)\n"
-        "print(pid, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{IMPORTING}os.kill(pid, signal.SIGSTOP)\nprint(pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out, _ = process.communicate(timeout=60)
     os.kill(int(out), signal.SIGCONT)
