@@ -18,6 +18,7 @@ __all__ = [
     "collapse_pages",
     "die_with_parent",
     "guard_group",
+    "has_ended",
     "hung_up",
     "memory_file",
     "own_description",
@@ -156,6 +157,18 @@ def hung_up(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return bool(poll.poll(0))
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process has ended, reaped or not."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(readable([pidfd], 0.0))
+    finally:
+        os.close(pidfd)
 
 
 def collapse_pages() -> None:

@@ -136,6 +136,13 @@ class Connection:
         if hello["problem"]:
             raise OSError(hello["problem"])
 
+    def is_gone(self) -> bool:
+        """Tell whether the forkserver has ended.
+
+        Its connection alone does not show that: a spare that was only just forked holds a copy of the other end.
+        """
+        return _linux.hung_up(self.server.fileno()) or (self._greeted and _linux.has_ended(self.pid))
+
     def next_spare(self) -> tuple[int, socket.socket] | None:
         """Return a spare that still waits, or None."""
         while self.spares:
@@ -150,7 +157,7 @@ class Connection:
         """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
         with contextlib.suppress(OSError):
             self.hear()
-        if _linux.hung_up(self.server.fileno()):
+        if self.is_gone():
             return 0
         return sum(not _linux.hung_up(mailbox.fileno()) for _, mailbox in self.spares)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -16,11 +18,12 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.processes import zygote_client, zygotes
+from nblaunch.processes import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection
 from nblaunch.processes.gang import KILL, Gang
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
+from nblaunch.processes.zygote_client import Ahead
 from nblaunch.processes.zygotes import ZYGOTES, Zygote
 from tests.processes import targets
 from tests.processes.conftest import Packages
@@ -196,6 +199,50 @@ def test_a_forkserver_that_dies_while_it_waits(no_failures: list[str]) -> None:
     assert_gone([helper])
     found = ask(WHO, 2)
     assert not {pid for pid, _ in found.values()} & set(waiting)
+    assert_gone(waiting)
+    assert (len(zygote_pids()), no_failures) == (1, [])
+
+
+SLOW_CHILDREN = """
+import contextlib, fcntl, os
+import nblaunch.processes.forkserver as module
+fork = module.fork
+def slow_in_the_child():
+    pid = fork()
+    if pid == 0:
+        with contextlib.suppress(FileNotFoundError), open({gate!r}) as gate:
+            with open({announcements!r}, "w") as pipe:
+                print(os.getpid(), file=pipe)
+            fcntl.flock(gate, fcntl.LOCK_SH)
+    return pid
+module.fork = slow_in_the_child
+"""
+
+
+def test_a_forkserver_that_dies_before_its_spares_have_let_go_of_its_connection(
+    packages: Packages,
+    announcements: Announcements,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_failures: list[str],
+) -> None:
+    place = tmp_path / "gate"
+    source = SLOW_CHILDREN.format(gate=str(place), announcements=announcements.path)
+    package = packages.write("zt_slow_children", source)
+    engine = LocalEngine((package,), spares=0)
+    assert ask("rank", engine=engine) == {0: 0}
+    with contextlib.closing(targets.Gate(place)):
+        zygote = ZYGOTES._processes[0]
+        zygote.ahead = Ahead(zygote.order(2, 0.0, None), math.inf)
+        waiting, helper = spares(), ahead().pid
+        assert sorted(announcements.pids(2)) == sorted(waiting)
+        place.unlink()  # who is forked from now on does not wait
+        os.kill(helper, signal.SIGKILL)
+        assert_gone([helper])
+        assert ZYGOTES.state()[0]["spares"][0] == 0
+        # the spares hold on to the connection, so that there is no end of it to wait for
+        monkeypatch.setattr(forkserver_client, "PATIENCE", 0.0)
+        assert not {pid for pid, _ in ask(WHO, 2, engine=engine).values()} & set(waiting)
     assert_gone(waiting)
     assert (len(zygote_pids()), no_failures) == (1, [])
 
