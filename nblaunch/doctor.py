@@ -15,6 +15,7 @@ import nblaunch
 from nblaunch.payload.memory import available_memory
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.sizes import in_words
 
 __all__ = ["examine"]
 
@@ -81,7 +82,7 @@ def _zygote(state: dict[str, Any]) -> str:
         zygote = psutil.Process(state["pid"])
         # what it shares with its spares counts once
         total = sum(process.memory_full_info().pss for process in (zygote, *zygote.children(recursive=True)))
-        text += f", {_size(total)} with its spares"
+        text += f", {in_words(total)} with its spares"
     return f"{text}, ready after {state['seconds']:.1f} s"
 
 
@@ -92,7 +93,7 @@ def _packages(modules: Iterable[str]) -> str:
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
-        f"{cores()} cores for this kernel, {_size(available_memory())} of {_size(memory.total)} "
+        f"{cores()} cores for this kernel, {in_words(available_memory())} of {in_words(memory.total)} "
         f"memory available, Linux {platform.release()}"
     )
 
@@ -103,7 +104,3 @@ def _limits() -> str:
         soft = resource.getrlimit(number)[0]
         parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
     return ", ".join(parts)
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -18,6 +18,8 @@ __all__ = [
     "collapse_pages",
     "die_with_parent",
     "guard_group",
+    "has_ended",
+    "hung_up",
     "memory_file",
     "own_description",
     "readable",
@@ -148,6 +150,25 @@ def readable(descriptors: Iterable[int], seconds: float | None) -> list[int]:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
+
+
+def hung_up(descriptor: int) -> bool:
+    """Tell whether the other end of a connection is gone, whatever it has left to be read."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process has ended, reaped or not."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(readable([pidfd], 0.0))
+    finally:
+        os.close(pidfd)
 
 
 def collapse_pages() -> None:

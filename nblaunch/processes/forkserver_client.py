@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -25,9 +24,8 @@ from nblaunch.processes.starting import (
     Preparation,
     StartMethod,
     Watch,
-    belongs_to_parent,
     is_gone,
-    spawn_interpreter,
+    spawn_helper,
 )
 
 __all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
@@ -138,25 +136,37 @@ class Connection:
         if hello["problem"]:
             raise OSError(hello["problem"])
 
+    def is_gone(self) -> bool:
+        """Tell whether the forkserver has ended.
+
+        Its connection alone does not show that: a spare that was only just forked holds a copy of the other end.
+        """
+        return _linux.hung_up(self.server.fileno()) or (self._greeted and _linux.has_ended(self.pid))
+
     def next_spare(self) -> tuple[int, socket.socket] | None:
         """Return a spare that still waits, or None."""
         while self.spares:
             pid, mailbox = self.spares.popleft()
-            if not _is_readable(mailbox):
+            if not _linux.hung_up(mailbox.fileno()):
                 _let_go_on(pid)
                 return pid, mailbox
-            _let_go(mailbox)  # readable means closed: it is dead
+            _let_go(mailbox)
         return None
 
     def count_waiting(self) -> int:
         """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
         with contextlib.suppress(OSError):
             self.hear()
-        poll = select.poll()
-        poll.register(self.server, 0)
-        if poll.poll(0):  # it has hung up
+        if self.is_gone():
             return 0
-        return sum(not _is_readable(mailbox) for _, mailbox in self.spares)
+        return sum(not _linux.hung_up(mailbox.fileno()) for _, mailbox in self.spares)
+
+    def drop_spares(self) -> bool:
+        """Let go of all spares, which leave; tell whether there were any."""
+        dropped = bool(self.spares)
+        while self.spares:
+            _let_go(self.spares.popleft()[1])
+        return dropped
 
     def receive(self) -> dict[str, Any]:
         """Return the next packet.
@@ -175,8 +185,7 @@ class Connection:
 
     def close(self) -> None:
         """Let the forkserver end what is left below it; return when nothing is."""
-        while self.spares:
-            _let_go(self.spares.popleft()[1])
+        self.drop_spares()
         if self._process is not None and not self._greeted:
             self._process.kill()  # it has forked nothing yet, and may import for long
         with contextlib.suppress(OSError):
@@ -252,12 +261,7 @@ class Forkserver(StartMethod):
             self._connection = self._connect(birth)
             self._gang.watch(self._connection.server.fileno(), self._readable)
         descriptors = _with_streams(birth, descriptors)
-        try:
-            pid = self._choose_spare(self._connection, birth, descriptors)
-        except OSError:
-            # Descriptors have run out, of which a spare takes several until it is woken. To fork takes less.
-            self.begin()
-            pid = 0
+        pid = self._choose_spare(self._connection, birth, descriptors)
         pid = pid or self._fork(self._connection, birth, descriptors)
         self._pids.add(pid)
         return pid
@@ -272,17 +276,8 @@ class Forkserver(StartMethod):
             self._connection = None
 
     def _connect(self, birth: Birth) -> Connection:
-        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            kept.enter_context(ours)
-            belongs_to_parent(ours.fileno(), kept)
-            passed_on.enter_context(theirs)
-            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-forkserver"), "r+b", buffering=0))
-            process = spawn_interpreter(
-                "forkserver", birth, Descriptors(theirs.fileno()), self._preparation, stderr=complaints
-            )
-            kept.pop_all()
-        connection = Connection(ours, birth.env, process, complaints)
+        process, server, complaints = spawn_helper("forkserver", birth, self._preparation)
+        connection = Connection(server, birth.env, process, complaints)
         try:
             connection.greet(self._gang)
         except BaseException:
@@ -300,6 +295,13 @@ class Forkserver(StartMethod):
             # one that has just died is reported by its forkserver
             with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 description.send(mailbox)
+
+    def relieve(self) -> bool:
+        """Wake the spares that have been chosen, which take several descriptors each until then, or drop the others."""
+        if self._chosen:
+            self.begin()
+            return True
+        return self._connection is not None and self._connection.drop_spares()
 
     def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
         spare = connection.next_spare()

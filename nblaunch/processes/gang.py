@@ -18,6 +18,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import errno
 import logging
 import os
 import select
@@ -344,6 +345,20 @@ class Gang:
         self._inherited = None
 
     def _start_one(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> None:
+        while True:
+            try:
+                rank = self._make(birth, payload, guard_reader)
+                break
+            except OSError as refusal:
+                # spares hold descriptors that ranks need more
+                if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
+                    raise
+        self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
+        if rank.inbox is not None:
+            self.watch(rank.inbox.fileno(), partial(self._hear, rank))
+        self._tell(Started(birth.rank, rank.pid, time.monotonic()))
+
+    def _make(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> _Rank:
         with contextlib.ExitStack() as stack:
             guard = _linux.own_description(guard_reader)
             stack.callback(os.close, guard)
@@ -362,11 +377,7 @@ class Gang:
                     PARENT_ENDS.discard(inbox.fileno())
                     inbox.close()
                 raise
-        rank = _Rank(birth.rank, pid, inbox)
-        self._ranks[birth.rank] = self._by_pid[pid] = rank
-        if inbox is not None:
-            self.watch(inbox.fileno(), partial(self._hear, rank))
-        self._tell(Started(birth.rank, pid, time.monotonic()))
+        return _Rank(birth.rank, pid, inbox)
 
     def _running(self) -> list[_Rank]:
         return [rank for rank in self._ranks.values() if not rank.gone]

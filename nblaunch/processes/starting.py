@@ -10,13 +10,14 @@ import contextlib
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
@@ -31,6 +32,7 @@ __all__ = [
     "belongs_to_parent",
     "is_gone",
     "open_log",
+    "spawn_helper",
     "spawn_interpreter",
     "start_program",
 ]
@@ -153,6 +155,10 @@ class StartMethod(ABC):
     def begin(self) -> None:  # noqa: B027  (most start at once)
         """Let go whoever was started and waits: all have been started."""
 
+    def relieve(self) -> bool:
+        """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
+        return False
+
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 
@@ -223,6 +229,38 @@ def spawn_interpreter(
             stderr=stderr,
             redirect=module == "child",
         )
+
+
+def spawn_helper(
+    module: str,
+    birth: Birth,
+    preparation: Preparation,
+    *,
+    guard: int = -1,
+    stdout: int | None = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[subprocess.Popen[bytes], socket.socket, BinaryIO]:
+    """Start a fresh interpreter that serves this process; see `spawn_interpreter`.
+
+    Returns
+    -------
+    process : Popen
+        The helper.
+    control : socket
+        This process's end of a packet socket to it; every process that any thread forks drops it.
+    complaints : file
+        A file in memory with what it writes to standard error.
+    """
+    with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kept.enter_context(ours)
+        belongs_to_parent(ours.fileno(), kept)
+        passed_on.enter_context(theirs)
+        complaints = kept.enter_context(open(_linux.memory_file(f"nblaunch-{module}"), "r+b", buffering=0))
+        descriptors = Descriptors(control=theirs.fileno(), guard=guard)
+        process = spawn_interpreter(module, birth, descriptors, preparation, stdout, complaints, left_out)
+        kept.pop_all()
+    return process, ours, complaints
 
 
 def _own_path(birth: Birth) -> list[str]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection, Unanswered
 from nblaunch.processes.load_time import Kind, kind_of
-from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, spawn_interpreter
+from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, spawn_helper
 
 __all__ = ["Ahead", "ZygoteClient"]
 
@@ -73,30 +73,24 @@ class ZygoteClient:
         """
         environment = {**_SINGLE_THREADED, **env, **dict.fromkeys(threads.VARIABLES, "1")}
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            kept.enter_context(ours)
-            belongs_to_parent(ours.fileno(), kept)
-            passed_on.enter_context(theirs)
-            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
             guard_reader, guard_writer = os.pipe()
             kept.callback(os.close, guard_writer)
             belongs_to_parent(guard_writer, kept)
             passed_on.callback(os.close, guard_reader)
             guard = _linux.own_description(guard_reader)
             passed_on.callback(os.close, guard)
-            process = spawn_interpreter(
+            process, control, complaints = spawn_helper(
                 "zygote",
                 # not in the notebook's folder: nothing of the user's is imported, and the folder may be removed
                 Birth(0, env=environment, cwd="/", sys_path=_without_here(path)),
-                Descriptors(control=theirs.fileno(), guard=guard),
                 preparation,
+                guard=guard,
                 # a kernel's streams go to its frontend
                 stdout=subprocess.DEVNULL,
-                stderr=complaints,
                 left_out={name: why for name, why in harmful.items() if name in preparation.modules},
             )
             kept.pop_all()
-        return cls(preparation, kind_of(env), environment, process, ours, guard_writer, complaints)
+        return cls(preparation, kind_of(env), environment, process, control, guard_writer, complaints)
 
     def serves(self, preparation: Preparation, kind: Kind) -> bool:
         """Tell whether this is a zygote of that kind, whatever modules it holds."""

@@ -218,8 +218,10 @@ class Zygotes:
             return None
         if time.monotonic() < ahead.until:
             with contextlib.suppress(OSError):
-                ahead.connection.server.send(b"t")
-                return ahead.connection
+                ahead.connection.hear()
+                if not ahead.connection.is_gone():
+                    ahead.connection.server.send(b"t")
+                    return ahead.connection
         ahead.connection.close()
         return None
 

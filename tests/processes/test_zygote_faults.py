@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -16,11 +18,12 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.processes import zygote_client, zygotes
+from nblaunch.processes import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection
 from nblaunch.processes.gang import KILL, Gang
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
+from nblaunch.processes.zygote_client import Ahead
 from nblaunch.processes.zygotes import ZYGOTES, Zygote
 from tests.processes import targets
 from tests.processes.conftest import Packages
@@ -83,13 +86,16 @@ def test_a_zygote_that_says_why_it_dies(packages: Packages, no_failures: list[st
 def test_a_zygote_that_imports_for_too_long_is_given_up(
     packages: Packages, announcements: Announcements, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
 ) -> None:
-    monkeypatch.setattr(zygote_client, "_IMPORT_PATIENCE", 0.1)
     package = packages.write_blocking("zt_blocks", announcements)
-    assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
+    LocalEngine((package,)).get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    # only then can it be blamed: a zygote that is given up earlier was still being born
+    assert announcements.pids(1) == zygote_pids()
+    with monkeypatch.context() as patch:
+        patch.setattr(zygote_client, "_IMPORT_PATIENCE", 0.0)
+        assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
     assert zygote_pids() == []
     assert no_failures == ["a process that was to fork ranks did not answer within 0 s"]
     # or every launch would wait for the same
-    monkeypatch.undo()
     assert ask("import sys\n'zt_blocks' in sys.modules", 2, preload=(package,)) == {0: False, 1: False}
     assert ZYGOTES.state()[0]["left_out"] == {"zt_blocks": "its import took too long, or did not end"}
     assert len(no_failures) == 1
@@ -193,6 +199,50 @@ def test_a_forkserver_that_dies_while_it_waits(no_failures: list[str]) -> None:
     assert_gone([helper])
     found = ask(WHO, 2)
     assert not {pid for pid, _ in found.values()} & set(waiting)
+    assert_gone(waiting)
+    assert (len(zygote_pids()), no_failures) == (1, [])
+
+
+SLOW_CHILDREN = """
+import contextlib, fcntl, os
+import nblaunch.processes.forkserver as module
+fork = module.fork
+def slow_in_the_child():
+    pid = fork()
+    if pid == 0:
+        with contextlib.suppress(FileNotFoundError), open({gate!r}) as gate:
+            with open({announcements!r}, "w") as pipe:
+                print(os.getpid(), file=pipe)
+            fcntl.flock(gate, fcntl.LOCK_SH)
+    return pid
+module.fork = slow_in_the_child
+"""
+
+
+def test_a_forkserver_that_dies_before_its_spares_have_let_go_of_its_connection(
+    packages: Packages,
+    announcements: Announcements,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_failures: list[str],
+) -> None:
+    place = tmp_path / "gate"
+    source = SLOW_CHILDREN.format(gate=str(place), announcements=announcements.path)
+    package = packages.write("zt_slow_children", source)
+    engine = LocalEngine((package,), spares=0)
+    assert ask("rank", engine=engine) == {0: 0}
+    with contextlib.closing(targets.Gate(place)):
+        zygote = ZYGOTES._processes[0]
+        zygote.ahead = Ahead(zygote.order(2, 0.0, None), math.inf)
+        waiting, helper = spares(), ahead().pid
+        assert sorted(announcements.pids(2)) == sorted(waiting)
+        place.unlink()  # who is forked from now on does not wait
+        os.kill(helper, signal.SIGKILL)
+        assert_gone([helper])
+        assert ZYGOTES.state()[0]["spares"][0] == 0
+        # the spares hold on to the connection, so that there is no end of it to wait for
+        monkeypatch.setattr(forkserver_client, "PATIENCE", 0.0)
+        assert not {pid for pid, _ in ask(WHO, 2, engine=engine).values()} & set(waiting)
     assert_gone(waiting)
     assert (len(zygote_pids()), no_failures) == (1, [])
 
@@ -311,13 +361,14 @@ def test_a_program_leaves_nothing(program: Callable[[str], subprocess.Popen[str]
     assert_gone(pids)
 
 
+IMPORTING = "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\n[pid] = pids()\n"
+
+
 def test_a_program_that_is_killed_while_a_zygote_imports(
     program: Callable[[str], subprocess.Popen[str]], packages: Packages, announcements: Announcements
 ) -> None:
     packages.write_blocking("zt_blocks", announcements)
-    process = program(
-        "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\nprint(*pids(), flush=True)\ninput()\n"
-    )
+    process = program(f"{IMPORTING}print(pid, flush=True)\ninput()\n")
     assert process.stdout is not None
     pids = [int(process.stdout.readline())]
     assert announcements.pids(1) == pids
@@ -330,11 +381,7 @@ def test_a_program_that_is_killed_before_its_zygote_has_a_guard(
 ) -> None:
     packages.write_blocking("zt_blocks", announcements)
     process = program(
-        "LocalEngine(('zt_blocks',)).get_ready('nblaunch.rank.main:prepare', '')\n"
-        "[pid] = pids()\n"
-        "os.kill(pid, signal.SIGSTOP)\n"
-        "print(pid, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{IMPORTING}os.kill(pid, signal.SIGSTOP)\nprint(pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out, _ = process.communicate(timeout=60)
     os.kill(int(out), signal.SIGCONT)
