@@ -138,14 +138,17 @@ class Arrivals:
 
     def read_lines(self, log: str, start: int, end: int) -> Excerpt:
         """Do the same, but leave out the beginning of a line whose first part lies before `start`."""
-        excerpt = self.read(log, start, end)
-        if excerpt.offset == 0 or not excerpt.pieces:
-            return excerpt
-        # within the first piece only: behind it somebody else writes
-        cut = excerpt.data.find(b"\n", 0, excerpt.pieces[0][2]) + 1
-        if cut == 0 or cut == len(excerpt.data):
-            return excerpt
+        if start <= 0:
+            return self.read(log, 0, end)
+        # with the byte before: behind the end of a line, nothing is left out
+        excerpt = self.read(log, start - 1, end)
+        if not excerpt.pieces:
+            return Excerpt(start, [], b"")
         rank, stream, count = excerpt.pieces[0]
+        # within the first piece only: behind it somebody else writes
+        cut = excerpt.data.find(b"\n", 0, count) + 1
+        if cut == 0 or cut == len(excerpt.data):
+            cut = 1
         first = [(rank, stream, count - cut)] if count > cut else []
         return Excerpt(excerpt.offset + cut, [*first, *excerpt.pieces[1:]], excerpt.data[cut:])
 

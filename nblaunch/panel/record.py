@@ -15,7 +15,7 @@ from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
 from nblaunch.panel.folding import fold, prefix
 from nblaunch.panel.state import Outcome, RankState, RunState
-from nblaunch.panel.terminal import Line, Style, render
+from nblaunch.panel.terminal import Line, Style, render, visible
 from nblaunch.sizes import in_words
 
 __all__ = ["MOST", "record", "still_running"]
@@ -128,7 +128,7 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
     ended = state.ended_at if state.ended_at is not None else time.monotonic()
     done = sum(rank.state == "finished" for rank in state.ranks)
     total = count_ranks(len(state.ranks))
-    which = total if done == len(state.ranks) else f"{done} of {total} finished"
+    which = total if done == len(state.ranks) else f"{done} of {len(state.ranks)} finished"
     details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
     if outcome.bound:
         details.append(f"{outcome.bound} → notebook")
@@ -314,6 +314,7 @@ def _colour(colour: int | str) -> str:
 
 
 def _cut(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 

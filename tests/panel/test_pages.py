@@ -1,0 +1,205 @@
+"""What pages are sent, and what they ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.events import Ended, Reported
+from nblaunch.panel import pages as pages_module
+from nblaunch.panel.pages import Pages
+from tests.panel.test_record import Played
+
+
+class Talk(Played):
+    """A run and its pages; what is sent is kept."""
+
+    def __init__(self, folder: Path, nprocs: int) -> None:
+        super().__init__(folder, nprocs)
+        self.sent: list[tuple[dict[str, Any], list[bytes]]] = []
+        self.pages = Pages(self.state, self.arrivals, lambda content, buffers: self.sent.append((content, buffers)))
+
+    def hear(self, **message: Any) -> None:
+        self.pages.hear({"client": "a", **message})
+
+    def tick(self) -> dict[str, Any]:
+        """Return what one tick sends, its bytes as ``"bytes"``; empty if that is nothing."""
+        before = len(self.sent)
+        self.pages.tick(set(range(len(self.state.ranks))))
+        if len(self.sent) == before:
+            return {}
+        content, buffers = self.sent[-1]
+        return {**content, "bytes": buffers}
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Talk:
+    return Talk(tmp_path, 2)
+
+
+def test_nothing_is_sent_before_somebody_has_asked(talk: Talk) -> None:
+    talk.write(0, "x\n")
+    assert talk.tick() == {}
+
+
+def test_the_first_tick_says_everything_and_later_ones_what_has_changed(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    first = talk.tick()
+    assert first["full"]
+    assert first["ranks"]["1"]["state"] == "running"
+    assert first["run"]["counts"] == {"running": 2}
+    assert talk.tick() == {}
+    talk.write(0, "hello\n")
+    talk.note(Reported(1, "value", bytearray(), 101.0))
+    second = talk.tick()
+    assert second["ranks"] == {
+        "0": {"out": 6, "line": "hello"},
+        "1": {"state": "finished", "ended": 1.0},
+    }
+    assert second["seq"] == first["seq"] + 1
+    assert "full" not in second
+    # somebody opens another view
+    talk.pages.hear({"client": "b", "kind": "hello"})
+    assert talk.tick()["full"]
+
+
+def test_bytes_of_watched_logs_come_in_order_and_once(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.write(0, "one\n")
+    talk.hear(kind="watch", logs=["0", "7", None, "all"])
+    first = talk.tick()
+    assert first["chunks"] == [
+        {"log": "0", "offset": 0, "pieces": [[0, 1, 4]]},
+        {"log": "all", "offset": 0, "pieces": [[0, 1, 4]]},
+    ]
+    assert first["bytes"] == [b"one\n", b"one\n"]
+    talk.write(1, "other\n", err=True)
+    second = talk.tick()
+    assert second["chunks"] == [{"log": "all", "offset": 4, "pieces": [[1, 2, 6]]}]
+    assert second["sizes"] == {"0": 4, "all": 10}
+
+
+def test_a_flood_is_bounded_and_leaves_a_gap(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    talk.tick()
+    talk.write(0, "0123456789abcde\n" * 100_000)
+    tick = talk.tick()
+    assert 60_000 < len(tick["bytes"][0]) <= 64_000
+    assert tick["chunks"][0]["offset"] == 1_600_000 - len(tick["bytes"][0])
+    assert tick["bytes"][0].startswith(b"0123456789abcde\n")
+
+
+def test_a_page_that_does_not_acknowledge_is_not_sent_more(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    sent = 0
+    for number in range(20):
+        talk.write(0, f"{number}\n")
+        sent += bool(talk.tick())
+    assert sent == 4
+    talk.hear(kind="ack", seq=3)
+    assert b"".join(talk.tick()["bytes"]).endswith(b"19\n")
+
+
+def test_a_page_that_is_gone_is_forgotten(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    monkeypatch.setattr(pages_module, "_GONE_AFTER", 0.0)
+    talk.write(0, "x\n")
+    assert talk.tick() == {}
+
+
+def test_where_no_page_can_be_heard_little_is_sent(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "_DEAF_AFTER", 0.0)
+    talk.write(0, "x" * 1000 + "\n" + "y\n" * 50_000)
+    tick = talk.tick()
+    assert tick["full"]
+    assert sum(map(len, tick["bytes"])) <= 32_000
+    # and seldom
+    talk.write(0, "more\n")
+    assert talk.tick() == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "offset", "data"),
+    [
+        ({"from": 0, "to": 8}, 0, b"one\ntwo\n"),
+        ({"from": 2, "to": 8}, 4, b"two\n"),
+        ({"from": 2, "to": 8, "exact": True}, 2, b"e\ntwo\n"),
+        ({"from": 4, "to": 1000}, 4, b"two\nthree\n"),
+        ({"from": -5, "to": 4}, 0, b"one\n"),
+        ({"from": 900, "to": 1000}, 900, b""),
+    ],
+)
+def test_older_text_is_read_from_the_files(talk: Talk, asked: dict[str, Any], offset: int, data: bytes) -> None:
+    talk.write(0, "one\ntwo\nthree\n")
+    talk.hear(kind="page", id=1, log="0", **asked)
+    content, buffers = talk.sent[-1]
+    assert (content["kind"], content["id"], content["client"]) == ("page", 1, "a")
+    assert (content["chunk"]["offset"], buffers) == (offset, [data])
+
+
+def test_a_request_that_comes_over_two_channels_is_answered_once(talk: Talk) -> None:
+    talk.write(0, "one\n")
+    for _ in range(2):
+        talk.hear(kind="page", id=1, log="0", **{"from": 0, "to": 4})
+    assert len(talk.sent) == 1
+
+
+def test_a_request_is_bounded(talk: Talk) -> None:
+    talk.write(0, "x\n" * 1_000_000)
+    talk.hear(kind="page", id=1, log="0", **{"from": 0, "to": 2_000_000})
+    assert len(talk.sent[-1][1][0]) <= 256 * 1024
+
+
+def test_errors_are_answers(talk: Talk) -> None:
+    talk.hear(kind="page", id=1, log="9", **{"from": 0, "to": 4})
+    assert talk.sent[-1][0]["error"] == "there is no log '9'"
+    talk.write(0, "x\n")
+    (talk.folder / "0.out").unlink()
+    talk.hear(kind="page", id=2, log="0", **{"from": 0, "to": 4})
+    assert talk.sent[-1][0]["error"].startswith("the log cannot be read: [Errno 2]")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"client": 3, "kind": "hello"},
+        {"client": "a"},
+        {"client": "a", "kind": "ack", "seq": "x"},
+        {"client": "a", "kind": "watch", "logs": "0"},
+        {"client": "a", "kind": "page", "id": None, "log": "0", "from": 0, "to": 1},
+        {"client": "a", "kind": "page", "id": 1, "log": "0", "from": "0", "to": []},
+    ],
+)
+def test_what_is_no_message_is_passed_over(talk: Talk, message: dict[str, Any]) -> None:
+    talk.pages.hear(message)
+    assert talk.sent == []
+
+
+def test_the_end_is_told(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    talk.note(Ended(103.0))
+    talk.pages.finish()
+    run = talk.sent[-1][0]["run"]
+    assert (run["over"], run["state"], run["elapsed"]) == (True, "over", 3.0)
+
+
+def test_many_ranks_are_told_of_in_one_bounded_message(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, 256)
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    for rank in range(256):
+        talk.write(rank, "line\n" * 1000)
+    tick = talk.tick()
+    assert len(tick["ranks"]) == 256
+    assert len(repr(tick)) < 200_000
+    # not with every tick
+    talk.hear(kind="ack", seq=tick["seq"])
+    talk.write(3, "more\n")
+    assert "ranks" not in talk.tick()

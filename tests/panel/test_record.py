@@ -1,0 +1,199 @@
+"""What stays of a run."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from nblaunch.events import Ended, Ending, Event, Exited, Launched, Raised, Reported, Started
+from nblaunch.panel.arrivals import Arrivals
+from nblaunch.panel.record import MOST, record, still_running
+from nblaunch.panel.state import Outcome, RunState
+
+FINISHED = Outcome("finished", "", bound="results, failures")
+FAILED = Outcome("failed", "", bound="results, failures", logs="/logs", told=True)
+
+
+class Played:
+    """A run whose events and logs are made up."""
+
+    def __init__(self, folder: Path, nprocs: int) -> None:
+        self.folder = folder
+        out = {rank: str(folder / f"{rank}.out") for rank in range(nprocs)}
+        err = {rank: str(folder / f"{rank}.err") for rank in range(nprocs)}
+        self.state = RunState(f"%%multiproc {nprocs}")
+        self.arrivals = Arrivals(list(out.values()), list(err.values()))
+        self.note(
+            Launched(nprocs, out, err, str(folder), 100.0), *(Started(rank, rank, 100.0) for rank in range(nprocs))
+        )
+
+    def note(self, *events: Event) -> None:
+        for event in events:
+            self.state.note(event)
+
+    def write(self, rank: int, data: bytes | str, *, err: bool = False) -> None:
+        with (self.folder / f"{rank}.{'err' if err else 'out'}").open("ab") as file:
+            file.write(data if isinstance(data, bytes) else data.encode())
+        self.arrivals.look()
+
+    def finish(self, outcome: Outcome = FINISHED) -> tuple[str, str]:
+        if outcome is FINISHED:
+            self.note(*(Reported(rank.rank, "value", bytearray(), 101.0) for rank in self.state.ranks))
+        self.note(Ended(101.5))
+        html, text = record(self.state, outcome, self.arrivals)
+        assert len(html.encode()) <= MOST
+        assert len(text.encode()) <= MOST
+        Balanced.check(html)
+        return html, text
+
+
+class Balanced(HTMLParser):
+    """Knows which elements and attributes a record may have."""
+
+    ALLOWED = frozenset({"div", "span", "b", "table", "tr", "td", "details", "summary", "pre"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    @classmethod
+    def check(cls, html: str) -> None:
+        parser = cls()
+        parser.feed(html)
+        parser.close()
+        assert parser.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in self.ALLOWED
+        assert {name for name, _ in attrs} <= {"style", "open", "colspan"}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", html)).strip()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_a_run_without_output_is_one_line(folder: Path) -> None:
+    html, text = Played(folder, 4).finish()
+    assert text == "✓ %%multiproc 4  finished in 1.5 s · 4 ranks · results, failures → notebook"
+    assert words(html) == "✓ %%multiproc 4 finished in 1.5 s · 4 ranks · results, failures → notebook"
+
+
+def test_lines_that_ranks_wrote_alike_are_there_once(folder: Path) -> None:
+    run = Played(folder, 3)
+    for rank in range(3):
+        run.write(rank, f"epoch 1\nloss {rank}\n")
+    run.write(1, "careful\n", err=True)
+    _, text = run.finish()
+    assert text.splitlines()[1:] == [
+        "[0-2] epoch 1",
+        "[0] loss 0",
+        "[1] loss 1",
+        "[2] loss 2",
+        "[1] ! careful",
+        "(! marks stderr)",
+    ]
+
+
+def test_one_rank_needs_no_prefix(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "10%\r100%\n")
+    _, text = run.finish()
+    assert text.splitlines()[1:] == ["100%"]
+
+
+def test_streams_are_shown_in_the_order_of_their_arrival(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "one\n")
+    run.write(0, "bar 10%\r", err=True)
+    run.write(0, "two\n")
+    run.write(0, "bar 100%\n", err=True)
+    _, text = run.finish()
+    assert text.splitlines()[1:4] == ["one", "! bar 100%", "two"]
+
+
+def test_a_failure(folder: Path) -> None:
+    run = Played(folder, 4)
+    trace = "\x1b[31mValueError\x1b[0m: no <data>"
+    run.note(Raised(2, "ValueError: no <data>", trace, 101.0), Raised(3, "ValueError: no <data>", trace, 101.1))
+    run.note(Ending("a rank failed", 101.2), Exited(2, 1, "error", False, 101.3), Exited(3, 1, "error", False, 101.3))
+    run.note(*(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
+    html, text = run.finish(FAILED)
+    assert text.splitlines() == [
+        "✕ %%multiproc 4  failed in 1.5 s · 0 of 4 finished · results, failures → notebook · logs in /logs",
+        "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError: no <data>; exit code 1",
+        "ranks 0-1  ■ stopped  1.4 s  0 B written  SIGTERM",
+        "traceback of ranks 2-3:",
+        "ValueError: no <data>",
+    ]
+    assert "no &lt;data&gt;" in html
+    # an exception tells it below, so that the traceback is folded
+    assert "<details><summary>traceback of ranks 2-3" in html
+    assert "<details open><summary>traceback" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+
+
+EVIL = [
+    b"<script>alert(1)</script>",
+    b"<img src=x onerror=alert(1)>",
+    b"</pre><iframe src='javascript:alert(1)'>",
+    b"\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07",
+    b"\x1b[38;5;1;expression(alert(1))m&lt;b&gt;",
+    "\u202egnp.exe\u2066".encode(),
+    b"\xff\xfe\x00\x00broken\xc3",
+    b"\0" * 50,
+    b'" onmouseover="alert(1)',
+]
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_text_of_ranks_never_becomes_markup(folder: Path, evil: bytes) -> None:
+    run = Played(folder, 2)
+    run.write(0, evil + b"\n")
+    run.write(1, evil, err=True)
+    text = evil.decode(errors="replace")
+    run.note(Raised(1, text, text, 101.0), Exited(1, 1, "error", False, 101.2))
+    html, _ = run.finish(FAILED)
+    for harmful in ("\0", "\u202e", "\u2066", "\x1b"):
+        assert harmful not in html
+
+
+@pytest.mark.parametrize("nprocs", [1, 4, 64, 256])
+def test_it_is_bounded_and_failed_ranks_come_first(folder: Path, nprocs: int) -> None:
+    run = Played(folder, nprocs)
+    for rank in range(nprocs):
+        run.write(rank, f"<{rank}>\n" * 30_000)
+    last = nprocs - 1
+    run.note(Raised(last, "ValueError: x", "trace\n" * 10_000, 101.0), Exited(last, 1, "error", False, 101.2))
+    html, text = run.finish(FAILED)
+    summaries = re.findall(r"<summary>(rank \d+), [^<]*", html)
+    assert summaries[0] == f"rank {last}"
+    assert f"&lt;{last}&gt;" in html
+    assert "all of it in" in text
+
+
+def test_one_enormous_line(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, b"x" * 10_000_000)
+    html, _ = run.finish()
+    assert "x" * 1000 in html
+
+
+def test_a_run_that_goes_on(folder: Path) -> None:
+    run = Played(folder, 2)
+    run.note(Reported(0, "value", bytearray(), 101.0))
+    html, text = still_running(run.state, 1_700_000_000.0)
+    assert re.fullmatch(
+        r"%%multiproc 2: running since [\d:]{8}, last seen [\d:]{8}: 1 finished, 1 running; logs in .*", text
+    )
+    assert text.replace("&", "&amp;") in html

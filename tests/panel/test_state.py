@@ -1,0 +1,119 @@
+"""What a person is shown, out of the events."""
+
+from __future__ import annotations
+
+from nblaunch.events import (
+    Abandoned,
+    Captured,
+    Displayed,
+    Ended,
+    Ending,
+    Exited,
+    Launched,
+    Raised,
+    Reported,
+    Sampled,
+    Started,
+    TimedOut,
+    Usage,
+)
+from nblaunch.panel.state import RunState
+
+
+def launched(nprocs: int = 3) -> RunState:
+    state = RunState("%%multiproc")
+    state.note(Captured({"data": 5}, 99.0))
+    paths = {rank: f"/logs/{rank}" for rank in range(nprocs)}
+    state.note(Launched(nprocs, paths, paths, "/logs", 100.0))
+    for rank in range(nprocs):
+        state.note(Started(rank, 1000 + rank, 100.5))
+    return state
+
+
+def states(state: RunState) -> list[str]:
+    return [rank.state for rank in state.ranks]
+
+
+def test_before_and_after_the_start() -> None:
+    state = RunState("t")
+    assert (state.state, state.ranks, state.root) == ("starting", [], None)
+    state = launched()
+    assert (state.state, state.counts, state.sizes) == ("running", {"running": 3}, {"data": 5})
+    assert (state.ranks[2].pid, state.ranks[2].began) == (1002, 0.5)
+
+
+def test_a_value_finishes_a_rank_before_its_process_is_gone() -> None:
+    state = launched()
+    state.note(Reported(0, "value", bytearray(), 101.0))
+    state.note(Reported(1, "display", bytearray(), 101.0))
+    assert states(state) == ["finished", "running", "running"]
+    assert state.ranks[0].ended == 1.0
+    # whatever becomes of it while it exits
+    state.note(Exited(0, -11, "value", False, 102.0))
+    assert (state.ranks[0].state, state.ranks[0].exit, state.root) == ("finished", "SIGSEGV", None)
+
+
+def test_the_first_failure_is_the_root_and_those_ended_for_it_are_stopped() -> None:
+    state = launched()
+    state.note(Raised(1, "ValueError: no", "trace", 101.0))
+    state.note(Raised(2, "ValueError: neither", "trace", 101.1))
+    state.note(Ending("a rank failed", 101.2))
+    assert state.state == "stopping"
+    state.note(Exited(1, 1, "error", False, 101.3))
+    state.note(Exited(2, 1, "error", False, 101.3))
+    state.note(Exited(0, -15, None, True, 101.4))
+    state.note(Ended(101.5))
+    assert states(state) == ["stopped", "failed", "failed"]
+    assert [rank.root for rank in state.ranks] == [False, True, False]
+    assert (state.ranks[1].why, state.ranks[1].exit) == ("ValueError: no", "exit code 1")
+    assert (state.over, state.state, state.ended_at) == (True, "over", 101.5)
+
+
+def test_the_interrupt_of_a_rank_is_no_failure_of_its_own() -> None:
+    state = launched(1)
+    state.note(Ending("the run was interrupted", 101.0))
+    state.note(Raised(0, "KeyboardInterrupt", "trace", 101.1))
+    state.note(Exited(0, -2, "error", True, 101.2))
+    assert states(state) == ["stopped"]
+    assert state.root is None
+
+
+def test_ends_without_a_word() -> None:
+    state = launched()
+    state.note(Exited(0, 0, None, False, 101.0))
+    state.note(Exited(1, -9, None, False, 101.1))
+    state.note(Exited(2, 3, None, False, 101.2))
+    assert states(state) == ["failed"] * 3
+    assert [rank.why for rank in state.ranks] == [
+        "ended without a value: the process left with code 0",
+        "SIGKILL",
+        "exit code 3",
+    ]
+
+
+def test_a_timeout_and_a_rank_that_does_not_go() -> None:
+    state = launched(2)
+    state.note(TimedOut((1,), 2.5, 102.5))
+    state.note(Ending("the time was over", 102.5))
+    state.note(Abandoned(0, 1000, 112.0))
+    state.note(Exited(1, -15, None, True, 103.0))
+    state.note(Exited(0, -9, None, True, 112.0))
+    assert states(state) == ["stopped", "failed"]
+    assert state.ranks[1].why == "still running after the timeout of 2.5 s"
+    assert state.ranks[0].why == "hangs in the kernel and did not go even when killed"
+
+
+def test_samples_count_while_a_rank_runs() -> None:
+    state = launched(2)
+    state.note(Sampled({0: Usage(50.0, 1000), 1: Usage(25.0, 500)}, 101.0))
+    assert (state.cpu, state.memory) == (75.0, 1500)
+    state.note(Reported(0, "value", bytearray(), 101.5))
+    state.note(Sampled({0: Usage(99.0, 9), 1: Usage(10.0, 600)}, 102.0))
+    assert (state.cpu, list(state.ranks[0].history), list(state.ranks[1].history)) == (10.0, [1000], [500, 600])
+
+
+def test_displays_are_shown_elsewhere() -> None:
+    state = launched(1)
+    before = states(state)
+    state.note(Displayed(0, "display", {}, {}, None, 101.0))
+    assert states(state) == before
