@@ -177,7 +177,8 @@ class Multiproc(Magics):
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell=shell)
+        # its parent, so that ipython_config.py may set the defaults too
+        super().__init__(shell=shell, parent=shell)
         # keeps the logs of the last run, whose paths its error message names
         self.last_run: Run | None = None
         self._hidden_names_told: set[str] = set()

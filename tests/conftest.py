@@ -38,7 +38,7 @@ class _Belongings:
             (process.pid, process.create_time()): process
             for process in psutil.Process().children(recursive=True)
             # and zygotes and spares of kernels and programs stay as long as these do
-            if not process.name().startswith(("chrom", "nblaunch-"))
+            if not _name(process).startswith(("chrom", "nblaunch-", "gone"))
         }
         self.descriptors = _descriptors()
         self.threads = {
@@ -56,6 +56,13 @@ class _Belongings:
             *(f"/dev/shm/{name}" for name in self.shared_memory - before.shared_memory),
             *(f"temporary {name}" for name in self.temporary - before.temporary),
         ]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return "gone"  # since it was listed
 
 
 def _descriptors() -> dict[int, str]:

@@ -126,10 +126,14 @@ class Kernel:
         Its folder: working directory ``work``, temporary files in ``tmp``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, panel: str = "text") -> None:
         self.place = Path(tempfile.mkdtemp(prefix="kernel_"))
         for name in ("work", "tmp", "ipython", "jupyter"):
             (self.place / name).mkdir()
+        profile = self.place / "ipython" / "profile_default"
+        profile.mkdir()
+        # plain lines can be compared
+        (profile / "ipython_config.py").write_text(f"c = get_config()\nc.Multiproc.panel = {panel!r}\n")
         connection: dict[str, Any] = {f"{name}_port": number for number, name in enumerate(_CHANNELS, 1)}
         connection |= {
             "transport": "ipc",

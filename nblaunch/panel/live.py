@@ -237,8 +237,11 @@ class LivePanel:
         """Take a message of a page; it may come twice."""
         if not isinstance(message, dict):
             return
-        order = self._orders.get(str(message.get("kind")))
-        if order is not None:
-            order()
+        kind = str(message.get("kind"))
+        if kind in ("stop", "kill"):
+            # once each: a second interrupt would break off what the first one set going in the ranks
+            order = self._orders.pop(kind, None)
+            if order is not None:
+                order()
         else:
             self._heard.put(message)

@@ -132,7 +132,7 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
     details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
     if outcome.bound:
         details.append(f"{outcome.bound} → notebook")
-    if outcome.logs and outcome.status != "finished":
+    if outcome.logs and outcome.status != "finished" and not outcome.told:
         details.append(f"logs in {outcome.logs}")
     tone = _GOOD if outcome.status == "finished" else _BAD
     page.add(

@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     r"\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])"
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
     r"|\x1b[PX^_][^\x1b]*\x1b\\"
-    r"|\x1b[ -/]*[0-~]"
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
     r"|[\r\n\b\t\x1b]"
 )
 # C0 without those above, DEL, C1, and what turns the direction of writing or hides.

@@ -76,8 +76,6 @@ def notebook() -> Iterator[Kernel]:
     with Kernel() as kernel:
         kernel.quietly(_HELPERS)
         kernel.run("%load_ext nblaunch").ok()
-        # plain lines can be compared; test_panel.py is about the panel
-        kernel.run("%config Multiproc.panel = 'text'").ok()
         kernel.run("print('x' * 200_000)").ok()  # pyzmq makes its collector of large messages
         yield kernel
 

@@ -131,7 +131,7 @@ def test_a_failure(folder: Path) -> None:
     run.note(*(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
     html, text = run.finish(FAILED)
     assert text.splitlines() == [
-        "✕ %%multiproc 4  failed in 1.5 s · 0 of 4 finished · results, failures → notebook · logs in /logs",
+        "✕ %%multiproc 4  failed in 1.5 s · 0 of 4 finished · results, failures → notebook",
         "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError: no <data>; exit code 1",
         "ranks 0-1  ■ stopped  1.4 s  0 B written  SIGTERM",
         "traceback of ranks 2-3:",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,7 +20,7 @@ CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}
 
 
 @pytest.fixture
-def start() -> Iterator[object]:
+def start() -> Iterator[Callable[[str], int]]:
     started: list[subprocess.Popen[str]] = []
 
     def run(code: str) -> int:
@@ -32,7 +34,7 @@ def start() -> Iterator[object]:
 
     yield run
     for process in started:
-        subprocess.run(["kill", "-KILL", f"-{process.pid}"], check=True)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
@@ -48,8 +50,7 @@ def first(pids: dict[int, int], wanted: int = 1) -> list[Sampled]:
         sampler.join(60)
 
 
-def test_processor_time_and_memory(start: object) -> None:
-    assert callable(start)
+def test_processor_time_and_memory(start: Callable[[str], int]) -> None:
     pids = {0: start(BUSY), 1: start(IDLE)}
     (sample,) = first(pids)
     assert set(sample.usage) == {0, 1}
@@ -59,8 +60,7 @@ def test_processor_time_and_memory(start: object) -> None:
     assert 0 < sample.usage[0].memory < 64_000_000
 
 
-def test_what_a_rank_has_started_counts(start: object) -> None:
-    assert callable(start)
+def test_what_a_rank_has_started_counts(start: Callable[[str], int]) -> None:
     (sample,) = first({0: start(CHILD)})
     assert sample.usage[0].cpu > 5
 

@@ -1,0 +1,135 @@
+"""Looks at the live panel by itself in Chromium: screenshots of made-up runs, and gaps between frames.
+
+``python tests/javascript/look.py FOLDER`` takes the pictures, ``--measure`` measures instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "nblaunch" / "panel"
+ORDER = ("terminal.js", "logview.js", "tiles.js", "panel.js")
+ADDRESS = "http://panel.test/"
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+
+def joined(terminal: Path | None = None) -> str:
+    """Return the panel as one module, as the widget sends it."""
+    parts = []
+    for name in ORDER:
+        path = terminal if terminal and name == "terminal.js" else SOURCES / name
+        text = re.sub(r'^import [\s\S]*? from "\./\w+\.js";$', "", path.read_text(), flags=re.MULTILINE)
+        parts.append(text if name == "panel.js" else re.sub(r"^export ", "", text, flags=re.MULTILINE))
+    return "\n".join(parts)
+
+
+@contextmanager
+def opened(width: int = 1480, height: int = 900, terminal: Path | None = None) -> Iterator[Page]:
+    """Open the harness in Chromium; an error in the page is an error here."""
+    module = joined(terminal)
+
+    def serve(route: Route) -> None:
+        name = route.request.url.removeprefix(ADDRESS) or "harness.html"
+        if name == "panel.js":
+            route.fulfill(body=module, content_type=TYPES[".js"])
+            return
+        path = (SOURCES if name == "panel.css" else HERE) / name
+        if not path.is_file():
+            route.fulfill(status=404)
+            return
+        route.fulfill(body=path.read_text(), content_type=TYPES[path.suffix])
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": width, "height": height})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error.stack)))
+        page.on("console", lambda message: print("console:", message.text) if message.type != "log" else None)
+        page.route("**/*", serve)
+        page.goto(ADDRESS)
+        page.wait_for_function("window.harness")
+        yield page
+        browser.close()
+        if errors:
+            raise RuntimeError("the panel raised:\n" + "\n".join(errors))
+
+
+def scenes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give names and options of the runs that are looked at."""
+    for nprocs in (1, 2, 3, 4, 8, 16, 64, 256):
+        for width in (420, 700, 1000, 1400):
+            theme = "light" if width in (420, 1000) else "dark"
+            yield f"ranks-{nprocs}-{width}-{theme}", {"nprocs": nprocs, "width": width, "theme": theme}
+    for nprocs in (1, 2, 4, 8, 16, 256):
+        for theme in ("light", "dark", "contrast"):
+            yield f"failed-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "failing": min(2, nprocs - 1)}
+    yield "over-4", {"nprocs": 4, "over": True}
+    yield "starting-4", {"nprocs": 4, "seconds": -1}
+    yield "starting-16", {"nprocs": 16, "seconds": 2, "starting": 5}
+    for theme in ("light", "dark", "contrast", "vscode"):
+        yield f"colours-{theme}", {"nprocs": 1, "theme": theme, "colours": True, "nasty": True}
+    yield "vscode-4", {"nprocs": 4, "theme": "vscode"}
+    for mode in ("Merged", "Folded"):
+        for theme in ("light", "dark"):
+            yield f"{mode.lower()}-{theme}", {"nprocs": 4, "theme": theme, "mode": mode}
+
+
+def take(page: Page, folder: Path, wanted: str) -> None:
+    """Take the pictures whose names contain a text."""
+    for name, options in scenes():
+        if wanted not in name:
+            continue
+        page.evaluate("options => { harness.show(options); return harness.settled() }", options)
+        if "mode" in options:
+            page.get_by_role("button", name=options["mode"]).click()
+            page.evaluate("harness.settled()")
+        page.wait_for_timeout(400)
+        page.locator("#cell").screenshot(path=folder / f"{name}.png")
+
+
+def measure(page: Page) -> None:
+    """Print gaps between frames, in milliseconds."""
+    for label, call in (
+        ("4 ranks, 100,000 lines/s", "harness.flood(4, 100000, 2)"),
+        ("4 ranks, 100,000 lines/s, merged", "harness.flood(4, 100000, 2, {mode: 'Merged'})"),
+        ("4 ranks, 100,000 lines/s, folded", "harness.flood(4, 100000, 2, {mode: 'Folded'})"),
+        ("8 ranks, 100,000 lines/s", "harness.flood(8, 100000, 2)"),
+        ("256 ranks, 10,000 lines/s", "harness.flood(256, 10000, 4)"),
+        ("256 ranks, 10,000 lines/s, merged", "harness.flood(256, 10000, 4, {mode: 'Merged'})"),
+    ):
+        print(label, json.dumps(page.evaluate(call)), flush=True)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("build/screenshots"))
+    parser.add_argument("--only", default="", help="pictures whose names contain this")
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--terminal", type=Path, help="another terminal.js")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with opened(terminal=options.terminal) as page:
+        if options.measure:
+            measure(page)
+        else:
+            take(page, options.folder, options.only)
+
+
+if __name__ == "__main__":
+    main()
