@@ -26,7 +26,7 @@ from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options, chosen_ranks
+from nblaunch.options import Options, chosen_ranks, default_panel
 from nblaunch.outputs import displayed
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
@@ -69,7 +69,7 @@ def launch(
     seed: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
-    panel: str = "live",
+    panel: str | None = None,
     show_ranks: Iterable[int] | None = None,
     size_notice: float = 1e9,
     check: bool = False,
@@ -115,9 +115,10 @@ def launch(
         they are not set, the cores divided by the ranks, at least 1.
     quiet : bool
         Show nothing unless ranks fail.
-    panel : {"live", "text", "none"}
+    panel : {"live", "text", "none"}, optional
         How the run is shown: under the notebook's cell, live, with a record that stays; as plain lines, which is what
-        a terminal gets in any case; or not at all.
+        a terminal gets in any case; or not at all. By default what the environment variable ``NBLAUNCH_PANEL`` says,
+        or live.
     show_ranks : iterable of int, optional
         Ranks whose displays (``display(x)``, figures) are shown; by default all. ``run.outputs`` has those of every
         rank.
@@ -166,7 +167,7 @@ def launch(
         seed=seed,
         threads=threads,
         quiet=quiet,
-        panel=panel,
+        panel=default_panel() if panel is None else panel,
         show_ranks=chosen_ranks(show_ranks),
         size_notice=size_notice,
     )

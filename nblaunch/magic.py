@@ -172,7 +172,7 @@ class Multiproc(Magics):
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
     spare_seconds = Float(600.0, min=0, help="Seconds that they wait.").tag(config=True)
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
-    panel = Enum(("live", "text", "none"), "live", help="How a run is shown under its cell.").tag(config=True)
+    panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
@@ -339,7 +339,7 @@ class Multiproc(Magics):
             raise _refusal(str(error)) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
-        from nblaunch.options import Options
+        from nblaunch.options import Options, default_panel
 
         return Options(
             capture=tuple(chosen.capture or ()),
@@ -354,7 +354,7 @@ class Multiproc(Magics):
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
             quiet=chosen.quiet or self.quiet,
-            panel="none" if chosen.no_panel else self.panel,
+            panel="none" if chosen.no_panel else self.panel or default_panel(),
             show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
         )

@@ -10,10 +10,15 @@ from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
 
-__all__ = ["PANELS", "Options", "chosen_ranks"]
+__all__ = ["PANELS", "Options", "chosen_ranks", "default_panel"]
 
 PANELS = ("live", "text", "none")
 """What a run can be shown as: a widget and its record, plain lines, or nothing."""
+
+
+def default_panel() -> str:
+    """Return what a run is shown as where nobody says: what ``NBLAUNCH_PANEL`` says, or ``"live"``."""
+    return os.environ.get("NBLAUNCH_PANEL") or "live"
 
 
 def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
@@ -53,7 +58,7 @@ class Options:
     seed: int | None = None
     threads: int | None = None
     quiet: bool = False
-    panel: str = "live"
+    panel: str = field(default_factory=default_panel)
     show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
 

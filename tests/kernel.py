@@ -127,13 +127,10 @@ class Kernel:
     """
 
     def __init__(self, panel: str = "text") -> None:
+        self._panel = panel
         self.place = Path(tempfile.mkdtemp(prefix="kernel_"))
         for name in ("work", "tmp", "ipython", "jupyter"):
             (self.place / name).mkdir()
-        profile = self.place / "ipython" / "profile_default"
-        profile.mkdir()
-        # plain lines can be compared
-        (profile / "ipython_config.py").write_text(f"c = get_config()\nc.Multiproc.panel = {panel!r}\n")
         connection: dict[str, Any] = {f"{name}_port": number for number, name in enumerate(_CHANNELS, 1)}
         connection |= {
             "transport": "ipc",
@@ -169,6 +166,8 @@ class Kernel:
         # ipykernel captures less of what is written when it finds pytest's variable
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         return environment | {
+            # plain lines can be compared
+            "NBLAUNCH_PANEL": self._panel,
             "TMPDIR": str(self.place / "tmp"),
             "IPYTHONDIR": str(self.place / "ipython"),
             "JUPYTER_CONFIG_DIR": str(self.place / "jupyter"),

@@ -141,8 +141,9 @@ wait({str(gate)!r})"""
 EVIL = r"""%%multiproc 2
 import sys
 evil = [
-    "<script>window.hacked = 1</script>", "<img src=x onerror='window.hacked = 2'>", "</pre><svg onload='window.hacked = 3'>",
-    "\x1b]8;;javascript:window.hacked=4\x07click\x1b]8;;\x07", "\u202egnp.exe", "\0\0", "' onmouseover='window.hacked=5",
+    "<script>window.hacked = 1</script>", "<img src=x onerror='window.hacked = 2'>",
+    "</pre><svg onload='window.hacked = 3'>", "\x1b]8;;javascript:window.hacked=4\x07click\x1b]8;;\x07",
+    "\u202egnp.exe", "\0\0", "' onmouseover='window.hacked=5",
 ]
 for text in evil:
     print(text)
