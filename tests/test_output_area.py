@@ -450,3 +450,29 @@ def test_a_publisher_that_knows_one_cell_for_all_threads_is_bound_to_the_present
     publisher.parent_header = "second cell"
     publish({"text/plain": "x"}, {}, {})
     assert sent == [("first cell", "socket", "x")]
+
+
+def test_at_the_end_outputs_are_grouped_by_rank() -> None:
+    page = Page()
+    area = OutputArea(page.publish)
+    for event in (show(1, "b1"), show(0, "a1"), show(1, "b2"), show(0, "b2"), show(0, "a2")):
+        area.note(event)
+    area.close()
+    assert page.text == ["rank 1:", "b1", "rank 0:", "a1", "ranks 0-1:", "b2", "rank 0:", "a2"]
+    before = page.calls
+    area.arrange()
+    assert page.text == ["rank 0:", "a1", "ranks 0-1:", "b2", "rank 0:", "a2", "rank 1:", "b1"]
+    # what stands where it belongs is not sent again
+    calls = page.calls - before
+    area.arrange()
+    assert page.calls - before == calls
+
+
+def test_outputs_that_a_rank_has_cleared_leave_nothing_at_the_end() -> None:
+    page = Page()
+    area = OutputArea(page.publish)
+    for event in (show(0, "a1"), show(1, "b1"), clear(0)):
+        area.note(event)
+    area.close()
+    area.arrange()
+    assert page.text == ["rank 1:", "b1"]

@@ -224,6 +224,7 @@ class LivePanel:
                 nothing = {"text/html": "", "text/plain": ""}
                 self._publish(nothing, {}, {"display_id": self._place("note")}, update=True)
         self._outputs.close()
+        self._outputs.arrange()
         if widget is not None:
             widget.over = True
             widget.close()

@@ -114,6 +114,8 @@ class OutputArea:
         self._condition = threading.Condition()
         self._over = False
         self._thread: threading.Thread | None = None
+        # what stands under the cell, from top to bottom
+        self._shown: dict[str, Bundle] = {}
 
     def note(self, event: Event) -> None:
         """Take an event; it costs little, and never raises."""
@@ -135,6 +137,21 @@ class OutputArea:
             self._thread.join()
             self._thread = None
         self._publish_changes()
+
+    def arrange(self) -> None:
+        """Group by rank, once it is closed, what was shown as it came.
+
+        Frontends cannot move an output, but its content can change places.
+        """
+        nothing = Bundle({"text/html": "", "text/plain": ""}, {})
+        final = self.final()
+        names = list(self._shown)
+        for index, name in enumerate(names):
+            content = final[index] if index < len(final) else nothing
+            if content != self._shown[name]:
+                self._put(name, content, update=True)
+        for index, content in enumerate(final[len(names) :], len(names)):
+            self._put(f"more-{index}", content, update=False)
 
     def final(self) -> list[Bundle]:
         """Return all that is to be shown when the run has ended, labels included.
@@ -184,12 +201,18 @@ class OutputArea:
         if self._publish is None:
             return 0
         for content, name, update in changes:
-            transient = {"display_id": f"{self._token}-{name}"}
-            try:
-                self._publish(dict(content.data), dict(content.metadata), transient, update=update)
-            except Exception:  # one that a frontend cannot be sent shall not keep the others from it
-                logger.exception("an output of a rank could not be published")
+            self._put(name, content, update)
         return sum(change.content.size() for change in changes)
+
+    def _put(self, name: str, content: Bundle, update: bool) -> None:
+        if self._publish is None:
+            return
+        self._shown[name] = content
+        try:
+            transient = {"display_id": f"{self._token}-{name}"}
+            self._publish(dict(content.data), dict(content.metadata), transient, update=update)
+        except Exception:  # one that a frontend cannot be sent shall not keep the others from it
+            logger.exception("an output of a rank could not be published")
 
 
 class OutputLines:
