@@ -6,6 +6,14 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --editable
 # a change in any of these installs again; the version lives in nblaunch/__init__.py
 INPUTS := pyproject.toml constraints.txt nblaunch/__init__.py
+JAVASCRIPT := tests/javascript
+TSC := $(JAVASCRIPT)/node_modules/.bin/tsc
+# Debian's packages, where this user may install them: a condition for `if`
+APT_INSTALL = as_root=; \
+	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
+	  && $$as_root apt-get update -qq \
+	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab demo-ddp test browser bench lint format clean
@@ -25,6 +33,8 @@ demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataPa
 
 test: $(VENV)/.test browser ## run all the tests, the fast ones first
 	@status=0; \
+	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
+	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "not (kernel or notebook or browser)" || status=$$?; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
 	exit $$status
@@ -32,10 +42,11 @@ test: $(VENV)/.test browser ## run all the tests, the fast ones first
 bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/results (about half an hour)
 	$(BIN)/python -m benchmarks
 
-lint: $(VENV)/.test ## check style, format and types
+lint: $(VENV)/.test $(VENV)/.javascript ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@if [ -x $(TSC) ]; then echo "$(TSC) -p $(JAVASCRIPT)"; $(TSC) -p $(JAVASCRIPT); fi
 
 format: $(VENV)/.test ## put the code into the project's format
 	$(BIN)/ruff check --fix
@@ -48,11 +59,7 @@ clean: ## remove what was built; the environment stays
 # The browser tests need a Chromium: install Debian's where this user may, otherwise say that they are skipped.
 browser:
 	@if command -v chromium >/dev/null; then exit 0; fi; \
-	as_root=; \
-	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
-	  && $$as_root apt-get update -qq \
-	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	if $(call APT_INSTALL,chromium) \
 	  && command -v chromium >/dev/null; \
 	then echo "installed Chromium for the browser tests"; \
 	else echo "no Chromium and no way to install it here: the browser tests will be skipped"; fi
@@ -83,3 +90,13 @@ $(VENV)/.test: $(VENV)/.made $(INPUTS)
 	@echo "installing into $(VENV), torch included, which is large"
 	$(PIP_INSTALL) '.[test,dev]'
 	@touch $@
+
+# Types of the panel's JavaScript are checked with TypeScript, which needs node: as above, or it says that it is skipped.
+$(VENV)/.javascript: $(JAVASCRIPT)/package.json | $(VENV)/.made
+	@if ! command -v npm >/dev/null; then \
+	  if $(call APT_INSTALL,nodejs npm); then echo "installed node for the types of the panel's JavaScript"; fi; \
+	fi; \
+	if command -v npm >/dev/null \
+	  && npm install --prefix $(JAVASCRIPT) --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null; \
+	then touch $@; \
+	else echo "no TypeScript and no way to install it here: the types of the panel's JavaScript are not checked"; fi

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["in_words", "listed"]
+__all__ = ["WORTH_TELLING", "in_words", "listed"]
+
+WORTH_TELLING = 1_000_000
+"""Bytes sent to each rank from which on a person is told."""
 
 
 def in_words(count: int) -> str:

@@ -226,8 +226,7 @@ class LivePanel:
         self._outputs.close()
         self._outputs.arrange()
         if widget is not None:
-            widget.over = True
-            widget.close()
+            widget.leave()
 
     def _place(self, name: str) -> str:
         return f"nblaunch-{self._token}-{name}"

@@ -20,7 +20,7 @@ from typing import Any
 from nblaunch.panel.arrivals import ALL, Arrivals, Excerpt
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.terminal import last_line
-from nblaunch.sizes import listed
+from nblaunch.sizes import WORTH_TELLING, listed
 
 __all__ = ["PERIOD", "Pages", "Send"]
 
@@ -206,7 +206,7 @@ class Pages:
             "cpu": round(state.cpu),
             "memory": state.memory,
             "log_dir": state.log_dir,
-            "sent": listed(state.sizes) if state.sizes else "",
+            "sent": listed(state.sizes) if sum(state.sizes.values()) >= WORTH_TELLING else "",
             "over": state.over,
             "counts": state.counts,
         }

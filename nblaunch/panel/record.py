@@ -16,7 +16,7 @@ from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
 from nblaunch.panel.folding import fold, prefix
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import Line, Style, render, visible
-from nblaunch.sizes import in_words
+from nblaunch.sizes import WORTH_TELLING, in_words, listed
 
 __all__ = ["MOST", "record", "still_running"]
 
@@ -132,6 +132,8 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
     details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
     if outcome.bound:
         details.append(f"{outcome.bound} → notebook")
+    if sum(state.sizes.values()) >= WORTH_TELLING:
+        details.append(f"sent to each rank: {listed(state.sizes)}")
     if outcome.logs and outcome.status != "finished" and not outcome.told:
         details.append(f"logs in {outcome.logs}")
     tone = _GOOD if outcome.status == "finished" else _BAD

@@ -1,234 +1,418 @@
-// What a terminal shows of the bytes of a log: lines of coloured text. No document, no dependency. The record does the
-// same in terminal.py and folding.py. What ranks write is nobody's markup: control characters become visible.
+// Bytes of logs become lines of styled text, as a terminal shows them. Nothing in here knows of a document.
 
 /**
+ * Colours are a number of the 16 that a terminal has, or "#rrggbb".
  * @typedef {{
  *   fg: number | string | null, bg: number | string | null, bold: boolean, dim: boolean, italic: boolean,
  *   underline: boolean, inverse: boolean, strike: boolean,
- * }} Style  colours are one of the 16 of a terminal, or "#rrggbb"
- * @typedef {{text: string, style: Style | null}} Span
- * @typedef {{log: string, offset: number, pieces: [rank: number, stream: number, length: number][]}} Chunk
- * @typedef {{kind: "line", line: Line} | {kind: "gap", from: number, to: number}} Row
+ * }} Style
  */
+/** @typedef {{text: string, style: Style | null}} Span */
+/** @typedef {{log: string, offset: number, pieces: [rank: number, stream: number, length: number][]}} Chunk */
+/** @typedef {{kind: "line", line: Line, ranks?: number[]} | {kind: "gap", from: number, to: number}} Row */
 
-// Characters of a line; what is longer goes on in the next.
-const LONGEST = 20000;
+// Characters of one line; what is longer goes on in the next.
+const LONGEST_LINE = 20_000;
 // Lines that a cursor goes up at most.
-const REACH = 50;
-// Characters of an escape sequence that has no end; more than that is none.
-const LONGEST_ESCAPE = 4096;
-const TOKEN =
-  /\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-OQ-WYZ\\`-~]|[\r\n\b\t\x1b]/g;
-// what may be the beginning of one
-const BEGUN = /\x1b(?:\[[0-9;:?<=>]*[ -/]*|\][^\x07\x1b]*\x1b?|[PX^_][^\x1b]*\x1b?|[ -/]*)$/;
-// C0 without those above, DEL, C1, and what turns the direction of writing or hides
-const HARMFUL = /[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-/** @type {Style} */
-const PLAIN = Object.freeze({
-  ...{ fg: null, bg: null, bold: false, dim: false, italic: false, underline: false, inverse: false, strike: false },
-});
+const CURSOR_REACH = 50;
+// How many groups back a line may still join one.
+const FOLD_REACH = 200;
+// Bytes of a first line that are kept, to put it together once the text before it comes.
+const LONGEST_HEAD = 64 * 1024;
+const MOST_MATCHES = 100_000;
 
-/** @param {string} found */
-function shown(found) {
-  const code = found.charCodeAt(0);
+const MOVES = /[\x1b\r\n\b\t]/g;
+// CSI, and other escapes. Limited, so that a terminal keeps no more than this while it waits for the end of one.
+const ESCAPE = /\x1b(?:\[([0-9;:?<=>]{0,200})([ -/]{0,8})([@-~])|[ -/]{0,8}([0-~]))/y;
+const BEGUN_ESCAPE = /\x1b(?:\[[0-9;:?<=>]{0,200}[ -/]{0,8}|[ -/]{0,8})$/y;
+// OSC, DCS, SOS, PM, APC: a text up to BEL or ST follows, which is not for people.
+const BEGINS_STRING = /[\]PX^_]/;
+const ENDS_STRING = /[\x07\x1b\n]/g;
+// C0 without the moves, DEL, C1, and what turns the direction of writing or hides.
+const HARMFUL = /[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const SURROGATE = /[\ud800-\udfff]/;
+
+/** @param {string} character */
+function asVisible(character) {
+  const code = character.charCodeAt(0);
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return code === 0x7f ? "␡" : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
-/** A line that can change until it is done, and its place in the log. */
-export class Line {
-  /** @type {Span[]} */
-  #spans = [];
-  /** @type {{character: string, style: Style | null}[] | null} */
-  #cells = null;
-  #length = 0;
-  /** @type {string | null} */
-  #text = null;
-  version = 0;
-  done = false;
+/**
+ * @param {Style | null} one
+ * @param {Style | null} other
+ */
+function looksAlike(one, other) {
+  if (one === other) return true;
+  if (!one || !other || one.fg !== other.fg || one.bg !== other.bg || one.bold !== other.bold) return false;
+  if (one.dim !== other.dim || one.italic !== other.italic || one.underline !== other.underline) return false;
+  return one.inverse === other.inverse && one.strike === other.strike;
+}
 
+/** One line. Its object stays the same while its text changes, and `version` tells of that. */
+export class Line {
   /**
    * @param {number} rank
-   * @param {number} stream
-   * @param {number} at  offset in the log at which it began
+   * @param {number} stream  1: stdout, 2: stderr
+   * @param {number} offset  of its first byte in the log, as well as that is known
+   * @param {boolean} continued  the line before was too long, and goes on here
    */
-  constructor(rank, stream, at) {
+  constructor(rank, stream, offset = 0, continued = false) {
     this.rank = rank;
     this.stream = stream;
-    this.at = at;
+    this.offset = offset;
+    this.continued = continued;
+    this.version = 0;
+    /** Ended by a line feed, or by its length. */
+    this.done = false;
+    /** Out of the cursor's reach. */
+    this.settled = false;
+    /** Characters, as people count them: those outside of the basic plane are one as well. */
+    this.length = 0;
   }
 
-  get text() {
-    if (this.#text === null) this.#text = this.spans.map((span) => span.text).join("");
-    return this.#text;
-  }
+  /** @type {Span[]} */
+  #spans = [];
+  // Made when somebody goes back in the line, as progress bars do; spans are made of them when asked for.
+  /** @type {string[] | null} */
+  #characters = null;
+  /** @type {(Style | null)[]} */
+  #styles = [];
+  /** @type {string | null} */
+  #text = "";
+  #fresh = true;
 
   /** @returns {Span[]} */
   get spans() {
-    if (this.#cells) {
+    if (this.#characters && !this.#fresh) {
       this.#spans = [];
-      let last = null;
-      for (const { character, style } of this.#cells) {
-        if (last && last.style === style) last.text += character;
-        else this.#spans.push((last = { text: character, style }));
+      let from = 0;
+      for (let at = 1; at <= this.length; at++) {
+        if (at < this.length && looksAlike(this.#styles[at], this.#styles[from])) continue;
+        this.#spans.push({ text: this.#characters.slice(from, at).join(""), style: this.#styles[from] });
+        from = at;
       }
     }
+    this.#fresh = true;
     return this.#spans;
+  }
+
+  get text() {
+    this.#text ??= this.spans.map(({ text }) => text).join("");
+    return this.#text;
+  }
+
+  /** Nobody will go back in it any more. */
+  settle() {
+    this.settled = true;
+    if (!this.#characters) return;
+    this.#spans = this.spans;
+    this.#characters = null;
+    this.#styles = [];
   }
 
   /**
    * @param {number} column
    * @param {string} text
    * @param {Style | null} style
+   * @param {number} length  characters of the text
    */
-  put(column, text, style) {
+  put(column, text, style, length) {
     this.#changed();
-    if (!this.#cells && column === this.#length) {
-      const last = this.#spans[this.#spans.length - 1];
-      if (last && last.style === style) last.text += text;
+    if (column === this.length && !this.#characters) {
+      const last = this.#spans.at(-1);
+      if (last && looksAlike(last.style, style)) last.text += text;
       else this.#spans.push({ text, style });
-      this.#length += text.length;
+      this.length += length;
       return;
     }
-    const cells = this.#asCells();
-    while (cells.length < column) cells.push({ character: " ", style: null });
-    for (let i = 0; i < text.length; i++) cells[column + i] = { character: text[i] ?? "", style };
-    this.#length = cells.length;
+    const characters = this.#asCharacters();
+    while (characters.length < column) {
+      characters.push(" ");
+      this.#styles.push(null);
+    }
+    let at = column;
+    for (const character of text) {
+      characters[at] = character;
+      this.#styles[at++] = style;
+    }
+    this.length = characters.length;
   }
 
   /**
-   * @param {number} begin
-   * @param {number} end
+   * @param {number} from
+   * @param {number} to  Infinity: the rest
    */
-  erase(begin, end) {
+  erase(from, to = Infinity) {
+    if (from >= this.length) return;
     this.#changed();
-    const cells = this.#asCells();
-    if (end >= cells.length) cells.length = Math.min(begin, cells.length);
-    else for (let i = begin; i < end; i++) cells[i] = { character: " ", style: null };
-    this.#length = cells.length;
+    if (from === 0 && to >= this.length) {
+      this.#spans = [];
+      this.#characters = null;
+      this.#styles = [];
+      this.length = 0;
+      return;
+    }
+    const characters = this.#asCharacters();
+    if (to === Infinity) {
+      characters.length = from;
+      this.#styles.length = from;
+      this.length = from;
+    } else {
+      characters.fill(" ", from, to);
+      this.#styles.fill(null, from, to);
+    }
   }
 
   #changed() {
     this.version++;
     this.#text = null;
+    this.#fresh = false;
   }
 
-  #asCells() {
-    if (!this.#cells) {
-      this.#cells = [];
-      for (const { text, style } of this.#spans) for (const character of text.split("")) this.#cells.push({ character, style });
+  #asCharacters() {
+    if (!this.#characters) {
+      this.#characters = [];
+      this.#styles = [];
+      for (const { text, style } of this.#spans) {
+        for (const character of text) {
+          this.#characters.push(character);
+          this.#styles.push(style);
+        }
+      }
     }
-    return this.#cells;
+    return this.#characters;
   }
 }
 
 /** The screen of one stream. */
 export class Terminal {
-  #decoder = new TextDecoder("utf-8");
-  #pending = "";
-  #row = -1;
+  /** @param {{rank?: number, stream?: number, keep?: number}} [options]  keep: lines that stay in `lines`, at least 50 */
+  constructor({ rank = 0, stream = 1, keep = Infinity } = {}) {
+    this.rank = rank;
+    this.stream = stream;
+    this.keep = Math.max(CURSOR_REACH, keep);
+    /** @type {Line[]} */
+    this.lines = [];
+    /** Lines begun since somebody last took them from here. Only filled where not all lines are kept. @type {Line[]} */
+    this.begun = [];
+  }
+
+  #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  // what may be the beginning of an escape sequence
+  #rest = "";
+  #inString = false;
+  #row = 0;
+  // the cursor may stand in a line that has nothing yet, and only then is not there
+  #rows = 1;
   #column = 0;
   /** @type {Style | null} */
   #style = null;
-  #newlines = 0;
+  /** @type {Map<string, {before: Style | null, after: Style | null}>} */
+  #styles = new Map();
+  #continues = false;
+  // where the bytes and the text are that are being read, for the offsets of lines
+  /** @type {Uint8Array | null} */
+  #bytes = null;
+  #offset = 0;
+  #exact = false;
+  #lineFeeds = 0;
+  #found = 0;
+  #foundAt = 0;
+  #position = 0;
+  // it ended in the midst of a character
+  #halfway = false;
+
+  /** Whether what comes next begins a line. */
+  get atLineStart() {
+    return this.#row >= this.lines.length && !this.#rest && !this.#inString && !this.#halfway;
+  }
 
   /**
-   * @param {{rank?: number, stream?: number, begun?: (line: Line, newlines: number) => void}} [options]
-   *   begun is told of each line when it begins, and how many line ends of what was fed came before it
+   * @param {Uint8Array | string} data
+   * @param {number} offset  of the data in the log
    */
-  constructor({ rank = 0, stream = 1, begun } = {}) {
-    this.rank = rank;
-    this.stream = stream;
-    this.begun = begun;
-    /** @type {Line[]} */
-    this.lines = [];
+  feed(data, offset = 0) {
+    let text = data;
+    this.#exact = false;
+    this.#bytes = null;
+    if (typeof text !== "string") {
+      this.#bytes = /** @type {Uint8Array} */ (data);
+      text = this.#decoder.decode(this.#bytes, { stream: true });
+      this.#exact = text.length === this.#bytes.length && !this.#rest && !this.#halfway;
+      if (this.#bytes.length) this.#halfway = endsHalfway(this.#bytes, this.#halfway);
+    }
+    this.#offset = offset;
+    this.#lineFeeds = this.#found = this.#foundAt = 0;
+    if (this.#rest) {
+      text = this.#rest + text;
+      this.#rest = "";
+    }
+    this.#read(text);
+    this.#bytes = null;
+    if (this.lines.length > 2 * this.keep) this.#letGo(this.lines.length - this.keep);
   }
 
-  /** @param {Uint8Array | string} data */
-  feed(data) {
-    let text = this.#pending + (typeof data === "string" ? data : this.#decoder.decode(data, { stream: true }));
-    this.#pending = "";
-    this.#newlines = 0;
-    if (text.includes("\x1b")) {
-      const open = BEGUN.exec(text.slice(-LONGEST_ESCAPE));
-      if (open) {
-        this.#pending = open[0];
-        text = text.slice(0, text.length - open[0].length);
+  /**
+   * Forgets a line, which is then not written to any more.
+   * @param {Line} line
+   */
+  release(line) {
+    const index = this.lines.indexOf(line);
+    if (index < 0) return;
+    this.lines.splice(index, 1);
+    if (this.#row > index) {
+      this.#row--;
+      this.#rows--;
+    } else if (this.#row === index) {
+      this.#row = this.lines.length;
+      this.#rows = this.#row + 1;
+    } else {
+      this.#rows--;
+    }
+  }
+
+  /** @param {string} text */
+  #read(text) {
+    let at = 0;
+    while (at < text.length) {
+      if (this.#inString) {
+        at = this.#skipString(text, at);
+        continue;
       }
+      MOVES.lastIndex = at;
+      const move = MOVES.exec(text);
+      const end = move ? move.index : text.length;
+      if (end > at) {
+        this.#position = at;
+        const part = at === 0 && end === text.length ? text : text.slice(at, end);
+        this.#write(part.replace(HARMFUL, asVisible));
+      }
+      if (!move) return;
+      this.#position = at = end;
+      switch (move[0]) {
+        case "\n": {
+          const line = this.#line();
+          line.done = true;
+          line.version++;
+          this.#lineFeeds++;
+          this.#nextLine(false);
+          break;
+        }
+        case "\r":
+          this.#column = 0;
+          break;
+        case "\b":
+          this.#column = Math.max(0, this.#column - 1);
+          break;
+        case "\t":
+          this.#write(" ".repeat(8 - (this.#column % 8)));
+          break;
+        default: {
+          BEGUN_ESCAPE.lastIndex = ESCAPE.lastIndex = at;
+          if (BEGUN_ESCAPE.test(text)) {
+            this.#rest = text.slice(at);
+            return;
+          }
+          const escape = ESCAPE.exec(text);
+          if (!escape) {
+            this.#write("␛");
+            break;
+          }
+          const [whole, parameters, between, final, other] = escape;
+          if (final && !between && !/[?<=>]/.test(parameters)) this.#control(final, parameters);
+          this.#inString = whole.length === 2 && other !== undefined && BEGINS_STRING.test(other);
+          at += whole.length - 1;
+        }
+      }
+      at++;
     }
-    let position = 0;
-    TOKEN.lastIndex = 0;
-    for (let token = TOKEN.exec(text); token; token = TOKEN.exec(text)) {
-      if (token.index > position) this.#write(text.slice(position, token.index));
-      position = token.index + token[0].length;
-      if (token[2]) this.#control(token[2], token[1] ?? "");
-      else if (token[0].length === 1) this.#move(token[0]);
-    }
-    if (position < text.length) this.#write(text.slice(position));
   }
 
-  /** Ends the last line: nothing more comes. */
-  end() {
-    const last = this.lines[this.lines.length - 1];
-    if (last) last.done = true;
+  /**
+   * Passes over a text that is not for people; a line feed ends it too, lest one stray escape takes away all that follows.
+   * @param {string} text
+   * @param {number} at
+   */
+  #skipString(text, at) {
+    ENDS_STRING.lastIndex = at;
+    const end = ENDS_STRING.exec(text);
+    if (!end) return text.length;
+    if (end[0] === "\x1b" && end.index + 1 === text.length) {
+      this.#rest = "\x1b";
+      return text.length;
+    }
+    this.#inString = false;
+    if (end[0] === "\x07") return end.index + 1;
+    return text[end.index + 1] === "\\" && end[0] === "\x1b" ? end.index + 2 : end.index;
   }
 
-  /** @returns {Line} */
+  /** @param {string} text */
+  #write(text) {
+    const wide = SURROGATE.test(text);
+    /** @type {string[] | null} */
+    const characters = wide ? Array.from(text) : null;
+    const length = characters ? characters.length : text.length;
+    const from = this.#position;
+    let at = 0;
+    while (at < length) {
+      let room = LONGEST_LINE - this.#column;
+      if (room <= 0) {
+        const line = this.#line();
+        line.done = true;
+        line.version++;
+        this.#nextLine(true);
+        room = LONGEST_LINE;
+      }
+      this.#position = from + at;
+      const count = Math.min(room, length - at);
+      const part = characters ? characters.slice(at, at + count).join("") : count === length ? text : text.slice(at, at + count);
+      this.#line().put(this.#column, part, this.#style, count);
+      this.#column += count;
+      at += count;
+    }
+  }
+
+  /** The line that the cursor is in. */
   #line() {
-    if (this.#row < 0) {
-      this.#begin();
-      this.#row = this.lines.length - 1;
+    while (this.lines.length <= this.#row) {
+      const line = new Line(this.rank, this.stream, this.#where(), this.#continues);
+      this.#continues = false;
+      this.lines.push(line);
+      if (this.keep !== Infinity) this.begun.push(line);
+      const beyond = this.lines[this.lines.length - 1 - CURSOR_REACH];
+      if (beyond) beyond.settle();
     }
-    return /** @type {Line} */ (this.lines[this.#row]);
+    return this.lines[this.#row];
   }
 
-  #begin() {
-    const line = new Line(this.rank, this.stream, 0);
-    this.lines.push(line);
-    if (!this.begun) return;
-    this.begun(line, this.#newlines);
-    // whoever is told keeps the lines; here only those that a cursor can come back to
-    if (this.lines.length > 2 * REACH) {
-      const gone = this.lines.length - REACH;
-      this.lines.splice(0, gone);
-      this.#row -= gone;
-    }
-  }
-
-  /** @param {string} raw */
-  #write(raw) {
-    let text = raw.replace(HARMFUL, shown);
-    while (text) {
-      if (this.#column >= LONGEST) this.#nextLine();
-      const part = text.slice(0, LONGEST - this.#column);
-      this.#line().put(this.#column, part, this.#style);
-      this.#column += part.length;
-      text = text.slice(part.length);
-    }
-  }
-
-  /** @param {string} character */
-  #move(character) {
-    if (character === "\n") {
-      this.#line();
-      this.#newlines++;
-      this.#nextLine();
-    } else if (character === "\r") this.#column = 0;
-    else if (character === "\b") this.#column = Math.max(0, this.#column - 1);
-    else if (character === "\t") this.#write(" ".repeat(8 - (this.#column % 8)));
-    else this.#write("␛");
-  }
-
-  /** A line begins when something is written to it, so that the last line end is not followed by an empty line. */
-  #nextLine() {
-    const line = this.#line();
-    if (!line.done) {
-      line.done = true;
-      line.version++;
-    }
+  /** @param {boolean} continues */
+  #nextLine(continues) {
+    this.#row++;
     this.#column = 0;
-    if (this.#row + 1 < this.lines.length) this.#row++;
-    else this.#row = -1;
+    if (this.#row < this.#rows) return;
+    this.#rows++;
+    this.#continues = continues;
+    if (this.lines.length > 8 * this.keep) this.#letGo(this.lines.length - this.keep);
+  }
+
+  /** @param {number} count */
+  #letGo(count) {
+    const most = Math.min(count, this.#row);
+    for (const line of this.lines.splice(0, most)) line.settle();
+    this.#row -= most;
+    this.#rows -= most;
+  }
+
+  /** The offset in the log of what is being read: of this character, or else of its line. */
+  #where() {
+    if (this.#exact) return this.#offset + this.#position;
+    while (this.#bytes && this.#found < this.#lineFeeds) {
+      this.#foundAt = this.#bytes.indexOf(10, this.#foundAt) + 1;
+      this.#found++;
+    }
+    return this.#offset + this.#foundAt;
   }
 
   /**
@@ -237,285 +421,427 @@ export class Terminal {
    */
   #control(final, parameters) {
     if (final === "m") {
-      this.#style = styled(this.#style ?? PLAIN, parameters);
+      // the same few changes come again and again
+      const known = this.#styles.get(parameters);
+      if (known && known.before === this.#style) this.#style = known.after;
+      else {
+        const before = this.#style;
+        this.#style = restyled(before, parameters);
+        if (this.#styles.size >= 256) this.#styles.clear();
+        this.#styles.set(parameters, { before, after: this.#style });
+      }
       return;
     }
-    const first = parameters.split(";")[0] ?? "";
-    const count = /^\d+$/.test(first) ? Math.max(1, Number(first)) : 1;
-    if (final === "A") {
-      // behind the last line end, the cursor is below the last line
-      const row = this.#row < 0 ? this.lines.length : this.#row;
-      if (this.lines.length) this.#row = Math.max(0, this.lines.length - REACH, row - count);
-    } else if (final === "B") {
-      if (this.#row >= 0) this.#row = Math.min(this.lines.length - 1, this.#row + count);
-    } else if (final === "C") this.#column = Math.min(LONGEST, this.#column + count);
+    const first = parameters.split(/[;:]/, 1)[0];
+    const count = Math.max(1, Number(first) || 0);
+    if (final === "A") this.#row = Math.min(this.#row, Math.max(0, this.#rows - CURSOR_REACH, this.#row - count));
+    else if (final === "B") this.#row = Math.min(this.#rows - 1, this.#row + count);
+    else if (final === "C") this.#column = Math.min(LONGEST_LINE, this.#column + count);
     else if (final === "D") this.#column = Math.max(0, this.#column - count);
-    else if (final === "G") this.#column = Math.min(LONGEST, count) - 1;
-    else if (final === "K" && this.#row >= 0) {
-      const mode = first || "0";
-      this.#line().erase(mode === "0" ? this.#column : 0, mode === "1" ? this.#column + 1 : Infinity);
-    } else if (final === "J" && this.#row >= 0 && (first || "0") === "0") this.#line().erase(this.#column, Infinity);
+    else if (final === "G") this.#column = Math.min(LONGEST_LINE, count) - 1;
+    else if (final === "K") {
+      const line = this.lines[this.#row];
+      const mode = Number(first) || 0;
+      line?.erase(mode === 0 ? this.#column : 0, mode === 1 ? this.#column + 1 : Infinity);
+    } else if (final === "J" && !Number(first)) {
+      this.lines[this.#row]?.erase(this.#column);
+      for (let row = this.#row + 1; row < this.lines.length; row++) this.lines[row].erase(0);
+    }
   }
 }
 
+/**
+ * Whether bytes end in the midst of a character.
+ * @param {Uint8Array} bytes
+ * @param {boolean} before  what came before them did
+ */
+function endsHalfway(bytes, before) {
+  for (let back = 1; back <= 3; back++) {
+    if (back > bytes.length) return before;
+    const byte = bytes[bytes.length - back];
+    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2);
+    if (byte < 0x80) return false;
+  }
+  return false;
+}
+
+/** @type {Style} */
+const PLAIN = {
+  fg: null, bg: null, bold: false, dim: false, italic: false, underline: false, inverse: false, strike: false,
+};
 /** @type {Record<number, Partial<Style>>} */
-const CODES = {
+const FLAGS = {
   ...{ 1: { bold: true }, 2: { dim: true }, 3: { italic: true }, 4: { underline: true }, 7: { inverse: true } },
   ...{ 9: { strike: true }, 22: { bold: false, dim: false }, 23: { italic: false }, 24: { underline: false } },
   ...{ 27: { inverse: false }, 29: { strike: false }, 39: { fg: null }, 49: { bg: null } },
 };
-/** @type {Map<string, Style>} */
-const STYLES = new Map();
 
 /**
- * @param {Style} before
+ * @param {Style | null} before
  * @param {string} parameters
  * @returns {Style | null}
  */
-function styled(before, parameters) {
-  const numbers = parameters.split(/[;:]/).map((part) => (/^\d+$/.test(part) ? Number(part) : 0));
-  let style = before;
-  while (numbers.length) {
-    const code = numbers.shift() ?? 0;
-    if (code === 0) style = PLAIN;
-    else if (CODES[code]) style = { ...style, ...CODES[code] };
-    else if (code === 38) style = { ...style, fg: colour(numbers) };
-    else if (code === 48) style = { ...style, bg: colour(numbers) };
-    else if (code >= 30 && code < 38) style = { ...style, fg: code - 30 };
-    else if (code >= 40 && code < 48) style = { ...style, bg: code - 40 };
-    else if (code >= 90 && code < 98) style = { ...style, fg: code - 82 };
-    else if (code >= 100 && code < 108) style = { ...style, bg: code - 92 };
+function restyled(before, parameters) {
+  if (parameters === "" || parameters === "0") return null;
+  let style = { ...(before ?? PLAIN) };
+  const groups = parameters.split(";").map((part) => part.split(":").map(Number));
+  for (let at = 0; at < groups.length; at++) {
+    const [number, ...details] = groups[at];
+    if (number === 38 || number === 48 || number === 58) {
+      let numbers = details;
+      // "38:2::r:g:b" names a colour space too
+      if (details[0] === 2 && details.length > 4) numbers = [2, ...details.slice(2)];
+      if (!details.length) {
+        numbers = groups.slice(at + 1, at + 5).map(([first]) => first);
+        at += numbers[0] === 5 ? 2 : numbers[0] === 2 ? 4 : 1;
+      }
+      if (number === 38) style.fg = colourOf(numbers);
+      else if (number === 48) style.bg = colourOf(numbers);
+    } else if (number === 0) style = { ...PLAIN };
+    // "4:0" is no underline, "4:3" a curly one
+    else if (number === 4 && details[0] === 0) style.underline = false;
+    else if (number in FLAGS) Object.assign(style, FLAGS[number]);
+    else if (number >= 30 && number <= 37) style.fg = number - 30;
+    else if (number >= 40 && number <= 47) style.bg = number - 40;
+    else if (number >= 90 && number <= 97) style.fg = number - 82;
+    else if (number >= 100 && number <= 107) style.bg = number - 92;
   }
-  const key = Object.values(style).join();
-  if (key === PLAIN_KEY) return null;
-  // one object for one style, so that neighbours can be compared
-  const known = STYLES.get(key);
-  if (known) return known;
-  if (STYLES.size > 4096) STYLES.clear();
-  STYLES.set(key, style);
-  return style;
+  return looksAlike(style, PLAIN) ? null : style;
 }
-const PLAIN_KEY = Object.values(PLAIN).join();
 
 /**
- * Takes one of 256 colours, or red, green and blue, from the front of the numbers.
+ * One of 256 colours, or red, green and blue.
  * @param {number[]} numbers
  * @returns {number | string | null}
  */
-function colour(numbers) {
-  /** @param {number[]} parts */
-  const hex = (parts) => `#${parts.map((part) => Math.min(255, part).toString(16).padStart(2, "0")).join("")}`;
-  const kind = numbers.shift();
-  if (kind === 5 && numbers.length) {
-    const number = Math.min(255, numbers.shift() ?? 0);
-    if (number < 16) return number;
-    if (number >= 232) return hex(Array(3).fill(8 + 10 * (number - 232)));
-    const levels = [0, 95, 135, 175, 215, 255];
-    const index = number - 16;
-    return hex([Math.floor(index / 36), Math.floor(index / 6) % 6, index % 6].map((part) => levels[part] ?? 0));
-  }
-  if (kind === 2 && numbers.length >= 3) return hex(numbers.splice(0, 3));
-  return null;
+function colourOf([kind, ...numbers]) {
+  const hex = (/** @type {number[]} */ ...parts) =>
+    `#${parts.map((part) => Math.min(255, part).toString(16).padStart(2, "0")).join("")}`;
+  if (kind === 2 && numbers.length >= 3) return hex(numbers[0], numbers[1], numbers[2]);
+  if (kind !== 5 || !numbers.length) return null;
+  const number = Math.min(255, numbers[0]);
+  if (number < 16) return number;
+  if (number >= 232) return hex(8 + 10 * (number - 232), 8 + 10 * (number - 232), 8 + 10 * (number - 232));
+  const levels = [0, 95, 135, 175, 215, 255];
+  const cube = number - 16;
+  return hex(levels[Math.floor(cube / 36)], levels[Math.floor(cube / 6) % 6], levels[cube % 6]);
 }
 
-/** The text of a log as far as it is held: addressed by offsets, so that what comes twice or late finds its place. */
-export class Log {
-  /** @type {Map<string, Terminal>} */
-  #terminals = new Map();
-  #held = false;
+/**
+ * The first line of a stream in a stretch, as bytes; null where there were too many.
+ * @typedef {{bytes: Uint8Array[] | null, size: number, done: boolean}} Head
+ */
 
-  /** @param {{id: string, limit?: number}} options */
-  constructor({ id, limit = 20000 }) {
-    this.id = id;
-    this.limit = limit;
-    /** @type {Row[]} */
-    this.rows = [];
-    this.start = 0;
-    this.end = 0;
-    this.size = 0;
-    this.version = 0;
-  }
-
-  /** @param {number} size  of the whole log */
-  setSize(size) {
-    if (size > this.size) {
-      this.size = size;
-      this.version++;
-    }
+/** Bytes of a log that follow each other, up to the next gap. */
+class Stretch {
+  /** @param {number} start */
+  constructor(start) {
+    this.start = start;
+    this.end = start;
+    /** @type {Map<string, Terminal>} */
+    this.terminals = new Map();
+    /** @type {Map<string, Head>} */
+    this.heads = new Map();
   }
 
   /**
-   * Appends; what is held already is passed over, what is missing in between becomes a gap.
+   * Reads bytes that follow those read so far.
+   * @param {Chunk["pieces"]} pieces
+   * @param {Uint8Array} bytes
+   * @returns {Row[]} of the lines that begin in them
+   */
+  read(pieces, bytes) {
+    /** @type {Row[]} */
+    const rows = [];
+    let at = 0;
+    for (const [rank, stream, length] of pieces) {
+      const part = bytes.subarray(at, at + length);
+      if (!part.length) continue;
+      const key = `${rank} ${stream}`;
+      let terminal = this.terminals.get(key);
+      if (!terminal) this.terminals.set(key, (terminal = new Terminal({ rank, stream, keep: CURSOR_REACH })));
+      if (this.start > 0) this.#keepHead(key, part);
+      terminal.feed(part, this.end);
+      for (const line of terminal.begun) rows.push({ kind: "line", line });
+      terminal.begun = [];
+      at += part.length;
+      this.end += part.length;
+    }
+    return rows;
+  }
+
+  /**
+   * @param {string} key
+   * @param {Uint8Array} part
+   */
+  #keepHead(key, part) {
+    let head = this.heads.get(key);
+    if (!head) this.heads.set(key, (head = { bytes: [], size: 0, done: false }));
+    if (head.done || !head.bytes) return;
+    const end = part.indexOf(10) + 1;
+    const kept = part.slice(0, end || part.length);
+    head.done = end > 0;
+    head.size += kept.length;
+    if (head.size > LONGEST_HEAD) head.bytes = null;
+    else head.bytes.push(kept);
+  }
+}
+
+/** What is held of a log: stretches of it, as rows of lines with rows for the gaps between. */
+export class Log {
+  /** @param {{id: string, limit?: number}} options  limit: lines that are held, unless older text is asked for */
+  constructor({ id, limit = 20_000 }) {
+    this.id = id;
+    this.limit = limit;
+    this.version = 0;
+    this.size = 0;
+    /** In order; another array after text came in before other text. @type {Row[]} */
+    this.rows = [];
+  }
+
+  /** @type {Stretch[]} */
+  #stretches = [];
+
+  /** Offset of the first byte held. */
+  get start() {
+    return this.#stretches[0]?.start ?? 0;
+  }
+
+  /** Offset after the last byte held. */
+  get end() {
+    return this.#stretches.at(-1)?.end ?? 0;
+  }
+
+  /**
+   * Logs only grow.
+   * @param {number} size
+   */
+  setSize(size) {
+    if (!(size > this.size)) return;
+    this.size = size;
+    this.version++;
+  }
+
+  /**
+   * Takes bytes that a rank has written now: what is held already is skipped, what was let go stays away.
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
    */
   add(chunk, bytes) {
-    const end = chunk.offset + bytes.length;
-    this.size = Math.max(this.size, end);
-    if (!this.#held) {
-      this.#held = true;
-      this.start = this.end = chunk.offset;
-    }
-    if (chunk.offset > this.end) {
-      this.#forget();
-      this.rows.push({ kind: "gap", from: this.end, to: chunk.offset });
-      this.end = chunk.offset;
-    }
-    if (end > this.end) {
-      this.#parse(chunk, bytes, this.end, Infinity, this.#terminals, this.rows);
-      this.end = end;
-      this.#drop();
-    }
-    this.version++;
+    this.#take(chunk, bytes, this.start);
+    if (this.rows.length > this.limit) this.#letGo(this.rows.length - this.limit);
   }
 
   /**
-   * Puts in older text: what lies before what is held, or in a gap.
+   * Takes bytes that were asked for, wherever they belong.
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
    */
   fill(chunk, bytes) {
-    const end = chunk.offset + bytes.length;
-    if (!bytes.length) return;
-    const index = this.rows.findIndex((row) => row.kind === "gap" && row.from < end && row.to > chunk.offset);
-    const gap = this.rows[index];
-    if (gap && gap.kind === "gap") {
-      const from = Math.max(gap.from, chunk.offset);
-      const to = Math.min(gap.to, end);
-      /** @type {Row[]} */
-      const rows = [];
-      if (from > gap.from) rows.push({ kind: "gap", from: gap.from, to: from });
-      this.#parseApart(chunk, bytes, from, to, rows);
-      if (to < gap.to) rows.push({ kind: "gap", from: to, to: gap.to });
-      this.rows.splice(index, 1, ...rows);
-      this.version++;
-    } else if (chunk.offset < this.start) this.prepend(chunk, bytes);
-    this.limit = Math.max(this.limit, Math.min(200000, this.rows.length + 1000));
+    const before = this.rows.length;
+    this.#take(chunk, bytes, 0);
+    // who asked is reading there: the next bytes to come must not push it out
+    if (this.rows.length > before) this.limit = Math.max(this.limit, this.rows.length + before);
   }
 
   /**
-   * Puts in what lies before what is held.
+   * Takes bytes from before those held.
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
    */
   prepend(chunk, bytes) {
-    const to = Math.min(chunk.offset + bytes.length, this.start);
-    if (!this.#held || chunk.offset >= this.start) return;
-    /** @type {Row[]} */
-    const rows = [];
-    this.#parseApart(chunk, bytes, chunk.offset, to, rows);
-    if (to < this.start) rows.push({ kind: "gap", from: to, to: this.start });
-    this.rows = rows.concat(this.rows);
-    this.start = chunk.offset;
-    this.limit = Math.max(this.limit, Math.min(200000, this.rows.length + 1000));
-    this.version++;
-  }
-
-  #forget() {
-    for (const terminal of this.#terminals.values()) terminal.end();
-    this.#terminals.clear();
-  }
-
-  #drop() {
-    const over = this.rows.length - this.limit;
-    // many at a time: moving all the others costs the same for one
-    if (over < Math.max(1000, this.limit / 10)) return;
-    this.rows.splice(0, over);
-    const first = this.rows[0];
-    if (first) this.start = Math.max(this.start, first.kind === "gap" ? first.from : first.line.at);
+    this.fill(chunk, bytes);
   }
 
   /**
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
-   * @param {number} from
-   * @param {number} to
-   * @param {Row[]} rows
+   * @param {number} least
    */
-  #parseApart(chunk, bytes, from, to, rows) {
-    /** @type {Map<string, Terminal>} */
-    const terminals = new Map();
-    this.#parse(chunk, bytes, from, to, terminals, rows);
-    for (const terminal of terminals.values()) terminal.end();
-  }
-
-  /**
-   * @param {Chunk} chunk
-   * @param {Uint8Array} bytes
-   * @param {number} from
-   * @param {number} to
-   * @param {Map<string, Terminal>} terminals
-   * @param {Row[]} rows
-   */
-  #parse(chunk, bytes, from, to, terminals, rows) {
-    let at = chunk.offset;
-    for (const [rank, stream, length] of chunk.pieces) {
-      const begin = Math.max(from, at);
-      const end = Math.min(to, at + length);
-      at += length;
-      if (begin >= end) continue;
-      const part = bytes.subarray(begin - chunk.offset, end - chunk.offset);
-      const key = `${rank} ${stream}`;
-      let terminal = terminals.get(key);
-      if (!terminal) terminals.set(key, (terminal = new Terminal({ rank, stream })));
-      // where the line ends are is needed for the offsets of the lines that begin behind them
-      let seen = 0;
-      let position = 0;
-      terminal.begun = (line, newlines) => {
-        for (; seen < newlines; seen++) position = part.indexOf(10, position) + 1;
-        line.at = begin + position;
-        rows.push({ kind: "line", line });
-      };
-      terminal.feed(part);
+  #take(chunk, bytes, least) {
+    const end = chunk.offset + bytes.length;
+    this.setSize(end);
+    let from = Math.max(chunk.offset, least);
+    while (from < end) {
+      const index = this.#stretches.findIndex((stretch) => stretch.end > from);
+      const next = index < 0 ? null : this.#stretches[index];
+      if (next && next.start <= from) {
+        from = next.end;
+        continue;
+      }
+      const to = next ? Math.min(end, next.start) : end;
+      const skipped = from - chunk.offset;
+      const pieces = cutPieces(chunk.pieces, skipped, to - chunk.offset);
+      this.#insert(index < 0 ? this.#stretches.length : index, from, pieces, bytes.subarray(skipped, to - chunk.offset));
+      from = to;
     }
+  }
+
+  /**
+   * Puts bytes before the stretch of this index, where none of them are held.
+   * @param {number} index
+   * @param {number} from
+   * @param {Chunk["pieces"]} pieces
+   * @param {Uint8Array} bytes
+   */
+  #insert(index, from, pieces, bytes) {
+    const stretches = this.#stretches;
+    const before = stretches[index - 1];
+    const after = stretches[index];
+    const joins = before?.end === from;
+    const stretch = joins ? before : new Stretch(from);
+    const fresh = stretch.read(pieces, bytes);
+    if (stretch.end === from) return;
+    this.version++;
+    if (!joins) stretches.splice(index, 0, stretch);
+    if (!after) {
+      if (before && !joins) this.rows.push({ kind: "gap", from: before.end, to: from });
+      for (const row of fresh) this.rows.push(row);
+      return;
+    }
+    const gap = before ? this.rows.findIndex((row) => row.kind === "gap" && row.to === after.start) : 0;
+    const rows = this.rows.slice(0, gap);
+    if (before && !joins) rows.push({ kind: "gap", from: before.end, to: from });
+    for (const row of fresh) rows.push(row);
+    if (stretch.end < after.start) rows.push({ kind: "gap", from: stretch.end, to: after.start });
+    const border = rows.length;
+    for (let at = before ? gap + 1 : 0; at < this.rows.length; at++) rows.push(this.rows[at]);
+    this.rows = rows;
+    if (stretch.end === after.start) this.#join(stretch, after, border);
+  }
+
+  /**
+   * Makes one stretch of two, where the border may be in the midst of lines.
+   * @param {Stretch} one
+   * @param {Stretch} other
+   * @param {number} border  index of the other's first row
+   */
+  #join(one, other, border) {
+    for (const [key, terminal] of one.terminals) {
+      const theirs = other.terminals.get(key);
+      if (!theirs) {
+        other.terminals.set(key, terminal);
+        continue;
+      }
+      const head = other.heads.get(key);
+      if (terminal.atLineStart || !head?.bytes) continue;
+      // their first line is the end of our last
+      const { rank, stream } = terminal;
+      const isTheirs = (/** @type {Row} */ row) => row.kind === "line" && row.line.rank === rank && row.line.stream === stream;
+      let at = border;
+      while (at < this.rows.length && this.rows[at].kind === "line" && !isTheirs(this.rows[at])) at++;
+      let beyond = at;
+      for (; beyond < this.rows.length; beyond++) {
+        const row = this.rows[beyond];
+        if (row.kind === "gap" || (beyond > at && !row.line.continued) || !isTheirs(row)) break;
+        theirs.release(row.line);
+      }
+      for (const part of head.bytes) terminal.feed(part, other.start);
+      /** @type {Row[]} */
+      const rows = terminal.begun.map((line) => ({ kind: "line", line }));
+      terminal.begun = [];
+      this.rows.splice(at, beyond - at, ...rows);
+      if (!head.done) other.terminals.set(key, terminal);
+    }
+    for (const [key, head] of other.heads) {
+      const ours = one.heads.get(key);
+      if (!ours) one.heads.set(key, head);
+      else if (!ours.done && ours.bytes) {
+        ours.size += head.size;
+        ours.bytes = head.bytes && ours.size <= LONGEST_HEAD ? [...ours.bytes, ...head.bytes] : null;
+        ours.done = head.done;
+      }
+    }
+    one.terminals = other.terminals;
+    one.end = other.end;
+    this.#stretches.splice(this.#stretches.indexOf(other), 1);
+  }
+
+  /** @param {number} count  of rows at the old end */
+  #letGo(count) {
+    let most = count;
+    // nothing begins with a gap
+    if (this.rows[most]?.kind === "gap") most++;
+    for (const row of this.rows.splice(0, most)) {
+      if (row.kind === "gap") this.#stretches.shift();
+      // a line that is still written to goes on as a new one, in sight
+      else if (!row.line.settled) this.#stretches[0].terminals.get(`${row.line.rank} ${row.line.stream}`)?.release(row.line);
+    }
+    const first = this.rows[0];
+    if (this.#stretches.length > 1 && first?.kind === "line" && first.line.offset >= this.#stretches[1].start) {
+      this.#stretches.shift();
+    }
+    const stretch = this.#stretches[0];
+    stretch.start = first?.kind === "line" ? Math.max(stretch.start, first.line.offset) : stretch.end;
+    stretch.heads = new Map([...stretch.terminals.keys()].map((key) => [key, { bytes: null, size: 0, done: true }]));
+    this.version++;
   }
 }
 
-// Groups back that a line may still join.
-const FOLDED_REACH = 200;
+/**
+ * The pieces of a part of a chunk.
+ * @param {Chunk["pieces"]} pieces
+ * @param {number} from
+ * @param {number} to
+ * @returns {Chunk["pieces"]}
+ */
+function cutPieces(pieces, from, to) {
+  /** @type {Chunk["pieces"]} */
+  const cut = [];
+  let at = 0;
+  for (const [rank, stream, length] of pieces) {
+    const kept = Math.min(to, at + length) - Math.max(from, at);
+    if (kept > 0) cut.push([rank, stream, kept]);
+    at += length;
+  }
+  return cut;
+}
 
-/** Folds lines as they come: one that several ranks wrote alike is there once, with its ranks. */
+/**
+ * Lines that several ranks wrote alike, shown once with the ranks named; `folding.py` does the same.
+ *
+ * A line joins the latest group of the same text and stream that its rank is not in, at most 200 groups back; else it
+ * begins one. So the order of each rank's lines is nearly kept, and what all write is there once.
+ */
 export class Folder {
-  /** @type {Map<string, number[]>} */
-  #latest = new Map();
-
   constructor() {
-    /** @type {{line: Line, ranks: number[]}[]} */
+    /** @type {{ranks: number[], line: Line}[]} */
     this.rows = [];
   }
 
-  /**
-   * It joins the latest group of the same text and stream that its rank is not in, at most 200 groups back.
-   * @param {Line} line
-   */
+  /** @type {Map<string, number[]>} */
+  #latest = new Map();
+
+  /** @param {Line} line */
   add(line) {
     const key = `${line.stream} ${line.text}`;
     let alike = this.#latest.get(key);
     if (!alike) this.#latest.set(key, (alike = []));
-    for (let i = alike.length - 1; i >= 0; i--) {
-      const index = alike[i] ?? 0;
-      const group = this.rows[index];
-      if (!group || this.rows.length - index > FOLDED_REACH) break;
-      if (!group.ranks.includes(line.rank)) {
-        group.ranks.push(line.rank);
-        return;
-      }
+    const count = this.rows.length;
+    for (let at = alike.length - 1; at >= 0 && count - alike[at] <= FOLD_REACH; at--) {
+      const { ranks } = this.rows[alike[at]];
+      if (ranks.includes(line.rank)) continue;
+      ranks.push(line.rank);
+      ranks.sort((one, other) => one - other);
+      return;
     }
-    alike.push(this.rows.length);
-    if (alike.length > FOLDED_REACH) alike.shift();
-    this.rows.push({ line, ranks: [line.rank] });
-    if (this.#latest.size > 5000) this.#tidy();
+    alike.push(count);
+    if (alike.length > FOLD_REACH) alike.shift();
+    this.rows.push({ ranks: [line.rank], line });
+    if (count % 1000 === 999) this.#forget();
   }
 
-  #tidy() {
-    const oldest = this.rows.length - FOLDED_REACH;
-    for (const [key, indexes] of this.#latest) if ((indexes[indexes.length - 1] ?? 0) < oldest) this.#latest.delete(key);
+  /** What no line can join any more need not be found. */
+  #forget() {
+    for (const [key, alike] of this.#latest) {
+      if (this.rows.length - alike[alike.length - 1] > FOLD_REACH) this.#latest.delete(key);
+    }
   }
 }
 
 /**
  * @param {Iterable<Line>} lines
- * @returns {{line: Line, ranks: number[]}[]}
+ * @returns {{ranks: number[], line: Line}[]}
  */
 export function fold(lines) {
   const folder = new Folder();
@@ -524,70 +850,68 @@ export function fold(lines) {
 }
 
 /**
- * Finds a text; capitals count only if it has some itself.
- * @param {ArrayLike<{kind: string, line?: Line}>} rows
+ * Ranks as people write them: "0-2, 5".
+ * @param {number[]} ranks
+ */
+export function nameRanks(ranks) {
+  const ordered = [...new Set(ranks)].sort((one, other) => one - other);
+  const parts = [];
+  for (let at = 0; at < ordered.length; at++) {
+    const from = at;
+    while (ordered[at + 1] === ordered[at] + 1) at++;
+    parts.push(from === at ? `${ordered[from]}` : `${ordered[from]}-${ordered[at]}`);
+  }
+  return parts.join(", ");
+}
+
+/**
+ * Two or three digits, decimal units, as `sizes.py` has it.
+ * @param {number} bytes
+ */
+export function sizeInWords(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  let size = bytes / 1000;
+  let unit = "kB";
+  for (const larger of ["MB", "GB", "TB"]) {
+    if (size >= 999.5) [size, unit] = [size / 1000, larger];
+  }
+  // halves go to the even digit, as in Python; toFixed always takes them up
+  if (size < 9.95) return `${size % 1 === 0.25 ? Math.floor(size) + 0.2 : size.toFixed(1)} ${unit}`;
+  return `${size % 2 === 0.5 ? Math.floor(size) : size.toFixed(0)} ${unit}`;
+}
+
+/**
+ * "0.4 s", "12 s", "3:05", "1:02:03".
+ * @param {number} seconds
+ */
+export function secondsInWords(seconds) {
+  if (seconds < 9.95) return `${Number.isInteger(seconds) ? seconds : seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}
+
+/**
+ * Finds plain text; a capital in the query makes capitals count.
+ * @param {ArrayLike<Row>} rows
  * @param {string} query
  * @returns {{row: number, from: number, to: number}[]}
  */
 export function search(rows, query) {
-  if (!query) return [];
-  const exact = query !== query.toLowerCase();
   /** @type {{row: number, from: number, to: number}[]} */
   const found = [];
-  for (let row = 0; row < rows.length; row++) {
-    const line = rows[row]?.line;
-    if (!line) continue;
-    const text = exact ? line.text : line.text.toLowerCase();
-    // a letter whose small form is longer would shift what follows
-    if (text.length !== line.text.length) continue;
-    for (let at = text.indexOf(query); at >= 0; at = text.indexOf(query, at + query.length)) {
-      found.push({ row, from: at, to: at + query.length });
+  if (!query) return found;
+  const pattern = new RegExp(query.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), /\p{Lu}/u.test(query) ? "g" : "gi");
+  for (let index = 0; index < rows.length; index++) {
+    const row = rows[index];
+    if (row.kind !== "line") continue;
+    for (const match of row.line.text.matchAll(pattern)) {
+      found.push({ row: index, from: match.index, to: match.index + match[0].length });
+      if (found.length === MOST_MATCHES) return found;
     }
   }
   return found;
-}
-
-/**
- * "0-2, 5"
- * @param {Iterable<number>} ranks
- */
-export function nameRanks(ranks) {
-  /** @type {[number, number][]} */
-  const spans = [];
-  for (const rank of [...ranks].sort((a, b) => a - b)) {
-    const last = spans[spans.length - 1];
-    if (last && rank === last[1] + 1) last[1] = rank;
-    else spans.push([rank, rank]);
-  }
-  return spans.map(([a, b]) => (a === b ? `${a}` : `${a}-${b}`)).join(", ");
-}
-
-/**
- * "12 MB": two or three digits, decimal units.
- * @param {number} bytes
- */
-export function sizeInWords(bytes) {
-  if (bytes < 1000) return `${Math.round(bytes)} B`;
-  let size = bytes / 1000;
-  let unit = "kB";
-  for (const larger of ["MB", "GB", "TB"]) {
-    if (size < 999.5) break;
-    size /= 1000;
-    unit = larger;
-  }
-  return size < 9.95 ? `${size.toFixed(1)} ${unit}` : `${Math.round(size)} ${unit}`;
-}
-
-/**
- * "0.4 s", "12 s", "3:05", "1:02:03"
- * @param {number} seconds
- */
-export function secondsInWords(seconds) {
-  if (seconds < 10) return Number.isInteger(seconds) ? `${seconds} s` : `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.floor(seconds)} s`;
-  const whole = Math.floor(seconds);
-  /** @param {number} number */
-  const two = (number) => String(number).padStart(2, "0");
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from nblaunch.events import Captured, Ended, Event, Launched
 from nblaunch.log_files import LogFollower
-from nblaunch.sizes import in_words, listed
+from nblaunch.sizes import WORTH_TELLING, in_words, listed
 
 __all__ = ["TextPanel", "print_size_notice"]
 
@@ -33,8 +33,6 @@ _PROGRESS_PERIOD = 1.0
 # Lines of the end of a log that are shown although its middle was not.
 _LAST_LINES = 10
 _LAST_BYTES = 4_000
-# Bytes sent to each rank from which on that is worth a line.
-_WORTH_A_LINE = 1_000_000
 
 
 @dataclass
@@ -121,7 +119,7 @@ class TextPanel:
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
         # a closed stream: there is nobody to tell
         with contextlib.suppress(ValueError, OSError):
-            if sum(sizes.values()) >= _WORTH_A_LINE:
+            if sum(sizes.values()) >= WORTH_TELLING:
                 _write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
             print_size_notice(sizes, self._size_notice)
 

@@ -17,7 +17,7 @@ _HERE = Path(__file__).parent
 _FILES = ("terminal.js", "logview.js", "tiles.js", "panel.js")
 _IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
-_COMMENT = re.compile(r"^[ \t]*/\*\*[\s\S]*?\*/\n", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?:/\*\*[\s\S]*?\*/|//.*)\n", re.MULTILINE)
 
 
 @cache
@@ -25,7 +25,7 @@ def module_source() -> str:
     """Return the panel's files as the one module that a page loads.
 
     A page cannot load several: a widget's module has no address that the import of another one could be relative to.
-    Comments with types stay behind, because the text is sent with each widget.
+    Comments stay behind, because the text is sent with each widget.
     """
     parts = []
     for name in _FILES:
@@ -50,11 +50,18 @@ class PanelWidget(anywidget.AnyWidget):
     """
 
     _esm = module_source()
-    _css = _HERE / "panel.css"
+    _css = (_HERE / "panel.css").read_text(encoding="utf-8")
     title = Unicode().tag(sync=True)
     nprocs = Int().tag(sync=True)
     token = Unicode().tag(sync=True)
     over = Bool(False).tag(sync=True)
+
+    def leave(self) -> None:
+        """Close it; nothing of it shall stay, in a notebook that is saved with the state of its widgets either."""
+        self.over = True
+        self._esm = "export default {}"
+        self._css = ""
+        self.close()
 
     def bundle(self) -> dict[str, Any]:
         """Return what shows it in an output."""

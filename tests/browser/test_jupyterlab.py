@@ -48,32 +48,6 @@ def _write(folder: Path, name: str, cells: list[str]) -> None:
     (folder / name).write_text(json.dumps(notebook))
 
 
-def test_output_is_live_while_the_cell_blocks(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
-    gate = lab_folder / f"gate-{page.theme}"
-    _write(
-        lab_folder,
-        f"live-{page.theme}.ipynb",
-        [
-            "%load_ext nblaunch",
-            f"""%%multiproc 4
-import pathlib, threading
-print("rank", rank, "waits")
-while not pathlib.Path({str(gate)!r}).exists():
-    threading.Event().wait(0.05)
-rank ** 2""",
-            "results",
-        ],
-    )
-    _open(page, lab, f"live-{page.theme}.ipynb")
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    # seen although the cell has not ended: it waits for the gate
-    page.wait_for_selector("text=[3] rank 3 waits")
-    assert "{0: 0" not in page.inner_text(".jp-Notebook")
-    gate.touch()
-    page.wait_for_selector("text={0: 0, 1: 1, 2: 4, 3: 9}")
-    page.screenshot(path=pictures / f"live-{page.theme}.png")
-
-
 def test_a_failure_explains_itself_and_stops_run_all(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
     _write(
         lab_folder,

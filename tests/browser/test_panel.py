@@ -75,6 +75,35 @@ rank ** 2"""
     assert set(output["data"]) == {"text/html", "text/plain"}
 
 
+TRAINING = """%%multiproc 4
+from tqdm import tqdm
+steps = 3000 * (rank + 1)
+print(f"{steps:,} samples in this shard")
+for epoch in range(1, 4):
+    with tqdm(total=steps, desc=f"epoch {epoch}", leave=False) as bar:
+        for step in range(0, steps, 50):
+            loss = (4 + rank) / (epoch * 3000 + step)
+            bar.update(50)
+            if epoch == 3 and step == 1000 + 1500 * rank:
+                bar.refresh()
+                wait(GATE)
+    print(f"epoch {epoch}: \\x1b[32mloss {1000 * loss:.3f}\\x1b[0m")
+loss"""
+
+
+def test_the_picture_of_the_readme(page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path) -> None:
+    page.set_viewport_size({"width": 1000, "height": 1150})
+    _begin(page, lab, lab_folder, "training", [TRAINING.replace("GATE", repr(str(gate)))])
+    page.wait_for_selector(f"{PANEL} >> text=12,000 samples in this shard")
+    page.wait_for_function(f"document.querySelector('{PANEL}').innerText.match(/epoch 3: +\\d+%/g)?.length >= 4")
+    # memory and CPU are known
+    page.wait_for_selector(f"{PANEL} .nbl-memory >> text=MB")
+    page.locator(PANEL).screenshot(path=pictures / f"training-{page.theme}.png")
+    gate.touch()
+    page.wait_for_selector("text=/%%multiproc 4.*finished/")
+    page.wait_for_function(IDLE)
+
+
 def test_stop_ends_the_ranks_while_the_cell_blocks(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
     cell = """%%multiproc 4 --grace 60
 try:
@@ -170,5 +199,5 @@ def test_what_ranks_write_runs_nothing(page: Any, lab: str, lab_folder: Path, ga
     (lab_folder / f"copy-{notebook}").write_text(text.replace("the end", "the  end"))
     _open(page, lab, f"copy-{notebook}")
     page.wait_for_selector("text=2 of 2 ranks failed >> nth=0")
-    page.wait_for_selector("text=✕ failed first")
+    page.wait_for_selector("text=✕ failed >> nth=0")
     assert page.evaluate("window.hacked") is None

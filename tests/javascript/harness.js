@@ -3,10 +3,6 @@ import panel from "./panel.js";
 
 const encoder = new TextEncoder();
 const PER_TICK = 64 * 1024;
-const WORDS = {
-  starting: "starting", running: "running", stopping: "stopping: interrupted by you", finished: "finished",
-  failed: "failed", stopped: "stopped",
-};
 
 /** Bytes with addresses, and who wrote which. */
 class Bytes {
@@ -59,7 +55,7 @@ export class Kernel {
     this.ranks = {};
     this.changed = {};
     this.history = {};
-    this.run = { state: "starting", words: "starting", cpu: 0, memory: 0, log_dir: "/tmp/nblaunch-7f3a/run-12", sent: "", over: false };
+    this.run = { state: "starting", words: "", cpu: 0, memory: 0, log_dir: "/tmp/nblaunch-7f3a/run-12", sent: "model 340 MB, data 1.2 GB", over: false };
     for (let rank = 0; rank < nprocs; rank++) {
       this.logs[rank] = new Bytes();
       this.ranks[rank] = { state: "starting", out: 0, err: 0, cpu: 0, memory: 0, line: "" };
@@ -99,7 +95,9 @@ export class Kernel {
     if (message.kind === "watch") {
       for (const id of this.watched.keys()) if (!message.logs.includes(id)) this.watched.delete(id);
       for (const id of message.logs) {
-        if (!this.watched.has(id)) this.watched.set(id, Math.max(0, this.logs[id].length - PER_TICK));
+        if (this.watched.has(id)) continue;
+        this.watched.set(id, Math.max(0, this.logs[id].length - PER_TICK));
+        queueMicrotask(() => this.tick());
       }
     }
     if (message.kind === "page") {
@@ -123,7 +121,7 @@ export class Kernel {
   }
 
   setRun(changes) {
-    if (changes.state) changes = { words: WORDS[changes.state], ...changes };
+    if (changes.state) changes = { words: "", ...changes };
     Object.assign(this.run, changes);
     this.runChanged = true;
   }
@@ -251,7 +249,7 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
   }
-  kernel.setRun({ state: starting ? "starting" : "running", words: starting ? `starting: ${nprocs - starting} of ${nprocs} ranks run` : "running" });
+  kernel.setRun({ state: starting ? "starting" : "running" });
   for (let second = 0; second <= seconds; second++) {
     kernel.clock = second;
     for (let rank = 0; rank < nprocs - starting; rank++) train(kernel, rank, second);
@@ -267,10 +265,10 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
         ...(root ? { why: "ValueError: loss is nan in shard 2", exit: "exit code 1", traceback: TRACEBACK } : { exit: "SIGTERM" }),
       });
     }
-    kernel.setRun({ state: "failed", words: "1 of " + nprocs + " ranks failed", over: true, elapsed: seconds + 0.42, sent: "failures", cpu: 0 });
+    kernel.setRun({ state: "over", words: "", over: true, elapsed: seconds + 0.42, cpu: 0 });
   } else if (over) {
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "finished", ended: seconds + rank / 100, cpu: 0 });
-    kernel.setRun({ state: "finished", over: true, elapsed: seconds + 0.31, sent: "results", cpu: 0 });
+    kernel.setRun({ state: "over", over: true, elapsed: seconds + 0.31, cpu: 0 });
   }
 }
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,53 +15,47 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
+from nblaunch.panel.widget import module_source
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "nblaunch" / "panel"
-ORDER = ("terminal.js", "logview.js", "tiles.js", "panel.js")
 ADDRESS = "http://panel.test/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
-def joined(terminal: Path | None = None) -> str:
-    """Return the panel as one module, as the widget sends it."""
-    parts = []
-    for name in ORDER:
-        path = terminal if terminal and name == "terminal.js" else SOURCES / name
-        text = re.sub(r'^import [\s\S]*? from "\./\w+\.js";$', "", path.read_text(), flags=re.MULTILINE)
-        parts.append(text if name == "panel.js" else re.sub(r"^export ", "", text, flags=re.MULTILINE))
-    return "\n".join(parts)
-
-
-@contextmanager
-def opened(width: int = 1480, height: int = 900, terminal: Path | None = None) -> Iterator[Page]:
-    """Open the harness in Chromium; an error in the page is an error here."""
-    module = joined(terminal)
+def show_harness(page: Page) -> None:
+    """Load the harness into a page, without a server."""
+    module = module_source()
 
     def serve(route: Route) -> None:
         name = route.request.url.removeprefix(ADDRESS) or "harness.html"
+        path = (SOURCES if name == "panel.css" else HERE) / name
         if name == "panel.js":
             route.fulfill(body=module, content_type=TYPES[".js"])
-            return
-        path = (SOURCES if name == "panel.css" else HERE) / name
-        if not path.is_file():
+        elif path.is_file():
+            route.fulfill(body=path.read_text(), content_type=TYPES[path.suffix])
+        else:
             route.fulfill(status=404)
-            return
-        route.fulfill(body=path.read_text(), content_type=TYPES[path.suffix])
 
+    page.route("**/*", serve)
+    page.goto(ADDRESS)
+    page.wait_for_function("window.harness")
+
+
+@contextmanager
+def opened(width: int = 1480, height: int = 900) -> Iterator[Page]:
+    """Open the harness in Chromium; an error in the page is an error here."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page(viewport={"width": width, "height": height})
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error.stack)))
-        page.on("console", lambda message: print("console:", message.text) if message.type != "log" else None)
-        page.route("**/*", serve)
-        page.goto(ADDRESS)
-        page.wait_for_function("window.harness")
+        show_harness(page)
         yield page
         browser.close()
         if errors:
@@ -121,10 +114,9 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("build/screenshots"))
     parser.add_argument("--only", default="", help="pictures whose names contain this")
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--terminal", type=Path, help="another terminal.js")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with opened(terminal=options.terminal) as page:
+    with opened() as page:
         if options.measure:
             measure(page)
         else:

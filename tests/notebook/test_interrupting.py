@@ -178,7 +178,10 @@ def test_a_killed_kernel_leaves_no_process(method: str) -> None:
 def test_an_orderly_shutdown_leaves_nothing() -> None:
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch\nimport nblaunch").ok()
-        kernel.run("run = nblaunch.launch('import time; time.sleep(600)', 2, wait=False)").ok()
+        source = "import time; print('ready', rank, flush=True); time.sleep(600)"
+        started = kernel.begin(f"run = nblaunch.launch({source!r}, 2, wait=False)")
+        # until then a rank still has the name of what it was forked from
+        started.wait_for("ready 0", "ready 1")
         left = descendants(kernel)
         assert len(left) >= 2
         logs = Path(kernel.value("run.logs.path"))

@@ -168,3 +168,18 @@ def test_executor_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     onto_itself = run_executor(notebook, tmp_path)
     assert onto_itself.returncode == 2
     assert "would overwrite the notebook itself: choose another directory" in onto_itself.stderr
+
+
+def test_of_a_panel_little_stays_in_the_notebook(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    cell = "%%multiproc 2\nimport time\nprint('hello')\ntime.sleep(1)"
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in ("%load_ext nblaunch", cell)]
+    nbformat.write(notebook, tmp_path / "panel.ipynb")
+    done = run_executor(tmp_path / "panel.ipynb", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out" / "panel.ipynb").read_text(encoding="utf-8")
+    # not the program of the widget, which was there for a second
+    assert len(text) < 10_000
+    (output,) = json.loads(text)["cells"][1]["outputs"]
+    assert set(output["data"]) == {"text/html", "text/plain"}
+    assert "".join(output["data"]["text/plain"]).endswith("[0-1] hello")

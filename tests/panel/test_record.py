@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.events import Ended, Ending, Event, Exited, Launched, Raised, Reported, Started
+from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Raised, Reported, Started
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
@@ -88,6 +88,12 @@ def test_a_run_without_output_is_one_line(folder: Path) -> None:
     html, text = Played(folder, 4).finish()
     assert text == "✓ %%multiproc 4  finished in 1.5 s · 4 ranks · results, failures → notebook"
     assert words(html) == "✓ %%multiproc 4 finished in 1.5 s · 4 ranks · results, failures → notebook"
+
+
+def test_what_was_sent_is_told_if_it_was_large(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.note(Captured({"data": 2_000_000, "f": 10}, 100.0))
+    assert run.finish()[1].endswith("· results, failures → notebook · sent to each rank: data 2.0 MB, f 10 B")
 
 
 def test_lines_that_ranks_wrote_alike_are_there_once(folder: Path) -> None:
