@@ -92,7 +92,6 @@ class LivePanel:
         # guards the state, which one thread changes and another one shows
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._awake = threading.Event()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -114,7 +113,7 @@ class LivePanel:
         elif isinstance(event, Displayed) and not self._quiet:
             self._outputs.note(event)
         elif isinstance(event, Ended):
-            self._end()
+            self._over.set()
 
     def follow(self, at_once: bool = False) -> None:
         """Show the widget from a thread, unless the run has ended in a moment.
@@ -137,15 +136,11 @@ class LivePanel:
 
     def close(self) -> None:
         """Put the record in the place of the widget."""
-        self._end()
+        self._over.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
         self._finish()
-
-    def _end(self) -> None:
-        self._over.set()
-        self._awake.set()
 
     # ---- the panel's thread
 
@@ -187,7 +182,6 @@ class LivePanel:
             if time.monotonic() - noted_at > _NOTE_PERIOD:
                 noted_at = time.monotonic()
                 self._note_that_it_runs()
-            self._awake.clear()
             self._over.wait(self._pause())
         with self._lock:
             self._arrivals.look()
