@@ -16,6 +16,8 @@ SAMPLES = [
     events.Started(0, 77, 2.0),
     events.Reported(0, "value", bytearray(b"secret"), 3.0),
     events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
+    events.Raised(0, "ValueError: x", "secret", 3.6),
+    events.Sampled({0: events.Usage(12.5, 1000)}, 3.7),
     events.Exited(0, -9, None, True, 4.0),
     events.TimedOut((1,), 5.0, 5.0),
     events.Ending("a rank failed", 6.0),
@@ -26,7 +28,7 @@ SAMPLES = [
 
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
-    assert sorted(events.__all__) == sorted(["Event", *(type(sample).__name__ for sample in SAMPLES)])
+    assert sorted(events.__all__) == sorted(["Event", "Usage", *(type(sample).__name__ for sample in SAMPLES)])
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)

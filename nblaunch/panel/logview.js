@@ -116,16 +116,15 @@ export class Rows {
     this.version = -1;
     /** @type {ArrayLike<Row>} */
     this.rows = [];
-    this.#forget();
-  }
-
-  #forget() {
     this.folder = new Folder();
-    this.start = this.log.start;
+    this.start = log.start;
     /** @type {Line | null} */
     this.last = null;
     /** @type {Line[]} */
     this.open = [];
+    /** @type {Row[]} */
+    this.shown = [];
+    this.settled = 0;
   }
 
   /** Takes over what has changed; tells whether anything has. */
@@ -140,10 +139,18 @@ export class Rows {
   #fold() {
     const rows = this.log.rows;
     let from = rows.length;
-    while (from > 0 && !(rows[from - 1].kind === "line" && rows[from - 1].line === this.last)) from--;
+    for (; from > 0; from--) {
+      const row = rows[from - 1];
+      if (row.kind === "line" && row.line === this.last) break;
+    }
     // older text came in before what was folded, or all of it has gone: begin again
-    if (from === 0 || this.log.start < this.start) {
-      this.#forget();
+    // or what was folded has grown far beyond what is held
+    if (from === 0 || this.log.start < this.start || this.folder.rows.length > 2 * this.log.limit) {
+      this.folder = new Folder();
+      this.start = this.log.start;
+      this.open = [];
+      this.shown = [];
+      this.settled = 0;
       from = 0;
     }
     const open = this.open;
@@ -153,8 +160,12 @@ export class Rows {
       const row = rows[index];
       if (row.kind === "line") this.#take(this.last = row.line);
     }
-    const folded = [...this.folder.rows, ...this.open.map((line) => ({ line, ranks: [line.rank] }))];
-    return folded.map(({ line, ranks }) => ({ kind: "line", line, ranks }));
+    // what was made before stays: a group that another rank joins changes by itself
+    const { shown, folder } = this;
+    shown.length = this.settled;
+    for (; this.settled < folder.rows.length; this.settled++) shown.push({ kind: "line", ...folder.rows[this.settled] });
+    for (const line of this.open) shown.push({ kind: "line", line, ranks: [line.rank] });
+    return shown;
   }
 
   /** @param {Line} line */
@@ -171,15 +182,17 @@ export class LogView {
    * @param {{
    *   rows: Rows, label: string, prefixed: boolean, wrap: boolean,
    *   request: (log: TextLog, from: number, to: number) => Promise<void>,
-   *   changed: () => void,
-   * }} options  `request` brings bytes in; `changed` asks for `paint` to be called in the next frame
+   *   changed: () => void, silent: () => boolean,
+   * }} options  `request` brings bytes in; `changed` asks for `paint` to be called in the next frame; `silent` tells
+   *   whether nothing has been written to the log
    */
-  constructor({ rows, label, prefixed, wrap, request, changed }) {
+  constructor({ rows, label, prefixed, wrap, request, changed, silent }) {
     this.rows = rows;
     this.prefixed = prefixed;
     this.wrap = wrap;
     this.request = request;
     this.changed = changed;
+    this.silent = silent;
     this.following = true;
     this.dirty = true;
     this.everything = false;
@@ -202,6 +215,9 @@ export class LogView {
     this.anchor = null;
     /** @type {Line | null} */
     this.seen = null;
+    /** @type {Selection | null} */
+    this.selection = null;
+    this.columns = 80;
     this.fetching = false;
     this.failed = "";
 
@@ -238,11 +254,17 @@ export class LogView {
       this.height = 0;
       this.touch();
     });
-    this.resizing.observe(this.scroller);
+    this.resizing.observe(this.el);
+    this.selecting = () => {
+      const selection = getSelection();
+      this.selection = selection && !selection.isCollapsed && this.window.contains(selection.anchorNode) ? selection : null;
+    };
+    document.addEventListener("selectionchange", this.selecting);
   }
 
   destroy() {
     this.resizing.disconnect();
+    document.removeEventListener("selectionchange", this.selecting);
   }
 
   touch() {
@@ -399,11 +421,13 @@ export class LogView {
   }
 
   #measure() {
-    this.height = this.scroller.clientHeight;
-    this.width = this.scroller.clientWidth;
     const probe = this.probe.getBoundingClientRect();
     if (probe.height) this.rowHeight = probe.height;
     if (probe.width) this.columnWidth = probe.width / 40;
+    // whole rows only: half a row at the top would look torn
+    this.scroller.style.top = `${this.el.clientHeight % this.rowHeight}px`;
+    this.height = this.scroller.clientHeight;
+    this.width = this.scroller.clientWidth;
   }
 
   #layOut() {
@@ -460,19 +484,15 @@ export class LogView {
     }
     this.#fill(selected);
     this.#sayWhatIsNew();
-    const size = this.rows.log.size;
     this.empty.hidden = this.#count() > 0;
-    if (!this.empty.hidden) put(this.empty, size > 0 ? "…" : "nothing written yet");
-    if (!this.following && this.top < this.height && this.rows.log.start > 0) {
-      void this.#fetch(Math.max(0, this.rows.log.start - PAGE), this.rows.log.start);
-    }
+    if (!this.empty.hidden) put(this.empty, this.silent() ? "nothing written yet" : "…");
+    if (!this.following) this.#fetchWhatIsInSight();
   }
 
   /** Which rows a selection of the person touches, so that they stay in the document. */
   #selected() {
-    const selection = getSelection();
-    if (!selection || selection.isCollapsed || !selection.anchorNode || !selection.focusNode) return null;
-    if (!this.window.contains(selection.anchorNode) || !this.window.contains(selection.focusNode)) return null;
+    const { selection } = this;
+    if (!selection || !this.window.contains(selection.focusNode)) return null;
     const keys = [];
     for (const [key, element] of this.elements) {
       if (element.contains(selection.anchorNode) || element.contains(selection.focusNode)) keys.push(key);
@@ -595,6 +615,18 @@ export class LogView {
     while (fresh < count && this.#keyOf(this.#row(count - 1 - fresh)) !== this.seen) fresh++;
     this.pill.hidden = false;
     put(this.pill, fresh ? `↓ ${counted(fresh, "new line")}` : "↓ to the end");
+  }
+
+  /** Older text comes in as the top comes near; what a flood has left out if it is little, else when asked for. */
+  #fetchWhatIsInSight() {
+    // what could not be read is not asked for again and again
+    if (this.fetching || this.failed) return;
+    const { start } = this.rows.log;
+    if (start > 0 && this.top < this.height) void this.#fetch(Math.max(0, start - PAGE), start);
+    for (let index = this.#at(this.top); index < Math.min(this.#count(), this.#at(this.top + this.height)); index++) {
+      const row = this.#row(index);
+      if (row.kind === "gap" && row.from && row.to - row.from <= PAGE) void this.#fetch(row.from, row.to);
+    }
   }
 
   /**

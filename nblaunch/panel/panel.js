@@ -16,7 +16,9 @@ import { RankLine, RankMap, percentInWords, reshape, sign } from "./tiles.js";
 
 // Time for reading text into lines per frame; the rest waits for the next one.
 const FRAME_MS = 8;
-const PIECE = 32 * 1024;
+const PIECE = 16 * 1024;
+// Milliseconds between two paints as long as more text waits than a frame can read.
+const FLOODED_MS = 50;
 const MOST_PANES = 8;
 const MOST_DOWNLOADED = 200e6;
 const AT_ONCE = 4;
@@ -101,7 +103,7 @@ class Store {
     this.frame = 0;
     this.timer = 0;
     this.watched = "";
-    this.stops = 0;
+    this.painted = 0;
     this.receive = this.receive.bind(this);
     this.visibility = () => {
       this.watch();
@@ -213,7 +215,7 @@ class Store {
       if (performance.now() - ask.sent < 5000) continue;
       if (ask.tries++ < 3) {
         ask.sent = performance.now();
-        this.send(ask.message);
+        this.send({ ...ask.message, again: true });
       } else {
         this.asked.delete(id);
         ask.reject(new Error("the kernel does not answer"));
@@ -335,8 +337,12 @@ class Store {
     if (this.frame || !this.views.size) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      this.#work(performance.now() + FRAME_MS);
-      for (const view of this.views.keys()) view.paint();
+      const began = performance.now();
+      this.#work(began + FRAME_MS);
+      if (!this.queue.length || began - this.painted > FLOODED_MS) {
+        this.painted = began;
+        for (const view of this.views.keys()) view.paint();
+      }
       this.#acknowledge();
       if (this.queue.length) this.schedule();
     });
@@ -407,9 +413,12 @@ class Pane {
         log.fill(chunk, bytes);
       },
       changed: () => store.schedule(),
+      silent: () => store.ranks.every((other) => (rank !== null && other.rank !== rank) || !(other.out + other.err)),
     });
-    this.trace = make("pre", "trace");
+    // not a pre: Jupyter has styles of its own for those
+    this.trace = make("div", "trace");
     this.trace.tabIndex = 0;
+    this.trace.setAttribute("role", "group");
     this.trace.setAttribute("aria-label", `traceback of ${name}`);
     this.trace.hidden = true;
     this.told = "";
@@ -562,7 +571,7 @@ class View {
       this.enlarge(this.chosen);
     });
     this.modes.set("rank", this.select);
-    modes.append(this.select);
+    modes.append(make("span", "pick", this.select, sign("next")));
     modes.hidden = count === 1;
     const wrap = iconButton("wrap", "wrap long lines", () => {
       this.wrap = !this.wrap;
@@ -579,7 +588,7 @@ class View {
     });
     this.field = /** @type {HTMLInputElement} */ (make("input", "field"));
     this.field.type = "search";
-    this.field.placeholder = "Search";
+    this.field.placeholder = "Find";
     this.field.setAttribute("aria-label", "search the text that is here");
     this.field.spellcheck = false;
     this.field.addEventListener("input", () => this.#search());
@@ -655,8 +664,10 @@ class View {
       const order = this.root < 0 ? ranks : [this.root, ...ranks.filter((rank) => rank !== this.root)];
       this.shown = order.map((rank) => this.#pane(rank));
     }
-    // elements of a text selection or with the focus stay where they are if they can
-    const panes = make("div", `panes${mode === "grid" && !map && this.root >= 0 ? " rooted" : ""}`);
+    const grid = mode === "grid" && !map;
+    const rooted = grid && this.root >= 0;
+    const panes = make("div", `panes${rooted ? " rooted" : ""}`);
+    if (grid) this.#layOut(panes, this.shown.length - (rooted ? 1 : 0), rooted);
     panes.append(...this.shown.map((pane) => pane.el));
     this.body.replaceChildren(...(map && mode === "grid" ? [map.el, this.look] : []), panes);
     map?.mark(chosen);
@@ -670,6 +681,22 @@ class View {
     if (this.field?.value) this.#search();
     this.store.watch();
     this.touch();
+  }
+
+  /**
+   * Says how many panes stand side by side in a narrow, a middling and a wide panel; the last one fills its row.
+   * @param {HTMLElement} panes
+   * @param {number} count
+   * @param {boolean} below  they stand below another one
+   */
+  #layOut(panes, count, below) {
+    const half = Math.ceil(count / 2);
+    const wide = below ? (count <= 4 ? count : half) : count <= 2 ? count : Math.max(2, half);
+    for (const [name, columns] of Object.entries({ narrow: count === 2 && !below ? 1 : 2, middle: below ? wide : 2, wide })) {
+      const most = Math.max(1, Math.min(columns, count));
+      panes.style.setProperty(`--${name}`, String(most));
+      panes.style.setProperty(`--${name}-last`, String(most - ((count - 1) % most)));
+    }
   }
 
   /**
@@ -713,14 +740,16 @@ class View {
     const { run, ranks } = this.store;
     const now = this.store.now();
     const shapes = /** @type {Record<string, string>} */ ({ stopping: "stopped", interrupted: "stopped", "timed out": "failed" });
-    this.panel.dataset.state = run.state.replace(" ", "-");
-    reshape(this.sign, shapes[run.state] ?? run.state);
     put(this.title, String(this.store.model.get("title") ?? ""));
-    put(this.words, run.words || run.state);
-    this.words.title = run.words ?? "";
+    const state = run.state === "over" ? this.#outcome() : run.state;
+    const words = run.words && run.words !== state ? `${state}: ${run.words}` : state;
+    put(this.words, words);
+    this.words.title = words;
+    this.panel.dataset.state = state.replace(" ", "-");
+    reshape(this.sign, shapes[state] ?? state);
     put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
-    put(this.cpu, this.store.over ? "" : percentInWords(run.cpu ?? 0));
-    put(this.memory, run.memory ? sizeInWords(run.memory) : "");
+    put(this.cpu, this.store.over || !run.cpu ? "" : `CPU ${percentInWords(run.cpu)}`);
+    put(this.memory, this.store.over || !run.memory ? "" : sizeInWords(run.memory));
     const stopping = run.state === "stopping" || this.stopAsked > 0;
     put(this.stop, stopping && !this.store.over ? "Kill" : "Stop");
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
@@ -737,6 +766,13 @@ class View {
     if (!looked) return;
     this.hovered.update(looked, now);
     if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, looked.line);
+  }
+
+  /** What became of a run that is over, as long as nobody has said it in words. */
+  #outcome() {
+    const { ranks } = this.store;
+    if (ranks.some((rank) => rank.state === "failed")) return "failed";
+    return ranks.some((rank) => rank.state === "stopped") ? "stopped" : "finished";
   }
 
   #paintCounts() {
@@ -765,9 +801,9 @@ class View {
       );
       put(this.key, "fuller colour: more CPU; arrow keys move, Enter opens a log");
     }
-    const where = [run.over && run.sent ? `${run.sent} → notebook` : "", run.log_dir ?? ""].filter(Boolean).join("  ·  ");
+    const where = [run.sent ? `sent to each rank: ${run.sent}` : "", run.log_dir ?? ""].filter(Boolean).join("  ·  ");
     if (!this.noticed) put(this.where, where);
-    this.where.title = run.log_dir ? `logs: ${run.log_dir}` : "";
+    this.where.title = where;
   }
 
   #paintCause() {

@@ -20,7 +20,7 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   stopped: "M2.6 2.6h6.8v6.8H2.6z",
   restarting: "M10 6.2a4 4 0 1 1-1.3-3.1M9 .9v2.5H6.5",
   wrap: "M1.5 3h9M1.5 6h6.7a1.6 1.6 0 0 1 0 3.4H6M7.3 8L5.8 9.4l1.5 1.4M1.5 9.4h2",
-  follow: "M6 1.2v6.6M3.2 5.2L6 8l2.8-2.8M2 10.6h8",
+  follow: "M1.5 2.5h9M1.5 5.5h4.5M1.5 8.5h4.5M9 5v5.2M7 8.3l2 2 2-2",
   copy: "M4.2 4.2h6.3v6.6H4.2zM7.6 4V1.4H1.5V8H4",
   download: "M6 1v6.2M3.4 4.9L6 7.5l2.6-2.6M1.5 8.3v2.5h9V8.3",
   previous: "M2.5 7.8L6 4.3l3.5 3.5",
@@ -85,7 +85,7 @@ export class Curve {
 
 /** @param {number} percent */
 export function percentInWords(percent) {
-  return `${Math.round(percent)} %`;
+  return percent < 999.5 ? `${Math.round(percent)} %` : `${Math.round(percent / 100)} cores`;
 }
 
 /**
@@ -104,7 +104,7 @@ export function elapsedInWords(rank, now) {
  */
 export function fateInWords(rank) {
   if (rank.stalled && rank.state === "running") return "stalled";
-  if (rank.collateral) return "ended with the others";
+  if (rank.collateral) return "stopped";
   return rank.why || rank.exit || (rank.state === "running" ? "" : rank.state);
 }
 
@@ -145,7 +145,7 @@ export class RankLine {
     put(this.pid, rank.pid ? `pid ${rank.pid}` : "");
     const fate = fateInWords(rank);
     put(this.fate, fate);
-    this.fate.title = fate;
+    this.fate.title = rank.collateral ? "ended because another rank had failed" : fate;
     const over = rank.ended !== null && rank.ended !== undefined;
     put(this.cpu, rank.pid && !over ? percentInWords(rank.cpu) : "");
     put(this.memory, rank.memory ? sizeInWords(rank.memory) : "");
@@ -196,8 +196,8 @@ export class RankMap {
     const cpu = make("span", "num cpu");
     const memory = make("span", "num memory");
     const last = make("span", "last");
-    const curve = new Curve();
-    if (!small) {
+    const curve = small ? null : new Curve();
+    if (curve) {
       name.className = `nbl-badge nbl-r${number % 8}`;
       el.firstElementChild?.append(make("span", "space"), cpu);
       el.append(make("span", "tilehead", memory, curve.el), last);
@@ -206,8 +206,11 @@ export class RankMap {
       el,
       /** @param {Rank} rank @param {number} now */
       update(rank, now) {
-        reshape(shape, rank.state);
-        el.dataset.state = rank.state;
+        if (el.dataset.state !== rank.state) {
+          reshape(shape, rank.state);
+          el.dataset.state = rank.state;
+          el.setAttribute("aria-label", `rank ${number}, ${rank.state}`);
+        }
         el.classList.toggle("nbl-first", rank.root);
         el.classList.toggle("nbl-collateral", rank.collateral);
         const load = rank.state === "running" ? Math.min(10, Math.round(rank.cpu / 10)) : 0;
@@ -215,8 +218,7 @@ export class RankMap {
           el.dataset.load = String(load);
           el.style.setProperty("--load", String(load / 10));
         }
-        el.setAttribute("aria-label", `rank ${number}, ${rank.state}`);
-        if (small) return;
+        if (!curve) return;
         put(cpu, rank.state === "running" ? percentInWords(rank.cpu) : elapsedInWords(rank, now));
         put(memory, rank.memory ? sizeInWords(rank.memory) : "");
         put(last, rank.state === "failed" ? fateInWords(rank) : rank.line);

@@ -275,13 +275,14 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
 let closing = [];
 
 /** Shows a run from its beginning to `seconds`; returns its kernel. */
-function show({ nprocs = 4, seconds = 23, theme = "light", width = 1000, views = 1, title, ...how } = {}) {
+function show({ nprocs = 4, seconds = 23, theme = "light", width = 1000, views = 1, before = 0, title, ...how } = {}) {
   close();
   document.documentElement.dataset.theme = theme;
   const cell = document.getElementById("cell");
   cell.style.width = `${width}px`;
   const kernel = new Kernel(nprocs, title);
   if (seconds >= 0) play(kernel, seconds, how);
+  for (let line = 0; line < before; line++) kernel.write(0, `line ${line} of before\n`);
   for (let view = 0; view < views; view++) {
     const el = document.createElement("div");
     cell.append(el);
