@@ -80,7 +80,7 @@ def last_line(data: bytes, limit: int = 200) -> str:
 def render(data: bytes) -> list[Line]:
     """Return the lines that a terminal shows of these bytes.
 
-    It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (K) and colours (m,
+    It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (J, K) and colours (m,
     with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
     """
     screen = _Screen()
@@ -199,6 +199,10 @@ class _Screen:
         elif final == "K":
             row, mode = self._rows[self._row], first or "0"
             row.erase(self._column if mode == "0" else 0, self._column + 1 if mode == "1" else None)
+        elif final == "J" and first in ("", "0"):
+            self._rows[self._row].erase(self._column, None)
+            for row in self._rows[self._row + 1 :]:
+                row.erase(0, None)
 
     def _next_line(self) -> None:
         self._row += 1

@@ -28,6 +28,8 @@ def texts(data: bytes) -> list[str]:
         (b"a\x1b[3Cb", ["a   b"]),
         (b"abcdef\x1b[3D\x1b[1K", ["    ef"]),
         (b"abcdef\x1b[2K", []),
+        (b"ab\ncd\nef\x1b[2A\x1b[1G\x1b[Jx", ["x", ""]),
+        (b"ab\ncd\n\x1b[2A\x1b[2Bef", ["ab", "cd", "ef"]),
         # two nested bars, as tqdm draws them
         (b"outer 0\n\rinner 0\x1b[A\router 1\n\rinner 1\n", ["outer 1", "inner 1"]),
         (b"\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\", ["link"]),
