@@ -21,6 +21,8 @@ __all__ = ["RankFailure", "RankTimeout", "RanksFailed"]
 
 # Characters; the whole text is in the exception and in its traceback.
 _LONGEST_SUMMARY = 300
+# Characters of a traceback that a panel is told, at its beginning and at its end.
+_TRACEBACK_ENDS = 20_000
 # Ranks that failed at the same line with another text, before they are only counted.
 _SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
@@ -101,7 +103,7 @@ class RanksFailed(Exception):
         self.failures = run.failures
         self.root_cause = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
-        super().__init__(_headline(run) + first)
+        super().__init__(_encodable(_headline(run) + first))
         if sys.version_info >= (3, 11):
             # a plain interpreter prints notes below the message
             self.add_note(self._text(coloured=False))
@@ -117,7 +119,7 @@ class RanksFailed(Exception):
             parts.append(_root_text(root, coloured))
         parts += _others(self.run)
         parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
-        return "\n\n".join(part for part in parts if part)
+        return _encodable("\n\n".join(part for part in parts if part))
 
 
 def _shell() -> Any:
@@ -220,7 +222,15 @@ def raised(event: Reported) -> Raised:
     """
     body = unpack(event.body)
     summary = (f"{body['type']}: {body['text']}".splitlines() or [""])[0].removesuffix(": ")
-    return Raised(event.rank, summary[:_LONGEST_SUMMARY], body["traceback"], event.at)
+    traceback = body["traceback"]
+    if len(traceback) > 2 * _TRACEBACK_ENDS:
+        traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
+    return Raised(event.rank, _encodable(summary[:_LONGEST_SUMMARY]), _encodable(traceback), event.at)
+
+
+def _encodable(text: str) -> str:
+    # with half of a character in it, which the message of an exception may hold, a text can be sent to no page
+    return text.encode(errors="replace").decode()
 
 
 def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:

@@ -307,6 +307,9 @@ class Launch:
                 break
             except KeyboardInterrupt:
                 interrupts += 1
+            except RuntimeError:  # a defect of nblaunch itself
+                self._close_panel()
+                raise
         if interrupts:
             raise KeyboardInterrupt
 

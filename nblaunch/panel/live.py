@@ -98,7 +98,9 @@ class LivePanel:
         self._widget: PanelWidget | None = None
         self._listener: object = None
         self._noted_at: float | None = None
+        self._is_open = False
         self._finished = False
+        self._finishing = threading.Lock()
 
     def note(self, event: Event) -> None:
         """Take an event."""
@@ -125,27 +127,37 @@ class LivePanel:
         """
         if self._thread is not None or self._arrivals is None or (self._quiet and not at_once):
             return
+        self._begin(self._show, at_once)
+
+    def close(self) -> None:
+        """Put the record in the place of the widget; if an interrupt breaks that off, it is to be called again."""
+        self._over.set()
+        if self._thread is None:
+            # interrupts come in the main thread: in another one the record is not broken off half-way
+            self._begin(self._finish)
+        if self._thread is not None:
+            with contextlib.suppress(RuntimeError):  # an interrupt has come before it had started
+                self._thread.join()
+        self._finish()
+
+    def _begin(self, work: Callable[..., None], *args: object) -> None:
         # The context says which cell it belongs to. A daemon, so that an interpreter whose run was never waited for can
         # end.
         thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._show, at_once), name="nblaunch-panel", daemon=True
+            target=contextvars.copy_context().run, args=(work, *args), name="nblaunch-panel", daemon=True
         )
-        with contextlib.suppress(RuntimeError):  # no more threads: there will be the record
+        # before it starts: after an interrupt there must not be two
+        self._thread = thread
+        try:
             thread.start()
-            self._thread = thread
-
-    def close(self) -> None:
-        """Put the record in the place of the widget."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
+        except RuntimeError:  # no more threads: there will be the record
             self._thread = None
-        self._finish()
 
     # ---- the panel's thread
 
     def _show(self, at_once: bool) -> None:
-        assert self._arrivals is not None
+        if self._arrivals is None:
+            return  # it has begun so late that the record is there already
         try:
             # takes its time at the first launch, which the run does too
             from nblaunch.panel.pages import Pages
@@ -169,15 +181,17 @@ class LivePanel:
         self._listener = hear_control_channel(self._token, self._hear)
         widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
         self._publish(widget.bundle(), {}, {"display_id": self._place("panel")})
+        self._is_open = True
 
     def _keep_up(self, pages: Pages) -> None:
         assert self._arrivals is not None
         noted_at = time.monotonic()
         while not self._over.is_set():
+            # files are read for it, and whoever watches the ranks must not wait for that
+            grown = self._arrivals.look()
+            while not self._heard.empty():
+                pages.hear(self._heard.get())
             with self._lock:
-                grown = self._arrivals.look()
-                while not self._heard.empty():
-                    pages.hear(self._heard.get())
                 pages.tick(grown)
             if time.monotonic() - noted_at > _NOTE_PERIOD:
                 noted_at = time.monotonic()
@@ -203,22 +217,34 @@ class LivePanel:
         self._publish({"text/html": html, "text/plain": text}, {}, {"display_id": self._place("note")}, update=update)
 
     def _finish(self) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        self._listener = None
-        widget, self._widget = self._widget, None
+        with self._finishing:
+            if self._finished:
+                return
+            self._finished = True
+            self._listener = None
+            # whatever fails, the others are done
+            for step in (self._put_record, self._outputs.close, self._outputs.arrange, self._leave):
+                try:
+                    step()
+                except Exception:
+                    logger.exception("the panel failed; the run is not concerned")
+
+    def _put_record(self) -> None:
+        # a run is kept for long, and this is of no use any more
+        arrivals, self._arrivals = self._arrivals, None
         outcome = self._outcome()
-        if self._arrivals is not None and not (self._quiet and outcome.status == "finished"):
-            with self._lock:
-                html, text = record(self._state, outcome, self._arrivals)
-            data = {"text/html": html, "text/plain": text}
-            self._publish(data, {}, {"display_id": self._place("panel")}, update=widget is not None)
-            if self._noted_at is not None:
-                nothing = {"text/html": "", "text/plain": ""}
-                self._publish(nothing, {}, {"display_id": self._place("note")}, update=True)
-        self._outputs.close()
-        self._outputs.arrange()
+        if arrivals is None or (self._quiet and outcome.status == "finished"):
+            return
+        with self._lock:
+            html, text = record(self._state, outcome, arrivals)
+        data = {"text/html": html, "text/plain": text}
+        self._publish(data, {}, {"display_id": self._place("panel")}, update=self._is_open)
+        if self._noted_at is not None:
+            nothing = {"text/html": "", "text/plain": ""}
+            self._publish(nothing, {}, {"display_id": self._place("note")}, update=True)
+
+    def _leave(self) -> None:
+        widget, self._widget = self._widget, None
         if widget is not None:
             widget.leave()
 

@@ -8,7 +8,7 @@ ranks is escaped, and all of it together is bounded.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from nblaunch.naming import count_ranks, name_ranks
@@ -28,6 +28,8 @@ _TOGETHER = 40_000
 # Bytes of logs that are looked at in all, and lines that are shown of one rank then.
 _IN_ALL = 80_000
 _LEAST_PER_RANK = 600
+# Bytes that stand around the lines of one rank.
+_HEAD = 500
 _LINES_PER_RANK = 200
 # Characters of a line, and of one traceback.
 _LONGEST_LINE = 2_000
@@ -76,10 +78,13 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, 
     if any(rank.state != "finished" for rank in state.ranks):
         _add_table(page, state, arrivals)
     _add_tracebacks(page, state, opened=not outcome.told)
-    if 0 < arrivals.size(ALL) <= _TOGETHER:
-        _add_lines(page, arrivals.read(ALL, 0, _TOGETHER), len(state.ranks) > 1)
-    else:
-        _add_logs_by_rank(page, state, arrivals)
+    try:
+        together = 0 < arrivals.size(ALL) <= _TOGETHER
+        if not (together and _add_lines(page, arrivals.read(ALL, 0, _TOGETHER), len(state.ranks) > 1)):
+            _add_logs_by_rank(page, state, arrivals)
+    except OSError as error:  # a rank may remove what it likes
+        text = visible(f"… the output cannot be read any more: {error}")
+        page.add(f"<div>{escape(text)}</div>", text)
     return page.html(), page.text()
 
 
@@ -93,7 +98,8 @@ def still_running(state: RunState, now: float) -> tuple[str, str]:
     """
     since = now - state.clock(time.monotonic())
     counts = ", ".join(f"{count} {word}" for word, count in state.counts.items())
-    text = f"{state.title}: running since {_hour(since)}, last seen {_hour(now)}: {counts}; logs in {state.log_dir}"
+    times = f"running since {_hour(since)}, last seen {_hour(now)}"
+    text = f"{_cut(state.title)}: {times}: {counts}; logs in {_cut(state.log_dir)}"
     return f'<div style="font-size: 85%; {_MUTED}">{escape(text)}</div>', text
 
 
@@ -105,12 +111,18 @@ class _Page:
         self._text: list[str] = []
         self._size = 0
 
+    @property
+    def room(self) -> int:
+        """How many bytes may still be added."""
+        # some are left for what is closed behind it
+        return MOST - 2_000 - self._size
+
     def add(self, html: str, text: str = "") -> bool:
         """Add a part to both, unless that is too much."""
-        # room is left for what is closed behind it
-        if self._size + len(html.encode()) > MOST - 2_000:
+        size = max(len(html.encode()), len(text.encode()) + 1)
+        if size > self.room:
             return False
-        self._size += max(len(html.encode()), len(text.encode()))
+        self._size += size
         self._html.append(html)
         if text:
             self._text.append(text)
@@ -137,10 +149,11 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
     if outcome.logs and outcome.status != "finished" and not outcome.told:
         details.append(f"logs in {outcome.logs}")
     tone = _GOOD if outcome.status == "finished" else _BAD
+    title, told = _cut(state.title), _cut(" · ".join(details))
     page.add(
-        f'<div><span style="{tone}">{sign}</span> <b>{escape(state.title)}</b> '
-        f'<span style="{_MUTED}">{escape(" · ".join(details))}</span></div>\n',
-        f"{sign} {state.title}  {' · '.join(details)}",
+        f'<div><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
+        f'<span style="{_MUTED}">{escape(told)}</span></div>\n',
+        f"{sign} {title}  {told}",
     )
 
 
@@ -191,11 +204,12 @@ def _add_tracebacks(page: _Page, state: RunState, *, opened: bool) -> None:
         page.add(
             f"<details{' open' if opened and ranks[0].root else ''}><summary>traceback of {names}: "
             f'{escape(_cut(why))}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
-            "\n".join([f"traceback of {names}:", *(line.text for line in lines)]),
+            "\n".join([f"traceback of {names}:", *(_cut(line.text) for line in lines)]),
         )
 
 
-def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> None:
+def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> bool:
+    """Add what all ranks wrote, in order, unless that is too much."""
     rows, texts = [], []
     for group in fold(_in_order(excerpt)):
         head = prefix(group.ranks) if named else ""
@@ -206,8 +220,7 @@ def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> None:
     legend = "(! marks stderr)" if any("! " in text[:24] for text in texts) and _has_stderr(excerpt) else ""
     if legend:
         html += f'<div style="font-size: 85%; {_MUTED}">{legend}</div>\n'
-    if not page.add(html, "\n".join([*texts, *([legend] if legend else [])])):
-        page.add("<div>… the output does not fit here; it is in the logs</div>", "… the output is in the logs")
+    return page.add(html, "\n".join([*texts, *([legend] if legend else [])]))
 
 
 def _add_logs_by_rank(page: _Page, state: RunState, arrivals: Arrivals) -> None:
@@ -221,22 +234,40 @@ def _add_logs_by_rank(page: _Page, state: RunState, arrivals: Arrivals) -> None:
     for position, rank in enumerate(order):
         size = arrivals.size(str(rank.rank))
         excerpt = arrivals.read_lines(str(rank.rank), size - share, size)
-        lines = list(_in_order(excerpt))[-_LINES_PER_RANK:]
+        found = list(_in_order(excerpt))
+        # colours and what has to be escaped may take many times the room
+        room = max(page.room // (len(order) - position), 4 * _LEAST_PER_RANK) - _HEAD
+        rows, texts = _last_that_fit(found[-_LINES_PER_RANK:], room)
         head = f"rank {rank.rank}, {in_words(size)} of output"
-        if excerpt.offset:
-            head += f", the last {in_words(size - excerpt.offset)} of it; all of it in {rank.stdout.rpartition('/')[0]}"
-        body = "\n".join(_row("", line, stream) for _, stream, _, line in lines)
+        if excerpt.offset or len(rows) < len(found):
+            end = "the last line" if len(rows) == 1 else f"the last {len(rows)} lines"
+            head += f", {end} of it; all of it in {_cut(rank.stdout.rpartition('/')[0])}"
+        body = "\n".join(rows)
         opened = " open" if position == 0 and len(order) <= 8 else ""
         added = page.add(
             f'<details{opened}><summary>{escape(head)}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
-            "\n".join([f"--- {head}", *(_cut(text) for _, _, text, _ in lines)]),
+            "\n".join([f"--- {head}", *texts]),
         )
         if not added:
             left_out = len(order) - position
             break
     if left_out:
-        text = f"… the output of {count_ranks(left_out)} more is in the logs: {state.log_dir}"
+        text = f"… the output of {count_ranks(left_out)} more is in the logs: {_cut(state.log_dir)}"
         page.add(f"<div>{escape(text)}</div>", text)
+
+
+def _last_that_fit(found: Sequence[tuple[int, int, str, Line]], room: int) -> tuple[list[str], list[str]]:
+    """Return HTML and text of the last lines that together take no more than so many bytes, one at least."""
+    rows: list[str] = []
+    texts: list[str] = []
+    for _, stream, text, line in reversed(found):
+        row, shown = _row("", line, stream), _cut(text)
+        room -= max(len(row.encode()), len(shown.encode())) + 1
+        if rows and room < 0:
+            break
+        rows.append(row)
+        texts.append(shown)
+    return rows[::-1], texts[::-1]
 
 
 def _in_order(excerpt: Excerpt) -> Iterable[tuple[int, int, str, Line]]:

@@ -205,7 +205,7 @@ class RunState:
             rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
         elif isinstance(event, Reported):
             if event.kind == "value":
-                self._leave(rank, "finished", event.at)
+                self._finish(rank, event.at)
         elif isinstance(event, Raised):
             rank.why, rank.traceback = event.summary, event.traceback
             if not self.ending:
@@ -229,6 +229,16 @@ class RunState:
             rank.root = not any(other.state == "failed" for other in self.ranks)
             self._leave(rank, "failed", at)
         rank.why = rank.why or why
+
+    def _finish(self, rank: RankState, at: float) -> None:
+        self._leave(rank, "finished", at)
+        rank.why = ""
+        if rank.root:
+            # the time was over, and yet it has come to its end while it was being ended
+            rank.root = False
+            others = [other for other in self.ranks if other.state == "failed"]
+            if others:
+                min(others, key=lambda other: other.ended or 0.0).root = True
 
     def _leave(self, rank: RankState, state: str, at: float) -> None:
         rank.state, rank.ended, rank.cpu = state, self.clock(at), 0.0

@@ -15,6 +15,9 @@ __all__ = ["Line", "Style", "last_line", "render", "visible"]
 _LONGEST = 20_000
 # Lines that a cursor goes up at most.
 _REACH = 50
+# Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
+# over 20,000 of them.
+_GAPS = 100
 # CSI; OSC up to its end; other escapes; and what moves within a line. Each alternative begins with another character.
 _TOKEN = re.compile(
     r"\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])"
@@ -23,8 +26,11 @@ _TOKEN = re.compile(
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
     r"|[\r\n\b\t\x1b]"
 )
-# C0 without those above, DEL, C1, and what turns the direction of writing or hides.
-_HARMFUL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1b\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 without those above, DEL, C1, and what turns the direction of writing or hides;
+# and halves of characters, which can be sent nowhere.
+_HARMFUL = re.compile(
+    "[\x00-\x07\x0b\x0c\x0e-\x1b\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,11 @@ def last_line(data: bytes, limit: int = 200) -> str:
 def render(data: bytes) -> list[Line]:
     """Return the lines that a terminal shows of these bytes.
 
-    It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (J, K) and colours (m,
-    with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
+    It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (J, K) and colours
+    (m, with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
     """
-    screen = _Screen()
     text = data.decode("utf-8", errors="replace")
+    screen = _Screen(_GAPS * len(text))
     position = 0
     for token in _TOKEN.finditer(text):
         if token.start() > position:
@@ -146,7 +152,8 @@ class _Row:
 
 
 class _Screen:
-    def __init__(self) -> None:
+    def __init__(self, gaps: int) -> None:
+        self._gaps = gaps
         self._rows = [_Row()]
         self._row = 0
         self._column = 0
@@ -164,7 +171,12 @@ class _Screen:
             if room <= 0:
                 self._next_line()
                 room = _LONGEST
-            self._rows[self._row].put(self._column, text[:room], self._style)
+            row = self._rows[self._row]
+            gap = max(0, self._column - row.length)
+            if gap > self._gaps:
+                self._column, gap = row.length, 0
+            self._gaps -= gap
+            row.put(self._column, text[:room], self._style)
             self._column += len(text[:room])
             text = text[room:]
 
@@ -185,7 +197,7 @@ class _Screen:
             self._style = _styled(self._style or _PLAIN, parameters)
             return
         first = parameters.split(";")[0]
-        count = max(1, int(first)) if first.isdigit() else 1
+        count = max(1, _number(first))
         if final == "A":
             self._row = max(0, len(self._rows) - _REACH, self._row - count)
         elif final == "B":
@@ -218,7 +230,7 @@ _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse
 def _styled(style: Style, parameters: str) -> Style | None:
     if parameters in ("", "0"):
         return None
-    numbers = [int(part) if part.isdigit() else 0 for part in re.split("[;:]", parameters)]
+    numbers = [_number(part) for part in re.split("[;:]", parameters)]
     while numbers:
         number = numbers.pop(0)
         if number == 0:
@@ -239,6 +251,11 @@ def _styled(style: Style, parameters: str) -> Style | None:
         elif 100 <= number <= 107:
             style = replace(style, bg=number - 92)
     return None if style == _PLAIN else style
+
+
+def _number(text: str) -> int:
+    # nine digits are beyond all that is meant; Python refuses to convert thousands of them
+    return int(text.lstrip("0")[:9] or "0") if text.isdigit() else 0
 
 
 def _colour(numbers: list[int]) -> int | str | None:

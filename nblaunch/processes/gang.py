@@ -325,6 +325,9 @@ class Gang:
                 _ALIVE.discard(self)
                 self._all_started.set()
                 self._done.set()
+                # again, for one that was made in the meantime: whoever makes one after this sees that it is over
+                if self._sampler is not None:
+                    self._sampler.close()
 
     def _start_all(self) -> None:
         with contextlib.ExitStack() as stack:

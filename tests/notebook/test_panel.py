@@ -124,6 +124,18 @@ def test_a_panel_that_fails_harms_no_run(notebook: Kernel) -> None:
     assert notebook.value("results") == {0: 0, 1: 1}
 
 
+def test_half_a_character_in_a_failure(notebook: Kernel) -> None:
+    reply = notebook.run("%%multiproc 2\nraise ValueError('\\ud800 is half of one')")
+    assert reply.ename == "RanksFailed"
+    assert "ValueError: ? is half of one" in reply.evalue
+    assert any("ValueError: ? is half of one" in line for line in text(reply.outputs))
+
+
+def test_output_that_cannot_be_rendered_as_it_is_harms_no_run(notebook: Kernel) -> None:
+    reply = notebook.run("%%multiproc 1\nprint('\\x1b[' + '9' * 5000 + 'mhello')\nrank").ok()
+    assert text(reply.outputs)[1:] == ["hello"]
+
+
 def test_the_kernel_that_dies_leaves_word_of_what_ran(tmp_path: Path) -> None:
     with Kernel(panel="live") as kernel:
         kernel.run("%load_ext nblaunch\nimport nblaunch.panel.live as live\nlive._NOTE_PERIOD = 0.0").ok()

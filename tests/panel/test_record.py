@@ -195,6 +195,61 @@ def test_one_enormous_line(folder: Path) -> None:
     assert "x" * 1000 in html
 
 
+def test_coloured_and_escaped_output_is_shown_as_far_as_it_fits(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "".join(f"{'<' * 400}{number}\n" for number in range(10_000)))
+    html, text = run.finish()
+    assert len(html.encode()) > MOST / 2
+    shown = text.splitlines()[2:]
+    assert shown[-1].endswith("<9999")
+    assert f"of output, the last {len(shown)} lines of it; all of it in {folder}" in text
+
+
+def test_many_colours_in_little_output_leave_its_end(folder: Path) -> None:
+    run = Played(folder, 1)
+    line = "".join(f"\x1b[38;5;{100 + number % 100}mx" for number in range(80))
+    run.write(0, "".join(f"{line}{number}\n" for number in range(45)))
+    html, text = run.finish()
+    assert "x44" in html
+    assert text.splitlines()[-1].endswith("x44")
+
+
+def test_lines_that_are_left_out_are_told_although_all_were_read(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "".join(f"line {number:045}\n" for number in range(1000)))
+    _, text = run.finish()
+    assert text.splitlines()[1].endswith(f", the last 200 lines of it; all of it in {folder}")
+
+
+@pytest.mark.parametrize("far", ["\x1b[19990C", "\x1b[19990G", "\x1b[1G\x1b[19990CX\x1b[1G"])
+def test_a_cursor_that_goes_far_makes_no_more_of_a_log(folder: Path, far: str) -> None:
+    run = Played(folder, 1)
+    run.write(0, "".join(f"{far}{number}\n" for number in range(1500)))
+    trace = "".join(f"\x1b[19990C{number}\n" for number in range(90))
+    run.note(Raised(0, "ValueError: x", trace, 101.0), Exited(0, 1, "error", False, 101.2))
+    _, text = run.finish(FAILED)
+    assert "1499" in text
+
+
+def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.state.title = f"%%multiproc 1 \u202e{'x' * 300_000}"
+    run.note(Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0), Exited(0, 1, "error", False, 101.2))
+    html, text = run.finish(FAILED)
+    assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
+    assert "ValueError: ⟨U+D800⟩" in html
+    assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0)[1]
+
+
+def test_logs_that_are_gone(folder: Path) -> None:
+    run = Played(folder, 2)
+    run.write(0, "x\n")
+    (folder / "0.out").unlink()
+    _, text = run.finish()
+    assert "finished in" in text
+    assert "… the output cannot be read any more: [Errno 2]" in text
+
+
 def test_a_run_that_goes_on(folder: Path) -> None:
     run = Played(folder, 2)
     run.note(Reported(0, "value", bytearray(), 101.0))

@@ -103,6 +103,18 @@ def test_a_timeout_and_a_rank_that_does_not_go() -> None:
     assert state.ranks[0].why == "hangs in the kernel and did not go even when killed"
 
 
+def test_a_rank_that_finishes_while_it_is_ended_is_no_root_cause() -> None:
+    state = launched(2)
+    state.note(TimedOut((0, 1), 2.5, 102.5))
+    state.note(Ending("the time was over", 102.5))
+    state.note(Reported(0, "value", bytearray(), 102.6))
+    state.note(Exited(0, 0, "value", True, 102.7))
+    state.note(Exited(1, -15, None, True, 102.7))
+    assert states(state) == ["finished", "failed"]
+    assert (state.ranks[0].root, state.ranks[0].why) == (False, "")
+    assert state.root is state.ranks[1]
+
+
 def test_samples_count_while_a_rank_runs() -> None:
     state = launched(2)
     state.note(Sampled({0: Usage(50.0, 1000), 1: Usage(25.0, 500)}, 101.0))

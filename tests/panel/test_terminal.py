@@ -81,6 +81,21 @@ def test_text_that_is_written_over_takes_the_new_style() -> None:
     assert line.spans == [("X", Style(fg=1)), ("bc", None)]
 
 
+@pytest.mark.parametrize("final", ["A", "C", "D", "G", "m"])
+def test_a_number_of_thousands_of_digits(final: str) -> None:
+    lines = texts(f"x\x1b[{'9' * 5000}{final}y\x1b[{'0' * 5000}mz".encode())
+    assert "".join(lines).endswith("yz")
+
+
+def test_leading_zeros_do_not_count() -> None:
+    assert texts(b"abc\x1b[00000000000000000002DX") == ["aXc"]
+
+
+def test_what_a_cursor_jumps_over_is_bounded() -> None:
+    assert texts(b"\x1b[80Gx") == [" " * 79 + "x"]
+    assert sum(map(len, texts(b"\x1b[19990Cx\n" * 1000))) < 2_000_000
+
+
 def test_a_line_without_end_is_cut() -> None:
     lines = texts(b"x" * 45_000)
     assert [len(line) for line in lines] == [20_000, 20_000, 5_000]

@@ -529,6 +529,24 @@ def test_later_steps_replace_earlier_ones(announcements: Announcements) -> None:
     assert [event.exitcode for event in events if isinstance(event, Exited)] == [-9]
 
 
+def test_nobody_looks_at_ranks_that_are_gone() -> None:
+    # asked for when the ranks have ended, but somebody who hears of it is still busy
+    events: list[Event] = []
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Ended):
+            gang.sample(3600)
+
+    gang = gang_of(["exit 0"], events)
+    gang._on_event = hear
+    gang.start()
+    assert gang.join(LIMIT)
+    assert gang._sampler is not None
+    gang._sampler.join(LIMIT)
+    assert "nblaunch-sampler" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     def fail(event: Event) -> None:
         raise ValueError("consumer")

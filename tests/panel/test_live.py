@@ -1,0 +1,159 @@
+"""`LivePanel` without a kernel: what harms neither a run nor its record."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nblaunch.panel.live as live
+from nblaunch import launching
+from nblaunch.events import Ended, Launched, Reported, Started
+from nblaunch.panel.arrivals import Arrivals
+from nblaunch.panel.live import LivePanel
+from nblaunch.panel.state import Outcome, RunState
+from nblaunch.run import Run
+
+
+class Page:
+    """Takes what is published."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[dict[str, Any], bool]] = []
+        self.error: Exception | None = None
+        self.failed = threading.Event()
+
+    def __call__(
+        self, data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        if self.error is not None:
+            error, self.error = self.error, None
+            self.failed.set()
+            raise error
+        self.published.append((data, update))
+
+    @property
+    def texts(self) -> list[str]:
+        return [data["text/plain"] for data, _ in self.published]
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture
+def panel(page: Page, tmp_path: Path) -> LivePanel:
+    """A panel of one rank that has written something."""
+    panel = LivePanel("%%multiproc 1", page, lambda: Outcome("finished", ""), lambda: None, lambda: None)
+    (tmp_path / "out").write_text("hello\n")
+    (tmp_path / "err").touch()
+    panel.note(Launched(1, {0: str(tmp_path / "out")}, {0: str(tmp_path / "err")}, str(tmp_path), 100.0))
+    panel.note(Started(0, 1234, 100.0))
+    return panel
+
+
+def end(panel: LivePanel) -> None:
+    panel.note(Reported(0, "value", bytearray(), 101.0))
+    panel.note(Ended(101.0))
+
+
+def test_an_interrupt_during_the_record_does_not_lose_it(
+    panel: LivePanel, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the interrupt comes in the main thread, while the record is being made
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, str]:
+        begun.set()
+        assert go_on.wait(10)
+        assert threading.current_thread() is not threading.main_thread()
+        return "<b>record</b>", "record"
+
+    class Interrupted(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            assert begun.wait(10)
+            if not go_on.is_set():
+                go_on.set()
+                raise KeyboardInterrupt
+            super().join(timeout)
+
+    monkeypatch.setattr(live, "record", slow)
+    monkeypatch.setattr(threading, "Thread", Interrupted)
+    end(panel)
+    with pytest.raises(KeyboardInterrupt):
+        panel.close()
+    panel.close()
+    panel.close()
+    assert page.texts == ["record"]
+
+
+def test_without_threads_there_is_a_record(panel: LivePanel, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    panel.follow(at_once=True)
+    end(panel)
+    panel.close()
+    assert [text.splitlines()[1] for text in page.texts] == ["hello"]
+
+
+def test_logs_that_are_gone_leave_the_rest_of_the_record(panel: LivePanel, page: Page, tmp_path: Path) -> None:
+    assert panel._arrivals is not None
+    panel._arrivals.look()
+    shutil.rmtree(tmp_path)
+    end(panel)
+    panel.close()
+    first, second = page.texts[0].splitlines()
+    assert first.startswith("✓ %%multiproc 1  finished in ")
+    assert second.startswith("… the output cannot be read any more: ")
+
+
+def test_a_record_that_cannot_be_published_harms_no_run(
+    panel: LivePanel, page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    page.error = OSError("the connection is closed")
+    end(panel)
+    panel.close()
+    assert page.texts == []
+    assert "the panel failed; the run is not concerned" in caplog.text
+
+
+def test_a_widget_that_could_not_be_shown_is_followed_by_a_record_of_its_own(
+    panel: LivePanel, page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    page.error = OSError("the connection is closed")
+    panel.follow(at_once=True)
+    assert page.failed.wait(60)
+    end(panel)
+    panel.close()
+    assert "the panel failed; the run goes on without it" in caplog.text
+    assert "hello" in page.texts[-1]
+    # an update would change nothing that is there
+    assert [update for _, update in page.published] == [False]
+
+
+def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(run: Run, rank: int, report: Reported) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Run, "_take_value", broken)
+    monkeypatch.setattr(launching, "kernel_publisher", lambda: page)
+    with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):
+        launching.launch(abs, 1, args=(1,), panel="live", start_method="fork")
+    assert page.texts[-1].startswith("✕ launch(abs, 1)  failed in ")
+
+
+def test_what_the_logs_were_followed_with_is_let_go(panel: LivePanel) -> None:
+    assert panel._arrivals is not None
+    kept = weakref.ref(panel._arrivals)
+    end(panel)
+    panel.close()
+    gc.collect()
+    assert kept() is None
