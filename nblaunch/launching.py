@@ -28,6 +28,7 @@ from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options, chosen_ranks, default_panel
 from nblaunch.outputs import displayed
+from nblaunch.panel.frontend import has_pages
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
@@ -326,7 +327,7 @@ class Launch:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
-        if options.panel == "live" and publish is not None:
+        if options.panel == "live" and publish is not None and has_pages():
             run = self.run
             return (
                 LivePanel(

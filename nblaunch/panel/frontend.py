@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["answer_on_own_subshell", "hear_control_channel"]
+__all__ = ["answer_on_own_subshell", "has_pages", "hear_control_channel"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,11 @@ class _Listener:
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.hear = hear
+
+
+def has_pages() -> bool:
+    """Tell whether a widget of this process can appear on a page: not in a terminal, a program, or a rank."""
+    return _kernel() is not None
 
 
 def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> object:

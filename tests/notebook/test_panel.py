@@ -97,6 +97,13 @@ def test_displays_come_below_the_record(notebook: Kernel) -> None:
     assert any("<b>x</b>" in html for html in last)
 
 
+def test_a_launch_in_a_rank_is_shown_as_text(notebook: Kernel) -> None:
+    cell = "%%multiproc 1\nimport nblaunch\nnblaunch.launch('print(\"inner\"); 1', 2).results"
+    reply = notebook.run(cell).ok()
+    assert notebook.value("results") == {0: {0: 1, 1: 1}}
+    assert sorted(text(reply.outputs)[1:]) == ["[0] inner", "[1] inner"]
+
+
 def test_a_launch_that_is_not_waited_for_is_shown_too(notebook: Kernel) -> None:
     gate = notebook.place / "tmp" / "gate2"
     started = notebook.begin(
