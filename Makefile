@@ -16,7 +16,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test browser bench lint format clean
+.PHONY: help demo lab demo-ddp test browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -41,6 +41,9 @@ test: $(VENV)/.test browser ## run all the tests, the fast ones first
 
 bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/results (about half an hour)
 	$(BIN)/python -m benchmarks
+
+bench-panel: $(VENV)/.test browser ## measure the live panel in JupyterLab and Chromium (about 5 minutes)
+	$(BIN)/python -m benchmarks.panel
 
 lint: $(VENV)/.test $(VENV)/.javascript ## check style, format and types
 	$(BIN)/ruff check

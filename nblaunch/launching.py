@@ -41,7 +41,8 @@ from nblaunch.run import Run
 __all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
 
 # What is done in a process that ranks are forked from, and in a rank that waits for its launch.
-PREPARE = "nblaunch.rank.main:prepare"
+PREPARE = "nblaunch.rank.main:prepare_thoroughly"
+_PREPARE_FOR_ONE_RUN = "nblaunch.rank.main:prepare"
 REHEARSE = "nblaunch.rank.main:rehearse"
 
 # Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
@@ -244,8 +245,7 @@ class Launch:
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
             entry="nblaunch.rank.main:run",
-            # where IPython is, cells will be run
-            prepare=PREPARE if work.cell is not None or "IPython" in sys.modules else "nblaunch.rank.main",
+            prepare=_preparation(work, options),
             rehearse=REHEARSE,
             payload=(pack(work), objects),
             env=env,
@@ -371,6 +371,13 @@ class Launch:
     def _close_panel(self) -> None:
         for consumer in self._consumers:
             consumer.close()
+
+
+def _preparation(work: Work, options: Options) -> str:
+    # where IPython is, cells will be run
+    if work.cell is None and "IPython" not in sys.modules:
+        return "nblaunch.rank.main"
+    return PREPARE if options.start_method == "zygote" else _PREPARE_FOR_ONE_RUN
 
 
 def _title(fn_or_source: Callable[..., Any] | str, nprocs: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 import nblaunch
 from nblaunch.doctor import examine
 from nblaunch.engines.local import LocalEngine
+from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes.zygotes import ZYGOTES
 from tests.processes.conftest import Packages, packages  # noqa: F401  (a fixture)
 from tests.processes.targets import assert_gone
@@ -98,7 +99,7 @@ def test_a_forkserver_that_does_not_say_hello() -> None:
 def test_a_zygote_that_imports_or_leaves_something_out(packages: Packages) -> None:  # noqa: F811
     packages.write("zt_fails", "1 / 0")
     engine = LocalEngine(("zt_fails", "numpy"))
-    engine.get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    engine.get_ready(PREPARE, REHEARSE)
     os.kill(zygote_pids()[0], signal.SIGSTOP)
     os.waitid(os.P_PID, zygote_pids()[0], os.WSTOPPED | os.WNOWAIT)
     assert zygote_lines() == [f"zygote pid {zygote_pids()[0]}, stopped, importing numpy, zt_fails"]

@@ -26,6 +26,8 @@ _TOKEN = re.compile(
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
     r"|[\r\n\b\t\x1b]"
 )
+# Moves of the cursor up and down, and strings, which may hold the end of a line.
+_BETWEEN_LINES = re.compile(rb"\x1b(?:\[[0-9:;?<=>]*[ -/]*[ABJ]|[\]PX^_])")
 # C0 without those above, DEL, C1, and what turns the direction of writing or hides;
 # and halves of characters, which can be sent nowhere.
 _HARMFUL = re.compile(
@@ -76,10 +78,13 @@ def _shown(found: re.Match[str]) -> str:
 
 def last_line(data: bytes, limit: int = 200) -> str:
     """Return the last line that has anything on it, without style, at most so many characters."""
-    for line in reversed(render(data)):
-        text = line.text.strip()
-        if text:
-            return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    # from the end, so that of many lines only one is looked at, unless something can reach from one into another
+    parts = [data] if _BETWEEN_LINES.search(data) else reversed(data.split(b"\n"))
+    for part in parts:
+        for line in reversed(render(part)):
+            text = line.text.strip()
+            if text:
+                return text if len(text) <= limit else f"{text[: limit - 1]}…"
     return ""
 
 

@@ -41,7 +41,7 @@ from nblaunch.rank.work import VALUE, Work
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
 
-__all__ = ["prepare", "run"]
+__all__ = ["prepare", "prepare_thoroughly", "run"]
 
 
 # Python rewrites code when it has run some times (PEP 659); what is rewritten ahead, no rank has to copy and rewrite.
@@ -53,9 +53,28 @@ _LITTLE = 16 << 20
 def prepare() -> None:
     """Warm up a process that ranks are forked from: import IPython, make its shell, and fill every cache."""
     _make_shell()
-    use_text_bars()
     for _ in range(_REHEARSALS):
         rehearse()
+
+
+def prepare_thoroughly() -> None:
+    """Do the same in one that lives long, tracebacks included.
+
+    The first one that a process makes takes ten times as long as the next ones, which a person who has stopped ranks
+    waits for: it imports and compiles much, and parses the files of all its frames.
+    """
+    prepare()
+    shell = _make_shell()
+    # through the module in which ranks wait most often
+    work = Work(cell="import threading\nthreading.Event().wait('not a number')", filename="<rehearsal>")
+    assert work.cell is not None
+    shell.prepare_for(work)
+    try:
+        shell.run(work.cell)
+    except TypeError as error:
+        _render(error, shell)
+    finally:
+        shell.forget(work.filename)
 
 
 def rehearse(context: Context | None = None) -> None:

@@ -151,6 +151,9 @@ class RankShell(InteractiveShell):
         linecache.cache.pop(filename, None)
         self.compile._filename_map.pop(filename, None)
         self.last_execution_result = None
+        # what a traceback was made of would be kept with all its frames
+        tracer = self.InteractiveTB
+        tracer.etype = tracer.value = tracer.evalue = tracer.tb = None
         self.history_manager.input_hist_parsed[:] = [""]
 
     def render(self, error: BaseException) -> str:

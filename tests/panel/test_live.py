@@ -147,6 +147,7 @@ def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytes
 
     monkeypatch.setattr(Run, "_take_value", broken)
     monkeypatch.setattr(launching, "kernel_publisher", lambda: page)
+    monkeypatch.setattr(launching, "has_pages", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):
         launching.launch(abs, 1, args=(1,), panel="live", start_method="fork")
     assert page.texts[-1].startswith("✕ launch(abs, 1)  failed in ")

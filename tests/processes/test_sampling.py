@@ -14,9 +14,11 @@ import pytest
 from nblaunch.events import Sampled
 from nblaunch.processes.sampling import Sampler
 
-BUSY = "print('ready', flush=True)\nwhile True: pass"
-IDLE = "x = bytearray(64_000_000)\nprint('ready', flush=True)\nimport time\ntime.sleep(9999)"
-CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])"
+# should this process be killed
+DIE_TOO = "import ctypes\nctypes.CDLL(None).prctl(1, 9)\n"
+BUSY = DIE_TOO + "print('ready', flush=True)\nwhile True: pass"
+IDLE = DIE_TOO + "x = bytearray(64_000_000)\nprint('ready', flush=True)\nimport time\ntime.sleep(9999)"
+CHILD = DIE_TOO + f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])"
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
+from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection
@@ -87,7 +88,7 @@ def test_a_zygote_that_imports_for_too_long_is_given_up(
     packages: Packages, announcements: Announcements, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
 ) -> None:
     package = packages.write_blocking("zt_blocks", announcements)
-    LocalEngine((package,)).get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    LocalEngine((package,)).get_ready(PREPARE, REHEARSE)
     # only then can it be blamed: a zygote that is given up earlier was still being born
     assert announcements.pids(1) == zygote_pids()
     with monkeypatch.context() as patch:
@@ -132,7 +133,7 @@ def test_a_zygote_that_does_not_fork_is_given_up(
     packages: Packages, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
 ) -> None:
     package = packages.write("zt_hangs", HANGS)
-    LocalEngine((package,)).get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    LocalEngine((package,)).get_ready(PREPARE, REHEARSE)
     pid = zygote_pids()[0]
     monkeypatch.setattr(zygotes, "_HELLO_PATIENCE", 0.1)
     assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}

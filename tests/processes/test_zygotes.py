@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
+from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes import zygotes
 from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS
@@ -99,7 +100,7 @@ def test_spares_come_from_the_zygote_that_will_serve() -> None:
     one, other = LocalEngine(("colorsys",)), LocalEngine(("wave",))
     ask("1", 2, engine=one)
     spares()
-    other.get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+    other.get_ready(PREPARE, REHEARSE)
     assert select.select([ZYGOTES._processes[-1].control], [], [], LIMIT)[0]
     for _ in range(2):
         ask("1", 3, engine=other)
@@ -112,14 +113,12 @@ def test_a_ready_zygote_is_kept_while_others_import(packages: Packages, announce
     ready = ZYGOTES._processes[0]
     names = [packages.write_blocking(f"zt_blocks_{number}", announcements) for number in range(4)]
     for number in range(1, 5):
-        LocalEngine(tuple(names[:number])).get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+        LocalEngine(tuple(names[:number])).get_ready(PREPARE, REHEARSE)
     # of those that import, the last one can do all that the others could
     assert [one.report is not None for one in ZYGOTES._processes] == [True, False]
     assert ZYGOTES._processes[0] is ready
     for name in ("zt_a", "zt_b", "zt_c"):
-        LocalEngine((packages.write_blocking(name, announcements),)).get_ready(
-            "nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse"
-        )
+        LocalEngine((packages.write_blocking(name, announcements),)).get_ready(PREPARE, REHEARSE)
     assert ready in ZYGOTES._processes
     assert len(ZYGOTES._processes) == 3
     assert ask("rank", 2) == {0: 0, 1: 1}
@@ -305,7 +304,7 @@ def test_a_zygote_that_was_made_in_a_folder_that_is_gone(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.chdir(gone)
         gone.rmdir()
-        LocalEngine().get_ready("nblaunch.rank.main:prepare", "nblaunch.rank.main:rehearse")
+        LocalEngine().get_ready(PREPARE, REHEARSE)
         pids = zygote_pids()
         with pytest.raises(FileNotFoundError, match="the notebook's working directory was removed"):
             ask("1")
@@ -618,3 +617,8 @@ def test_the_data_of_a_run_is_not_in_the_next_ones_processes() -> None:
     ask("kept = 1\nimport builtins\nbuiltins.zt = 1\nimport os\nos.environ['ZT_KEPT'] = '1'")
     source = "import builtins, os\n('kept' in globals(), hasattr(builtins, 'zt'), 'ZT_KEPT' in os.environ)"
     assert ask(source) == {0: (False, False, False)}
+
+
+def test_the_first_traceback_of_a_rank_is_prepared_without_a_trace() -> None:
+    source = "import linecache, sys\n'stack_data' in sys.modules, [name for name in linecache.cache if '<' in name]"
+    assert ask(source) == {0: (True, ["<cell>"])}
