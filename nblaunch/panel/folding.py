@@ -33,22 +33,22 @@ def fold(lines: Iterable[tuple[int, int, str, Shown]]) -> list[Group[Shown]]:
     begins one. So the order of each rank's lines is nearly kept, and what all write is there once.
     """
     groups: list[Group[Shown]] = []
+    # of each group; a list of hundreds of ranks would be searched for every line
+    members: list[set[int]] = []
     latest: dict[tuple[int, str], list[int]] = {}
     for rank, stream, text, line in lines:
         alike = latest.setdefault((stream, text), [])
         joined = next(
-            (
-                groups[index]
-                for index in reversed(alike)
-                if len(groups) - index <= _REACH and rank not in groups[index].ranks
-            ),
+            (index for index in reversed(alike) if len(groups) - index <= _REACH and rank not in members[index]),
             None,
         )
         if joined is not None:
-            joined.ranks.append(rank)
+            groups[joined].ranks.append(rank)
+            members[joined].add(rank)
             continue
         alike.append(len(groups))
         del alike[:-_REACH]
+        members.append({rank})
         groups.append(Group([rank], stream, text, line))
     return groups
 

@@ -7,24 +7,28 @@ ranks is escaped, and all of it together is bounded.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
+from nblaunch.panel.colours import css
 from nblaunch.panel.folding import fold, prefix
 from nblaunch.panel.state import Outcome, RankState, RunState
-from nblaunch.panel.terminal import Line, Style, render, visible
+from nblaunch.panel.terminal import Line, render, visible
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 
 __all__ = ["MOST", "record", "still_running"]
 
 MOST = 200_000
-"""Bytes of the HTML, and of the text, at most."""
+"""Bytes of the HTML and the text together, at most."""
 
 # Bytes of logs up to which all of it is one text, in order; what is more is shown by rank, its end only.
 _TOGETHER = 40_000
+# Bytes up to which it is looked whether ranks wrote so much alike that all of it is no more than that when folded.
+_PERHAPS_TOGETHER = 400_000
 # Bytes of logs that are looked at in all, and lines that are shown of one rank then.
 _IN_ALL = 80_000
 _LEAST_PER_RANK = 600
@@ -38,20 +42,22 @@ _MOST_TRACEBACKS = 8
 # Groups of ranks in the table.
 _MOST_ROWS = 40
 
+# What failures are told apart by.
+_Kind = tuple[str, tuple[str, ...]]
+_COLOURED = re.compile(r"\x1b\[[0-9;]*m")
+_PLACE = re.compile(r"^ *(?:Cell In\[\d+\], line \d+|File .+?(?::\d+|, line \d+))", re.MULTILINE)
+
 _SIGNS = {"finished": "✓", "failed": "✕", "timed out": "✕", "interrupted": "■", "stopped": "■", "not started": "✕"}
 _SIGNS_OF_RANKS = {"starting": "○", "running": "●", "finished": "✓", "failed": "✕", "stopped": "■", "restarting": "↻"}
-# Middle tones, to be read on white and on black.
-_COLOURS = (
-    *("#757575", "#d64a3f", "#2f8f46", "#a87b0f", "#3f7fdc", "#ad55be", "#23899b", "#8a8a8a"),
-    *("#7f7f7f", "#e2584d", "#389d50", "#b3861a", "#5990ea", "#bd68cd", "#2f97a9", "#9a9a9a"),
-)
 _MUTED = "color: var(--jp-ui-font-color2, #757575)"
-_GOOD = "color: var(--jp-success-color1, #388e3c)"
-_BAD = "color: var(--jp-error-color1, #d32f2f)"
+# Twice, because Jupyter takes variables away where it does not trust a notebook.
+_GOOD = "color: #388e3c; color: var(--jp-success-color1, #388e3c)"
+_BAD = "color: #d64a3f; color: var(--jp-error-color1, #d64a3f)"
 _PRE = (
     "margin: 2px 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; "
     "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
 )
+_NO_WRAP = "white-space: nowrap"
 _BOX = "font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5"
 
 
@@ -70,7 +76,7 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, 
     Returns
     -------
     html, text : str
-        At most `MOST` bytes each.
+        At most `MOST` bytes together.
     """
     arrivals.look()
     page = _Page()
@@ -79,8 +85,7 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, 
         _add_table(page, state, arrivals)
     _add_tracebacks(page, state, opened=not outcome.told)
     try:
-        together = 0 < arrivals.size(ALL) <= _TOGETHER
-        if not (together and _add_lines(page, arrivals.read(ALL, 0, _TOGETHER), len(state.ranks) > 1)):
+        if not _add_lines(page, arrivals, len(state.ranks) > 1):
             _add_logs_by_rank(page, state, arrivals)
     except OSError as error:  # a rank may remove what it likes
         text = visible(f"… the output cannot be read any more: {error}")
@@ -119,7 +124,7 @@ class _Page:
 
     def add(self, html: str, text: str = "") -> bool:
         """Add a part to both, unless that is too much."""
-        size = max(len(html.encode()), len(text.encode()) + 1)
+        size = len(html.encode()) + len(text.encode()) + 1
         if size > self.room:
             return False
         self._size += size
@@ -155,17 +160,23 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
         f'<span style="{_MUTED}">{escape(told)}</span></div>\n',
         f"{sign} {title}  {told}",
     )
+    if outcome.status in ("failed", "not started") and state.root is None and outcome.summary:
+        # no rank tells the reason
+        why = _cut(outcome.summary)
+        page.add(f"<div>{escape(why)}</div>\n", why)
 
 
 def _add_table(page: _Page, state: RunState, arrivals: Arrivals) -> None:
-    groups: dict[tuple[str, str, str], list[RankState]] = {}
+    groups: dict[tuple[str, _Kind, str], list[RankState]] = {}
     # the root cause first, then by number
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.state != "failed", rank.rank)):
-        groups.setdefault((rank.state, rank.why, rank.exit if rank.state != "finished" else ""), []).append(rank)
+        exit_ = rank.exit if rank.state != "finished" else ""
+        groups.setdefault((rank.state, _kind(rank), exit_), []).append(rank)
     cell = "padding: 0 1em 0 0; text-align: left; vertical-align: top; border: none"
     rows, lines = [], []
-    for (word, why, exit_), ranks in list(groups.items())[:_MOST_ROWS]:
+    for (word, _, exit_), ranks in list(groups.items())[:_MOST_ROWS]:
         first = " first" if ranks[0].root and len(groups) > 1 else ""
+        why = ranks[0].why
         written = sum(sum(arrivals.written(rank.rank)) for rank in ranks)
         ended = max((rank.ended or 0.0 for rank in ranks), default=0.0)
         parts = (
@@ -173,13 +184,15 @@ def _add_table(page: _Page, state: RunState, arrivals: Arrivals) -> None:
             f"{_SIGNS_OF_RANKS[word]} {word}{first}",
             _seconds(ended),
             f"{in_words(written)} written",
-            "; ".join(part for part in (why, exit_ if exit_ not in why else "") if part),
+            "; ".join(part for part in (why, _alike(ranks), exit_ if exit_ not in why else "") if part),
         )
         tone = _BAD if word == "failed" else _MUTED
         rows.append(
-            "<tr>"
+            # Jupyter would give every other row a ground of its own
+            '<tr style="background: none">'
             + "".join(
-                f'<td style="{cell}; {tone if index == 1 else ""}">{escape(_cut(part))}</td>'
+                f'<td style="{cell}; {_NO_WRAP if index < 4 else ""}; {tone if index == 1 else ""}">'
+                f"{escape(_cut(part))}</td>"
                 for index, part in enumerate(parts)
             )
             + "</tr>\n"
@@ -193,25 +206,36 @@ def _add_table(page: _Page, state: RunState, arrivals: Arrivals) -> None:
 
 
 def _add_tracebacks(page: _Page, state: RunState, *, opened: bool) -> None:
-    groups: dict[tuple[str, str], list[RankState]] = {}
+    groups: dict[_Kind, list[RankState]] = {}
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
         if rank.traceback and rank.state == "failed":
-            groups.setdefault((rank.why, rank.traceback), []).append(rank)
-    for (why, traceback), ranks in list(groups.items())[:_MOST_TRACEBACKS]:
-        lines = render(traceback.encode(errors="replace")[-_LONGEST_TRACEBACK:])
+            groups.setdefault(_kind(rank), []).append(rank)
+    for ranks in list(groups.values())[:_MOST_TRACEBACKS]:
+        lines = render(ranks[0].traceback.encode(errors="replace")[-_LONGEST_TRACEBACK:])
         names = name_ranks(rank.rank for rank in ranks)
+        others = f" ({_alike(ranks)})" if _alike(ranks) else ""
         body = "\n".join(_line_html(line) for line in lines)
         page.add(
             f"<details{' open' if opened and ranks[0].root else ''}><summary>traceback of {names}: "
-            f'{escape(_cut(why))}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
-            "\n".join([f"traceback of {names}:", *(_cut(line.text) for line in lines)]),
+            f'{escape(_cut(ranks[0].why + others))}</summary>\n<pre style="{_PRE}">{body}</pre></details>\n',
+            "\n".join([f"traceback of {names}{others}:", *(_cut(line.text) for line in lines)]),
         )
 
 
-def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> bool:
+def _add_lines(page: _Page, arrivals: Arrivals, named: bool) -> bool:
     """Add what all ranks wrote, in order, unless that is too much."""
+    size = arrivals.size(ALL)
+    if not 0 < size <= _PERHAPS_TOGETHER:
+        return False
+    excerpt = arrivals.read(ALL, 0, size)
+    # folding takes much longer than seeing that it will be of no use
+    if size > _TOGETHER and sum(map(len, set(excerpt.data.split(b"\n")))) > _TOGETHER:
+        return False
+    groups = fold(_in_order(excerpt))
+    if size > _TOGETHER and sum(len(group.text) + 1 for group in groups) > _TOGETHER:
+        return False
     rows, texts = [], []
-    for group in fold(_in_order(excerpt)):
+    for group in groups:
         head = prefix(group.ranks) if named else ""
         mark = "! " if group.stream == STDERR else ""
         texts.append(f"{head}{mark}{_cut(group.text)}")
@@ -221,6 +245,22 @@ def _add_lines(page: _Page, excerpt: Excerpt, named: bool) -> bool:
     if legend:
         html += f'<div style="font-size: 85%; {_MUTED}">{legend}</div>\n'
     return page.add(html, "\n".join([*texts, *([legend] if legend else [])]))
+
+
+def _kind(rank: RankState) -> _Kind:
+    """Return what failures that are alike have in common: the type, and the lines that it was raised along."""
+    if rank.state != "failed" or not rank.traceback:
+        return rank.why, ()
+    plain = _COLOURED.sub("", rank.traceback[-_LONGEST_TRACEBACK:])
+    return rank.why.partition(":")[0], tuple(_PLACE.findall(plain))
+
+
+def _alike(ranks: Sequence[RankState]) -> str:
+    """Say how failures that are shown as one differ."""
+    others = [rank.rank for rank in ranks[1:] if rank.why != ranks[0].why]
+    if not others:
+        return ""
+    return f"{name_ranks(others)}: {ranks[0].why.partition(':')[0]} from the same line, with another text"
 
 
 def _add_logs_by_rank(page: _Page, state: RunState, arrivals: Arrivals) -> None:
@@ -262,7 +302,7 @@ def _last_that_fit(found: Sequence[tuple[int, int, str, Line]], room: int) -> tu
     texts: list[str] = []
     for _, stream, text, line in reversed(found):
         row, shown = _row("", line, stream), _cut(text)
-        room -= max(len(row.encode()), len(shown.encode())) + 1
+        room -= len(row.encode()) + len(shown.encode()) + 2
         if rows and room < 0:
             break
         rows.append(row)
@@ -312,38 +352,11 @@ def _line_html(line: Line) -> str:
     for text, style in line.spans:
         shown = escape(text[:left])
         left -= len(text)
-        parts.append(f'<span style="{_css(style)}">{shown}</span>' if style is not None else shown)
+        parts.append(f'<span style="{css(style)}">{shown}</span>' if style is not None else shown)
         if left <= 0:
             parts.append("…")
             break
     return "".join(parts)
-
-
-def _css(style: Style) -> str:
-    fg, bg = (style.bg, style.fg) if style.inverse else (style.fg, style.bg)
-    rules = []
-    if fg is not None:
-        rules.append(f"color: {_colour(fg)}")
-    elif style.inverse:
-        rules.append("color: var(--jp-layout-color0, white)")
-    if bg is not None:
-        rules.append(f"background: {_colour(bg)}")
-    elif style.inverse:
-        rules.append("background: var(--jp-ui-font-color1, #555)")
-    if style.bold:
-        rules.append("font-weight: bold")
-    if style.dim:
-        rules.append("opacity: 0.7")
-    if style.italic:
-        rules.append("font-style: italic")
-    if style.underline or style.strike:
-        lines = [word for word, there in (("underline", style.underline), ("line-through", style.strike)) if there]
-        rules.append(f"text-decoration: {' '.join(lines)}")
-    return "; ".join(rules)
-
-
-def _colour(colour: int | str) -> str:
-    return _COLOURS[colour] if isinstance(colour, int) else colour
 
 
 def _cut(text: str) -> str:

@@ -7,6 +7,7 @@ the direction of writing included, become visible and harmless.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 __all__ = ["Line", "Style", "last_line", "render", "visible"]
@@ -18,16 +19,21 @@ _REACH = 50
 # Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
 # over 20,000 of them.
 _GAPS = 100
-# CSI; OSC up to its end; other escapes; and what moves within a line. Each alternative begins with another character.
+# What is not plain text, with the limits of terminal.js, which cannot wait for the end of an escape forever. OSC, DCS,
+# SOS, PM and APC are texts up to BEL or ST and not for people; a line feed ends them too, lest one stray escape takes
+# away all that follows. What is unfinished at the very end is left out.
 _TOKEN = re.compile(
-    r"\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])"
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|\x1b[PX^_][^\x1b]*\x1b\\"
-    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
-    r"|[\r\n\b\t\x1b]"
+    r"\x1b(?:"
+    r"\[([0-9;:?<=>]{0,200})([ -/]{0,8})(?:([@-~])|\Z)"
+    r"|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\|\x1b?\Z)?"
+    r"|[ -/]{0,8}(?:[0-~]|\Z)"
+    r"|)"
+    r"|[\r\b\t]"
 )
-# Moves of the cursor up and down, and strings, which may hold the end of a line.
-_BETWEEN_LINES = re.compile(rb"\x1b(?:\[[0-9:;?<=>]*[ -/]*[ABJ]|[\]PX^_])")
+# What reaches from one line into another: the cursor's moves up and down, and erasing what lies below.
+_BETWEEN_LINES = re.compile(rb"\x1b\[[0-9:;]*[ABJ]")
+_PRIVATE = re.compile("[?<=>]")
+_MOVES = frozenset("\r\b\t")
 # C0 without those above, DEL, C1, and what turns the direction of writing or hides;
 # and halves of characters, which can be sent nowhere.
 _HARMFUL = re.compile(
@@ -94,18 +100,21 @@ def render(data: bytes) -> list[Line]:
     It knows carriage return, backspace, tabulator, the cursor's ways (CSI A, B, C, D, G), erasing (J, K) and colours
     (m, with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
     """
-    text = data.decode("utf-8", errors="replace")
+    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
     screen = _Screen(_GAPS * len(text))
     position = 0
     for token in _TOKEN.finditer(text):
         if token.start() > position:
-            screen.write(visible(text[position : token.start()]))
+            screen.write_lines(visible(text[position : token.start()]))
         position = token.end()
-        if token[2]:
-            screen.control(token[2], token[1])
-        elif len(token[0]) == 1:
+        parameters, between, final = token.groups()
+        if final:
+            if not between and not _PRIVATE.search(parameters):
+                screen.control(final, parameters)
+        elif token[0] in _MOVES or (token[0] == "\x1b" and position < len(text)):
             screen.move(token[0])
-    screen.write(visible(text[position:]))
+    if position < len(text):
+        screen.write_lines(visible(text[position:]))
     return screen.lines()
 
 
@@ -131,12 +140,16 @@ class _Row:
         self.length = len(cells)
 
     def erase(self, begin: int, end: int | None) -> None:
+        if begin >= self.length:
+            return
+        if begin == 0 and (end is None or end >= self.length):
+            self.spans, self.cells, self.length = [], None, 0
+            return
         cells = self._as_cells()
         if end is None:
             del cells[begin:]
         else:
-            end = min(end, len(cells))
-            cells[begin:end] = [(" ", None)] * max(0, end - begin)
+            cells[begin:end] = [(" ", None)] * (end - begin)
         self.length = len(cells)
 
     def _as_cells(self) -> list[tuple[str, Style | None]]:
@@ -147,6 +160,8 @@ class _Row:
 
     def line(self) -> Line:
         parts = self.spans if self.cells is None else self.cells
+        if len(parts) < 2:
+            return Line(parts)
         merged: list[tuple[list[str], Style | None]] = []
         for text, style in parts:
             if merged and merged[-1][1] == style:
@@ -163,12 +178,22 @@ class _Screen:
         self._row = 0
         self._column = 0
         self._style: Style | None = None
+        # what parameters of "m" make of a style
+        self._known: dict[tuple[Style | None, str], Style | None] = {}
 
     def lines(self) -> list[Line]:
         lines = [row.line() for row in self._rows]
         if not lines[-1].spans:
             lines.pop()
         return lines
+
+    def write_lines(self, text: str) -> None:
+        first, *others = text.split("\n")
+        self.write(first)
+        for line in others:
+            self._next_line()
+            if line:
+                self.write(line)
 
     def write(self, text: str) -> None:
         while text:
@@ -177,18 +202,18 @@ class _Screen:
                 self._next_line()
                 room = _LONGEST
             row = self._rows[self._row]
-            gap = max(0, self._column - row.length)
+            gap = self._column - row.length
             if gap > self._gaps:
-                self._column, gap = row.length, 0
-            self._gaps -= gap
-            row.put(self._column, text[:room], self._style)
-            self._column += len(text[:room])
+                self._column = row.length
+            elif gap > 0:
+                self._gaps -= gap
+            part = text[:room]
+            row.put(self._column, part, self._style)
+            self._column += len(part)
             text = text[room:]
 
     def move(self, character: str) -> None:
-        if character == "\n":
-            self._next_line()
-        elif character == "\r":
+        if character == "\r":
             self._column = 0
         elif character == "\b":
             self._column = max(0, self._column - 1)
@@ -199,10 +224,14 @@ class _Screen:
 
     def control(self, final: str, parameters: str) -> None:
         if final == "m":
-            self._style = _styled(self._style or _PLAIN, parameters)
+            # the same few changes come again and again
+            known = self._known.get((self._style, parameters), _PLAIN)
+            if known is _PLAIN:
+                known = self._known[self._style, parameters] = _styled(self._style or _PLAIN, parameters)
+            self._style = known
             return
-        first = parameters.split(";")[0]
-        count = max(1, _number(first))
+        first = _number(re.split("[;:]", parameters, maxsplit=1)[0])
+        count = max(1, first)
         if final == "A":
             self._row = max(0, len(self._rows) - _REACH, self._row - count)
         elif final == "B":
@@ -214,9 +243,8 @@ class _Screen:
         elif final == "G":
             self._column = min(_LONGEST, count) - 1
         elif final == "K":
-            row, mode = self._rows[self._row], first or "0"
-            row.erase(self._column if mode == "0" else 0, self._column + 1 if mode == "1" else None)
-        elif final == "J" and first in ("", "0"):
+            self._rows[self._row].erase(0 if first else self._column, self._column + 1 if first == 1 else None)
+        elif final == "J" and first == 0:
             self._rows[self._row].erase(self._column, None)
             for row in self._rows[self._row + 1 :]:
                 row.erase(0, None)
@@ -233,28 +261,40 @@ _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse
 
 
 def _styled(style: Style, parameters: str) -> Style | None:
-    if parameters in ("", "0"):
-        return None
-    numbers = [_number(part) for part in re.split("[;:]", parameters)]
-    while numbers:
-        number = numbers.pop(0)
-        if number == 0:
-            style = _PLAIN
+    changes: dict[str, int | str | bool | None] = {}
+    parts = [[_number(detail) for detail in part.split(":")] for part in parameters.split(";")]
+    at = 0
+    while at < len(parts):
+        number, *details = parts[at]
+        at += 1
+        if number in (38, 48, 58):
+            if details:
+                # "38:2::r:g:b" names a colour space too
+                colour = _colour([2, *details[2:]] if details[0] == 2 and len(details) > 4 else details)
+            else:
+                numbers = [first for first, *_ in parts[at : at + 4]]
+                at += {5: 2, 2: 4}.get(numbers[0] if numbers else 0, 1)
+                colour = _colour(numbers)
+            if number != 58:
+                changes["fg" if number == 38 else "bg"] = colour
+        elif number == 0:
+            style, changes = _PLAIN, {}
+        elif number == 4 and details[:1] == [0]:
+            # no underline; "4:3" is a curly one
+            changes["underline"] = False
         elif number in _FLAGS:
-            style = replace(style, **{_FLAGS[number]: True})
+            changes[_FLAGS[number]] = True
         elif number in _ENDS:
-            style = replace(style, **dict.fromkeys(_ENDS[number], False))
-        elif number in (38, 48):
-            colour = _colour(numbers)
-            style = replace(style, fg=colour) if number == 38 else replace(style, bg=colour)
-        elif 30 <= number <= 39:
-            style = replace(style, fg=None if number == 39 else number - 30)
-        elif 40 <= number <= 49:
-            style = replace(style, bg=None if number == 49 else number - 40)
+            changes |= dict.fromkeys(_ENDS[number], False)
+        elif 30 <= number <= 37 or number == 39:
+            changes["fg"] = None if number == 39 else number - 30
+        elif 40 <= number <= 47 or number == 49:
+            changes["bg"] = None if number == 49 else number - 40
         elif 90 <= number <= 97:
-            style = replace(style, fg=number - 82)
+            changes["fg"] = number - 82
         elif 100 <= number <= 107:
-            style = replace(style, bg=number - 92)
+            changes["bg"] = number - 92
+    style = replace(style, **changes)  # type: ignore[arg-type]
     return None if style == _PLAIN else style
 
 
@@ -263,19 +303,18 @@ def _number(text: str) -> int:
     return int(text.lstrip("0")[:9] or "0") if text.isdigit() else 0
 
 
-def _colour(numbers: list[int]) -> int | str | None:
-    """Take one of 256 colours, or red, green and blue, from the front of the numbers."""
-    kind = numbers.pop(0) if numbers else 0
-    if kind == 5 and numbers:
-        number = min(255, numbers.pop(0))
-        if number < 16:
-            return number
-        if number >= 232:
-            return f"#{8 + 10 * (number - 232):02x}" + f"{8 + 10 * (number - 232):02x}" * 2
-        levels = (0, 95, 135, 175, 215, 255)
-        number -= 16
-        return "#" + "".join(f"{levels[part]:02x}" for part in (number // 36, number // 6 % 6, number % 6))
-    if kind == 2 and len(numbers) >= 3:
-        red, green, blue = (min(255, numbers.pop(0)) for _ in range(3))
-        return f"#{red:02x}{green:02x}{blue:02x}"
-    return None
+def _colour(numbers: Sequence[int]) -> int | str | None:
+    """Return one of 256 colours, or one of red, green and blue."""
+    kind, *parts = numbers or [0]
+    if kind == 2 and len(parts) >= 3:
+        return "#" + "".join(f"{min(255, part):02x}" for part in parts[:3])
+    if kind != 5 or not parts:
+        return None
+    number = min(255, parts[0])
+    if number < 16:
+        return number
+    if number >= 232:
+        return "#" + f"{8 + 10 * (number - 232):02x}" * 3
+    levels = (0, 95, 135, 175, 215, 255)
+    number -= 16
+    return "#" + "".join(f"{levels[part]:02x}" for part in (number // 36, number // 6 % 6, number % 6))

@@ -140,7 +140,10 @@ def test_half_a_character_in_a_failure(notebook: Kernel) -> None:
 
 def test_output_that_cannot_be_rendered_as_it_is_harms_no_run(notebook: Kernel) -> None:
     reply = notebook.run("%%multiproc 1\nprint('\\x1b[' + '9' * 5000 + 'mhello')\nrank").ok()
-    assert text(reply.outputs)[1:] == ["hello"]
+    # so long a sequence is none
+    (line,) = text(reply.outputs)[1:]
+    assert line.startswith("9999")
+    assert notebook.value("results") == {0: 0}
 
 
 def test_the_kernel_that_dies_leaves_word_of_what_ran(tmp_path: Path) -> None:

@@ -44,8 +44,7 @@ class Played:
             self.note(*(Reported(rank.rank, "value", bytearray(), 101.0) for rank in self.state.ranks))
         self.note(Ended(101.5))
         html, text = record(self.state, outcome, self.arrivals)
-        assert len(html.encode()) <= MOST
-        assert len(text.encode()) <= MOST
+        assert len(html.encode()) + len(text.encode()) <= MOST
         Balanced.check(html)
         return html, text
 
@@ -147,6 +146,51 @@ def test_a_failure(folder: Path) -> None:
     # an exception tells it below, so that the traceback is folded
     assert "<details><summary>traceback of ranks 2-3" in html
     assert "<details open><summary>traceback" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+
+
+TRACE = """\x1b[31mValueError\x1b[39m  Traceback (most recent call last)
+\x1b[36mCell\x1b[39m\x1b[36m \x1b[39m\x1b[32mIn[7]\x1b[39m\x1b[32m, line {line}\x1b[39m
+File ~/shards.py:12, in load(rank)
+ValueError: no shard {rank}"""
+
+
+def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> None:
+    run = Played(folder, 256)
+    for rank in range(256):
+        line = 5 if rank == 9 else 4
+        run.note(Raised(rank, f"ValueError: no shard {rank}", TRACE.format(rank=rank, line=line), 101.0))
+    run.note(*(Exited(rank, 1, "error", False, 101.3) for rank in range(256)))
+    html, text = run.finish(FAILED)
+    others = "ranks 1-8, 10-255: ValueError from the same line, with another text"
+    assert text.splitlines()[1:4] == [
+        f"ranks 0-8, 10-255  ✕ failed first  1.0 s  0 B written  ValueError: no shard 0; {others}; exit code 1",
+        "rank 9  ✕ failed  1.0 s  0 B written  ValueError: no shard 9; exit code 1",
+        f"traceback of ranks 0-8, 10-255 ({others}):",
+    ]
+    assert text.count("Traceback (most recent call last)") == html.count("Traceback (most recent call last)") == 2
+
+
+def test_a_reason_that_is_no_ranks(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.note(Exited(0, -9, None, True, 101.0))
+    _, text = run.finish(Outcome("failed", "1 rank failed: <the supervision>"))
+    assert text.splitlines()[1] == "1 rank failed: <the supervision>"
+
+
+def test_much_output_that_is_alike_is_folded(folder: Path) -> None:
+    run = Played(folder, 256)
+    for rank in range(256):
+        run.write(rank, "".join(f"epoch {epoch:04}\n" for epoch in range(100)))
+    _, text = run.finish()
+    assert text.splitlines()[1:] == [f"[0-255] epoch {epoch:04}" for epoch in range(100)]
+
+
+def test_much_output_of_few_lines_that_cannot_be_folded_is_shown_by_rank(folder: Path) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        run.write(rank, "x\n" * 50_000)
+    _, text = run.finish()
+    assert text.splitlines()[1].startswith("--- rank 0, 100 kB of output, the last 200 lines of it")
 
 
 EVIL = [

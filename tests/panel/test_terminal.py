@@ -36,6 +36,17 @@ def texts(data: bytes) -> list[str]:
         (b"\x1b]0;title\x07x", ["x"]),
         (b"\x1b[?25lx\x1b[?25h", ["x"]),
         (b"\x1b(Bx\x1b=y", ["xy"]),
+        (b"\x1bPsixel\x1b\\x\x1b]0;title\x1b[1mx", ["xx"]),
+        # one stray escape does not take away what follows
+        (b"\x1b]0;title\nx", ["", "x"]),
+        ("a\x1bäb".encode(), ["a␛äb"]),
+        # what an excerpt breaks off
+        (b"x\x1b", ["x"]),
+        (b"x\x1b[3", ["x"]),
+        (b"x\x1b]8;;http", ["x"]),
+        # not what they look like
+        (b"ab\x1b[?1K\x1b[1 Kc", ["abc"]),
+        (b"ab\x1b[00Kc\x1b[1K", []),
         (b"\xff\xfea", ["\ufffd\ufffda"]),
         (b"a\0b\x07", ["a␀b␇"]),
         ("a\u202eb\u2066c".encode(), ["a⟨U+202E⟩b⟨U+2066⟩c"]),
@@ -58,6 +69,14 @@ def test_lines(data: bytes, lines: list[str]) -> None:
         ("48;2;1;2;255", Style(bg="#0102ff")),
         ("38;2;300;0;0", Style(fg="#ff0000")),
         ("2;3;4;7;9", Style(dim=True, italic=True, underline=True, inverse=True, strike=True)),
+        ("38:5:9", Style(fg=9)),
+        ("38:2:1:2:3", Style(fg="#010203")),
+        ("38:2::1:2:3", Style(fg="#010203")),
+        ("58;5;1;31", Style(fg=1)),
+        ("4:3", Style(underline=True)),
+        ("4;4:0", None),
+        ("38;7;31", Style(fg=1)),
+        ("?31", None),
         ("1;22", None),
         ("31;39", None),
         ("31;0", None),
@@ -82,9 +101,13 @@ def test_text_that_is_written_over_takes_the_new_style() -> None:
 
 
 @pytest.mark.parametrize("final", ["A", "C", "D", "G", "m"])
-def test_a_number_of_thousands_of_digits(final: str) -> None:
-    lines = texts(f"x\x1b[{'9' * 5000}{final}y\x1b[{'0' * 5000}mz".encode())
+def test_a_number_of_many_digits(final: str) -> None:
+    lines = texts(f"x\x1b[{'9' * 200}{final}y\x1b[{'0' * 200}mz".encode())
     assert "".join(lines).endswith("yz")
+
+
+def test_an_escape_of_thousands_of_digits_is_none() -> None:
+    assert texts(f"x\x1b[{'9' * 5000}mz".encode()) == [f"x{'9' * 5000}mz"]
 
 
 def test_leading_zeros_do_not_count() -> None:

@@ -1,0 +1,86 @@
+"""Colours of a terminal as styles of a record, to be read on white and on black.
+
+Nobody knows the ground that a saved notebook is shown on, and a rank least of all.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from nblaunch.panel.terminal import Style
+
+__all__ = ["COLOURS", "css"]
+
+# Middle tones, to be read on white and on Jupyter's dark ground: a contrast of about 4 with both, and 4.5 is as much as
+# any colour can have.
+COLOURS = (
+    *("#747474", "#d64a3f", "#2f8c45", "#9a700d", "#3f7bd6", "#ad55be", "#21828f", "#808080"),
+    *("#7c7c7c", "#dc4f44", "#32904a", "#a0750e", "#4a80dc", "#b45cc5", "#248896", "#868686"),
+)
+"""The 16 of a terminal."""
+
+# What text of a rank has at least on either ground, and how bright the dark one is.
+_CONTRAST = 3.3
+_DARK = 0.0056
+
+
+def css(style: Style) -> str:
+    """Return the rules of a style attribute."""
+    fg, bg = (style.bg, style.fg) if style.inverse else (style.fg, style.bg)
+    rules = []
+    if fg is not None or isinstance(bg, str):
+        rules.append(f"color: {_readable(fg, bg)}")
+    elif style.inverse and bg is None:
+        rules.append("color: var(--jp-layout-color0, white)")
+    if bg is not None:
+        rules.append(f"background: {_colour(bg)}")
+    elif style.inverse:
+        rules.append("background: var(--jp-ui-font-color1, #555)")
+    if style.bold:
+        rules.append("font-weight: bold")
+    if style.dim:
+        rules.append("opacity: 0.7")
+    if style.italic:
+        rules.append("font-style: italic")
+    if style.underline or style.strike:
+        lines = [word for word, there in (("underline", style.underline), ("line-through", style.strike)) if there]
+        rules.append(f"text-decoration: {' '.join(lines)}")
+    return "; ".join(rules)
+
+
+def _colour(colour: int | str) -> str:
+    return COLOURS[colour] if isinstance(colour, int) else colour
+
+
+@functools.lru_cache(maxsize=1024)
+def _readable(fg: int | str | None, bg: int | str | None) -> str:
+    """Return the text's colour, changed as far as it has to be to be read on this ground, or on any."""
+    colour = _colour(fg) if fg is not None else "#808080"
+    if bg is not None:
+        ground = _brightness(_colour(bg))
+        if _contrast(_brightness(colour), ground) >= _CONTRAST and fg is not None:
+            return colour
+        return "#ffffff" if _contrast(1.0, ground) > _contrast(0.0, ground) else "#000000"
+    # a rank does not know whether it writes on white or on black
+    end, light = ("#000000", True) if _contrast(_brightness(colour), 1.0) < _CONTRAST else ("#ffffff", False)
+    for part in range(21):
+        mixed = _mixed(colour, end, part / 20)
+        if _contrast(_brightness(mixed), 1.0 if light else _DARK) >= _CONTRAST:
+            return mixed
+    return colour
+
+
+def _mixed(one: str, other: str, part: float) -> str:
+    pairs = zip(bytes.fromhex(one[1:]), bytes.fromhex(other[1:]), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in pairs)
+
+
+def _brightness(colour: str) -> float:
+    # relative luminance as in the guidelines for accessible pages, https://www.w3.org/TR/WCAG22/
+    parts = (part / 255 for part in bytes.fromhex(colour[1:]))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
