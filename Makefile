@@ -31,7 +31,7 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-test: $(VENV)/.test browser ## run all the tests, the fast ones first
+test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast ones first
 	@status=0; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
@@ -92,6 +92,14 @@ $(VENV)/.bench: $(VENV)/.made $(INPUTS)
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
 	@echo "installing into $(VENV), torch included, which is large"
 	$(PIP_INSTALL) '.[test,dev]'
+	@touch $@
+
+# Kernels that let a page's messages in by other ways than the newest: each in a folder of its own, put before the rest.
+$(VENV)/.ipykernels: $(VENV)/.test
+	@for version in 6.31 7.2; do \
+	  $(BIN)/python -m pip install -qq --no-deps --upgrade --target $(VENV)/ipykernels/$$version \
+	    "ipykernel==$$version.*" nest_asyncio || exit 1; \
+	done
 	@touch $@
 
 # Types of the panel's JavaScript are checked with TypeScript, which needs node: as above, or it says that it is skipped.

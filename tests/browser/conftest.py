@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium."""
+"""A real JupyterLab, a real Notebook 7 and a real Chromium."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+# `make test` puts them there, by their versions
+IPYKERNELS = Path(sys.prefix) / "ipykernels"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -37,41 +42,78 @@ def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def lab(lab_folder: Path) -> Iterator[str]:
-    """Start JupyterLab; give the address of a notebook's page, with a place for its name."""
-    home = lab_folder.parent
+@contextmanager
+def _served(module: str, home: Path, folder: Path, *options: str) -> Iterator[tuple[str, str]]:
+    """Start a Jupyter server whose settings, and record of what is trusted, lie in `home`; give address and token."""
     config = home / "config" / "labconfig"
     config.mkdir(parents=True)
     # its pop-up would lie over the screenshots
     (config / "page_config.json").write_text(
         json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
     )
+    _name_ipykernels(home / "data" / "kernels")
     env = os.environ | {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
     env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"),
-        *("--expose-app-in-browser", f"--ServerApp.root_dir={lab_folder}"),
-        *("--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+        # -W ignore: the server's own deprecation warnings are not ours to turn into errors
+        *(sys.executable, "-W", "ignore", "-m", module, "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"),
+        *("--expose-app-in-browser", f"--ServerApp.root_dir={folder}", *options),
     ]
-    # -W ignore: the server's own deprecation warnings are not ours to turn into errors
-    with subprocess.Popen(
-        [command[0], "-W", "ignore", *command[1:]], env=env, stderr=subprocess.PIPE, text=True
-    ) as server:
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         seen = []
         for line in server.stderr:
             seen.append(line)
-            found = re.search(r"(http://127\.0\.0\.1:\d+/lab)\?token=(\w+)", line)
+            found = re.search(r"(http://127\.0\.0\.1:\d+)/\w+\?token=(\w+)", line)
             if found:
                 break
         else:
-            pytest.fail(f"JupyterLab did not start:\n{''.join(seen)}")
+            pytest.fail(f"{module} did not start:\n{''.join(seen)}")
         drain = subprocess.Popen(["cat"], stdin=server.stderr, stdout=subprocess.DEVNULL)
-        yield f"{found[1]}/tree/{{notebook}}?reset&token={found[2]}"
+        _wait_for_door(server, int(found[1].rpartition(":")[2]))
+        yield found[1], found[2]
         server.terminate()
         server.wait(30)
         drain.wait(30)
+
+
+def _wait_for_door(server: subprocess.Popen[str], port: int) -> None:
+    """Wait until somebody listens: the server says its address a moment before."""
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.02)
+
+
+def _name_ipykernels(specs: Path) -> None:
+    """Have the server offer a kernel of each ipykernel that lies beside the environment's own."""
+    for folder in filter(Path.is_dir, IPYKERNELS.glob("*")):
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        spec = {
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": f"ipykernel {folder.name}",
+            "language": "python",
+            "env": {"PYTHONPATH": path},
+        }
+        (specs / f"ipykernel-{folder.name}").mkdir(parents=True)
+        (specs / f"ipykernel-{folder.name}" / "kernel.json").write_text(json.dumps(spec))
+
+
+@pytest.fixture(scope="module")
+def lab(lab_folder: Path) -> Iterator[str]:
+    """Start JupyterLab; give the address of a notebook's page, with a place for its name."""
+    quiet = ("--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+    with _served("jupyterlab", lab_folder.parent, lab_folder, *quiet) as (address, token):
+        yield f"{address}/lab/tree/{{notebook}}?reset&token={token}"
+
+
+@pytest.fixture(scope="module")
+def classic(lab_folder: Path) -> Iterator[str]:
+    """Start Notebook 7, which shows the same folder and trusts nothing in it; give the address as `lab` does."""
+    with _served("notebook", lab_folder.parent / "classic", lab_folder) as (address, token):
+        yield f"{address}/notebooks/{{notebook}}?token={token}"
 
 
 @pytest.fixture(scope="module")

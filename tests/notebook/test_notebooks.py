@@ -183,3 +183,8 @@ def test_of_a_panel_little_stays_in_the_notebook(tmp_path: Path) -> None:
     (output,) = json.loads(text)["cells"][1]["outputs"]
     assert set(output["data"]) == {"text/html", "text/plain"}
     assert "".join(output["data"]["text/plain"]).endswith("[0-1] hello")
+    for form in ("html", "markdown"):
+        command = [sys.executable, "-m", "nbconvert", "--to", form, "--stdout", tmp_path / "out" / "panel.ipynb"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        assert "%%multiproc 2</b>" in shown
+        assert "hello</pre>" in shown

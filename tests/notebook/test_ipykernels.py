@@ -1,0 +1,231 @@
+"""The panel on each ipykernel that is supported: how a page's messages reach it, and what that relies on.
+
+::
+
+    page ─┬─ control channel ─────────► control_handlers ─┐
+          └─ shell channel, subshell ─► comm ─────────────┴─► LivePanel, while the main shell is blocked by the cell
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from tests.kernel import Execution, Kernel
+
+pytestmark = [pytest.mark.kernel]
+
+BESIDE = Path(sys.prefix) / "ipykernels"
+CELL = """%%multiproc 2 --grace 60
+try:
+    print("begun")
+    threading.Event().wait(9999)
+finally:
+    print("tidied up")"""
+
+
+@dataclass
+class Watched(Execution):
+    """A cell of which the messages of widgets are kept too."""
+
+    opened: list[dict[str, Any]] = field(default_factory=list)
+    told: list[tuple[dict[str, Any], list[bytes]]] = field(default_factory=list)
+
+    def take(self, message: dict[str, Any]) -> None:
+        if message["msg_type"] == "comm_open":
+            self.opened.append(message["content"])
+        elif message["msg_type"] == "comm_msg" and message["content"]["data"]["method"] == "custom":
+            self.told.append((message["content"]["data"]["content"], [bytes(part) for part in message["buffers"]]))
+        super().take(message)
+
+    @property
+    def panel(self) -> dict[str, Any]:
+        """What the widget of the panel was opened with."""
+        (found,) = [each for each in self.opened if "token" in each["data"]["state"]]
+        return found
+
+    def answer(self, number: int) -> tuple[dict[str, Any], list[bytes]]:
+        """Wait for the text that a page has asked for."""
+
+        def answers() -> list[tuple[dict[str, Any], list[bytes]]]:
+            return [(told, buffers) for told, buffers in self.told if (told["kind"], told.get("id")) == ("page", number)]
+
+        self.kernel.pump(lambda: bool(answers()), f"answer {number}")
+        return answers()[0]
+
+
+class PanelKernel(Kernel):
+    """A kernel of an ipykernel beside the environment's own, which shows panels; it is spoken to as a page does."""
+
+    def __init__(self, beside: Path | None) -> None:
+        self._beside = beside
+        super().__init__(panel="live")
+        self._control = self._connect(zmq.DEALER, "control")
+
+    def _environment(self) -> dict[str, str]:
+        environment = super()._environment()
+        paths = [str(self._beside) if self._beside else "", environment.get("PYTHONPATH", "")]
+        return environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+    def _expect(self, request: str) -> Execution:
+        self._executions[request] = Watched(self, request)
+        return self._executions[request]
+
+    def begin_run(self, code: str = CELL) -> Watched:
+        """Begin a cell, and wait until its widget is shown."""
+        running = self.begin(code)
+        assert isinstance(running, Watched)
+        self.pump(lambda: bool(running.outputs), "the widget")
+        assert "application/vnd.jupyter.widget-view+json" in running.outputs[0]["data"]
+        return running
+
+    def request(self, content: dict[str, Any]) -> None:
+        """Send what pages send on the control channel."""
+        self._session.send(self._control, "nblaunch_request", content)
+
+    def ask(self, kind: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request on the control channel that has a reply."""
+        sent = self._session.send(self._control, kind, content or {})["header"]["msg_id"]
+        while self._control.poll(60_000):
+            _, message = self._session.recv(self._control, 0)
+            if message["parent_header"].get("msg_id") == sent:
+                reply: dict[str, Any] = message["content"]
+                return reply
+        raise AssertionError(f"no reply to {kind}:\n{self.log}")
+
+    def send_to_widget(self, comm: str, content: dict[str, Any], subshell: str | None) -> None:
+        """Send a message of a widget, as a page does: with the subshell that it has made for that, if any."""
+        data = {"method": "custom", "content": content}
+        message = self._session.msg("comm_msg", {"comm_id": comm, "data": data})
+        message["header"]["subshell_id"] = subshell
+        self._session.send(self._shell, message)
+
+    def close(self) -> None:
+        self._control.close()
+        super().close()
+
+
+@pytest.fixture(scope="module", params=["own", "6.31", "7.2"])
+def version(request: pytest.FixtureRequest) -> str:
+    """Name an ipykernel that is here: the environment's own, or one beside it."""
+    name: str = request.param
+    if name != "own" and not (BESIDE / name).is_dir():
+        pytest.skip(f"no ipykernel {name} in {BESIDE}: 'make test' puts it there")
+    return name
+
+
+@pytest.fixture(scope="module")
+def notebook(version: str) -> Iterator[PanelKernel]:
+    """A kernel that shows panels."""
+    with PanelKernel(None if version == "own" else BESIDE / version) as kernel:
+        kernel.run("%load_ext nblaunch\nimport pathlib, threading, ipykernel").ok()
+        yield kernel
+
+
+def stopped(running: Watched) -> None:
+    reply = running.finish()
+    assert reply.ename == "KeyboardInterrupt"
+    assert "2 of 2 ranks interrupted" in reply.evalue
+    record = reply.outputs[-1]["data"]["text/plain"]
+    assert record.splitlines()[1:] == ["[0-1] begun", "[0-1] tidied up"]
+
+
+def test_it_is_the_version_that_it_says(notebook: PanelKernel, version: str) -> None:
+    here: str = notebook.value("ipykernel.__version__")
+    if version == "own":
+        import ipykernel
+
+        assert here == ipykernel.__version__
+    else:
+        assert here.startswith(f"{version}.")
+
+
+def test_stop_on_the_control_channel_ends_ranks_while_the_cell_blocks(notebook: PanelKernel) -> None:
+    running = notebook.begin_run()
+    token = running.panel["data"]["state"]["token"]
+    # a page sends it once over each channel; twice is as good as once
+    for _ in range(2):
+        notebook.request({"widget": token, "client": "page", "kind": "stop"})
+    stopped(running)
+    assert notebook.run("1 + 1").ok().value == "2"
+
+
+def test_text_that_a_page_asks_for_on_the_control_channel(notebook: PanelKernel) -> None:
+    running = notebook.begin_run()
+    token = running.panel["data"]["state"]["token"]
+    page = {"widget": token, "client": "page"}
+    notebook.request({**page, "kind": "hello"})
+    notebook.request({**page, "kind": "watch", "logs": ["0"]})
+    notebook.pump(lambda: any(b"begun\n" in buffers for _, buffers in running.told), "text of rank 0")
+    notebook.request({**page, "kind": "page", "id": 1, "log": "1", "from": 0, "to": 6, "exact": True})
+    answer, buffers = running.answer(1)
+    assert (answer["chunk"]["offset"], buffers) == (0, [b"begun\n"])
+    notebook.request({**page, "kind": "stop"})
+    stopped(running)
+
+
+def test_stop_as_a_message_of_the_widget(notebook: PanelKernel) -> None:
+    subshells = "kernel subshells" in notebook.ask("kernel_info_request").get("supported_features", [])
+    running = notebook.begin_run()
+    comm, token = running.panel["comm_id"], running.panel["data"]["state"]["token"]
+    if not subshells:
+        # it waits for the cell, which nothing but the control channel can end then
+        notebook.send_to_widget(comm, {"client": "page", "kind": "kill"}, None)
+        notebook.request({"widget": token, "client": "page", "kind": "stop"})
+        stopped(running)
+        return
+    subshell = notebook.ask("create_subshell_request")["subshell_id"]
+    notebook.send_to_widget(comm, {"client": "page", "kind": "stop"}, subshell)
+    stopped(running)
+    assert notebook.ask("delete_subshell_request", {"subshell_id": subshell})["status"] == "ok"
+
+
+def test_what_makes_no_sense_on_the_control_channel_harms_nothing(notebook: PanelKernel) -> None:
+    running = notebook.begin_run()
+    token = running.panel["data"]["state"]["token"]
+    for content in ({}, {"widget": secrets.token_hex()}, {"widget": [token]}, {"widget": token}, {"widget": None}):
+        notebook.request({"kind": "stop", **content} if content.get("widget") != token else content)
+    # control messages come in order: those above have been taken when this one has its reply
+    assert notebook.ask("kernel_info_request")["status"] == "ok"
+    assert running.reply is None
+    notebook.request({"widget": token, "client": "page", "kind": "stop"})
+    stopped(running)
+
+
+def test_nobody_listens_when_runs_are_over(notebook: PanelKernel) -> None:
+    notebook.quietly("import gc, nblaunch.panel.frontend as frontend; gc.collect()")
+    assert notebook.value("list(frontend._LISTENERS)") == []
+    token = "0" * 32
+    notebook.request({"widget": token, "kind": "stop"})
+    assert notebook.ask("kernel_info_request")["status"] == "ok"
+
+
+def test_control_handlers_are_a_dict_of_coroutine_functions(notebook: PanelKernel) -> None:
+    """`hear_control_channel` adds one: called with stream, identity and message, and awaited."""
+    notebook.quietly(
+        "import inspect\nhandlers = get_ipython().kernel.control_handlers\n"
+        "async_ones = sorted(name for name, each in handlers.items() if inspect.iscoroutinefunction(each))\n"
+        "parameters = list(inspect.signature(handlers['shutdown_request']).parameters)"
+    )
+    assert notebook.value("type(handlers).__name__") == "dict"
+    assert {"shutdown_request", "interrupt_request", "nblaunch_request"} <= set(notebook.value("async_ones"))
+    assert len(notebook.value("parameters")) == 3
+
+
+def test_comms_say_which_subshell_hears_them(notebook: PanelKernel) -> None:
+    """`answer_on_own_subshell` puts a function of its own over this method, on versions that have it."""
+    notebook.quietly("import inspect\nfrom ipykernel.comm.comm import BaseComm")
+    version = tuple(map(int, notebook.value("ipykernel.__version__").split(".")[:2]))
+    assert notebook.value("hasattr(BaseComm, '_reply_subshell_for')") == (version >= (7, 4))
+    if version >= (7, 4):
+        assert notebook.value("list(inspect.signature(BaseComm._reply_subshell_for).parameters)") == [
+            *("self", "data", "default")
+        ]
