@@ -155,7 +155,8 @@ def announce(path: str) -> None:
 
 def block() -> NoReturn:
     while True:
-        signal.pause()
+        # not signal.pause(): Python notices a signal that comes just before that only when the next one comes
+        time.sleep(0.1)
 
 
 def announce_and_block(path: str) -> NoReturn:
