@@ -47,16 +47,35 @@ class Watched(Execution):
         super().take(message)
 
     @property
-    def panel(self) -> dict[str, Any]:
-        """What the widget of the panel was opened with."""
+    def comm(self) -> str:
+        """Name of the panel's comm."""
+        return str(self._panel["comm_id"])
+
+    @property
+    def token(self) -> str:
+        """Name of the panel on the control channel."""
+        return str(self._panel["data"]["state"]["token"])
+
+    @property
+    def _panel(self) -> dict[str, Any]:
         (found,) = [each for each in self.opened if "token" in each["data"]["state"]]
         return found
+
+    def texts(self) -> dict[str, bytes]:
+        """Return what pages know of each log, put together as they do."""
+        texts: dict[str, bytes] = {}
+        for told, buffers in self.told:
+            for chunk, data in zip(told.get("chunks", ()), buffers, strict=False):
+                texts[chunk["log"]] = texts.get(chunk["log"], b"")[: chunk["offset"]] + data
+        return texts
 
     def answer(self, number: int) -> tuple[dict[str, Any], list[bytes]]:
         """Wait for the text that a page has asked for."""
 
         def answers() -> list[tuple[dict[str, Any], list[bytes]]]:
-            return [(told, buffers) for told, buffers in self.told if (told["kind"], told.get("id")) == ("page", number)]
+            return [
+                (told, buffers) for told, buffers in self.told if (told["kind"], told.get("id")) == ("page", number)
+            ]
 
         self.kernel.pump(lambda: bool(answers()), f"answer {number}")
         return answers()[0]
@@ -80,11 +99,15 @@ class PanelKernel(Kernel):
         return self._executions[request]
 
     def begin_run(self, code: str = CELL) -> Watched:
-        """Begin a cell, and wait until its widget is shown."""
+        """Begin a cell; wait until its widget is shown and, by what a page is sent, until its ranks have begun."""
         running = self.begin(code)
         assert isinstance(running, Watched)
         self.pump(lambda: bool(running.outputs), "the widget")
         assert "application/vnd.jupyter.widget-view+json" in running.outputs[0]["data"]
+        page = {"widget": running.token, "client": "page"}
+        self.request({**page, "kind": "hello"})
+        self.request({**page, "kind": "watch", "logs": ["0", "1"]})
+        self.pump(lambda: running.texts() == {"0": b"begun\n", "1": b"begun\n"}, "what the ranks write")
         return running
 
     def request(self, content: dict[str, Any]) -> None:
@@ -126,7 +149,8 @@ def version(request: pytest.FixtureRequest) -> str:
 def notebook(version: str) -> Iterator[PanelKernel]:
     """A kernel that shows panels."""
     with PanelKernel(None if version == "own" else BESIDE / version) as kernel:
-        kernel.run("%load_ext nblaunch\nimport pathlib, threading, ipykernel").ok()
+        kernel.run("%load_ext nblaunch\nimport threading, ipykernel").ok()
+        kernel.run("%%multiproc 2\n0").ok()  # makes what ranks are forked from, which stays
         yield kernel
 
 
@@ -135,7 +159,7 @@ def stopped(running: Watched) -> None:
     assert reply.ename == "KeyboardInterrupt"
     assert "2 of 2 ranks interrupted" in reply.evalue
     record = reply.outputs[-1]["data"]["text/plain"]
-    assert record.splitlines()[1:] == ["[0-1] begun", "[0-1] tidied up"]
+    assert record.splitlines()[-2:] == ["[0-1] begun", "[0-1] tidied up"]
 
 
 def test_it_is_the_version_that_it_says(notebook: PanelKernel, version: str) -> None:
@@ -150,24 +174,19 @@ def test_it_is_the_version_that_it_says(notebook: PanelKernel, version: str) -> 
 
 def test_stop_on_the_control_channel_ends_ranks_while_the_cell_blocks(notebook: PanelKernel) -> None:
     running = notebook.begin_run()
-    token = running.panel["data"]["state"]["token"]
     # a page sends it once over each channel; twice is as good as once
     for _ in range(2):
-        notebook.request({"widget": token, "client": "page", "kind": "stop"})
+        notebook.request({"widget": running.token, "client": "page", "kind": "stop"})
     stopped(running)
     assert notebook.run("1 + 1").ok().value == "2"
 
 
 def test_text_that_a_page_asks_for_on_the_control_channel(notebook: PanelKernel) -> None:
     running = notebook.begin_run()
-    token = running.panel["data"]["state"]["token"]
-    page = {"widget": token, "client": "page"}
-    notebook.request({**page, "kind": "hello"})
-    notebook.request({**page, "kind": "watch", "logs": ["0"]})
-    notebook.pump(lambda: any(b"begun\n" in buffers for _, buffers in running.told), "text of rank 0")
-    notebook.request({**page, "kind": "page", "id": 1, "log": "1", "from": 0, "to": 6, "exact": True})
+    page = {"widget": running.token, "client": "page"}
+    notebook.request({**page, "kind": "page", "id": 1, "log": "1", "from": 2, "to": 5, "exact": True})
     answer, buffers = running.answer(1)
-    assert (answer["chunk"]["offset"], buffers) == (0, [b"begun\n"])
+    assert (answer["client"], answer["chunk"]["offset"], buffers) == ("page", 2, [b"gun"])
     notebook.request({**page, "kind": "stop"})
     stopped(running)
 
@@ -175,36 +194,35 @@ def test_text_that_a_page_asks_for_on_the_control_channel(notebook: PanelKernel)
 def test_stop_as_a_message_of_the_widget(notebook: PanelKernel) -> None:
     subshells = "kernel subshells" in notebook.ask("kernel_info_request").get("supported_features", [])
     running = notebook.begin_run()
-    comm, token = running.panel["comm_id"], running.panel["data"]["state"]["token"]
     if not subshells:
         # it waits for the cell, which nothing but the control channel can end then
-        notebook.send_to_widget(comm, {"client": "page", "kind": "kill"}, None)
-        notebook.request({"widget": token, "client": "page", "kind": "stop"})
+        notebook.send_to_widget(running.comm, {"client": "page", "kind": "kill"}, None)
+        notebook.request({"widget": running.token, "client": "page", "kind": "stop"})
         stopped(running)
         return
     subshell = notebook.ask("create_subshell_request")["subshell_id"]
-    notebook.send_to_widget(comm, {"client": "page", "kind": "stop"}, subshell)
+    notebook.send_to_widget(running.comm, {"client": "page", "kind": "stop"}, subshell)
     stopped(running)
     assert notebook.ask("delete_subshell_request", {"subshell_id": subshell})["status"] == "ok"
 
 
 def test_what_makes_no_sense_on_the_control_channel_harms_nothing(notebook: PanelKernel) -> None:
     running = notebook.begin_run()
-    token = running.panel["data"]["state"]["token"]
-    for content in ({}, {"widget": secrets.token_hex()}, {"widget": [token]}, {"widget": token}, {"widget": None}):
-        notebook.request({"kind": "stop", **content} if content.get("widget") != token else content)
+    for widget in (secrets.token_hex(), [running.token], None):
+        notebook.request({"widget": widget, "client": "page", "kind": "stop"})
+    for content in ({}, {"widget": running.token}, {"widget": running.token, "client": [], "kind": "page"}):
+        notebook.request(content)
     # control messages come in order: those above have been taken when this one has its reply
     assert notebook.ask("kernel_info_request")["status"] == "ok"
     assert running.reply is None
-    notebook.request({"widget": token, "client": "page", "kind": "stop"})
+    notebook.request({"widget": running.token, "client": "page", "kind": "stop"})
     stopped(running)
 
 
 def test_nobody_listens_when_runs_are_over(notebook: PanelKernel) -> None:
     notebook.quietly("import gc, nblaunch.panel.frontend as frontend; gc.collect()")
     assert notebook.value("list(frontend._LISTENERS)") == []
-    token = "0" * 32
-    notebook.request({"widget": token, "kind": "stop"})
+    notebook.request({"widget": "0" * 32, "kind": "stop"})
     assert notebook.ask("kernel_info_request")["status"] == "ok"
 
 
