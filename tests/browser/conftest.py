@@ -121,6 +121,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start Chromium."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: the browser tests cannot run")
+    from playwright.sync_api import Error as PlaywrightError
     from playwright.sync_api import sync_playwright
 
     flags = [
@@ -131,7 +132,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         with chromium.new_page() as blank:
             # starts the thread that playwright writes files in, which then stays
-            blank.screenshot(path=tmp_path_factory.mktemp("blank") / "blank.png")
+            picture = tmp_path_factory.mktemp("blank") / "blank.png"
+            for attempt in range(5):
+                try:
+                    blank.screenshot(path=picture)
+                    break
+                except PlaywrightError:  # a Chromium that has just started on a busy machine may have no picture yet
+                    if attempt == 4:
+                        raise
+                    blank.reload()
         yield chromium
         chromium.close()
 
