@@ -145,7 +145,7 @@ export class Rows {
     }
     // older text came in before what was folded, or all of it has gone: begin again
     // or what was folded has grown far beyond what is held
-    if (from === 0 || this.log.start < this.start || this.folder.rows.length > 2 * this.log.limit) {
+    if (from === 0 || this.log.start < this.start || this.folder.stale || this.folder.rows.length > 2 * this.log.limit) {
       this.folder = new Folder();
       this.start = this.log.start;
       this.open = [];

@@ -20,6 +20,8 @@ const FOLD_REACH = 200;
 // Bytes of a first line that are kept, to put it together once the text before it comes.
 const LONGEST_HEAD = 64 * 1024;
 const MOST_MATCHES = 100_000;
+// Characters that a log holds, unless older text is asked for: lines may be long.
+const MOST_CHARACTERS = 8_000_000;
 
 const MOVES = /[\x1b\r\n\b\t]/g;
 // CSI, and other escapes. Limited, so that a terminal keeps no more than this while it waits for the end of one.
@@ -64,8 +66,10 @@ export class Line {
     this.offset = offset;
     this.continued = continued;
     this.version = 0;
-    /** Ended by a line feed, or by its length. */
+    /** Ended by a line feed or by its length, and the cursor has not come back. */
     this.done = false;
+    /** Where it ended in the log, if it has; of a long line as well as that is known. @type {number | null} */
+    this.end = null;
     /** Out of the cursor's reach. */
     this.settled = false;
     /** Characters, as people count them: those outside of the basic plane are one as well. */
@@ -294,9 +298,8 @@ export class Terminal {
       switch (move[0]) {
         case "\n": {
           const line = this.#line();
-          line.done = true;
-          line.version++;
           this.#lineFeeds++;
+          this.#end(line, 1);
           this.#nextLine(false);
           break;
         }
@@ -311,11 +314,12 @@ export class Terminal {
           break;
         default: {
           BEGUN_ESCAPE.lastIndex = ESCAPE.lastIndex = at;
-          if (BEGUN_ESCAPE.test(text)) {
+          const escape = ESCAPE.exec(text);
+          // "[" alone would be an escape too, were it not the beginning of a longer one
+          if ((!escape || escape[4] === "[") && BEGUN_ESCAPE.test(text)) {
             this.#rest = text.slice(at);
             return;
           }
-          const escape = ESCAPE.exec(text);
           if (!escape) {
             this.#write("␛");
             break;
@@ -359,9 +363,8 @@ export class Terminal {
     while (at < length) {
       let room = LONGEST_LINE - this.#column;
       if (room <= 0) {
-        const line = this.#line();
-        line.done = true;
-        line.version++;
+        this.#position = from + at;
+        this.#end(this.#line(), 0);
         this.#nextLine(true);
         room = LONGEST_LINE;
       }
@@ -372,6 +375,16 @@ export class Terminal {
       this.#column += count;
       at += count;
     }
+  }
+
+  /**
+   * @param {Line} line
+   * @param {number} length  of what ends it
+   */
+  #end(line, length) {
+    line.done = true;
+    line.end = this.#where() + (this.#exact ? length : 0);
+    line.version++;
   }
 
   /** The line that the cursor is in. */
@@ -434,8 +447,15 @@ export class Terminal {
     }
     const first = parameters.split(/[;:]/, 1)[0];
     const count = Math.max(1, Number(first) || 0);
-    if (final === "A") this.#row = Math.min(this.#row, Math.max(0, this.#rows - CURSOR_REACH, this.#row - count));
-    else if (final === "B") this.#row = Math.min(this.#rows - 1, this.#row + count);
+    if (final === "A") {
+      const top = Math.min(this.#row, Math.max(0, this.#rows - CURSOR_REACH, this.#row - count));
+      this.#reopen(top, this.#row, false);
+      this.#row = top;
+    } else if (final === "B") {
+      const bottom = Math.min(this.#rows - 1, this.#row + count);
+      this.#reopen(this.#row, bottom, true);
+      this.#row = bottom;
+    }
     else if (final === "C") this.#column = Math.min(LONGEST_LINE, this.#column + count);
     else if (final === "D") this.#column = Math.max(0, this.#column - count);
     else if (final === "G") this.#column = Math.min(LONGEST_LINE, count) - 1;
@@ -446,6 +466,22 @@ export class Terminal {
     } else if (final === "J" && !Number(first)) {
       this.lines[this.#row]?.erase(this.#column);
       for (let row = this.#row + 1; row < this.lines.length; row++) this.lines[row].erase(0);
+    }
+  }
+
+  /**
+   * The cursor passes lines upwards, as it does for nested bars, or leaves them again.
+   * @param {number} from
+   * @param {number} to
+   * @param {boolean} done
+   */
+  #reopen(from, to, done) {
+    for (let row = from; row < to; row++) {
+      const line = this.lines[row];
+      // what has never been ended has not been finished by passing it
+      if (!line || line.end === null || line.done === done) continue;
+      line.done = done;
+      line.version++;
     }
   }
 }
@@ -528,8 +564,8 @@ function colourOf([kind, ...numbers]) {
 }
 
 /**
- * The first line of a stream in a stretch, as bytes; null where there were too many.
- * @typedef {{bytes: Uint8Array[] | null, size: number, done: boolean}} Head
+ * The first line of a stream in a stretch, as bytes; null where there were too many. `bare`: it has no row.
+ * @typedef {{bytes: Uint8Array[] | null, size: number, done: boolean, bare?: boolean}} Head
  */
 
 /** Bytes of a log that follow each other, up to the next gap. */
@@ -542,6 +578,11 @@ class Stretch {
     this.terminals = new Map();
     /** @type {Map<string, Head>} */
     this.heads = new Map();
+    /**
+     * Streams whose last line that was let go ends behind the start: they take turns in the midst of lines.
+     * @type {Map<string, number>}
+     */
+    this.ends = new Map();
   }
 
   /**
@@ -571,6 +612,26 @@ class Stretch {
   }
 
   /**
+   * Takes the ends of lines that were let go, to put these together when the text before comes back.
+   * @param {Chunk} chunk
+   * @param {Uint8Array} bytes
+   */
+  takeEnds(chunk, bytes) {
+    let at = 0;
+    for (const [rank, stream, length] of chunk.pieces) {
+      const key = `${rank} ${stream}`;
+      const from = Math.max(at, this.start - chunk.offset);
+      const to = Math.min(at + length, (this.ends.get(key) ?? 0) - chunk.offset);
+      at += length;
+      if (from >= to) continue;
+      const head = this.heads.get(key);
+      const kept = [...(head?.bytes ?? []), bytes.slice(from, to)];
+      this.heads.set(key, { bytes: kept, size: (head?.size ?? 0) + to - from, done: true, bare: true });
+    }
+    this.ends.clear();
+  }
+
+  /**
    * @param {string} key
    * @param {Uint8Array} part
    */
@@ -589,10 +650,15 @@ class Stretch {
 
 /** What is held of a log: stretches of it, as rows of lines with rows for the gaps between. */
 export class Log {
-  /** @param {{id: string, limit?: number}} options  limit: lines that are held, unless older text is asked for */
-  constructor({ id, limit = 20_000 }) {
+  /**
+   * @param {{id: string, limit?: number, characters?: number}} options  limit, characters: how much is held, unless older
+   *   text is asked for
+   */
+  constructor({ id, limit = 20_000, characters = MOST_CHARACTERS }) {
     this.id = id;
     this.limit = limit;
+    this.characters = characters;
+    this.#room = characters;
     this.version = 0;
     this.size = 0;
     /** In order; another array after text came in before other text. @type {Row[]} */
@@ -601,10 +667,13 @@ export class Log {
 
   /** @type {Stretch[]} */
   #stretches = [];
+  // bytes that can come before the characters have to be counted again
+  #room = 0;
 
-  /** Offset of the first byte held. */
+  /** Offset up to which older text is missing. Lines that are held begin there, or a little before. */
   get start() {
-    return this.#stretches[0]?.start ?? 0;
+    const first = this.#stretches[0];
+    return first ? Math.max(first.start, ...first.ends.values()) : 0;
   }
 
   /** Offset after the last byte held. */
@@ -628,8 +697,10 @@ export class Log {
    * @param {Uint8Array} bytes
    */
   add(chunk, bytes) {
-    this.#take(chunk, bytes, this.start);
-    if (this.rows.length > this.limit) this.#letGo(this.rows.length - this.limit);
+    this.#take(chunk, bytes, this.#stretches[0]?.start ?? 0);
+    this.#room -= bytes.length;
+    const surplus = Math.max(this.rows.length - this.limit, this.#room < 0 ? this.#overweight() : 0);
+    if (surplus > 0) this.#letGo(surplus);
   }
 
   /**
@@ -639,9 +710,13 @@ export class Log {
    */
   fill(chunk, bytes) {
     const before = this.rows.length;
+    const first = this.#stretches[0];
+    if (first && chunk.offset < first.start && chunk.offset + bytes.length >= this.start) first.takeEnds(chunk, bytes);
     this.#take(chunk, bytes, 0);
     // who asked is reading there: the next bytes to come must not push it out
     if (this.rows.length > before) this.limit = Math.max(this.limit, this.rows.length + before);
+    this.characters = Math.max(this.characters, 2 * this.#weight());
+    this.#room = this.characters / 2;
   }
 
   /**
@@ -729,9 +804,9 @@ export class Log {
       const { rank, stream } = terminal;
       const isTheirs = (/** @type {Row} */ row) => row.kind === "line" && row.line.rank === rank && row.line.stream === stream;
       let at = border;
-      while (at < this.rows.length && this.rows[at].kind === "line" && !isTheirs(this.rows[at])) at++;
+      while (!head.bare && at < this.rows.length && this.rows[at].kind === "line" && !isTheirs(this.rows[at])) at++;
       let beyond = at;
-      for (; beyond < this.rows.length; beyond++) {
+      for (; !head.bare && beyond < this.rows.length; beyond++) {
         const row = this.rows[beyond];
         if (row.kind === "gap" || (beyond > at && !row.line.continued) || !isTheirs(row)) break;
         theirs.release(row.line);
@@ -757,12 +832,32 @@ export class Log {
     this.#stretches.splice(this.#stretches.indexOf(other), 1);
   }
 
+  #weight() {
+    return this.rows.reduce((sum, row) => sum + (row.kind === "line" ? row.line.length : 0), 0);
+  }
+
+  /** How many rows have to go so that the others are not too many characters. */
+  #overweight() {
+    let weight = this.#weight();
+    let count = 0;
+    if (weight > this.characters) {
+      // more than has to be, so that they need not be counted at once again
+      for (; weight > 0.75 * this.characters && count < this.rows.length - 1; count++) {
+        const row = this.rows[count];
+        if (row.kind === "line") weight -= row.line.length;
+      }
+    }
+    this.#room = this.characters - weight;
+    return count;
+  }
+
   /** @param {number} count  of rows at the old end */
   #letGo(count) {
     let most = count;
     // nothing begins with a gap
-    if (this.rows[most]?.kind === "gap") most++;
-    for (const row of this.rows.splice(0, most)) {
+    while (this.rows[most]?.kind === "gap") most++;
+    const gone = this.rows.splice(0, most);
+    for (const row of gone) {
       if (row.kind === "gap") this.#stretches.shift();
       // a line that is still written to goes on as a new one, in sight
       else if (!row.line.settled) this.#stretches[0].terminals.get(`${row.line.rank} ${row.line.stream}`)?.release(row.line);
@@ -772,8 +867,16 @@ export class Log {
       this.#stretches.shift();
     }
     const stretch = this.#stretches[0];
-    stretch.start = first?.kind === "line" ? Math.max(stretch.start, first.line.offset) : stretch.end;
-    stretch.heads = new Map([...stretch.terminals.keys()].map((key) => [key, { bytes: null, size: 0, done: true }]));
+    const start = first?.kind === "line" ? Math.max(stretch.start, first.line.offset) : stretch.end;
+    if (start > stretch.start) {
+      const ends = new Map(stretch.ends);
+      for (const row of gone) {
+        if (row.kind === "line" && row.line.done) ends.set(`${row.line.rank} ${row.line.stream}`, row.line.end ?? 0);
+      }
+      stretch.ends = new Map([...ends].filter(([, end]) => end > start && end <= start + LONGEST_HEAD));
+      stretch.start = start;
+      stretch.heads = new Map(Array.from(stretch.terminals.keys(), (key) => [key, { bytes: null, size: 0, done: true }]));
+    }
     this.version++;
   }
 }
@@ -811,9 +914,25 @@ export class Folder {
 
   /** @type {Map<string, number[]>} */
   #latest = new Map();
+  /** Those that may still change, and what they were. @type {[line: Line, version: number][]} */
+  #loose = [];
+  #stale = false;
+  #most = 1000;
+
+  /** Whether a line has changed since it was folded, as one of nested bars does: then all has to be folded again. */
+  get stale() {
+    this.#loose = this.#loose.filter(([line, version]) => {
+      if (line.version !== version) this.#stale = true;
+      return !line.settled;
+    });
+    this.#most = 2 * this.#loose.length + 1000;
+    return this.#stale;
+  }
 
   /** @param {Line} line */
   add(line) {
+    if (!line.settled) this.#loose.push([line, line.version]);
+    if (this.#loose.length > this.#most) void this.stale;
     const key = `${line.stream} ${line.text}`;
     let alike = this.#latest.get(key);
     if (!alike) this.#latest.set(key, (alike = []));

@@ -92,6 +92,71 @@ describe("is the same wherever the bytes are split", () => {
   }
 });
 
+/**
+ * Numbers below 1 that are the same in each run.
+ * @param {number} seed
+ */
+function numbers(seed) {
+  return () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 2 ** 32;
+  };
+}
+
+/** @param {Uint8Array[]} parts */
+function joined(parts) {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+test("anything is the same however the bytes are split", () => {
+  const words = [
+    "a", "word ", "é", "€", "😀", "\n", "\n", "\r", "\r\n", "\b", "\t", "\x1b[A", "\x1b[2A", "\x1b[B", "\x1b[3C",
+    "\x1b[2D", "\x1b[5G", "\x1b[K", "\x1b[1K", "\x1b[2K", "\x1b[J", "\x1b[31m", "\x1b[0m", "\x1b[1;38;5;200m",
+    "\x1b]8;;http://x\x1b\\", "\x1b]0;t\x07", "\x1b]", "\x1b", "\x1b[", "\0", "\u202e", "\x9b", "\x1b(B", "\x1bP", "\x1b\\",
+  ];
+  const random = numbers(1);
+  const below = (/** @type {number} */ most) => Math.floor(random() * most);
+  for (let round = 0; round < 3000; round++) {
+    const broken = () => Uint8Array.from({ length: 1 + below(3) }, () => 128 + below(128));
+    const word = () => (random() < 0.1 ? broken() : encoder.encode(words[below(words.length)]));
+    const bytes = joined(Array.from({ length: 1 + below(40) }, word));
+    /** @type {Uint8Array[]} */
+    const parts = [];
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + 1 + below(5));
+      parts.push(part);
+      at += part.length;
+    }
+    assert.deepEqual(looks(fed(...parts)), looks(fed(bytes)), JSON.stringify(String.fromCharCode(...bytes)));
+  }
+});
+
+describe("bars as tqdm writes them", () => {
+  /** @type {{name: string, written: string, lines: string[]}[]} */
+  const cases = JSON.parse(readFileSync(new URL("./tqdm.json", import.meta.url), "utf8"));
+  for (const { name, written, lines } of cases) {
+    test(name, () => assert.deepEqual(texts(fed(written)).map((text) => text.trimEnd()), lines));
+  }
+
+  test("leave no line that is done while the cursor may come back to it", () => {
+    const terminal = new Terminal();
+    terminal.feed("outer 0\n\rinner 0\x1b[A\router 1");
+    assert.deepEqual(terminal.lines.map(({ done }) => done), [false, false]);
+    terminal.feed("\n\rinner 1\n");
+    assert.deepEqual(terminal.lines.map(({ done }) => done), [true, true]);
+    terminal.feed("\x1b[2A");
+    assert.deepEqual(terminal.lines.map(({ done }) => done), [false, false]);
+    terminal.feed("\x1b[2B");
+    assert.deepEqual(terminal.lines.map(({ done }) => done), [true, true]);
+  });
+});
+
 describe("styles", () => {
   /** @type {[codes: string, style: Partial<Style> | null][]} */
   const styles = [
@@ -357,6 +422,63 @@ describe("a log", () => {
     assert.ok(shown(log).includes("0.1 99%"));
   });
 
+  test("gets lines back whole that ended in turns with those of another stream", () => {
+    const random = numbers(5);
+    const below = (/** @type {number} */ most) => Math.floor(random() * most);
+    for (let round = 0; round < 300; round++) {
+      const unlike = round % 2 ? "é" : "";
+      /** @type {[string, string]} */
+      const left = ["", ""];
+      for (let line = 0; line < 60; line++) {
+        left[0] += `a${unlike}${line} ${"z".repeat(below(9))}\n`;
+        left[1] += `b${unlike}${line} ${"z".repeat(below(9))}\n`;
+      }
+      /** @type {Piece[]} */
+      const pieces = [];
+      while (left[0] && left[1]) {
+        const stream = pieces.length % 2 ? 1 : 0;
+        const length = 1 + below(60);
+        pieces.push([0, stream + 1, left[stream].slice(0, length)]);
+        left[stream] = left[stream].slice(length);
+      }
+      const taking = new Source(pieces);
+      const all = new Log({ id: "0" });
+      all.add(...taking.cut(0));
+      // enough that no line waits for its end so long that it is let go
+      const log = new Log({ id: "0", limit: 40 });
+      for (let at = 0; at < taking.length; at += 150) log.add(...taking.cut(at, Math.min(taking.length, at + 150)));
+      const { start } = log;
+      assert.ok(start > 0);
+      log.add(...taking.cut(0, start));
+      assert.equal(log.start, start, "what was let go stays away until it is asked for");
+      log.fill(...taking.cut(Math.floor(start / 2), start));
+      log.fill(...taking.cut(0, log.start));
+      assert.deepEqual(shown(log), shown(all), `round ${round}`);
+    }
+  });
+
+  test("holds not too many characters, but what was asked for", () => {
+    const line = `${"x".repeat(999)}\n`;
+    const lines = new Source(Array.from({ length: 400 }, () => /** @type {Piece} */ ([0, 1, line])));
+    const log = new Log({ id: "0", characters: 100_000 });
+    for (let at = 0; at < lines.length; at += 10_000) log.add(...lines.cut(at, at + 10_000));
+    assert.ok(log.rows.length >= 70 && log.rows.length <= 111, `${log.rows.length} rows`);
+    assert.equal(log.start, lines.length - 1000 * log.rows.length);
+    log.fill(...lines.cut(0, log.start));
+    log.add({ log: "0", offset: lines.length, pieces: [[0, 1, 1000]] }, encoder.encode(line));
+    assert.equal(log.rows.length, 401);
+  });
+
+  test("lets nothing go for a bar, which is written often and is one line", () => {
+    const log = new Log({ id: "0", characters: 10_000 });
+    const text = `first\n${"\r50%|#####     |".repeat(10_000)}`;
+    for (let at = 0; at < text.length; at += 1000) {
+      const part = text.slice(at, at + 1000);
+      log.add({ log: "0", offset: at, pieces: [[0, 1, part.length]] }, encoder.encode(part));
+    }
+    assert.deepEqual(shown(log), ["0.1 first", "0.1 50%|#####     |"]);
+  });
+
   test("stands chunks that are not what they say", () => {
     const log = new Log({ id: "0" });
     log.add({ log: "0", offset: 0, pieces: [] }, new Uint8Array());
@@ -383,6 +505,21 @@ describe("folding", () => {
       assert.deepEqual(folder.rows, folded);
     });
   }
+
+  test("tells when a line has changed that was folded, until the cursor cannot come back to it", () => {
+    const terminal = new Terminal();
+    terminal.feed("outer 0\n");
+    const folder = new Folder();
+    for (const line of terminal.lines) folder.add(line);
+    assert.equal(folder.stale, false);
+    terminal.feed("inner");
+    assert.equal(folder.stale, false);
+    terminal.feed("\x1b[A\router 1\n");
+    assert.equal(folder.stale, true);
+    terminal.feed("other\n".repeat(60));
+    assert.equal(folder.stale, true);
+    assert.deepEqual(fold(terminal.lines).slice(0, 2).map(({ line }) => line.text), ["outer 1", "other"]);
+  });
 });
 
 describe("words", () => {
