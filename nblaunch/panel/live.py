@@ -99,6 +99,7 @@ class LivePanel:
         self._listener: object = None
         self._noted_at: float | None = None
         self._is_open = False
+        self._record = ""
         self._finished = False
         self._finishing = threading.Lock()
 
@@ -237,6 +238,7 @@ class LivePanel:
             return
         with self._lock:
             html, text = record(self._state, outcome, arrivals)
+        self._record = html
         data = {"text/html": html, "text/plain": text}
         self._publish(data, {}, {"display_id": self._place("panel")}, update=self._is_open)
         if self._noted_at is not None:
@@ -245,8 +247,9 @@ class LivePanel:
 
     def _leave(self) -> None:
         widget, self._widget = self._widget, None
+        record, self._record = self._record, ""
         if widget is not None:
-            widget.leave()
+            widget.rest(record)
 
     def _place(self, name: str) -> str:
         return f"nblaunch-{self._token}-{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ _HERE = Path(__file__).parent
 _FILES = ("terminal.js", "logview.js", "tiles.js", "panel.js")
 _IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
+# What a page loads of a panel whose run has ended.
+_RESTING = "export default { render({ model, el }) { el.innerHTML = model.get('record'); } };"
+_MOST_RESTING = 3
 _COMMENT = re.compile(r"^[ \t]*(?:/\*\*[\s\S]*?\*/|//.*)\n", re.MULTILINE)
 
 
@@ -47,6 +51,8 @@ class PanelWidget(anywidget.AnyWidget):
         Name of the panel in messages on the control channel.
     over : bool
         Whether the run has ended.
+    record : str
+        What stands in its place from then on, as HTML.
     """
 
     _esm = module_source()
@@ -55,10 +61,26 @@ class PanelWidget(anywidget.AnyWidget):
     nprocs = Int().tag(sync=True)
     token = Unicode().tag(sync=True)
     over = Bool(False).tag(sync=True)
+    record = Unicode().tag(sync=True)
+
+    def rest(self, record: str) -> None:
+        """Become the record, for pages that can only know the widget; the panels before the last few are closed.
+
+        A page that was reloaded during the run has no output any more in which the record could be put in the place of
+        the widget. It asks for the widget, and gets its answer when the cell has ended.
+        """
+        self.over = True
+        self.record = record
+        self._esm = _RESTING
+        self._css = ""
+        _resting.append(self)
+        while len(_resting) > _MOST_RESTING:
+            _resting.popleft().leave()
 
     def leave(self) -> None:
         """Close it; nothing of it shall stay, in a notebook that is saved with the state of its widgets either."""
         self.over = True
+        self.record = ""
         self._esm = "export default {}"
         self._css = ""
         self.close()
@@ -73,3 +95,6 @@ class PanelWidget(anywidget.AnyWidget):
             },
             "text/plain": self.title,
         }
+
+
+_resting: deque[PanelWidget] = deque()

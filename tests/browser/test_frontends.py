@@ -72,7 +72,7 @@ finally:
     print("tidied up")"""
 
 
-def test_a_page_that_is_reloaded_during_a_run(page: Any, lab: str, lab_folder: Path) -> None:
+def test_a_page_that_is_reloaded_during_a_run(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
     _begin(page, lab, lab_folder, "reloaded", [STOPPED, "print('next:', sorted(failures))"])
     page.wait_for_selector(f"{PANEL} >> text=begun")
     # what is saved now has the widget in it, as it has when Jupyter saves by itself
@@ -82,6 +82,10 @@ def test_a_page_that_is_reloaded_during_a_run(page: Any, lab: str, lab_folder: P
     page.click(".jp-Toolbar [data-command='notebook:interrupt-kernel']")
     page.evaluate(RUN_LAST)
     page.wait_for_selector("text=next: [0, 1]")
+    # in the place of the widget that the reloaded page knows, and no widget any more
+    page.wait_for_selector("text=/%%multiproc 2.*interrupted/")
+    page.wait_for_selector(PANEL, state="detached")
+    page.screenshot(path=pictures / "reloaded.png")
 
 
 def test_two_views_of_a_panel_agree(page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path) -> None:
