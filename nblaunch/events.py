@@ -18,11 +18,17 @@ __all__ = [
     "Ending",
     "Event",
     "Exited",
+    "Frame",
     "Launched",
     "Raised",
     "Reported",
+    "Restarting",
     "Sampled",
+    "Stack",
+    "StacksTaken",
+    "Stalled",
     "Started",
+    "Straggling",
     "TimedOut",
     "Usage",
 ]
@@ -156,6 +162,90 @@ class Displayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A function that has been called and has not returned: file, present line (0 if it is unknown), name."""
+
+    file: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where a rank was at a moment.
+
+    Parameters
+    ----------
+    threads : tuple of tuple of Frame
+        The frames of each Python thread, the innermost first; the main thread comes first.
+    state : str
+        The process's state as in ``/proc/PID/stat`` (proc_pid_stat(5)): ``"R"`` runs, ``"S"`` waits, ``"D"`` hangs in
+        the kernel, ``"T"`` is stopped.
+    problem : str
+        Why there are no frames; empty if there are.
+    native : str
+        The frames of C code among those of Python, as text, where they were asked for.
+    """
+
+    threads: tuple[tuple[Frame, ...], ...]
+    state: str
+    problem: str = ""
+    native: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StacksTaken:
+    """Where ranks were when something happened.
+
+    Parameters
+    ----------
+    stacks : dict of int to Stack
+        By rank; of those that were still at work.
+    reason : {"failure", "timeout", "stall"}
+        What happened: the first rank had just failed, the time was over, or these ranks did nothing for long.
+    """
+
+    stacks: dict[int, Stack] = field(repr=False)
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Which ranks neither compute nor write.
+
+    Parameters
+    ----------
+    ranks : tuple of int
+        Those that have neither used the processor nor written for so long; told again whenever others are, empty when
+        none is any more.
+    seconds : float
+        For how long.
+    """
+
+    ranks: tuple[int, ...]
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Straggling:
+    """Which ranks are still at work although others have finished.
+
+    Parameters
+    ----------
+    ranks : tuple of int
+        Those that are left.
+    seconds : float
+        How long ago the last of the others finished.
+    """
+
+    ranks: tuple[int, ...]
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -194,6 +284,23 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarting:
+    """All ranks have ended after a failure, and are about to be started once more; `Launched` follows.
+
+    Parameters
+    ----------
+    attempt : int
+        Number of the attempt that begins: 1 for the first restart.
+    most : int
+        How many restarts there may be.
+    """
+
+    attempt: int
+    most: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """A rank did not go although it was killed: it hangs in the kernel (state D) and is waited for no longer."""
 
@@ -221,9 +328,13 @@ Event = (
     | Raised
     | Displayed
     | Sampled
+    | StacksTaken
+    | Stalled
+    | Straggling
     | Exited
     | TimedOut
     | Ending
+    | Restarting
     | Abandoned
     | Ended
 )

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.events import Raised, Reported
+from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.payload import unpack
 from nblaunch.processes.errors import ProcessFailure
+from nblaunch.processes.stacks import frames_of
+from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
 
 if TYPE_CHECKING:
     from nblaunch.run import Run
@@ -27,7 +29,6 @@ _TRACEBACK_ENDS = 20_000
 _SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
 _FATAL = "Fatal Python error: "
-_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)$')
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -53,6 +54,8 @@ class RankFailure(ProcessFailure):
         Whether it was ended because of another rank, or by an interrupt, before it had failed by itself.
     stdout_tail, stderr_tail : str
         The last lines that it wrote, without the dump of a crash, which `traceback` holds.
+    stack : Stack or None
+        Where it was when the first rank failed, if it was still at work then.
     at : float
         `time.monotonic` of the failure, in seconds.
     """
@@ -63,6 +66,7 @@ class RankFailure(ProcessFailure):
     collateral: bool = False
     stdout_tail: str = ""
     stderr_tail: str = ""
+    stack: Stack | None = field(default=None, compare=False)
     at: float = 0.0
     coloured: str = field(default="", compare=False)
     _keeps: Any = field(default=None, compare=False)
@@ -118,6 +122,7 @@ class RanksFailed(Exception):
         if root is not None:
             parts.append(_root_text(root, coloured))
         parts += _others(self.run)
+        parts.append(_where_the_others_were(self.run))
         parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
         return _encodable("\n\n".join(part for part in parts if part))
 
@@ -186,6 +191,23 @@ def _others(run: Run) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
+def _where_the_others_were(run: Run) -> str:
+    """Say where the ranks were that did not fail by themselves, which is what they waited for."""
+    victims = [
+        failure for failure in run.failures.values() if failure.collateral or isinstance(failure.exception, RankTimeout)
+    ]
+    stacks = {failure.rank: failure.stack for failure in victims if failure.stack is not None}
+    if not stacks:
+        return ""
+    root = run.root_cause
+    if root is None or isinstance(root.exception, RankTimeout):
+        title = "Where they were then:"
+    else:
+        one = len(stacks) == 1
+        title = f"Where {'it was' if one else 'they were'} when rank {root.rank} failed:"
+    return "\n".join([title, *(f"  {line}" for line in Stacks(stacks).lines())])
+
+
 def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     def reads_alike(failure: RankFailure) -> bool:
         # without an exception the texts differ by process ids only
@@ -247,17 +269,11 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
     _, found_stack, stack = dump.partition("(most recent call first):\n")
     if not found or not found_stack:
         return ""
+    # of the thread that crashed; the next one begins behind an empty line
+    frames = frames_of(stack.partition("\n\n")[0].splitlines())
+    named = in_cells({0: Stack((tuple(frames),), "")}, cells)[0].threads[0]
     lines = [f"{_FATAL}{dump.splitlines()[0]}, most recent call first"]
-    for line in stack.splitlines():
-        frame = _FRAME.match(line)
-        if frame is None or frame["name"] == "run_code":
-            break  # what follows is the launcher, not the user's code
-        if frame["file"] in cells:
-            where = f"Cell In[{cells[frame['file']]}], line {frame['line']}"
-        else:
-            where = f"File {frame['file']}:{frame['line']}"
-        lines.append(f"  {where}" + (f", in {frame['name']}" if frame["name"] != "<module>" else ""))
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {frame_text(frame)}" for frame in users_frames(named))])
 
 
 def without_crash_dump(stderr: str) -> str:

@@ -19,9 +19,10 @@ from dataclasses import replace
 from typing import Any
 
 from nblaunch import capture as _capture
+from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Captured, Event, Reported
+from nblaunch.events import Captured, Event, Reported, StacksTaken
 from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
@@ -37,6 +38,7 @@ from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
+from nblaunch.stacks import in_cells
 
 __all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
 
@@ -66,10 +68,14 @@ def launch(
     timeout: float | None = None,
     grace: float = 5.0,
     on_failure: str = "stop",
+    stall: float = 60.0,
+    straggler: float = 60.0,
+    max_restarts: int = 0,
     start_method: str = "zygote",
     log_dir: str | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    show_locals: bool = False,
     quiet: bool = False,
     panel: str | None = None,
     show_ranks: Iterable[int] | None = None,
@@ -105,6 +111,14 @@ def launch(
         Seconds between one signal and the next stronger one when ranks are ended.
     on_failure : {"stop", "continue"}
         Whether the first failure ends the other ranks.
+    stall : float
+        Seconds after which it is told which ranks have neither computed nor written, and where they are; 0 is never.
+        It ends nothing.
+    straggler : float
+        Seconds after which it is told which ranks are still at work although others have finished; 0 is never.
+    max_restarts : int
+        How often all ranks are started again after a failure, with another port, ``TORCHELASTIC_RESTART_COUNT`` set and
+        logs of their own; ``run.attempts`` has what each attempt failed of.
     start_method : {"zygote", "forkserver", "spawn", "fork"}
         How processes are made: forked from a process that stays and holds the heavy libraries, forked from one that is
         made for this launch, as fresh interpreters, or forked from this very process.
@@ -115,6 +129,8 @@ def launch(
     threads : int, optional
         Threads of numerical libraries per rank. By default what variables such as ``OMP_NUM_THREADS`` say, or, where
         they are not set, the cores divided by the ranks, at least 1.
+    show_locals : bool
+        Show the local variables of each frame in tracebacks.
     quiet : bool
         Show nothing unless ranks fail.
     panel : {"live", "text", "none"}, optional
@@ -164,10 +180,14 @@ def launch(
         timeout=timeout,
         grace=grace,
         on_failure=on_failure,
+        stall=stall,
+        straggler=straggler,
+        max_restarts=max_restarts,
         start_method=start_method,
         log_dir=log_dir,
         seed=seed,
         threads=threads,
+        show_locals=show_locals,
         quiet=quiet,
         panel=default_panel() if panel is None else panel,
         show_ranks=chosen_ranks(show_ranks),
@@ -232,12 +252,14 @@ class Launch:
             collect=options.collect,
             seed=options.seed,
             threads=threads,
+            show_locals=options.show_locals,
             figures=notebook.figures,
         )
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
+        self._cells = cells
         self._bound = bound
         self._raises = raises
         self._consumers = self._shown_by(options, title or _title(fn_or_source, nprocs))
@@ -254,6 +276,9 @@ class Launch:
             stop_on_failure=options.on_failure == "stop",
             grace=options.grace,
             timeout=options.timeout,
+            stall=options.stall,
+            straggler=options.straggler,
+            max_restarts=options.max_restarts,
         )
         self._ranks = engine.prepare(plan, self._consume)
         self.run.belongs_to(self._ranks)
@@ -268,6 +293,7 @@ class Launch:
         KeyboardInterrupt
             If interrupted meanwhile; nothing is left running then either.
         """
+        remember(self.run)
         self._consume(Captured(self.run.captured, time.monotonic()))
         try:
             self._ranks.start()
@@ -359,6 +385,8 @@ class Launch:
             if shown is None:
                 return
             event = shown
+        elif isinstance(event, StacksTaken):
+            event = replace(event, stacks=in_cells(event.stacks, self._cells))
         self.run.note(event)
         if isinstance(event, Reported) and event.kind == "error" and self._consumers:
             self._show(raised(event))

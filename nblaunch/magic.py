@@ -164,6 +164,11 @@ class Multiproc(Magics):
     nprocs = Int(0, min=0, help="Ranks of a cell that names no number; 0 is one per core.").tag(config=True)
     timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
     grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
+    stall = Float(60.0, min=0, help="Seconds of doing nothing after which ranks are told of; 0 is never.").tag(
+        config=True
+    )
+    straggler = Float(60.0, min=0, help="Seconds after others have finished, for the same.").tag(config=True)
+    max_restarts = Int(0, min=0, help="How often ranks are started again after a failure.").tag(config=True)
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
@@ -212,6 +217,19 @@ class Multiproc(Magics):
     @argument("--timeout", metavar="S", type=_positive, help="End the ranks after S seconds.")
     @argument("--grace", metavar="S", type=_not_negative, help="Seconds from one signal to the next stronger one.")
     @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
+    @argument(
+        "--stall",
+        metavar="S",
+        type=_not_negative,
+        help="Tell which ranks have neither computed nor written for S seconds (default: 60; 0 is never).",
+    )
+    @argument(
+        "--straggler",
+        metavar="S",
+        type=_not_negative,
+        help="Tell which ranks are left S seconds after others have finished (default: 60; 0 is never).",
+    )
+    @argument("--max-restarts", metavar="N", type=_whole, help="Start all ranks again after a failure, up to N times.")
     @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
     @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
@@ -222,6 +240,8 @@ class Multiproc(Magics):
         type=_ranks,
         help="Ranks whose figures and other displays are shown, as in 0,2-3 (default: all).",
     )
+    @argument("--locals", action="store_true", help="Show the local variables in tracebacks.")
+    @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
     @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
     @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
@@ -249,6 +269,10 @@ class Multiproc(Magics):
             raise _interrupted("interrupted before any rank was started") from None
         self._tell_hidden_names()
         try:
+            if chosen.no_wait:
+                launch.start()
+                launch.follow(at_once=True)
+                return
             launch.start_and_wait()
         except KeyboardInterrupt:
             raise _interrupted(launch.run.summary()) from None
@@ -270,6 +294,8 @@ class Multiproc(Magics):
 
         ``%multiproc doctor`` says how ranks are made here and what stands in the way.
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
+        ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
+        ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
         """
         name, *rest = line.split() or [""]
         if name == "doctor" and not rest:
@@ -278,8 +304,24 @@ class Multiproc(Magics):
             print(examine(self.start_method))
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
+        elif name == "stacks":
+            self._show_stacks(rest)
+        elif name in ("stop", "kill") and not rest:
+            from nblaunch.commands import end_runs
+
+            print(end_runs(kill=name == "kill"))
         else:
             raise UsageError(_unknown_command(name))
+
+    def _show_stacks(self, words: list[str]) -> None:
+        from nblaunch.commands import stacks_in_words
+
+        native = words[-1:] == ["native"]
+        chosen = " ".join(words[: len(words) - native])
+        try:
+            print(stacks_in_words(_ranks(chosen) if chosen else None, native))
+        except (argparse.ArgumentTypeError, ValueError, OSError) as error:
+            raise UsageError(f"%multiproc stacks: {error}.") from None
 
     def _preload(self, names: list[str]) -> None:
         from nblaunch.processes.preloads import refusal
@@ -331,7 +373,7 @@ class Multiproc(Magics):
                 self._engine(),
                 title=f"%%multiproc {line}".strip(),
                 bound=chosen.out or "results, failures",
-                raises=self._raises(chosen),
+                raises=self._raises(chosen) and not chosen.no_wait,
             )
         except SyntaxError as error:
             raise self._shown(error) from None
@@ -349,10 +391,14 @@ class Multiproc(Magics):
             timeout=chosen.timeout or self.timeout or None,
             grace=self.grace if chosen.grace is None else chosen.grace,
             on_failure=chosen.on_failure or self.on_failure,
+            stall=self.stall if chosen.stall is None else chosen.stall,
+            straggler=self.straggler if chosen.straggler is None else chosen.straggler,
+            max_restarts=self.max_restarts if chosen.max_restarts is None else chosen.max_restarts,
             start_method=chosen.start_method or self.start_method,
             log_dir=chosen.log_dir or self.log_dir or None,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
+            show_locals=chosen.locals,
             quiet=chosen.quiet or self.quiet,
             panel="none" if chosen.no_panel else self.panel or default_panel(),
             show_ranks=chosen.show_ranks,
@@ -393,14 +439,14 @@ class Multiproc(Magics):
 
 
 def _unknown_command(name: str) -> str:
-    known = "It knows doctor and preload NAME."
+    known = "It knows doctor, preload NAME, stacks [RANKS], stop and kill."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
-    near = difflib.get_close_matches(name, ("doctor", "preload"), 1)
+    near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "stop", "kill"), 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
-    if name == "doctor":
-        return "%multiproc doctor takes nothing more."
+    if name in ("doctor", "stop", "kill"):
+        return f"%multiproc {name} takes nothing more."
     return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"
 
 

@@ -53,10 +53,14 @@ class Options:
     timeout: float | None = None
     grace: float = 5.0
     on_failure: str = "stop"
+    stall: float = 60.0
+    straggler: float = 60.0
+    max_restarts: int = 0
     start_method: str = "zygote"
     log_dir: str | None = None
     seed: int | None = None
     threads: int | None = None
+    show_locals: bool = False
     quiet: bool = False
     panel: str = field(default_factory=default_panel)
     show_ranks: frozenset[int] | None = None
@@ -67,6 +71,13 @@ class Options:
             raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
         if not (self.grace >= 0 and math.isfinite(self.grace)):
             raise ValueError(f"grace is a number of seconds, 0 or more, not {self.grace!r}")
+        for name in ("stall", "straggler"):
+            seconds = getattr(self, name)
+            if not (seconds >= 0 and math.isfinite(seconds)):
+                raise ValueError(f"{name} is a number of seconds, 0 for never, not {seconds!r}")
+        restarts: object = self.max_restarts
+        if not isinstance(restarts, int) or isinstance(restarts, bool) or restarts < 0:
+            raise ValueError(f"max_restarts is a whole number, 0 or more, not {self.max_restarts!r}")
         if self.on_failure not in ("stop", "continue"):
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
         if self.panel not in PANELS:

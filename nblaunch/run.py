@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
-import os
+import logging
 import reprlib
 import signal
 import threading
@@ -14,27 +15,20 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from nblaunch.attempt import Attempt
 from nblaunch.engines.base import Ranks
-from nblaunch.events import Abandoned, Displayed, Ended, Event, Exited, Launched, Reported, Started, TimedOut
-from nblaunch.failures import (
-    RankFailure,
-    RanksFailed,
-    RankTimeout,
-    crash_stack,
-    last_lines,
-    root_cause_of,
-    without_crash_dump,
-    without_escapes,
-)
+from nblaunch.events import Displayed, Ended, Event, Launched, Restarting
+from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
-from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import listed
+from nblaunch.stacks import Stacks, in_cells
 
 __all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -58,6 +52,9 @@ class Run:
         function and its ``args[i]``. What several of them share counts for one.
     logs : Logs
         ``run.logs[rank].stdout``, ``.stderr``, ``.path``.
+    attempts : list of Attempt
+        Every time that the ranks were started and have ended, with the failures of each; the last one's are those of
+        the run.
     status : str
         ``"running"``, ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or
         ``"not started"``.
@@ -79,20 +76,17 @@ class Run:
         self.captured = dict(captured)
         self._outputs = Outputs(nprocs)
         self.logs = logs
+        self.attempts: list[Attempt] = []
         self.status = "running"
         self._ranks: Ranks | None = None
-        self._pids: dict[int, int] = {}
-        self._reports: dict[int, Reported] = {}
-        self._exits: dict[int, Exited] = {}
-        self._timed_out: TimedOut | None = None
-        self._abandoned: set[int] = set()
         self._requested = ""
         self._began = time.monotonic()
         self._ended_at: float | None = None
         self._defect: str | None = None
         self._done = threading.Event()
-        # numbers of the notebook's cells by file name, for the stacks of crashes
+        # numbers of the notebook's cells by file name, for stacks
         self._cells = cells or {}
+        self._attempt = self._next_attempt()
         # what was sent must live until instances of its classes have come back
         self._sent = sent
 
@@ -107,6 +101,11 @@ class Run:
         return root_cause_of(self.failures)
 
     @property
+    def stacks_at_failure(self) -> Stacks:
+        """Where the ranks that were still at work were when the first one failed, or when the time was over."""
+        return self._attempt.stacks_at_failure
+
+    @property
     def elapsed(self) -> float:
         """Seconds from the launch to the end, or to now."""
         return (self._ended_at or time.monotonic()) - self._began
@@ -114,7 +113,7 @@ class Run:
     @property
     def pids(self) -> dict[int, int]:
         """Process id of every rank that was started."""
-        return dict(self._pids)
+        return dict(self._attempt.pids)
 
     @property
     def outputs(self) -> dict[int, list[Output]]:
@@ -157,6 +156,59 @@ class Run:
         """Kill the ranks at once."""
         self._end("stopped", lambda ranks: ranks.kill())
 
+    def signal(self, number: int | str, ranks: Iterable[int] | None = None) -> None:
+        """Send a signal to ranks; the run goes on, unless they end of it.
+
+        Parameters
+        ----------
+        number : int or str
+            The signal, as in ``signal.SIGUSR1`` or ``"SIGUSR1"``.
+        ranks : iterable of int, optional
+            Whom; by default all that still run. Only the ranks' own processes get it, not what they have started.
+
+        Raises
+        ------
+        ValueError
+            If there is no such signal or rank.
+        """
+        chosen = self._chosen(ranks)
+        order = _signal_named(number)
+        if not self._done.is_set() and self._ranks is not None:
+            self._ranks.signal(order, chosen)
+
+    def stacks(self, ranks: Iterable[int] | None = None, native: bool = False) -> Stacks:
+        """Return where ranks are now; they are not disturbed. After the run: where they were when the first one failed.
+
+        Parameters
+        ----------
+        ranks : iterable of int, optional
+            Of whom; by default of all that still run.
+        native : bool
+            With the frames of C code, where py-spy is installed and allowed to look; it holds each rank for a moment.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rank.
+        TimeoutError
+            If the ranks are only just being started.
+        FileNotFoundError
+            With `native`, if py-spy is not installed.
+        """
+        chosen = self._chosen(ranks)
+        if self._done.is_set() or self._ranks is None:
+            return Stacks({rank: s for rank, s in self.stacks_at_failure.items() if chosen is None or rank in chosen})
+        return Stacks(in_cells(self._ranks.stacks(chosen, native), self._cells))
+
+    def _chosen(self, ranks: Iterable[int] | None) -> frozenset[int] | None:
+        if ranks is None:
+            return None
+        chosen = frozenset(ranks)
+        beyond = [rank for rank in chosen if rank not in range(self.nprocs)]
+        if beyond:
+            raise ValueError(f"there is no {name_ranks(beyond)}: this run has {name_ranks(range(self.nprocs))}")
+        return chosen
+
     def raise_for_failures(self) -> None:
         """Raise `RanksFailed` if the run has ended and not every rank finished."""
         if self.failures:
@@ -171,22 +223,16 @@ class Run:
 
     def note(self, event: Event) -> None:
         """Take an event; they come in order, from the thread that watches the ranks."""
-        if isinstance(event, Launched):
-            self.logs.found(event)
-        elif isinstance(event, Started):
-            self._pids[event.rank] = event.pid
+        if isinstance(event, Ended):
+            self._conclude(event)
         elif isinstance(event, Displayed):
             self._outputs.note(event)
-        elif isinstance(event, Reported) and event.kind in ("value", "error"):
-            self._reports[event.rank] = event
-        elif isinstance(event, Exited):
-            self._exits[event.rank] = event
-        elif isinstance(event, TimedOut):
-            self._timed_out = event
-        elif isinstance(event, Abandoned):
-            self._abandoned.add(event.rank)
-        elif isinstance(event, Ended):
-            self._conclude(event)
+        elif isinstance(event, Restarting):
+            self._give_up_attempt()
+        else:
+            self._attempt.note(event)
+            if isinstance(event, Launched):
+                self.logs.found(event)
 
     def belongs_to(self, ranks: Ranks) -> None:
         """Take note of who can end the ranks."""
@@ -202,12 +248,9 @@ class Run:
         self._ended_at = ended.at
         self._defect = ended.defect
         try:
-            for rank in range(self.nprocs):
-                report = self._reports.pop(rank, None)
-                if report is not None and report.kind == "value":
-                    self._take_value(rank, report)
-                else:
-                    self.failures[rank] = self._failure(rank, report)
+            self.attempts.append(self._attempt)
+            self._attempt.conclude(self._take)
+            self.failures.update(self._attempt.failures)
             self.status = self._final_status()
         except BaseException:
             # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
@@ -217,74 +260,22 @@ class Run:
             self._sent = None
             self._done.set()
 
-    def _take_value(self, rank: int, report: Reported) -> None:
-        try:
-            body = unpack_named(report.body)
-            value = body.pop(VALUE)
-        except BaseException as error:  # whatever a user's object does when it is rebuilt
-            failure = self._bare_failure(rank, at=report.at)
-            failure.exception = error
-            failure.message = FailureMessage(
-                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
-                f"{type(error).__name__}: {error}"
-            )
-            self.failures[rank] = failure
-            return
-        self.results[rank] = value
+    def _next_attempt(self) -> Attempt:
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells)
+
+    def _take(self, rank: int, body: dict[str, Any]) -> None:
+        self.results[rank] = body.pop(VALUE)
         for name, variable in body.items():
             self.collected[name][rank] = variable
 
-    def _failure(self, rank: int, report: Reported | None) -> RankFailure:
-        exited = self._exits.get(rank)
-        if exited is None:
-            failure = self._bare_failure(rank, at=self._began)
-            if rank in self._pids:
-                failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was killed: its supervision failed")
-            else:
-                failure.message = FailureMessage(f"rank {rank} was never started")
-                failure.collateral = True
-            return failure
-        failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
-        failure.collateral = exited.collateral
-        if report is not None:
-            body = unpack(report.body)
-            failure.coloured = body["traceback"]
-            failure.traceback = without_escapes(body["traceback"])
-            try:
-                failure.exception = unpack(body["exception"])
-            except BaseException as error:  # whatever a user's object does when it is rebuilt
-                why = f"{type(error).__name__}: {error}"
-                failure.exception = ExceptionStandIn(body["type"], body["text"], why)
-        elif self._timed_out is not None and rank in self._timed_out.ranks:
-            failure.collateral = False
-            text = f"rank {rank} was still running after the timeout of {self._timed_out.seconds:g} s"
-            failure.exception, failure.message = RankTimeout(text), FailureMessage(f"RankTimeout: {text}")
-        elif rank in self._abandoned:
-            failure.message = FailureMessage(
-                f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
-            )
-        elif exited.exitcode == 0:
-            failure.message = silent_exit(rank, failure.pid)
-        elif exited.exitcode > 0:
-            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
-        return failure
-
-    def _bare_failure(self, rank: int, at: float) -> RankFailure:
-        logs = self.logs.get(rank)
-        stdout, stderr = logs.ends() if logs is not None else ("", "")
-        return RankFailure(
-            local_rank=rank,
-            pid=self._pids.get(rank, -1),
-            exitcode=self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL,
-            error_file=os.path.join(logs.path, "error.json") if logs is not None else "",
-            rank=rank,
-            traceback=crash_stack(stderr, self._cells),
-            stdout_tail=last_lines(stdout),
-            # the dump of a crash is in the traceback, in a form that can be read
-            stderr_tail=last_lines(without_crash_dump(stderr)),
-            at=at,
-            _keeps=self.logs,
-        )
+    def _give_up_attempt(self) -> None:
+        self.attempts.append(self._attempt)
+        try:
+            self._attempt.conclude()
+        except BaseException:
+            # as below; the next one goes on all the same
+            logger.exception("the failures of an attempt could not be put together")
+        self._attempt = self._next_attempt()
 
     def _final_status(self) -> str:
         if self._defect is not None:
@@ -293,7 +284,7 @@ class Run:
             return "finished"
         if self._requested:
             return self._requested
-        return "timed out" if self._timed_out is not None else "failed"
+        return "timed out" if self._attempt.timed_out is not None else "failed"
 
     # ---- how it reads
 
@@ -331,6 +322,14 @@ class Run:
             f"<th>value or failure</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
             f"<p>logs: <code>{html.escape(self.logs.path)}</code></p>"
         )
+
+
+def _signal_named(number: int | str) -> signal.Signals:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return signal.Signals[number] if isinstance(number, str) else signal.Signals(number)
+    if isinstance(number, str) and f"SIG{number.upper()}" in signal.Signals.__members__:
+        return signal.Signals[f"SIG{number.upper()}"]
+    raise ValueError(f"{number!r} is no signal: name one as in signal.SIGUSR1 or 'SIGUSR1'")
 
 
 _REPR = reprlib.Repr()

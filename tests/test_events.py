@@ -18,9 +18,13 @@ SAMPLES = [
     events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
     events.Raised(0, "ValueError: x", "secret", 3.6),
     events.Sampled({0: events.Usage(12.5, 1000)}, 3.7),
+    events.StacksTaken({0: events.Stack(((events.Frame("secret.py", 1, "f"),),), "S")}, "failure", 3.8),
+    events.Stalled((0,), 60.0, 3.9),
+    events.Straggling((0,), 60.0, 3.9),
     events.Exited(0, -9, None, True, 4.0),
     events.TimedOut((1,), 5.0, 5.0),
     events.Ending("a rank failed", 6.0),
+    events.Restarting(1, 3, 6.5),
     events.Abandoned(1, 78, 7.0),
     events.Ended(8.0),
 ]
@@ -28,7 +32,9 @@ SAMPLES = [
 
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
-    assert sorted(events.__all__) == sorted(["Event", "Usage", *(type(sample).__name__ for sample in SAMPLES)])
+    assert sorted(events.__all__) == sorted(
+        ["Event", "Frame", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
+    )
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)

@@ -17,6 +17,7 @@ FLOORS = {
     "log_files": 0,
     "naming": 0,
     "sizes": 0,
+    "stacks": 1,
     "payload": 1,
     "capture": 1,
     "processes": 2,
@@ -28,10 +29,12 @@ FLOORS = {
     "options": 4,
     "outputs": 4,
     "failures": 4,
-    "run": 5,
-    "launching": 6,
+    "attempt": 5,
+    "run": 6,
+    "commands": 7,
+    "launching": 8,
     "doctor": 4,
-    "magic": 7,
+    "magic": 9,
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nblaunch.events import Event
+from nblaunch.events import Event, Stack
 from nblaunch.payload import Packed
 
 __all__ = ["Engine", "Plan", "Ranks"]
@@ -38,7 +38,11 @@ class Plan:
     grace : float
         Seconds between one signal and the next stronger one.
     timeout : float or None
-        Seconds after which the ranks are ended.
+        Seconds after which the ranks are ended, restarts included.
+    stall, straggler : float
+        Seconds after which ranks are told of that do nothing, or that are left when others have finished; 0 is never.
+    max_restarts : int
+        How often all ranks are started again after a failure.
     """
 
     run_id: str
@@ -53,6 +57,9 @@ class Plan:
     stop_on_failure: bool = True
     grace: float = 5.0
     timeout: float | None = None
+    stall: float = 0.0
+    straggler: float = 0.0
+    max_restarts: int = 0
 
 
 class Ranks(Protocol):
@@ -75,6 +82,25 @@ class Ranks(Protocol):
 
     def kill(self) -> None:
         """Kill the ranks at once."""
+
+    def signal(self, number: int, ranks: Iterable[int] | None) -> None:
+        """Send a signal to the processes of these ranks that still run, or of all; the run goes on."""
+
+    def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
+        """Return where these ranks are that still run, or all, without disturbing them.
+
+        Parameters
+        ----------
+        native : bool
+            With the frames of C code, which takes longer.
+
+        Raises
+        ------
+        TimeoutError
+            If that cannot be found out now.
+        FileNotFoundError
+            If nothing is installed that reads frames of C code.
+        """
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nblaunch.engines.base import Plan
-from nblaunch.events import Ended, Event, Launched
+from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
 from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.native_stacks import native_stack, require_py_spy
 from nblaunch.processes.preloads import safe_modules
+from nblaunch.processes.stalls import StallWatch
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
 from nblaunch.processes.zygotes import ZYGOTES
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
+
+logger = logging.getLogger(__name__)
 
 
 class LocalRanks:
@@ -35,22 +41,53 @@ class LocalRanks:
         self._plan = plan
         self._preparation = preparation
         self._on_event = on_event
+        self._logs: DefaultLogsSpecs | None = None
+        self._deadline: float | None = None
+        self._sampled_every: float | None = None
+        # guards what an order to end and a restart that comes at the same time both look at
+        self._lock = threading.Lock()
         self._gang: Gang | None = None
+        self._attempt = 0
+        # whether a rank has failed by itself, in this attempt; whether somebody, or the time, has ended the run
+        self._failed = self._ordered = False
+        self._over = False
 
     def start(self) -> None:
-        """Start the ranks on this machine."""
+        """Start the ranks on this machine; if one fails, all of them again as often as the plan allows."""
         plan = self._plan
-        port = reserve_port()
+        if plan.timeout is not None:
+            self._deadline = time.monotonic() + plan.timeout
+        self._logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL)
+        self._make_gang().start()
 
-        def pass_on(event: Event) -> None:
-            if isinstance(event, Ended):
-                port.close()
-            self._on_event(event)
+    def _make_gang(self) -> Gang:
+        plan, attempt = self._plan, self._attempt
+        assert self._logs is not None
+        with contextlib.ExitStack() as stack:
+            self._port = port = stack.enter_context(reserve_port())
+            number = port.getsockname()[1]
+            envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
+            logs = self._logs.reify(envs)
+            stalls = StallWatch(
+                {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
+            )
 
-        try:
-            envs = {rank: _torchrun_variables(plan, rank, port.getsockname()[1]) for rank in range(plan.nprocs)}
-            logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
-            self._gang = Gang(
+            def pass_on(event: Event) -> None:
+                stalls.note(event)
+                self._watch(event)
+                if isinstance(event, TimedOut):
+                    # of all attempts together
+                    event = replace(event, seconds=plan.timeout or event.seconds)
+                if isinstance(event, Ended):
+                    port.close()
+                    if event.defect is None and self._restart():
+                        return
+                    self._over = True
+                    # what every rank was sent are the user's arrays: let go of them
+                    self._plan = replace(plan, payload=())
+                self._on_event(event)
+
+            gang = Gang(
                 _births(plan, envs, logs),
                 start_method_named(plan.start_method),
                 pass_on,
@@ -60,14 +97,47 @@ class LocalRanks:
                 succeeded=lambda exit_: exit_.reported == "value",
                 stop_on_failure=plan.stop_on_failure,
                 grace=plan.grace,
-                timeout=plan.timeout,
+                timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+                lookouts=[stalls] if plan.stall or plan.straggler else [],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
             self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
-            self._gang.start()
+            with self._lock:
+                self._gang = gang
+            stack.pop_all()
+        return gang
+
+    def _watch(self, event: Event) -> None:
+        if isinstance(event, Exited):
+            self._failed = self._failed or (event.reported != "value" and not event.collateral)
+        elif isinstance(event, TimedOut):
+            self._ordered = True
+
+    def _restart(self) -> bool:
+        """Start all ranks once more, if that is what is to be done; tell whether the run goes on.
+
+        In the thread of the gang that has just ended: nobody else may be left to do it.
+        """
+        with self._lock:
+            if self._ordered or not self._failed or self._attempt >= self._plan.max_restarts:
+                return False
+            self._failed = False
+            self._attempt += 1
+        self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+        try:
+            gang = self._make_gang()
+            if self._ordered:
+                gang.drop()
+                self._port.close()
+                return False
+            if self._sampled_every is not None:
+                gang.sample(self._sampled_every)
+            gang.start()
         except BaseException:
-            port.close()
-            raise
+            logger.exception("the ranks could not be started once more")
+            # a gang that had begun has told its own end
+            return self._over
+        return True
 
     def interrupt(self) -> None:
         """Send SIGINT, then SIGTERM, then SIGKILL, a grace apart."""
@@ -81,18 +151,46 @@ class LocalRanks:
         """Send SIGKILL."""
         self._end("the run was killed", KILL)
 
+    def signal(self, number: int, ranks: Iterable[int] | None) -> None:
+        """Send a signal to ranks."""
+        if self._gang is not None:
+            self._gang.pass_signal(number, ranks)
+
+    def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
+        """Return where ranks are."""
+        if self._gang is None:
+            return {}
+        if native:
+            require_py_spy()
+        stacks = self._gang.stacks(ranks)
+        if native:
+            pids = self._gang.pids
+            stacks = {rank: replace(stack, native=native_stack(pids[rank])) for rank, stack in stacks.items()}
+        return stacks
+
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""
+        self._sampled_every = period
         if self._gang is not None:
             self._gang.sample(period)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left; tell whether that is so."""
-        return self._gang is None or self._gang.join(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (gang := self._gang) is not None:
+            if not gang.join(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                return False
+            # one that is followed by another has made that one by then
+            if gang is self._gang:
+                break
+        return True
 
     def _end(self, reason: str, steps: tuple[Step, ...]) -> None:
-        if self._gang is not None:
-            self._gang.end(reason, steps)
+        with self._lock:
+            self._ordered = True
+            gang = self._gang
+        if gang is not None:
+            gang.end(reason, steps)
 
 
 @dataclass(frozen=True)
@@ -186,6 +284,7 @@ def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list
             cwd=cwd,
             stdout=logs.stdouts[rank],
             stderr=logs.stderrs[rank],
+            stacks=os.path.join(os.path.dirname(logs.stdouts[rank]), "stacks.txt"),
             sys_path=sys_path,
             argv=argv,
         )
@@ -206,7 +305,7 @@ def reserve_port() -> socket.socket:
     return reservation
 
 
-def _torchrun_variables(plan: Plan, rank: int, port: int) -> dict[str, str]:
+def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[str, str]:
     """Return what ``torchrun`` of torch 2.13 sets for a single-node job (its LocalElasticAgent)."""
     size, number = str(plan.nprocs), str(rank)
     variables = {
@@ -221,8 +320,8 @@ def _torchrun_variables(plan: Plan, rank: int, port: int) -> dict[str, str]:
         "ROLE_WORLD_SIZE": size,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_MAX_RESTARTS": "0",
+        "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        "TORCHELASTIC_MAX_RESTARTS": str(plan.max_restarts),
         "TORCHELASTIC_RUN_ID": plan.run_id,
         "TORCHELASTIC_USE_AGENT_STORE": "False",
     }

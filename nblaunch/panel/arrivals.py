@@ -79,22 +79,32 @@ class Arrivals:
     """
 
     def __init__(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
-        self._paths = [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
-        self._sizes = [0] * len(self._paths)
+        self._paths: list[str] = []
+        self._sizes: list[int] = []
+        self._per_attempt = 2 * len(stdouts)
+        self.go_on(stdouts, stderrs)
         self._logs = {str(rank): _Sequence() for rank in range(len(stdouts))}
         self._all = _Sequence()
+
+    def go_on(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
+        """Follow other files from now on, whose bytes come behind those of the ones before: ranks were restarted."""
+        if self._paths:
+            self.look()
+        self._paths += [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
+        self._sizes += [0] * self._per_attempt
 
     def look(self) -> set[int]:
         """See what has arrived since the last look; return the ranks that have written."""
         grown = set()
-        for file, path in enumerate(self._paths):
+        # of earlier attempts nothing comes any more
+        for file in range(len(self._paths) - self._per_attempt, len(self._paths)):
             try:
-                size = os.path.getsize(path)
+                size = os.path.getsize(self._paths[file])
             except OSError:
                 continue
             count = size - self._sizes[file]
             if count > 0:
-                rank = file // 2
+                rank = self._rank(file)
                 self._logs[str(rank)].append(file, self._sizes[file], count)
                 self._all.append(file, self._sizes[file], count)
                 self._sizes[file] = size
@@ -116,7 +126,10 @@ class Arrivals:
 
     def written(self, rank: int) -> tuple[int, int]:
         """Return how many bytes a rank has written to its two streams."""
-        return self._sizes[2 * rank], self._sizes[2 * rank + 1]
+        return sum(self._sizes[2 * rank :: self._per_attempt]), sum(self._sizes[2 * rank + 1 :: self._per_attempt])
+
+    def _rank(self, file: int) -> int:
+        return file % self._per_attempt // 2
 
     def read(self, log: str, start: int, end: int) -> Excerpt:
         """Return the bytes of a log between two offsets, as far as there are any.
@@ -133,7 +146,7 @@ class Arrivals:
             found = _read(self._paths[file], offset, count)
             # what was there at a look and has been taken away since: the addresses of the rest shall hold
             data.append(found.ljust(count, b"\0"))
-            pieces.append((file // 2, STDERR if file % 2 else STDOUT, count))
+            pieces.append((self._rank(file), STDERR if file % 2 else STDOUT, count))
         return Excerpt(start, pieces, b"".join(data))
 
     def read_lines(self, log: str, start: int, end: int) -> Excerpt:

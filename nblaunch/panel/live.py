@@ -91,6 +91,8 @@ class LivePanel:
         self._arrivals: Arrivals | None = None
         # guards the state, which one thread changes and another one shows
         self._lock = threading.Lock()
+        # guards the files, which a restart adds to
+        self._looking = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
@@ -111,8 +113,14 @@ class LivePanel:
             with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
                 print_size_notice(event.sizes, self._size_notice)
         elif isinstance(event, Launched):
-            ranks = range(event.nprocs)
-            self._arrivals = Arrivals([event.stdouts[rank] for rank in ranks], [event.stderrs[rank] for rank in ranks])
+            stdouts, stderrs = (
+                [files[rank] for rank in range(event.nprocs)] for files in (event.stdouts, event.stderrs)
+            )
+            with self._looking:
+                if self._arrivals is None:
+                    self._arrivals = Arrivals(stdouts, stderrs)
+                else:
+                    self._arrivals.go_on(stdouts, stderrs)
         elif isinstance(event, Displayed) and not self._quiet:
             self._outputs.note(event)
         elif isinstance(event, Ended):
@@ -188,8 +196,9 @@ class LivePanel:
         assert self._arrivals is not None
         noted_at = time.monotonic()
         while not self._over.is_set():
-            # files are read for it, and whoever watches the ranks must not wait for that
-            grown = self._arrivals.look()
+            # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
+            with self._looking:
+                grown = self._arrivals.look()
             while not self._heard.empty():
                 pages.hear(self._heard.get())
             with self._lock:

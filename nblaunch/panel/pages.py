@@ -202,7 +202,7 @@ class Pages:
         state = self._state
         run: dict[str, Any] = {
             "state": state.state,
-            "words": state.ending,
+            "words": state.ending or state.restarts,
             "cpu": round(state.cpu),
             "memory": state.memory,
             "log_dir": state.log_dir,
@@ -230,7 +230,7 @@ class Pages:
             "err": err,
             "line": self._lines.get(rank.rank, ""),
             "exit": rank.exit,
-            "why": rank.why,
+            "why": rank.why or rank.remark,
             "traceback": rank.traceback,
             "collateral": rank.state == "stopped" and self._state.root is not None,
             "root": rank.root,

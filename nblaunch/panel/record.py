@@ -147,6 +147,8 @@ def _add_summary(page: _Page, state: RunState, outcome: Outcome) -> None:
     total = count_ranks(len(state.ranks))
     which = total if done == len(state.ranks) else f"{done} of {len(state.ranks)} finished"
     details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
+    if state.restarts:
+        details.append(state.restarts)
     if outcome.bound:
         details.append(f"{outcome.bound} → notebook")
     if sum(state.sizes.values()) >= WORTH_TELLING:

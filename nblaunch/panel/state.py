@@ -20,12 +20,17 @@ from nblaunch.events import (
     Launched,
     Raised,
     Reported,
+    Restarting,
     Sampled,
+    StacksTaken,
+    Stalled,
     Started,
+    Straggling,
     TimedOut,
 )
+from nblaunch.stacks import where
 
-__all__ = ["STATES", "Outcome", "RankState", "RunState"]
+__all__ = ["STATES", "Outcome", "RankState", "RunState", "stalls_for", "straggles"]
 
 STATES = ("starting", "running", "finished", "failed", "stopped", "restarting")
 """What a rank can be; ``"stopped"`` is one that was ended before it had failed by itself."""
@@ -54,6 +59,12 @@ class RankState:
         Of its failure: one line, and the traceback with its colours.
     root : bool
         Whether it failed first.
+    where : str
+        Where it was when the first rank failed, or when the time was over.
+    stalls : bool
+        Whether it neither computes nor writes.
+    remark : str
+        What a person may want to know of a rank that goes on.
     """
 
     rank: int
@@ -70,6 +81,9 @@ class RankState:
     why: str = ""
     traceback: str = ""
     root: bool = False
+    where: str = ""
+    stalls: bool = False
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,8 @@ class RunState:
         One for each rank, empty before the launch.
     ending : str
         Why the ranks are being ended, or an empty string.
+    restarts : str
+        Which restart this is, in words, or an empty string.
     over : bool
         Whether the run has ended.
     """
@@ -123,6 +139,7 @@ class RunState:
         self.ranks: list[RankState] = []
         self.log_dir = ""
         self.ending = ""
+        self.restarts = ""
         self.over = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
@@ -173,25 +190,52 @@ class RunState:
             self._time_out(event)
         elif isinstance(event, Sampled):
             self._sample(event)
+        elif isinstance(event, Restarting):
+            self._restart(event)
         elif isinstance(event, Ended):
             self.over = True
             self.ended_at = event.at
+        elif isinstance(event, StacksTaken):
+            for number, stack in event.stacks.items():
+                if event.reason == "stall":
+                    self.ranks[number].remark += f": {where(stack)}"
+                else:
+                    self.ranks[number].where = where(stack)
+        elif isinstance(event, Stalled):
+            self._stall(event)
+        elif isinstance(event, Straggling):
+            for number in event.ranks:
+                self.ranks[number].remark = straggles(event.seconds)
         elif isinstance(event, Displayed):
             return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
 
     def _begin(self, launched: Launched) -> None:
-        self.launched_at = launched.at
+        if not self.ranks:
+            self.launched_at = launched.at
         self.log_dir = launched.log_dir
         self.ranks = [
             RankState(rank, launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
         ]
 
+    def _restart(self, event: Restarting) -> None:
+        self.restarts = f"restart {event.attempt} of {event.most}"
+        self.ending = ""
+        for rank in self.ranks:
+            rank.state = "restarting"
+
     def _time_out(self, event: TimedOut) -> None:
         self._timed_out = event
         for number in event.ranks:
             self._fail(self.ranks[number], event.at, f"still running after the timeout of {event.seconds:g} s")
+
+    def _stall(self, event: Stalled) -> None:
+        for rank in self.ranks:
+            stalls = rank.rank in event.ranks
+            if stalls or rank.stalls:
+                rank.remark = stalls_for(event.seconds) if stalls else ""
+            rank.stalls = stalls
 
     def _sample(self, event: Sampled) -> None:
         for number, usage in event.usage.items():
@@ -220,6 +264,7 @@ class RunState:
         if event.reported == "value" or rank.state == "failed":
             return
         if event.collateral:
+            rank.why = rank.why or rank.where
             self._leave(rank, "stopped", event.at)
         else:
             self._fail(rank, event.at, rank.why or rank.exit or "ended without a value: the process left with code 0")
@@ -241,7 +286,17 @@ class RunState:
                 min(others, key=lambda other: other.ended or 0.0).root = True
 
     def _leave(self, rank: RankState, state: str, at: float) -> None:
-        rank.state, rank.ended, rank.cpu = state, self.clock(at), 0.0
+        rank.state, rank.ended, rank.cpu, rank.remark = state, self.clock(at), 0.0, ""
+
+
+def stalls_for(seconds: float) -> str:
+    """Say that a rank does nothing."""
+    return f"has neither computed nor written for {seconds:.0f} s"
+
+
+def straggles(seconds: float) -> str:
+    """Say that a rank is late."""
+    return f"still at work {seconds:.0f} s after others have finished"
 
 
 def _how(exitcode: int) -> str:

@@ -13,12 +13,16 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Captured, Ended, Event, Launched
+from nblaunch.events import Captured, Ended, Event, Launched, StacksTaken, Stalled, Straggling
 from nblaunch.log_files import LogFollower
+from nblaunch.naming import name_ranks
+from nblaunch.panel.state import stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
+from nblaunch.stacks import Stacks
 
 __all__ = ["TextPanel", "print_size_notice"]
 
@@ -94,6 +98,8 @@ class TextPanel:
     def __init__(self, size_notice: float = 0) -> None:
         self._size_notice = size_notice
         self._sources: list[_Source] = []
+        # on their way from the thread that watches the ranks
+        self._remarks: deque[str] = deque()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -103,6 +109,15 @@ class TextPanel:
             self._tell_sizes(event.sizes)
         elif isinstance(event, Launched):
             self._begin(event)
+        elif isinstance(event, Straggling):
+            self._remarks.append(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
+        elif isinstance(event, Stalled):
+            if event.ranks:
+                has = stalls_for(event.seconds)
+                one = len(event.ranks) == 1
+                self._remarks.append(f"{name_ranks(event.ranks)} {has if one else has.replace('has', 'have', 1)}")
+        elif isinstance(event, StacksTaken) and event.reason == "stall":
+            self._remarks += Stacks(event.stacks).lines()
         elif isinstance(event, Ended):
             self._over.set()
 
@@ -146,8 +161,8 @@ class TextPanel:
 
     def _show(self) -> None:
         with contextlib.ExitStack() as stack:
-            for source in self._sources:
-                stack.callback(source.follower.close)
+            # those of a restart too
+            stack.callback(self._close_all)
             # a closed stream: there is nobody to show anything to
             stack.enter_context(contextlib.suppress(ValueError, OSError))
             while not self._over.wait(_PERIOD):
@@ -157,8 +172,14 @@ class TextPanel:
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
 
+    def _close_all(self) -> None:
+        for source in self._sources:
+            source.follower.close()
+
     def _look(self) -> bool:
         """Print what is new, within bounds; tell whether there was anything."""
+        while self._remarks:
+            _write(sys.stderr, [f"{self._remarks.popleft()}\n"])
         limit = max(1000, _PER_LOOK // len(self._sources))
         before = sum(source.follower.offset for source in self._sources)
         self._write([(source, source.read(limit)) for source in self._sources])

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
+from nblaunch.processes.stacks import answer_with_stacks
 
 __all__ = [
     "Birth",
@@ -60,6 +61,8 @@ class Birth:
         Working directory; None keeps the parent's.
     stdout, stderr : str
         Files for descriptors 1 and 2; an empty string leaves the parent's.
+    stacks : str
+        File for the stacks of a Python rank's threads, see `nblaunch.processes.stacks`; empty for none.
     sys_path, argv : tuple of str
         ``sys.path`` and ``sys.argv`` of a Python rank.
     main_module, main_path : str
@@ -73,6 +76,7 @@ class Birth:
     cwd: str | None = None
     stdout: str = ""
     stderr: str = ""
+    stacks: str = ""
     sys_path: tuple[str, ...] = field(default=(), repr=False)
     argv: tuple[str, ...] = ("",)
     main_module: str = ""
@@ -314,6 +318,7 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     _line_buffered()
+    answer_with_stacks(birth.stacks)
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv
     payload: list[Parts] = []

@@ -33,16 +33,30 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty, SimpleQueue
 
 import psutil
 
-from nblaunch.events import Abandoned, Ended, Ending, Event, Exited, Reported, Started, TimedOut
+from nblaunch.events import (
+    Abandoned,
+    Ended,
+    Ending,
+    Event,
+    Exited,
+    Reported,
+    Stack,
+    StacksTaken,
+    Stalled,
+    Started,
+    TimedOut,
+)
 from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.sampling import Sampler
+from nblaunch.processes.stacks import StackRequest
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
 
@@ -82,8 +96,19 @@ class _Rank:
     inbox: Inbox | None
     reported: str | None = None
     collateral: bool = False
+    stacks: str = ""
     gone: bool = False
     descendants: list[psutil.Process] = field(default_factory=list)
+
+
+@dataclass
+class _Request:
+    """Ranks that have been asked for their stacks, who gets these, and when to look for them."""
+
+    asked: StackRequest
+    give: Callable[[dict[int, Stack]], None]
+    look_at: float
+    ending_waits: bool
 
 
 def _returned_a_value(exit_: Exited) -> bool:
@@ -155,17 +180,22 @@ class Gang:
         self._ranks: dict[int, _Rank] = {}
         self._by_pid: dict[int, _Rank] = {}
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
+        # what other threads want done that ends nobody
+        self._wishes: deque[Callable[[], None]] = deque()
+        self._requests: list[_Request] = []
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
         self._sampler: Sampler | None = None
         self._steps: deque[Step] = deque()
         self._ending = False
+        self._timed_out = False
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
         self._start_error: BaseException | None = None
         # held by the supervisor, or by whoever found none and has tidied up instead
         self._claim = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._all_started = threading.Event()
         self._done = threading.Event()
 
@@ -208,6 +238,12 @@ class Gang:
             self.join()
             raise self._start_error
 
+    def drop(self) -> None:
+        """Let go of a gang that was not started and will not be."""
+        if self._claim.acquire(blocking=False):
+            self._tidy_up()
+            self._done.set()
+
     def end(self, reason: str, steps: Iterable[Step]) -> None:
         """Have all ranks ended, grandchildren included; returns at once.
 
@@ -220,6 +256,32 @@ class Gang:
         """Change the time between the first failure and the end of the others, also for a failure of a moment ago."""
         self._settle = seconds
         self._wake()
+
+    def pass_signal(self, number: int, ranks: Iterable[int] | None = None) -> None:
+        """Send a signal to the processes of ranks that still run, by default of all; returns at once.
+
+        What a rank has started does not get it, and the gang does not end for it.
+        """
+        chosen = None if ranks is None else frozenset(ranks)
+        self._wishes.append(lambda: self._signal_only(number, chosen))
+        self._wake()
+
+    def stacks(self, ranks: Iterable[int] | None = None, timeout: float = 5.0) -> dict[int, Stack]:
+        """Return where ranks are that still run, by default all, without disturbing them.
+
+        Raises
+        ------
+        TimeoutError
+            If the supervisor has no time for it within so many seconds: it still starts ranks, or has ended.
+        """
+        chosen = None if ranks is None else frozenset(ranks)
+        answer: SimpleQueue[dict[int, Stack]] = SimpleQueue()
+        self._wishes.append(lambda: self._ask_for_stacks(chosen, answer.put))
+        self._wake()
+        try:
+            return answer.get(timeout=0 if self._done.is_set() else timeout)
+        except Empty:
+            raise TimeoutError(f"the stacks of the ranks could not be taken within {timeout:g} s") from None
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
@@ -242,8 +304,9 @@ class Gang:
             return False
         if self._sampler is not None:
             self._sampler.join(_LOOK)
-        if threading.current_thread() is not self._thread and self._thread.ident is not None:
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread.ident is not None and threading.current_thread() is not thread:
+            thread.join()
         return True
 
     @property
@@ -324,6 +387,8 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
+                for request in self._requests:
+                    request.give(request.asked.stacks())
                 if self._sampler is not None:
                     self._sampler.close()
                 self._tidy_up()
@@ -387,7 +452,7 @@ class Gang:
                     PARENT_ENDS.discard(inbox.fileno())
                     inbox.close()
                 raise
-        return _Rank(birth.rank, pid, inbox)
+        return _Rank(birth.rank, pid, inbox, stacks=birth.stacks)
 
     def _running(self) -> list[_Rank]:
         return [rank for rank in self._ranks.values() if not rank.gone]
@@ -439,12 +504,15 @@ class Gang:
     def _note_failure(self) -> None:
         if self._failed_at is None:
             self._failed_at = time.monotonic()
+            self._take_stacks("failure")
 
     def _take_orders(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_reader.recv(4096)
         while self._samples:
             self._tell(self._samples.popleft())
+        while self._wishes:
+            self._wishes.popleft()()
         while self._orders:
             self._begin_ending(*self._orders.popleft())
 
@@ -509,11 +577,49 @@ class Gang:
         self._tell(Abandoned(rank.number, rank.pid, time.monotonic()))
         self.exited(rank.pid, -signal.SIGKILL)
 
+    def _signal_only(self, number: int, ranks: frozenset[int] | None) -> None:
+        for rank in self._running():
+            if ranks is None or rank.number in ranks:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(rank.pid, number)
+
+    def _take_stacks(self, reason: str, ranks: frozenset[int] | None = None) -> None:
+        """Have the ranks that are still at work tell where they are; the gang does not end before they have."""
+        at = time.monotonic()
+
+        def tell(stacks: dict[int, Stack]) -> None:
+            if stacks:
+                self._tell(StacksTaken(stacks, reason, at))
+
+        if not self._ending and any(rank.stacks for rank in self._running()):
+            self._ask_for_stacks(ranks, tell, ending_waits=True)
+
+    def _ask_for_stacks(
+        self, ranks: frozenset[int] | None, give: Callable[[dict[int, Stack]], None], ending_waits: bool = False
+    ) -> None:
+        asked = StackRequest(
+            {
+                rank.number: (rank.pid, rank.stacks)
+                for rank in self._running()
+                if rank.reported is None and (ranks is None or rank.number in ranks)
+            }
+        )
+        self._requests.append(_Request(asked, give, time.monotonic(), ending_waits))
+
+    def _look_for_stacks(self, request: _Request) -> None:
+        if request.asked.look():
+            self._requests.remove(request)
+            request.give(request.asked.stacks())
+        else:
+            request.look_at = time.monotonic() + StackRequest.PERIOD
+
     def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
+        for request in list(self._requests):
+            yield request.look_at, partial(self._look_for_stacks, request)
         if self._ending:
             if self._step_deadline is not None:
                 yield self._step_deadline, self._next_step
-        else:
+        elif not any(request.ending_waits for request in self._requests):
             if self._stop_on_failure and self._failed_at is not None:
                 yield self._failed_at + self._settle, self._end_after_failure
             if self._run_deadline is not None:
@@ -539,6 +645,8 @@ class Gang:
         try:
             for event in lookout.look(now):
                 self._tell(event)
+                if isinstance(event, Stalled) and event.ranks:
+                    self._take_stacks("stall", frozenset(event.ranks))
             # behind the others, so that each gets its turn
             self._lookouts.append((now + lookout.period, lookout))
         except BaseException:
@@ -550,6 +658,12 @@ class Gang:
 
     def _end_after_timeout(self) -> None:
         assert self._timeout is not None
+        if not self._timed_out:
+            # comes here again when the ranks have told where they are
+            self._timed_out = True
+            self._take_stacks("timeout")
+            if self._requests:
+                return
         running = tuple(rank.number for rank in self._running())
         self._tell(TimedOut(running, self._timeout, time.monotonic()))
         self._begin_ending("the time was over", escalation(signal.SIGTERM, grace=self._grace))

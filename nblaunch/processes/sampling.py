@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from nblaunch.events import Sampled, Usage
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "cpu_seconds", "family"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -71,13 +71,13 @@ class Sampler:
             self._tell(Sampled(self._look(), time.monotonic()))
 
     def _look(self) -> dict[int, Usage]:
-        families = {rank: _family(pid) for rank, pid in self._pids().items()}
+        families = {rank: family(pid) for rank, pid in self._pids().items()}
         usage = {}
-        for rank, family in families.items():
+        for rank, members in families.items():
             if self._closed.is_set():
                 break
             now = time.monotonic()
-            seconds = sum(map(_cpu_seconds, family))
+            seconds = sum(map(cpu_seconds, members))
             before = self._seen.setdefault(rank, _Seen(seconds, now))
             # a child that has ended takes its time along
             spent, passed = max(0.0, seconds - before.cpu_seconds), now - before.at
@@ -97,19 +97,20 @@ class Sampler:
                 self._seen[rank].memory_at = time.monotonic()
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """Return a process and its descendants."""
-    family = [pid]
-    for member in family:
+    found = [pid]
+    for member in found:
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"/proc/{member}/task"):
                 with contextlib.suppress(OSError):
                     # needs CONFIG_PROC_CHILDREN; without it descendants do not count
-                    family += map(int, _read(f"/proc/{member}/task/{thread}/children").split())
-    return family
+                    found += map(int, _read(f"/proc/{member}/task/{thread}/children").split())
+    return found
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, 0 if it is gone."""
     try:
         # behind the name, which may hold anything: state is field 3, utime 14, stime 15 (proc_pid_stat(5))
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()

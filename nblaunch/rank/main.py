@@ -36,6 +36,7 @@ from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, Work
 
 if TYPE_CHECKING:
@@ -111,9 +112,13 @@ def _run(context: Context) -> int:
     shell: RankShell | None = None
     # classes that came from the notebook; what the cell pickles or defines later does not belong to them
     home_classes: frozenset[str] = frozenset()
+    # numbers of the notebook's cells by file name, if variables are to be shown
+    cells: dict[str, int] | None = None
     try:
         # taken out of the context, so that their memory goes when the objects do
         work: Work = unpack(context.payload.pop(0))
+        if work.show_locals:
+            cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         use_text_bars()
         if _has_shell():
@@ -129,7 +134,7 @@ def _run(context: Context) -> int:
         meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
-        return _report_failure(context, error, shell, home_classes)
+        return _report_failure(context, error, shell, home_classes, cells)
     context.channel.send("value", packed)
     return 0
 
@@ -245,7 +250,11 @@ def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | No
 
 
 def _report_failure(
-    context: Context, error: BaseException, shell: RankShell | None, home_classes: frozenset[str]
+    context: Context,
+    error: BaseException,
+    shell: RankShell | None,
+    home_classes: frozenset[str],
+    cells: dict[str, int] | None,
 ) -> int:
     if os.getpid() != context.pid:
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
@@ -253,6 +262,8 @@ def _report_failure(
     error = error.with_traceback(_without_this_module(error))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
+    if cells is not None:
+        text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
     get_error_handler().record_exception(error)
     report = pack(
         {

@@ -43,6 +43,8 @@ class Work:
         Makes the random state of each rank reproducible.
     threads : int or None
         Threads that numerical libraries may use in a rank; None leaves that to the environment.
+    show_locals : bool
+        Show the local variables of each frame in tracebacks.
     figures : dict of str to object
         What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
     """
@@ -56,4 +58,5 @@ class Work:
     collect: tuple[str, ...] = ()
     seed: int | None = None
     threads: int | None = None
+    show_locals: bool = False
     figures: dict[str, Any] = field(default_factory=dict)

@@ -13,13 +13,13 @@ import pytest
 
 import nblaunch.panel.live as live
 from nblaunch import launching
+from nblaunch.attempt import Attempt
 from nblaunch.events import Ended, Launched, Reported, Started
 from nblaunch.failures import raised
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.payload import pack
-from nblaunch.run import Run
 
 
 class Page:
@@ -142,10 +142,10 @@ def test_a_widget_that_could_not_be_shown_is_followed_by_a_record_of_its_own(
 
 
 def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(run: Run, rank: int, report: Reported) -> None:
+    def broken(attempt: Attempt, *_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Run, "_take_value", broken)
+    monkeypatch.setattr(Attempt, "_take_value", broken)
     monkeypatch.setattr(launching, "kernel_publisher", lambda: page)
     monkeypatch.setattr(launching, "has_pages", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):

@@ -1,0 +1,171 @@
+"""`Attempt`: one time that all ranks of a run were started, and what came of it, put together from the events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nblaunch.events import Abandoned, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
+from nblaunch.failures import (
+    RankFailure,
+    RankTimeout,
+    crash_stack,
+    last_lines,
+    root_cause_of,
+    without_crash_dump,
+    without_escapes,
+)
+from nblaunch.logs import Logs, RankLogs
+from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
+from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.stacks import Stacks
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """One time that all ranks of a run were started, and what came of it.
+
+    Attributes
+    ----------
+    number : int
+        0 for the first one, 1 for the first restart.
+    failures : dict of int to RankFailure
+        Every rank that did not finish, once the attempt has ended.
+    stacks_at_failure : Stacks
+        Where the ranks that were still at work were when the first one failed, or when the time was over.
+    logs : dict of int to RankLogs
+        The log files of each rank.
+    pids : dict of int to int
+        Process id of each rank that was started.
+    """
+
+    def __init__(self, number: int, nprocs: int, keeps: Logs, cells: Mapping[str, int]) -> None:
+        self.number = number
+        self.failures: dict[int, RankFailure] = {}
+        self.stacks_at_failure = Stacks({})
+        self.logs: dict[int, RankLogs] = {}
+        self.pids: dict[int, int] = {}
+        self.timed_out: TimedOut | None = None
+        self._nprocs = nprocs
+        # the folder of the logs goes with the last failure that names it
+        self._keeps = keeps
+        # numbers of the notebook's cells by file name, for the stacks of crashes
+        self._cells = cells
+        self._reports: dict[int, Reported] = {}
+        self._exits: dict[int, Exited] = {}
+        self._abandoned: set[int] = set()
+        self._began = time.monotonic()
+
+    @property
+    def root_cause(self) -> RankFailure | None:
+        """The failure that came first, or None."""
+        return root_cause_of(self.failures)
+
+    def __repr__(self) -> str:
+        root = self.root_cause
+        return f"<Attempt {self.number}: {f'rank {root.rank} failed: {root.summary()}' if root else 'finished'}>"
+
+    def note(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, Launched):
+            self._began = event.at
+            self.logs = {rank: RankLogs(event.stdouts[rank], event.stderrs[rank]) for rank in range(event.nprocs)}
+        elif isinstance(event, Started):
+            self.pids[event.rank] = event.pid
+        elif isinstance(event, Reported) and event.kind in ("value", "error"):
+            self._reports[event.rank] = event
+        elif isinstance(event, Exited):
+            self._exits[event.rank] = event
+        elif isinstance(event, TimedOut):
+            self.timed_out = event
+        elif isinstance(event, StacksTaken) and event.reason in ("failure", "timeout"):
+            self.stacks_at_failure = Stacks(event.stacks)
+        elif isinstance(event, Abandoned):
+            self._abandoned.add(event.rank)
+
+    def conclude(self, take: Callable[[int, dict[str, Any]], None] | None = None) -> None:
+        """Make failures, and values, of what has been noted; no rank is left.
+
+        Parameters
+        ----------
+        take : callable, optional
+            Gets each rank that has finished, and what it has sent back by name: `VALUE` and the collected variables.
+            Without it they are dropped, because all ranks start once more.
+        """
+        for rank in range(self._nprocs):
+            report = self._reports.pop(rank, None)
+            if report is None or report.kind != "value":
+                self.failures[rank] = self._failure(rank, report)
+            elif take is not None:
+                self._take_value(rank, report, take)
+
+    def _take_value(self, rank: int, report: Reported, take: Callable[[int, dict[str, Any]], None]) -> None:
+        try:
+            body = unpack_named(report.body)
+        except BaseException as error:  # whatever a user's object does when it is rebuilt
+            failure = self._bare_failure(rank, at=report.at)
+            failure.exception = error
+            failure.message = FailureMessage(
+                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
+                f"{type(error).__name__}: {error}"
+            )
+            self.failures[rank] = failure
+            return
+        take(rank, body)
+
+    def _failure(self, rank: int, report: Reported | None) -> RankFailure:
+        exited = self._exits.get(rank)
+        if exited is None:
+            failure = self._bare_failure(rank, at=self._began)
+            if rank in self.pids:
+                failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was killed: its supervision failed")
+            else:
+                failure.message = FailureMessage(f"rank {rank} was never started")
+                failure.collateral = True
+            return failure
+        failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
+        failure.collateral = exited.collateral
+        if report is not None:
+            body = unpack(report.body)
+            failure.coloured = body["traceback"]
+            failure.traceback = without_escapes(body["traceback"])
+            try:
+                failure.exception = unpack(body["exception"])
+            except BaseException as error:  # whatever a user's object does when it is rebuilt
+                why = f"{type(error).__name__}: {error}"
+                failure.exception = ExceptionStandIn(body["type"], body["text"], why)
+        elif self.timed_out is not None and rank in self.timed_out.ranks:
+            failure.collateral = False
+            text = f"rank {rank} was still running after the timeout of {self.timed_out.seconds:g} s"
+            failure.exception, failure.message = RankTimeout(text), FailureMessage(f"RankTimeout: {text}")
+        elif rank in self._abandoned:
+            failure.message = FailureMessage(
+                f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
+            )
+        elif exited.exitcode == 0:
+            failure.message = silent_exit(rank, failure.pid)
+        elif exited.exitcode > 0:
+            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
+        return failure
+
+    def _bare_failure(self, rank: int, at: float) -> RankFailure:
+        logs = self.logs.get(rank)
+        stdout, stderr = logs.ends() if logs is not None else ("", "")
+        return RankFailure(
+            local_rank=rank,
+            pid=self.pids.get(rank, -1),
+            exitcode=self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL,
+            error_file=os.path.join(logs.path, "error.json") if logs is not None else "",
+            rank=rank,
+            traceback=crash_stack(stderr, self._cells),
+            stdout_tail=last_lines(stdout),
+            # the dump of a crash is in the traceback, in a form that can be read
+            stderr_tail=last_lines(without_crash_dump(stderr)),
+            stack=self.stacks_at_failure.get(rank),
+            at=at,
+            _keeps=self._keeps,
+        )

@@ -1,0 +1,69 @@
+"""What ``%multiproc stacks``, ``stop`` and ``kill`` do: they act on the runs that still go on in this process."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+from nblaunch.naming import count_ranks
+from nblaunch.run import Run
+
+__all__ = ["end_runs", "remember", "running", "stacks_in_words"]
+
+_KNOWN: list[weakref.ref[Run]] = []
+
+
+def remember(run: Run) -> None:
+    """Take note of a run that is about to start."""
+    _KNOWN[:] = [known for known in _KNOWN if known() is not None]
+    _KNOWN.append(weakref.ref(run))
+
+
+def running() -> list[Run]:
+    """Return the runs that still go on, the latest last."""
+    return [run for run in (known() for known in _KNOWN) if run is not None and run.status == "running"]
+
+
+def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) -> str:
+    """Say where ranks are now; if no run goes on, where those of the last one were when its first rank failed.
+
+    Parameters
+    ----------
+    ranks : iterable of int, optional
+        Of whom; by default of all.
+    native : bool
+        With the frames of C code, see `Run.stacks`.
+
+    Raises
+    ------
+    ValueError, TimeoutError, FileNotFoundError
+        See `Run.stacks`.
+    """
+    runs = running()
+    chosen = None if ranks is None else list(ranks)
+    if runs:
+        texts = []
+        for run in runs:
+            head = f"{count_ranks(run.nprocs)}, running for {run.elapsed:.0f} s:\n" if len(runs) > 1 else ""
+            texts.append(f"{head}{run.stacks(chosen, native)}")
+        return "\n\n".join(texts)
+    last = next((run for run in (known() for known in reversed(_KNOWN)) if run is not None), None)
+    if last is None:
+        return "No run has been started yet."
+    if not last.stacks_at_failure:
+        return "No run is going on, and in the last one no rank was waiting when another one failed."
+    root = last.root_cause
+    when = f"rank {root.rank} failed" if root is not None and last.status != "timed out" else "it was ended"
+    return f"No run is going on. Where ranks of the last one were when {when}:\n{last.stacks(chosen)}"
+
+
+def end_runs(kill: bool = False) -> str:
+    """Stop, or kill, every run that still goes on; return when no rank of theirs is left, and say what was done."""
+    runs = running()
+    for run in runs:
+        (run.kill if kill else run.stop)()
+    for run in runs:
+        run.wait()
+    if not runs:
+        return "No run is going on."
+    return "\n".join(run.summary() for run in runs)

@@ -1,0 +1,201 @@
+"""Where ranks are just now: a signal has each write the stacks of its threads into a file of its own.
+
+::
+
+    gang ─ signal ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
+
+The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
+where ranks hang; and a rank that only waits goes on waiting, because system calls are restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import os
+import re
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nblaunch.events import Frame, Stack
+
+__all__ = ["StackRequest", "answer_with_stacks", "frames_of"]
+
+# One that hardly anybody uses for anything else; the one above it is for the death of the parent.
+_SIGNAL = signal.SIGRTMAX - 1
+# Seconds that a rank may take to answer. A handler runs as soon as its thread does.
+_PATIENCE = 1.0
+# Programs close the low descriptors without asking what they are; this one must not become another file of theirs.
+_OUT_OF_REACH = 200
+
+_HEAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):$")
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.+)$')
+_MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
+_BIT = 1 << (_SIGNAL - 1)
+_NO_ANSWER = "it did not answer within a second"
+_STATES = {
+    "T": "it is stopped (SIGSTOP), and answers when it goes on",
+    "t": "a debugger holds it, and it answers when it goes on",
+    "D": "it hangs in the kernel (state D)",
+    "Z": "it has just ended",
+}
+
+
+def answer_with_stacks(path: str) -> None:
+    """Have this process write the stacks of its threads to a file whenever it is asked; without one, nothing happens.
+
+    Parameters
+    ----------
+    path : str
+        The file; an empty string is none.
+    """
+    if not path:
+        return
+    low = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
+    except OSError:  # the process may not have so many
+        descriptor = low
+    else:
+        os.close(low)
+    faulthandler.register(_SIGNAL, file=descriptor, all_threads=True)
+
+
+@dataclass
+class _Asked:
+    """A rank that has been asked."""
+
+    pid: int
+    path: str
+    begin: int
+    state: str
+    blocking: frozenset[str]
+    problem: str = ""
+    answered: bool = False
+
+
+class StackRequest:
+    """Asks processes for their stacks; the answers come within milliseconds, or not at all.
+
+    Parameters
+    ----------
+    ranks : mapping of int to (int, str)
+        Process id and file of each rank to ask.
+
+    Attributes
+    ----------
+    deadline : float
+        `time.monotonic` after which no answer is waited for.
+    """
+
+    PERIOD = 0.002
+    """Seconds between two looks for answers."""
+
+    def __init__(self, ranks: Mapping[int, tuple[int, str]]) -> None:
+        self.deadline = time.monotonic() + _PATIENCE
+        self._asked = {rank: _ask(pid, path) for rank, (pid, path) in ranks.items()}
+
+    def look(self) -> bool:
+        """Look for answers; tell whether nothing is left to wait for."""
+        for asked in self._asked.values():
+            if not (asked.answered or asked.problem):
+                asked.answered = _has_answered(asked)
+        return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
+
+    def stacks(self) -> dict[int, Stack]:
+        """Return what there is by now."""
+        return {rank: _stack(asked) for rank, asked in self._asked.items()}
+
+
+def _ask(pid: int, path: str) -> _Asked:
+    # the signal would end a process that does not handle it: one that is still starting, or has become a program
+    caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
+    asked = _Asked(pid, path, _size(path), _state(pid), _threads_that_block(pid))
+    if not path or not caught:
+        asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
+        return asked
+    try:
+        os.kill(pid, _SIGNAL)
+    except ProcessLookupError:
+        asked.problem = _STATES["Z"]
+    if asked.state in ("T", "t"):
+        asked.problem = _STATES[asked.state]
+    return asked
+
+
+def _has_answered(asked: _Asked) -> bool:
+    """Tell whether all has been written: something has, the signal is not pending, and no handler is at it.
+
+    While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
+    """
+    if _size(asked.path) <= asked.begin:
+        if _state(asked.pid) == "Z":
+            asked.problem = _STATES["Z"]
+        return False
+    masks = _masks(f"/proc/{asked.pid}/status")
+    if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _BIT:
+        return False
+    return _threads_that_block(asked.pid) <= asked.blocking
+
+
+def _threads_that_block(pid: int) -> frozenset[str]:
+    with contextlib.suppress(OSError):
+        threads = os.listdir(f"/proc/{pid}/task")
+        return frozenset(
+            thread for thread in threads if _masks(f"/proc/{pid}/task/{thread}/status").get("SigBlk", 0) & _BIT
+        )
+    return frozenset()
+
+
+def _masks(path: str) -> dict[str, int]:
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        return {name.decode(): int(mask, 16) for name, mask in _MASK.findall(file.read())}
+    return {}
+
+
+def _state(pid: int) -> str:
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        return file.read().rpartition(b")")[2].split()[0].decode()
+    return "Z"
+
+
+def _size(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return os.path.getsize(path)
+    return 0
+
+
+def _stack(asked: _Asked) -> Stack:
+    text = ""
+    with contextlib.suppress(OSError), open(asked.path, "rb") as file:
+        file.seek(asked.begin)
+        text = file.read().decode(errors="replace")
+    threads = _threads(text) if asked.answered else ()
+    problem = asked.problem
+    if not threads and not problem:
+        problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
+    return Stack(threads, asked.state, problem)
+
+
+def _threads(text: str) -> tuple[tuple[Frame, ...], ...]:
+    """Return the frames of each thread, the main one first: it was the first one, and is written last."""
+    found: list[list[Frame]] = []
+    for line in text.splitlines():
+        if _HEAD.match(line):
+            found.append([])
+        elif found:
+            found[-1] += frames_of([line])
+    return tuple(tuple(frames) for frames in reversed(found))
+
+
+def frames_of(lines: list[str]) -> list[Frame]:
+    """Return the frames that lines of faulthandler tell of, the innermost first, as they do."""
+    matches = (_FRAME.match(line) for line in lines)
+    return [
+        Frame(match["file"], int(match["line"]) if match["line"].isdigit() else 0, match["name"])
+        for match in matches
+        if match is not None
+    ]

@@ -1,0 +1,157 @@
+"""How the stacks of ranks read: down to the user's own code, equal ones folded with their ranks.
+
+::
+
+    StacksTaken, cells of the notebook ─► in_cells() ─► where(), Stacks ─► failures, panel, ``%multiproc stacks``
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+
+from nblaunch.events import Frame, Stack
+from nblaunch.naming import name_ranks
+
+__all__ = ["Stacks", "frame_text", "in_cells", "users_frames", "where"]
+
+_CELL = "Cell In["
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+# Frames of one stack in a text, the innermost: what is above them hardly ever differs.
+_SHOWN = 8
+# Groups of ranks in a text.
+_MOST_GROUPS = 12
+_WORDS = {"R": "running in", "S": "waiting in"}
+
+
+def in_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int, Stack]:
+    """Give the files that cells were compiled under the names that these have in the notebook.
+
+    Parameters
+    ----------
+    stacks : mapping of int to Stack
+        By rank.
+    cells : mapping of str to int
+        Numbers of the notebook's cells by file name.
+    """
+
+    def named(frame: Frame) -> Frame:
+        number = cells.get(frame.file)
+        return frame if number is None else replace(frame, file=f"{_CELL}{number}]")
+
+    return {
+        rank: replace(stack, threads=tuple(tuple(map(named, frames)) for frames in stack.threads))
+        for rank, stack in stacks.items()
+    }
+
+
+def users_frames(frames: Iterable[Frame]) -> list[Frame]:
+    """Return the frames down to the cell or function that was launched, without those of the launcher."""
+    found = list(frames)
+    # the outermost call of the shell: the user's code may call the shell too
+    shells = [index for index, frame in enumerate(found) if frame.file.endswith("IPython/core/interactiveshell.py")]
+    cells = [index for index in shells if found[index].function == "run_code"]
+    ours = [index for index, frame in enumerate(found) if frame.file.startswith(_PACKAGE)]
+    ends = (cells[-1:] or shells[:1]) + ours[:1]
+    return found[: min(ends, default=len(found))]
+
+
+def frame_text(frame: Frame) -> str:
+    """Return one frame as a line."""
+    at = f", line {frame.line}" if frame.file.startswith(_CELL) else f":{frame.line}"
+    name = "" if frame.function == "<module>" else f", in {frame.function}"
+    return f"{frame.file if frame.file.startswith(_CELL) else f'File {frame.file}'}{at}{name}"
+
+
+def where(stack: Stack) -> str:
+    """Say in a line where a rank was: what its own code had called, and in which line."""
+    if not stack.threads:
+        return f"no stack: {stack.problem}"
+    frames = users_frames(stack.threads[0])
+    if not frames:
+        return "not yet in the cell, or no longer"
+    position = next((index for index, frame in enumerate(frames) if _is_users(frame)), len(frames) - 1)
+    place = frame_text(frames[position])
+    if position == 0:
+        return place
+    return f"{_WORDS.get(stack.state, 'in')} {frames[position - 1].function}, {place}"
+
+
+class Stacks(Mapping[int, Stack]):
+    """Where ranks are, by rank; its text folds those that are at the same place.
+
+    Examples
+    --------
+    >>> import threading
+    >>> waits = (Frame(threading.__file__, 629, "wait"), Frame("Cell In[7]", 9, "<module>"))
+    >>> stacks = Stacks({0: Stack((waits,), "S"), 1: Stack((waits,), "S"), 2: Stack((waits[1:],), "R")})
+    >>> [line for line in stacks.lines() if line.startswith("rank")]
+    ['ranks 0-1: waiting in wait, Cell In[7], line 9', 'rank 2: Cell In[7], line 9']
+    """
+
+    def __init__(self, stacks: Mapping[int, Stack]) -> None:
+        self._stacks = dict(sorted(stacks.items()))
+
+    def __getitem__(self, rank: int) -> Stack:
+        return self._stacks[rank]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._stacks)
+
+    def __len__(self) -> int:
+        return len(self._stacks)
+
+    def groups(self) -> list[tuple[list[int], Stack]]:
+        """Return ranks that are at the same place, with the stack of one of them; the largest group first."""
+        found: dict[object, list[int]] = {}
+        for rank, stack in self._stacks.items():
+            frames = tuple(users_frames(stack.threads[0])) if stack.threads else ()
+            found.setdefault((frames, stack.problem, stack.native), []).append(rank)
+        ordered = sorted(found.values(), key=lambda ranks: (-len(ranks), ranks))
+        return [(ranks, self._stacks[ranks[0]]) for ranks in ordered]
+
+    def lines(self) -> list[str]:
+        """Return the text, as lines."""
+        groups = self.groups()
+        found = []
+        for ranks, stack in groups[:_MOST_GROUPS]:
+            found.append(f"{name_ranks(ranks)}: {where(stack)}")
+            frames = users_frames(stack.threads[0]) if stack.threads else []
+            if stack.native:
+                found += [f"    {line}" for line in stack.native.splitlines()]
+            elif len(frames) > 1:
+                found += [f"    {frame_text(frame)}" for frame in _cut(frames)]
+                left_out = len(frames) - len(_cut(frames))
+                if left_out:
+                    found.append(f"    … and {left_out} of libraries between")
+        if groups[_MOST_GROUPS:]:
+            found.append(f"… and {name_ranks(rank for ranks, _ in groups[_MOST_GROUPS:] for rank in ranks)} elsewhere")
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines()) or "no rank is running"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _cut(frames: list[Frame]) -> list[Frame]:
+    """Return the innermost frames, and all others of the user's own: those are what a person looks for."""
+    return frames[:_SHOWN] + [frame for frame in frames[_SHOWN:] if _is_users(frame)][:_SHOWN]
+
+
+def _is_users(frame: Frame) -> bool:
+    return frame.file.startswith(_CELL) or not frame.file.startswith(("<frozen", *_libraries()))
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    return tuple(
+        {os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+        | {os.path.join(sys.base_prefix, "lib", "")}
+    )

@@ -1,0 +1,150 @@
+"""Stacks that processes write when a signal asks them to: of all threads, in C code too, and never ending a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nblaunch.events import Stack
+from nblaunch.processes.stacks import StackRequest, frames_of
+
+READY = "from nblaunch.processes.stacks import answer_with_stacks\nanswer_with_stacks({path!r})\n"
+Start = Callable[[str], int]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start programs that say when they are ready, in sessions of their own; they are gone afterwards."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(source: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process.pid
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def ask(pid: int, path: Path) -> Stack:
+    request = StackRequest({3: (pid, str(path))})
+    while not request.look():
+        continue
+    return request.stacks()[3]
+
+
+def wait_for(pid: int, path: Path, function: str) -> Stack:
+    """Ask until the process is in a function of that name, which it is going to be."""
+    while True:
+        stack = ask(pid, path)
+        if any(frame.function == function for frame in stack.threads[0]):
+            return stack
+
+
+def test_the_stack_of_a_process_that_waits(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "def lower():\n"
+        "    threading.Event().wait()\n"
+        "def upper():\n"
+        "    lower()\n"
+        "print('ready', flush=True)\n"
+        "upper()\n"
+    )
+    stack = wait_for(start(source), path, "lower")
+    (main,) = stack.threads
+    names = [frame.function for frame in main]
+    assert names[-3:] == ["lower", "upper", "<module>"]
+    assert [(frame.file, frame.line) for frame in main[-2:]] == [("<string>", 7), ("<string>", 9)]
+    assert stack.problem == ""
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_all_threads_and_the_main_one_first(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "begun = threading.Event()\n"
+        "def worker():\n"
+        "    begun.set()\n"
+        "    threading.Event().wait()\n"
+        "def main():\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=worker, daemon=True).start()\n"
+        "begun.wait()\n"
+        "print('ready', flush=True)\n"
+        "main()\n"
+    )
+    stack = wait_for(start(source), path, "main")
+    assert len(stack.threads) == 2
+    assert "worker" in [frame.function for frame in stack.threads[1]]
+
+
+def test_c_code_that_holds_the_interpreter_lock_is_seen(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    # PyDLL keeps the lock while the function runs
+    source = READY.format(path=str(path)) + (
+        "import ctypes\ndef hold():\n    ctypes.PyDLL(None).pause()\n    hold()\nprint('ready', flush=True)\nhold()\n"
+    )
+    pid = start(source)
+    assert "hold" in [frame.function for frame in wait_for(pid, path, "hold").threads[0]]
+
+
+def test_a_process_that_is_stopped_says_so_and_answers_later(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    pid = start(source)
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    stack = ask(pid, path)
+    assert (stack.threads, stack.state) == ((), "T")
+    assert stack.problem == "it is stopped (SIGSTOP), and answers when it goes on"
+    os.kill(pid, signal.SIGCONT)
+    assert wait_for(pid, path, "wait").problem == ""
+
+
+def test_a_process_that_does_not_answer_is_left_alone(start: Start, tmp_path: Path) -> None:
+    pid = start("import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n")
+    stack = ask(pid, tmp_path / "none")
+    assert (stack.threads, stack.problem) == ((), "it is not ready to answer")
+    os.kill(pid, 0)
+
+
+def test_a_process_that_has_ended(start: Start, tmp_path: Path) -> None:
+    pid = start("print('ready', flush=True)")
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ask(pid, tmp_path / "none").problem == "it has just ended"
+
+
+def test_one_whose_file_was_closed_is_not_waited_for_long(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import os, threading\nos.closerange(3, 1000)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+    assert ask(start(source), path).problem == "it did not answer within a second"
+
+
+def test_its_file_is_out_of_reach_of_who_closes_the_low_descriptors(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import os, threading\nos.closerange(3, 100)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+    assert wait_for(start(source), path, "wait").problem == ""
+
+
+def test_lines_that_are_no_frames_are_passed_over() -> None:
+    (frame,) = frames_of(["Thread 0x1 (most recent call first):", '  File "a b.py", line 7 in f', "  ...", ""])
+    assert (frame.file, frame.line, frame.function) == ("a b.py", 7, "f")

@@ -1,0 +1,156 @@
+"""``--max-restarts``: all ranks once more after a failure, and what is kept of each attempt."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.engines.base import Plan
+from nblaunch.engines.local import LocalEngine
+from nblaunch.events import Ended, Ending, Event, Exited, Launched, Restarting, Started
+from nblaunch.launching import launch
+from nblaunch.notebook import Notebook
+from nblaunch.payload import pack, pack_named
+from nblaunch.processes.zygotes import Zygote
+from nblaunch.rank.work import Work
+from nblaunch.run import Run
+
+FAIL_TWICE = """import os
+attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+assert os.environ["TORCHELASTIC_MAX_RESTARTS"] == "3"
+print("attempt", attempt)
+if attempt < 2 and rank == 1:
+    raise ValueError(f"attempt {attempt}, port {os.environ['MASTER_PORT']}")
+attempt, os.environ["MASTER_PORT"]
+"""
+
+
+def run_cell(source: str, nprocs: int = 2, **options: Any) -> Run:
+    return launch(source, nprocs, notebook=Notebook({"__name__": "__main__"}), quiet=True, **options)
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "forkserver", "spawn", "fork"])
+def test_until_it_succeeds(tmp_path: Path, start_method: str) -> None:
+    run = run_cell(FAIL_TWICE, max_restarts=3, log_dir=str(tmp_path), start_method=start_method)
+    assert run.ok
+    assert [value[0] for value in run.results.values()] == [2, 2]
+    first, second, last = run.attempts
+    assert [attempt.number for attempt in run.attempts] == [0, 1, 2]
+    assert last.failures == {} == run.failures
+    ports = set()
+    for attempt in (first, second):
+        assert attempt.root_cause is not None
+        error = attempt.root_cause.exception
+        assert isinstance(error, ValueError)
+        text, _, port = str(error).rpartition(" ")
+        assert text == f"attempt {attempt.number}, port"
+        ports.add(port)
+        assert attempt.logs[1].stdout == f"attempt {attempt.number}\n"
+        assert Path(attempt.logs[1].path).parts[-2:] == (f"attempt_{attempt.number}", "1")
+    assert len(ports | {run.results[0][1]}) == 3
+    assert run.logs[1].stdout == "attempt 2\n"
+    assert repr(first).startswith("<Attempt 0: rank 1 failed: ValueError: attempt 0, port ")
+    assert repr(last) == "<Attempt 2: finished>"
+
+
+def test_no_more_often_than_is_allowed() -> None:
+    run = run_cell("raise ValueError('always')", max_restarts=1)
+    assert run.status == "failed"
+    assert [len(attempt.failures) for attempt in run.attempts] == [2, 2]
+    assert run.failures == run.attempts[-1].failures
+
+
+def test_ranks_that_had_finished_start_again_too() -> None:
+    source = (
+        "import os, threading\n"
+        "if rank and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0': os._exit(3)\n"
+        "os.environ['TORCHELASTIC_RESTART_COUNT']"
+    )
+    run = run_cell(source, max_restarts=1, on_failure="continue")
+    assert run.results == {0: "1", 1: "1"}
+    assert [failure.exitcode for failure in run.attempts[0].failures.values()] == [3]
+
+
+def test_a_timeout_is_for_all_attempts_together() -> None:
+    run = run_cell("import threading\nthreading.Event().wait()", max_restarts=5, timeout=0.3, grace=0.1)
+    assert run.status == "timed out"
+    assert len(run.attempts) == 1
+    assert "still running after the timeout of 0.3 s" in str(run.failures[0].message)
+
+
+class _Gate:
+    """Holds the events of a run at a restart until the test lets them go on."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.there = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Restarting):
+            self.there.set()
+            assert self.go_on.wait(60)
+
+
+def failing(place: Path, **options: Any) -> Plan:
+    return Plan(
+        run_id="run_test",
+        nprocs=2,
+        entry="nblaunch.rank.main:run",
+        prepare="nblaunch.rank.main:prepare",
+        payload=(pack(Work(2, cell="1 / 0")), pack_named({})),
+        log_dir=str(place),
+        max_restarts=1,
+        **options,
+    )
+
+
+def test_events_of_an_attempt_follow_those_of_the_one_before(tmp_path: Path) -> None:
+    gate = _Gate()
+    gate.go_on.set()
+    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks.start()
+    assert ranks.join(60)
+    kinds = [type(event) for event in gate.events if isinstance(event, (Launched, Started, Exited, Restarting, Ended))]
+    attempt = [Launched, Started, Started, Exited, Exited]
+    assert kinds == [*attempt, Restarting, *attempt, Ended]
+    # what every rank was sent are the user's arrays
+    assert ranks._plan.payload == ()
+
+
+def test_a_run_that_is_stopped_while_it_restarts_ends(tmp_path: Path) -> None:
+    gate = _Gate()
+    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks.start()
+    assert gate.there.wait(60)
+    ranks.stop()
+    gate.go_on.set()
+    assert ranks.join(60)
+    kinds = [type(event) for event in gate.events]
+    assert kinds[kinds.index(Restarting) :] == [Restarting, Launched, Ended]
+
+
+def test_a_restart_that_the_system_refuses_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = _Gate()
+    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks.start()
+    assert gate.there.wait(60)
+
+    def refuse(*_: object) -> int:
+        raise BlockingIOError(11, "no more processes")
+
+    monkeypatch.setattr(Zygote, "start", refuse)
+    gate.go_on.set()
+    assert ranks.join(60)
+    kinds = [type(event) for event in gate.events]
+    assert kinds[kinds.index(Restarting) :] == [Restarting, Launched, Ending, Ended]
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, None])
+def test_a_number_of_restarts_that_is_none(number: Any) -> None:
+    with pytest.raises(ValueError, match="max_restarts is a whole number, 0 or more, not "):
+        run_cell("1", max_restarts=number)

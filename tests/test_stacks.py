@@ -1,0 +1,210 @@
+"""How stacks read: down to the user's code, folded, and what a failed run says of the ranks that waited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.events import Frame, Stack
+from nblaunch.failures import RanksFailed
+from nblaunch.launching import launch
+from nblaunch.notebook import Notebook
+from nblaunch.run import Run
+from nblaunch.stacks import Stacks, in_cells, users_frames, where
+
+WAIT = Frame(threading.__file__, 629, "wait")
+INNER = Frame("Cell In[3]", 2, "helper")
+CELL = Frame("Cell In[7]", 9, "<module>")
+LAUNCHER = Frame("/x/IPython/core/interactiveshell.py", 3700, "run_code")
+
+
+def stack(*frames: Frame, state: str = "S") -> Stack:
+    return Stack((frames,), state)
+
+
+def test_cells_have_their_names_in_the_notebook() -> None:
+    (named,) = in_cells(
+        {2: stack(Frame("/tmp/ipykernel_7/1.py", 4, "f"), WAIT)}, {"/tmp/ipykernel_7/1.py": 12}
+    ).values()
+    assert named.threads == ((Frame("Cell In[12]", 4, "f"), WAIT),)
+
+
+def test_the_launcher_is_left_out() -> None:
+    assert users_frames([WAIT, CELL, LAUNCHER, Frame("x.py", 1, "main")]) == [WAIT, CELL]
+    # a cell may run another one, and a rank may not have come to it
+    inner = [CELL, LAUNCHER, Frame(LAUNCHER.file, 3000, "run_cell"), Frame("Cell In[8]", 1, "<module>")]
+    assert users_frames([*inner, LAUNCHER]) == inner
+    assert users_frames([WAIT, Frame(LAUNCHER.file, 3000, "run_cell")]) == [WAIT]
+    assert users_frames([Frame(LAUNCHER.file, 3000, "run_cell"), Frame("x.py", 1, "main")]) == []
+    assert users_frames([WAIT, CELL]) == [WAIT, CELL]
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (stack(WAIT, CELL, LAUNCHER), "waiting in wait, Cell In[7], line 9"),
+        (stack(WAIT, CELL, state="R"), "running in wait, Cell In[7], line 9"),
+        (stack(WAIT, INNER, CELL, LAUNCHER), "waiting in wait, Cell In[3], line 2, in helper"),
+        (stack(CELL, LAUNCHER), "Cell In[7], line 9"),
+        (stack(Frame("/home/me/train.py", 5, "step"), CELL), "File /home/me/train.py:5, in step"),
+        (stack(WAIT), f"File {threading.__file__}:629, in wait"),
+        (stack(LAUNCHER), "not yet in the cell, or no longer"),
+        (
+            Stack((), "T", "it is stopped (SIGSTOP), and answers when it goes on"),
+            "no stack: it is stopped (SIGSTOP), and answers when it goes on",
+        ),
+    ],
+)
+def test_where_a_rank_is(shown: Stack, words: str) -> None:
+    assert where(shown) == words
+
+
+def test_ranks_at_the_same_place_are_folded() -> None:
+    waits = stack(WAIT, CELL, LAUNCHER)
+    text = str(Stacks({0: waits, 1: waits, 2: waits, 3: stack(Frame("Cell In[7]", 6, "<module>")), 5: waits}))
+    assert text == (
+        "ranks 0-2, 5: waiting in wait, Cell In[7], line 9\n"
+        f"    File {threading.__file__}:629, in wait\n"
+        "    Cell In[7], line 9\n"
+        "rank 3: Cell In[7], line 6"
+    )
+
+
+def test_deep_stacks_and_many_groups_are_bounded() -> None:
+    deep = stack(*[WAIT] * 50, CELL)
+    assert len(Stacks({0: deep}).lines()) == 1 + 8 + 1 + 1
+    apart = {rank: stack(Frame("Cell In[7]", rank + 1, "<module>")) for rank in range(40)}
+    assert Stacks(apart).lines()[-1] == "… and ranks 12-39 elsewhere"
+
+
+# ---- of real ranks
+
+
+def begin(source: str, nprocs: int, **options: Any) -> Run:
+    return launch(source, nprocs, notebook=Notebook({"__name__": "__main__"}), quiet=True, wait=False, **options)
+
+
+def until(run: Run, there: Callable[[Stacks], bool]) -> Stacks:
+    """Ask for stacks until ranks are where they are going to be."""
+    while True:
+        try:
+            stacks = run.stacks()
+        except TimeoutError:
+            continue
+        if there(stacks):
+            return stacks
+
+
+def waits_at(line: int, *ranks: int) -> Callable[[Stacks], bool]:
+    return lambda stacks: all(rank in stacks and f", line {line}," in f"{where(stacks[rank])}," for rank in ranks)
+
+
+MISSING = """import pathlib, threading
+gate = pathlib.Path({gate!r})
+def collective():
+    threading.Event().wait()
+if rank == 1:
+    while not gate.exists(): pass
+    raise ValueError("no data")
+collective()
+"""
+
+
+def test_a_failure_tells_where_the_others_were(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = begin(MISSING.format(gate=str(gate)), 4)
+    until(run, lambda stacks: waits_at(4, 0, 2, 3)(stacks) and 1 in stacks)
+    gate.touch()
+    run.wait()
+    assert sorted(run.stacks_at_failure) == [0, 2, 3]
+    stack = run.failures[0].stack
+    assert stack is not None
+    assert "collective" in [frame.function for frame in stack.threads[0]]
+    assert run.failures[1].stack is None
+    text = str(RanksFailed(run)._text(coloured=False))
+    assert "Where they were when rank 1 failed:\n  ranks 0, 2-3: waiting in wait, " in text
+    assert ", line 4, in collective\n" in text
+    # after the run the same is told
+    assert str(run.stacks()) == str(run.stacks_at_failure)
+    assert list(run.stacks([2])) == [2]
+
+
+def test_a_timeout_tells_where_they_were() -> None:
+    run = begin("import threading\nif rank: threading.Event().wait()\nthreading.Lock().acquire()\nwhile True: pass", 2)
+    until(run, lambda stacks: waits_at(2, 1)(stacks) and waits_at(4, 0)(stacks))
+    run.stop()
+    run.wait()
+    late = begin("import threading\nthreading.Event().wait()", 2, timeout=0.3, grace=0.1)
+    late.wait()
+    assert late.status == "timed out"
+    # how far they had come by then is up to the machine; each has told
+    assert sorted(late.stacks_at_failure) == [0, 1]
+    assert "Where they were then:\n  rank" in RanksFailed(late)._text(coloured=False)
+
+
+def test_stacks_of_some_ranks_only_and_of_none() -> None:
+    run = begin("import threading\nthreading.Event().wait()", 3)
+    until(run, waits_at(2, 0, 1, 2))
+    assert list(run.stacks([1])) == [1]
+    with pytest.raises(ValueError, match="there is no ranks 3, 7: this run has ranks 0-2"):
+        run.stacks([1, 3, 7])
+    run.kill()
+    run.wait()
+    assert str(run.stacks()) == "no rank is running"
+
+
+def test_signals_reach_the_ranks_that_are_named() -> None:
+    run = begin(
+        "import signal, threading\n"
+        "got = threading.Event()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: got.set())\n"
+        "while not got.is_set(): signal.sigtimedwait([], 0.01)\n"
+        "'got it'",
+        2,
+    )
+    until(run, waits_at(4, 0, 1))
+    run.signal("SIGUSR1", ranks=[0])
+    until(run, lambda stacks: 0 not in stacks)
+    run.signal(signal.SIGUSR1)
+    run.wait()
+    assert run.results == {0: "got it", 1: "got it"}
+    run.signal("USR1")  # too late, and harmless
+
+
+@pytest.mark.parametrize("number", ["SIGNONE", 12345, None])
+def test_a_signal_that_is_none(number: Any) -> None:
+    run = begin("rank", 1)
+    with pytest.raises(ValueError, match=r"is no signal: name one as in signal\.SIGUSR1 or 'SIGUSR1'"):
+        run.signal(number)
+    run.wait()
+    assert run.ok
+
+
+def test_native_stacks_need_py_spy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = begin("import threading\nthreading.Event().wait()", 1)
+    until(run, waits_at(2, 0))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(FileNotFoundError, match="which is not installed: pip install py-spy, or ask without native"):
+        run.stacks(native=True)
+    # one that is not allowed to look
+    tool = tmp_path / "py-spy"
+    tool.write_text("#!/bin/sh\necho 'Error: Permission Denied' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    text = run.stacks(native=True)[0].native
+    assert text.startswith("py-spy could not look into it: Error: Permission Denied")
+    # and one that is
+    tool.write_text(
+        "#!/bin/sh\nprintf 'Process 1: python\\nPython v3\\n\\nThread 1 (idle)\\n    futex (libc.so.6)\\n'\n"
+    )
+    lines = run.stacks(native=True).lines()
+    assert lines[1:] == ["    Thread 1 (idle)", "        futex (libc.so.6)"]
+    assert os.path.exists(f"/proc/{run.pids[0]}")
+    run.kill()
+    run.wait()
