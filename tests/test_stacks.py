@@ -201,10 +201,11 @@ def test_native_stacks_need_py_spy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert text.startswith("py-spy could not look into it: Error: Permission Denied")
     # and one that is
     tool.write_text(
-        "#!/bin/sh\nprintf 'Process 1: python\\nPython v3\\n\\nThread 1 (idle)\\n    futex (libc.so.6)\\n'\n"
+        "#!/bin/sh\nprintf 'Process 1: python\\nPython v3\\n\\nThread 1 (idle)\\n    futex (libc.so.6)\\n"
+        "    InteractiveShell.run_code (x.py:1)\\n    main (x.py:1)\\n'\n"
     )
     lines = run.stacks(native=True).lines()
-    assert lines[1:] == ["    Thread 1 (idle)", "        futex (libc.so.6)"]
+    assert lines[1:] == ["    Thread (idle)", "        futex (libc.so.6)"]
     assert os.path.exists(f"/proc/{run.pids[0]}")
     run.kill()
     run.wait()

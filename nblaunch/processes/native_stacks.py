@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 __all__ = ["native_stack", "require_py_spy"]
 
+_THREAD = re.compile(r"^Thread [0-9x]+ ")
+_LAUNCHER = re.compile(r"InteractiveShell\.run_code \(|\(nblaunch/")
 # Seconds for one process; it reads the symbols of every library.
 _PATIENCE = 30.0
 
@@ -51,4 +54,18 @@ def native_stack(pid: int) -> str:
         return f"py-spy could not look into it: {problem}{hint}"
     # the first lines say which process and which Python, which is known
     _, _, threads = said.partition("\n\n")
-    return threads or said
+    return _users_part(threads) or said
+
+
+def _users_part(threads: str) -> str:
+    """Leave out the launcher's frames, and the numbers of threads, by which stacks would differ that are equal."""
+    kept = []
+    in_launcher = False
+    for line in threads.splitlines():
+        if line.startswith("Thread "):
+            in_launcher = False
+        elif _LAUNCHER.search(line):
+            in_launcher = True
+        if not in_launcher:
+            kept.append(_THREAD.sub("Thread ", line))
+    return "\n".join(kept)
