@@ -152,6 +152,12 @@ def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageErr
     return _refusal(message)
 
 
+def _in_words_of_the_line(message: str) -> str:
+    """Name options as the line does, where a message begins with the argument of `nblaunch.launch`."""
+    name = message.partition(" ")[0]
+    return f"--{name.replace('_', '-')}{message[len(name) :]}" if "_" in name and name.isidentifier() else message
+
+
 def _refusal(message: str) -> UsageError:
     message = message if message.endswith((".", "?")) else f"{message}."
     return UsageError(f"%%multiproc: {message} Nothing was started.")
@@ -215,7 +221,7 @@ class Multiproc(Magics):
         help="Environment variable; may be repeated.",
     )
     @argument("--timeout", metavar="S", type=_positive, help="End the ranks after S seconds.")
-    @argument("--grace", metavar="S", type=_not_negative, help="Seconds from one signal to the next stronger one.")
+    @argument("--grace", metavar="S", type=_not_negative, help="Seconds from asking a rank to end to killing it.")
     @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
     @argument(
         "--stall",
@@ -297,7 +303,7 @@ class Multiproc(Magics):
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
         """
-        name, *rest = line.split() or [""]
+        name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
         if name == "doctor" and not rest:
             from nblaunch.doctor import examine
 
@@ -378,7 +384,7 @@ class Multiproc(Magics):
         except SyntaxError as error:
             raise self._shown(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
-            raise _refusal(str(error)) from error
+            raise _refusal(_in_words_of_the_line(str(error))) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
         from nblaunch.options import Options, default_panel
@@ -442,6 +448,8 @@ def _unknown_command(name: str) -> str:
     known = "It knows doctor, preload NAME, stacks [RANKS], stop and kill."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
+    if not name:
+        return f"%multiproc is for commands; to run a cell on ranks, begin it with %%multiproc 4. {known}"
     near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "stop", "kill"), 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
