@@ -41,6 +41,7 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
@@ -118,6 +119,8 @@ class Gang:
         Seconds between SIGTERM and SIGKILL.
     timeout : float, optional
         Seconds after which the gang is ended.
+    lookouts : sequence of Lookout
+        Asked at intervals, as long as there are ranks, what they have seen.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Gang:
         settle: float = 0.2,
         grace: float = 30.0,
         timeout: float | None = None,
+        lookouts: Sequence[Lookout] = (),
     ) -> None:
         self._births = list(births)
         self._method = method(self, self._births, preparation)
@@ -145,6 +149,8 @@ class Gang:
         self._settle = settle
         self._grace = grace
         self._timeout = timeout
+        # each with the time of its next look
+        self._lookouts = [(0.0, lookout) for lookout in lookouts]
 
         self._ranks: dict[int, _Rank] = {}
         self._by_pid: dict[int, _Rank] = {}
@@ -305,6 +311,7 @@ class Gang:
                 self._begin_ending("the launch failed", KILL)
             if self._timeout is not None:
                 self._run_deadline = time.monotonic() + self._timeout
+            self._lookouts = [(time.monotonic() + lookout.period, lookout) for _, lookout in self._lookouts]
             self._all_started.set()
             while self._running():
                 for key, _ in self._selector.select(self._time_to_deadline()):
@@ -506,11 +513,14 @@ class Gang:
         if self._ending:
             if self._step_deadline is not None:
                 yield self._step_deadline, self._next_step
-            return
-        if self._stop_on_failure and self._failed_at is not None:
-            yield self._failed_at + self._settle, self._end_after_failure
-        if self._run_deadline is not None:
-            yield self._run_deadline, self._end_after_timeout
+        else:
+            if self._stop_on_failure and self._failed_at is not None:
+                yield self._failed_at + self._settle, self._end_after_failure
+            if self._run_deadline is not None:
+                yield self._run_deadline, self._end_after_timeout
+        # last, so that one that is always late keeps nothing else from happening
+        for at, lookout in self._lookouts:
+            yield at, partial(self._ask, at, lookout)
 
     def _time_to_deadline(self) -> float | None:
         deadlines = [at for at, _ in self._deadlines()]
@@ -522,6 +532,18 @@ class Gang:
             if at <= now and self._running():
                 meet()
                 break
+
+    def _ask(self, at: float, lookout: Lookout) -> None:
+        now = time.monotonic()
+        self._lookouts.remove((at, lookout))
+        try:
+            for event in lookout.look(now):
+                self._tell(event)
+            # behind the others, so that each gets its turn
+            self._lookouts.append((now + lookout.period, lookout))
+        except BaseException:
+            # SystemExit too, see _tell
+            logger.exception("%r failed and is not asked again", lookout)
 
     def _end_after_failure(self) -> None:
         self._begin_ending("a rank failed", escalation(signal.SIGTERM, grace=self._grace))

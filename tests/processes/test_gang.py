@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Ending, Event, Exited, Started
+from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Started, Usage
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.forkserver_client import Forkserver
@@ -545,6 +545,74 @@ def test_nobody_looks_at_ranks_that_are_gone() -> None:
     assert gang._sampler is not None
     gang._sampler.join(LIMIT)
     assert "nblaunch-sampler" not in [thread.name for thread in threading.enumerate()]
+
+
+class Counting:
+    """A lookout that tells how often it has looked, and ends the ranks at some point."""
+
+    def __init__(self, looks: int, then: Callable[[], None], period: float = 0.001) -> None:
+        self.period = period
+        self.looks = looks
+        self.then = then
+        self.seen = 0
+
+    def look(self, now: float) -> list[Event]:
+        self.seen += 1
+        if self.seen == self.looks:
+            self.then()
+        return [Sampled({self.seen: Usage(0.0, 0)}, now)]
+
+
+def test_lookouts_look_again_and_again_and_the_gang_tells_what_they_see() -> None:
+    events: list[Event] = []
+    # the one that is always late keeps neither the other nor the end from coming
+    counting = Counting(5, lambda: gang.end("five looks", KILL))
+    hasty = Counting(0, lambda: None, period=0)
+    gang = gang_of(["sleep 1000"], events, lookouts=(hasty, counting))
+    gang.start()
+    assert gang.join(LIMIT)
+    seen = [next(iter(event.usage)) for event in events if isinstance(event, Sampled)]
+    assert sorted(seen) == sorted([*range(1, counting.seen + 1), *range(1, hasty.seen + 1)])
+    assert counting.seen >= 5
+    assert hasty.seen > 0
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Ended)
+
+
+def test_lookouts_look_while_the_ranks_are_being_ended_too(announcements: Announcements) -> None:
+    events: list[Event] = []
+    script = f"trap '' TERM; echo $$ > {announcements.path}; while :; do sleep 1000; done"
+
+    def kill_when_ending() -> list[Event]:
+        if any(isinstance(event, Ending) for event in events):
+            gang.end("seen", KILL)
+        return []
+
+    lookout = Counting(0, lambda: None)
+    gang = gang_of([script], events, lookouts=(lookout,))
+    lookout.look = lambda now: kill_when_ending()  # type: ignore[method-assign]
+    gang.start()
+    announcements.next_line()
+    gang.end("first", escalation(signal.SIGTERM, grace=1000))
+    assert gang.join(LIMIT)
+    assert [event.exitcode for event in events if isinstance(event, Exited)] == [-9]
+
+
+def test_a_lookout_that_fails_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise SystemExit("lookout")
+
+    events: list[Event] = []
+    failing = Counting(1, fail)
+    other = Counting(5, lambda: gang.end("five looks", KILL))
+    gang = gang_of(["sleep 1000"], events, lookouts=(failing, other))
+    with caplog.at_level(logging.ERROR):
+        gang.start()
+        assert gang.join(LIMIT)
+    assert failing.seen == 1
+    assert other.seen >= 5
+    assert "failed and is not asked again" in caplog.text
+    assert "SystemExit: lookout" in caplog.text
 
 
 def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
