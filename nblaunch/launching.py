@@ -26,7 +26,7 @@ from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options, chosen_ranks, default_panel
+from nblaunch.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
 from nblaunch.outputs import displayed
 from nblaunch.panel.frontend import has_pages
 from nblaunch.panel.live import LivePanel
@@ -68,6 +68,7 @@ def launch(
     on_failure: str = "stop",
     start_method: str = "zygote",
     log_dir: str | None = None,
+    max_log: int | str = MAX_LOG,
     seed: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
@@ -110,6 +111,9 @@ def launch(
         made for this launch, as fresh interpreters, or forked from this very process.
     log_dir : str, optional
         Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
+    max_log : int or str
+        How long the log of one stream of a rank may become, in bytes or as in ``"500M"`` or ``"2G"``. Of what is longer
+        the oldest part is released while the ranks run, so that logs cannot fill the disk. 0 is no limit.
     seed : int, optional
         Makes each rank's random state reproducible; otherwise each has fresh entropy.
     threads : int, optional
@@ -166,6 +170,7 @@ def launch(
         on_failure=on_failure,
         start_method=start_method,
         log_dir=log_dir,
+        max_log=log_size(max_log),
         seed=seed,
         threads=threads,
         quiet=quiet,
@@ -254,6 +259,7 @@ class Launch:
             stop_on_failure=options.on_failure == "stop",
             grace=options.grace,
             timeout=options.timeout,
+            max_log=options.max_log,
         )
         self._ranks = engine.prepare(plan, self._consume)
         self.run.belongs_to(self._ranks)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 
 from nblaunch.events import Launched
+from nblaunch.log_files import read_log
 
 __all__ = ["Logs", "RankLogs"]
 
@@ -34,16 +35,16 @@ class RankLogs:
     @property
     def stdout(self) -> str:
         """All that the rank has written to its standard output so far."""
-        return _read(self._stdout)
+        return read_log(self._stdout)
 
     @property
     def stderr(self) -> str:
         """All that the rank has written to its standard error so far."""
-        return _read(self._stderr)
+        return read_log(self._stderr)
 
     def ends(self) -> tuple[str, str]:
         """Return the last few kilobytes of both."""
-        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _TAIL_BYTES)
+        return read_log(self._stdout, _TAIL_BYTES), read_log(self._stderr, _TAIL_BYTES)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"
@@ -96,17 +97,6 @@ class Logs(Mapping[int, RankLogs]):
 
     def __repr__(self) -> str:
         return f"Logs({self.path!r})"
-
-
-def _read(path: str, last: int | None = None) -> str:
-    try:
-        with open(path, "rb") as file:
-            if last is not None:
-                with contextlib.suppress(OSError):
-                    file.seek(-last, os.SEEK_END)
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""  # the rank never came to write it
 
 
 def _discard(root: str, owner: int) -> None:

@@ -24,6 +24,7 @@ from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_ar
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from nblaunch.processes.start_methods import START_METHODS
+from nblaunch.sizes import in_bytes
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -101,6 +102,13 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r}") from None
 
 
+def _size(text: str) -> int:
+    try:
+        return in_bytes(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a size such as 500M or 2G, or 0, not {text!r}") from None
+
+
 def _names(text: str) -> list[str]:
     names = [name for name in re.split(r"[,\s]+", text) if name]
     for name in names:
@@ -167,6 +175,7 @@ class Multiproc(Magics):
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
@@ -214,6 +223,7 @@ class Multiproc(Magics):
     @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
     @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
+    @argument("--max-log", metavar="SIZE", type=_size, help="Longest log of a stream, as in 500M; 0 is no limit.")
     @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
     @argument("--threads", metavar="K", type=_at_least_one, help="Threads of numerical libraries per rank.")
     @argument(
@@ -339,7 +349,7 @@ class Multiproc(Magics):
             raise _refusal(str(error)) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
-        from nblaunch.options import Options, default_panel
+        from nblaunch.options import Options, default_panel, log_size
 
         return Options(
             capture=tuple(chosen.capture or ()),
@@ -351,6 +361,7 @@ class Multiproc(Magics):
             on_failure=chosen.on_failure or self.on_failure,
             start_method=chosen.start_method or self.start_method,
             log_dir=chosen.log_dir or self.log_dir or None,
+            max_log=log_size(self.max_log) if chosen.max_log is None else chosen.max_log,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
             quiet=chosen.quiet or self.quiet,

@@ -250,6 +250,8 @@ class Run:
             body = unpack(report.body)
             failure.coloured = body["traceback"]
             failure.traceback = without_escapes(body["traceback"])
+            if failure.error_file_data["message"] == "<NONE>":  # it could not be written, on a full disk for example
+                failure.message = FailureMessage(f"{body['type']}: {body['text']}")
             try:
                 failure.exception = unpack(body["exception"])
             except BaseException as error:  # whatever a user's object does when it is rebuilt

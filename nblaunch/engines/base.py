@@ -39,6 +39,8 @@ class Plan:
         Seconds between one signal and the next stronger one.
     timeout : float or None
         Seconds after which the ranks are ended.
+    max_log : int
+        Bytes of a log that are kept, those at its end; 0 is all.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class Plan:
     stop_on_failure: bool = True
     grace: float = 5.0
     timeout: float | None = None
+    max_log: int = 0
 
 
 class Ranks(Protocol):

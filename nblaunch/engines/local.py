@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
@@ -41,15 +42,21 @@ class LocalRanks:
         """Start the ranks on this machine."""
         plan = self._plan
         port = reserve_port()
+        limits: list[LogLimit] = []
 
         def pass_on(event: Event) -> None:
             if isinstance(event, Ended):
                 port.close()
+                for limit in limits:  # what was written since the last look
+                    limit.look()
             self._on_event(event)
 
         try:
             envs = {rank: _torchrun_variables(plan, rank, port.getsockname()[1]) for rank in range(plan.nprocs)}
             logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL).reify(envs)
+            _make_files([*logs.stdouts.values(), *logs.stderrs.values()])
+            if plan.max_log:
+                limits.append(LogLimit([*logs.stdouts.values(), *logs.stderrs.values()], plan.max_log))
             self._gang = Gang(
                 _births(plan, envs, logs),
                 start_method_named(plan.start_method),
@@ -61,6 +68,7 @@ class LocalRanks:
                 stop_on_failure=plan.stop_on_failure,
                 grace=plan.grace,
                 timeout=plan.timeout,
+                lookouts=limits,
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
             self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
@@ -172,6 +180,12 @@ def _check_number(nprocs: int) -> None:
 @functools.lru_cache(maxsize=8)  # it is asked for at every launch, of some hundred modules
 def _packages(modules: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in modules)
+
+
+def _make_files(paths: Iterable[str]) -> None:
+    """Make the log files, so that a disk that has no room for them is told before anything starts."""
+    for path in paths:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
