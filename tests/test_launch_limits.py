@@ -26,8 +26,6 @@ LIMIT = 50_000
 
 def flood(until: str, stream: int) -> tuple[int, int]:
     """Write until the log was shortened that often, and as much as that again; return what was written and is there."""
-    import os
-
     shortened = written = before = 0
     while shortened < 3 or written < 1_000_000:
         written += os.write(stream, b"0123456789abcde\n" * 64)
