@@ -20,8 +20,10 @@ from nblaunch.failures import (
     RankFailure,
     RanksFailed,
     RankTimeout,
+    UnreadableReport,
     crash_stack,
     last_lines,
+    report_of,
     root_cause_of,
     without_crash_dump,
     without_escapes,
@@ -247,7 +249,11 @@ class Run:
         failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
         failure.collateral = exited.collateral
         if report is not None:
-            body = unpack(report.body)
+            try:
+                body = report_of(report)
+            except UnreadableReport as unreadable:
+                failure.message = FailureMessage(f"rank {rank} {unreadable}")
+                return failure
             failure.coloured = body["traceback"]
             failure.traceback = without_escapes(body["traceback"])
             if failure.error_file_data["message"] == "<NONE>":  # it could not be written, on a full disk for example
