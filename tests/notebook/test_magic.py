@@ -206,7 +206,11 @@ def test_temporary_logs_live_as_long_as_anything_refers_to_them(kernel: Kernel) 
     kernel.run("failure = run.failures[0]; del run").ok()
     kernel.run("%%multiproc 1\n1").ok()
     assert (path / "0" / "stdout.log").exists()
-    kernel.run("del failure; import gc; gc.collect()").ok()
+    kernel.run(
+        "del failure; import gc, threading; gc.collect()\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'nblaunch-logs': thread.join()"
+    ).ok()
     assert not path.exists()
 
 
