@@ -12,8 +12,10 @@ from nblaunch.events import Abandoned, Event, Exited, Launched, Reported, Stacks
 from nblaunch.failures import (
     RankFailure,
     RankTimeout,
+    UnreadableReport,
     crash_stack,
     last_lines,
+    report_of,
     root_cause_of,
     without_crash_dump,
     without_escapes,
@@ -130,9 +132,15 @@ class Attempt:
         failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
         failure.collateral = exited.collateral
         if report is not None:
-            body = unpack(report.body)
+            try:
+                body = report_of(report)
+            except UnreadableReport as unreadable:
+                failure.message = FailureMessage(f"rank {rank} {unreadable}")
+                return failure
             failure.coloured = body["traceback"]
             failure.traceback = without_escapes(body["traceback"])
+            if failure.error_file_data["message"] == "<NONE>":  # it could not be written, on a full disk for example
+                failure.message = FailureMessage(f"{body['type']}: {body['text']}")
             try:
                 failure.exception = unpack(body["exception"])
             except BaseException as error:  # whatever a user's object does when it is rebuilt

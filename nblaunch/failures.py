@@ -237,12 +237,38 @@ def without_escapes(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
+class UnreadableReport(Exception):
+    """A rank has reported an error in a way that says nothing."""
+
+
+def report_of(event: Reported) -> dict[str, Any]:
+    """Return what a rank has reported of its exception: type, text and traceback as texts, the exception as bytes.
+
+    Raises
+    ------
+    UnreadableReport
+        If it is something else. A rank can send what it likes.
+    """
+    try:
+        body = unpack(event.body)
+        kinds = {"type": str, "text": str, "traceback": str, "exception": bytes}
+        odd = [name for name, kind in kinds.items() if not isinstance(body[name], kind)]
+    except BaseException as error:  # whatever is done when it is rebuilt
+        raise UnreadableReport(f"reported an error that cannot be read: {type(error).__name__}: {error}") from None
+    if odd:
+        raise UnreadableReport(f"reported an error that cannot be read: no {', '.join(odd)} in it")
+    return dict(body)
+
+
 def raised(event: Reported) -> Raised:
     """Return what a panel is told of the exception that a rank has reported.
 
     The exception itself is rebuilt when the run has ended, because that runs code of the user's.
     """
-    body = unpack(event.body)
+    try:
+        body = report_of(event)
+    except UnreadableReport as unreadable:
+        return Raised(event.rank, str(unreadable)[:_LONGEST_SUMMARY], "", event.at)
     summary = (f"{body['type']}: {body['text']}".splitlines() or [""])[0].removesuffix(": ")
     traceback = body["traceback"]
     if len(traceback) > 2 * _TRACEBACK_ENDS:

@@ -27,7 +27,7 @@ from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options, chosen_ranks, default_panel
+from nblaunch.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
 from nblaunch.outputs import displayed
 from nblaunch.panel.frontend import has_pages
 from nblaunch.panel.live import LivePanel
@@ -73,6 +73,7 @@ def launch(
     max_restarts: int = 0,
     start_method: str = "zygote",
     log_dir: str | None = None,
+    max_log: int | str = MAX_LOG,
     seed: int | None = None,
     threads: int | None = None,
     show_locals: bool = False,
@@ -124,6 +125,9 @@ def launch(
         made for this launch, as fresh interpreters, or forked from this very process.
     log_dir : str, optional
         Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
+    max_log : int or str
+        How long the log of one stream of a rank may become, in bytes or as in ``"500M"`` or ``"2G"``. Of what is longer
+        the oldest part is released while the ranks run, so that logs cannot fill the disk. 0 is no limit.
     seed : int, optional
         Makes each rank's random state reproducible; otherwise each has fresh entropy.
     threads : int, optional
@@ -185,6 +189,7 @@ def launch(
         max_restarts=max_restarts,
         start_method=start_method,
         log_dir=log_dir,
+        max_log=log_size(max_log),
         seed=seed,
         threads=threads,
         show_locals=show_locals,
@@ -279,6 +284,7 @@ class Launch:
             stall=options.stall,
             straggler=options.straggler,
             max_restarts=options.max_restarts,
+            max_log=options.max_log,
         )
         self._ranks = engine.prepare(plan, self._consume)
         self.run.belongs_to(self._ranks)

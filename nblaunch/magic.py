@@ -24,6 +24,7 @@ from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_ar
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from nblaunch.processes.start_methods import START_METHODS
+from nblaunch.sizes import in_bytes
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -99,6 +100,13 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r}") from None
+
+
+def _size(text: str) -> int:
+    try:
+        return in_bytes(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a size such as 500M or 2G, or 0, not {text!r}") from None
 
 
 def _names(text: str) -> list[str]:
@@ -178,6 +186,7 @@ class Multiproc(Magics):
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
@@ -238,6 +247,7 @@ class Multiproc(Magics):
     @argument("--max-restarts", metavar="N", type=_whole, help="Start all ranks again after a failure, up to N times.")
     @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
+    @argument("--max-log", metavar="SIZE", type=_size, help="Longest log of a stream, as in 500M; 0 is no limit.")
     @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
     @argument("--threads", metavar="K", type=_at_least_one, help="Threads of numerical libraries per rank.")
     @argument(
@@ -387,7 +397,7 @@ class Multiproc(Magics):
             raise _refusal(_in_words_of_the_line(str(error))) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
-        from nblaunch.options import Options, default_panel
+        from nblaunch.options import Options, default_panel, log_size
 
         return Options(
             capture=tuple(chosen.capture or ()),
@@ -402,6 +412,7 @@ class Multiproc(Magics):
             max_restarts=self.max_restarts if chosen.max_restarts is None else chosen.max_restarts,
             start_method=chosen.start_method or self.start_method,
             log_dir=chosen.log_dir or self.log_dir or None,
+            max_log=log_size(self.max_log) if chosen.max_log is None else chosen.max_log,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
             show_locals=chosen.locals,

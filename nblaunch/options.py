@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
+from nblaunch.sizes import in_bytes
 
-__all__ = ["PANELS", "Options", "chosen_ranks", "default_panel"]
+__all__ = ["MAX_LOG", "PANELS", "Options", "chosen_ranks", "default_panel", "log_size"]
+
+MAX_LOG = 1 << 30
+"""Bytes of a log that are kept where nobody says how many."""
 
 PANELS = ("live", "text", "none")
 """What a run can be shown as: a widget and its record, plain lines, or nothing."""
@@ -33,6 +37,20 @@ def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
         return None if ranks is None else frozenset(ranks)
     except TypeError:
         raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
+
+
+def log_size(size: int | str) -> int:
+    """Return the bytes of a log that are to be kept; 0 is all.
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
+    try:
+        return in_bytes(size)
+    except ValueError:
+        raise ValueError(f"max_log is a size such as 500M or 2G, or 0 for no limit, not {size!r}") from None
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class Options:
     max_restarts: int = 0
     start_method: str = "zygote"
     log_dir: str | None = None
+    max_log: int = MAX_LOG
     seed: int | None = None
     threads: int | None = None
     show_locals: bool = False
@@ -82,6 +101,7 @@ class Options:
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
         if self.panel not in PANELS:
             raise ValueError(f"panel is {', '.join(map(repr, PANELS[:-1]))} or {PANELS[-1]!r}, not {self.panel!r}")
+        log_size(self.max_log)
         start_method_named(self.start_method)
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:

@@ -14,10 +14,11 @@ import nblaunch
 PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
-    "log_files": 0,
     "naming": 0,
     "sizes": 0,
     "stacks": 1,
+    "temporary": 0,
+    "log_files": 1,
     "payload": 1,
     "capture": 1,
     "processes": 2,

@@ -22,6 +22,7 @@ from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stack, require_py_spy
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.stalls import StallWatch
@@ -68,9 +69,12 @@ class LocalRanks:
             number = port.getsockname()[1]
             envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
             logs = self._logs.reify(envs)
+            files = [*logs.stdouts.values(), *logs.stderrs.values()]
+            _make_files(files)
             stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
+            limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
 
             def pass_on(event: Event) -> None:
                 stalls.note(event)
@@ -80,6 +84,8 @@ class LocalRanks:
                     event = replace(event, seconds=plan.timeout or event.seconds)
                 if isinstance(event, Ended):
                     port.close()
+                    for limit in limits:  # what was written since the last look
+                        limit.look()
                     if event.defect is None and self._restart():
                         return
                     self._over = True
@@ -98,7 +104,7 @@ class LocalRanks:
                 stop_on_failure=plan.stop_on_failure,
                 grace=plan.grace,
                 timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
-                lookouts=[stalls] if plan.stall or plan.straggler else [],
+                lookouts=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
             self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
@@ -270,6 +276,12 @@ def _check_number(nprocs: int) -> None:
 @functools.lru_cache(maxsize=8)  # it is asked for at every launch, of some hundred modules
 def _packages(modules: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in modules)
+
+
+def _make_files(paths: Iterable[str]) -> None:
+    """Make the log files, so that a disk that has no room for them is told before anything starts."""
+    for path in paths:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:

@@ -207,7 +207,11 @@ def test_temporary_logs_live_as_long_as_anything_refers_to_them(kernel: Kernel) 
     kernel.run("failure = run.failures[0]; del run").ok()
     kernel.run("%%multiproc 1\n1").ok()
     assert (path / "0" / "stdout.log").exists()
-    kernel.run("del failure; import gc; gc.collect()").ok()
+    kernel.run(
+        "del failure; import gc, threading; gc.collect()\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'nblaunch-logs': thread.join()"
+    ).ok()
     assert not path.exists()
 
 
@@ -230,7 +234,8 @@ def test_configuration(kernel: Kernel) -> None:
         "%config Multiproc.threads = 2\n"
         "%config Multiproc.on_failure = 'continue'\n"
         "%config Multiproc.start_method = 'spawn'\n"
-        "%config Multiproc.log_dir = 'configured'"
+        "%config Multiproc.log_dir = 'configured'\n"
+        "%config Multiproc.max_log = '100K'"
     ).ok()
     try:
         kernel.run(
@@ -241,10 +246,24 @@ def test_configuration(kernel: Kernel) -> None:
         assert (kernel.place / "work" / "configured").is_dir()
         kernel.run("%%multiproc 1 --out run --threads 1\nimport os\n(world_size, os.environ['OMP_NUM_THREADS'])").ok()
         assert kernel.value("run.results") == {0: (1, "1")}
+        flood = "print('x' * 300_000)\nlen(str(rank))"
+        kernel.run(f"%%multiproc 1 --out run\n{flood}").ok()
+        assert 100_000 < kernel.value("len(run.logs[0].stdout)") < 110_000
+        kernel.run(f"%%multiproc 1 --out run --max-log 0\n{flood}").ok()
+        assert kernel.value("len(run.logs[0].stdout)") == 300_001
+        kernel.run("%config Multiproc.max_log = 'much'").ok()
+        assert kernel.run("%%multiproc 1\n1").stderr == (
+            "UsageError: %%multiproc: max_log is a size such as 500M or 2G, or 0 for no limit, not 'much'. "
+            "Nothing was started.\n"
+        )
+        assert kernel.run("%%multiproc 1 --max-log 1Q\n1").stderr == (
+            "UsageError: %%multiproc: --max-log: it takes a size such as 500M or 2G, or 0, not '1Q'. "
+            "Nothing was started.\n"
+        )
         reply = kernel.run("%config Multiproc.on_failure = 'never'")
         assert "The 'on_failure' trait of a Multiproc instance expected any of ['stop', 'continue']" in reply.stderr
         listing = kernel.run("%config Multiproc").ok().stdout
-        for name in ("nprocs", "timeout", "grace", "on_failure", "start_method", "log_dir", "threads", "no_raise"):
+        for name in ("nprocs", "timeout", "grace", "on_failure", "start_method", "log_dir", "max_log", "threads"):
             assert f"Multiproc.{name}=" in listing
     finally:
         kernel.quietly(

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 __all__ = ["ErrorHandler"]
@@ -157,7 +158,10 @@ class ErrorHandler:
 def _replace_file(path: str, text: str) -> None:
     temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        # nobody may read the file who may not enter its folder
+        mode = 0o666 & Path(path).parent.stat().st_mode
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)
     except BaseException:
