@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Abandoned",
+    "Asked",
     "Captured",
     "Displayed",
     "Ended",
@@ -22,8 +23,10 @@ __all__ = [
     "Raised",
     "Reported",
     "Sampled",
+    "SessionEnded",
     "Started",
     "TimedOut",
+    "Unasked",
     "Usage",
 ]
 
@@ -156,6 +159,65 @@ class Displayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A rank asks somebody and waits for the answer: what `Reported` with kind ``"ask"`` means.
+
+    Parameters
+    ----------
+    number : int
+        Number of the question, one of many in this rank only.
+    kind : {"input", "password", "command", "held", "left", "quit"}
+        A line; a line that must not be seen; a command for the debugger; the rank has raised and waits before it
+        reports that; a debugger at such a failure was left, and the rank waits again, or its user wants all to end.
+    prompt : str
+        What stands before the answer.
+    text : str
+        What is to be shown before: output of the debugger, or the traceback.
+    where : str
+        Where the rank is, in words.
+    session : int
+        Which session of the debugger asks; 0 is none.
+    """
+
+    rank: int
+    number: int
+    kind: str
+    prompt: str
+    text: str = field(repr=False)
+    where: str
+    session: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A rank does not wait for the answer to its question any more."""
+
+    rank: int
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The debugger of a rank was left, and the rank goes on.
+
+    Parameters
+    ----------
+    text : str
+        What the debugger has still written.
+    quit : bool
+        Whether its user wants the run to end.
+    """
+
+    rank: int
+    session: int
+    text: str = field(repr=False)
+    quit: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -221,6 +283,9 @@ Event = (
     | Raised
     | Displayed
     | Sampled
+    | Asked
+    | Unasked
+    | SessionEnded
     | Exited
     | TimedOut
     | Ending

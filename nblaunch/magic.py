@@ -174,6 +174,8 @@ class Multiproc(Magics):
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
+    pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
+    hold = Float(600.0, min=0, help="Seconds that such a rank waits for a command.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -224,6 +226,8 @@ class Multiproc(Magics):
     )
     @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
     @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
+    @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
+    @argument("--hold", metavar="S", type=_positive, help="Seconds that such a rank waits for a command.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -270,6 +274,7 @@ class Multiproc(Magics):
 
         ``%multiproc doctor`` says how ranks are made here and what stands in the way.
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
+        ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
         name, *rest = line.split() or [""]
         if name == "doctor" and not rest:
@@ -278,6 +283,8 @@ class Multiproc(Magics):
             print(examine(self.start_method))
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
+        elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
+            _debug(int(rest[0]))
         else:
             raise UsageError(_unknown_command(name))
 
@@ -357,6 +364,8 @@ class Multiproc(Magics):
             panel="none" if chosen.no_panel else self.panel or default_panel(),
             show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
+            pdb=chosen.pdb or self.pdb,
+            hold=chosen.hold or self.hold,
         )
 
     def _bind(self, run: Run, out: str | None) -> None:
@@ -392,13 +401,36 @@ class Multiproc(Magics):
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
+def _debug(rank: int) -> None:
+    from nblaunch.run import runs_that_ask
+
+    asking = runs_that_ask()
+    candidates = [run for run in asking if rank in run.asking]
+    if len(candidates) > 1:
+        raise UsageError(
+            f"%multiproc debug: rank {rank} waits in {len(candidates)} runs: say which one with run.debug({rank})."
+        )
+    if not candidates:
+        waiting = "; ".join(f"rank {other}: {what}" for run in asking for other, what in sorted(run.asking.items()))
+        raise UsageError(
+            f"%multiproc debug: rank {rank} of no run waits for anybody. "
+            + (f"These do: {waiting}." if waiting else "Nor does any other rank.")
+        )
+    try:
+        candidates[0].debug(rank)
+    except RuntimeError as error:
+        raise UsageError(f"%multiproc debug: {error}.") from None
+
+
 def _unknown_command(name: str) -> str:
-    known = "It knows doctor and preload NAME."
+    known = "It knows doctor, preload NAME and debug RANK."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
-    near = difflib.get_close_matches(name, ("doctor", "preload"), 1)
+    near = difflib.get_close_matches(name, ("doctor", "preload", "debug"), 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
+    if name == "debug":
+        return "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."
     if name == "doctor":
         return "%multiproc doctor takes nothing more."
     return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -31,10 +32,19 @@ from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
 from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import listed
+from nblaunch.stdin import NoBox, find_box
 
-__all__ = ["Run"]
+__all__ = ["Run", "runs_that_ask"]
+
+_RUNS: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def runs_that_ask() -> list[Run]:
+    """Return the runs of which a rank waits for an answer, the oldest first."""
+    return sorted((run for run in list(_RUNS) if run.asking), key=lambda run: run._began)
 
 
 class Run:
@@ -81,6 +91,7 @@ class Run:
         self.logs = logs
         self.status = "running"
         self._ranks: Ranks | None = None
+        self._questions: Questions | None = None
         self._pids: dict[int, int] = {}
         self._reports: dict[int, Reported] = {}
         self._exits: dict[int, Exited] = {}
@@ -162,6 +173,41 @@ class Run:
         if self.failures:
             raise RanksFailed(self)
 
+    @property
+    def asking(self) -> dict[int, str]:
+        """The ranks that wait for an answer, and what they wait with."""
+        return {} if self._questions is None else self._questions.asking
+
+    def debug(self, rank: int) -> None:
+        """Operate the debugger of a rank that waits at a failure or breakpoint, or answer its `input()`.
+
+        Takes the notebook's input box until the debugger is left. An interrupt leaves the rank where it is.
+
+        Parameters
+        ----------
+        rank : int
+            One of `asking`.
+
+        Raises
+        ------
+        ValueError
+            If this rank does not wait for anybody.
+        RuntimeError
+            If nobody can be asked here.
+        """
+        waiting = self.asking
+        if self._questions is None or rank not in waiting:
+            others = "; ".join(f"rank {other}: {what}" for other, what in sorted(waiting.items()))
+            raise ValueError(
+                f"rank {rank} does not wait for anybody. "
+                + (f"These do: {others}" if others else "No rank of this run does: a rank waits at breakpoint(), ")
+                + ("" if others else "at input(), or, with pdb, where it has raised")
+            )
+        box = find_box()
+        if isinstance(box, NoBox):
+            raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
+        self._questions.serve(box, rank)
+
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
@@ -188,9 +234,11 @@ class Run:
         elif isinstance(event, Ended):
             self._conclude(event)
 
-    def belongs_to(self, ranks: Ranks) -> None:
-        """Take note of who can end the ranks."""
+    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
+        """Take note of who can end the ranks, and of what they will ask."""
         self._ranks = ranks
+        self._questions = questions
+        _RUNS.add(self)
 
     def give_up(self, status: str) -> None:
         """Conclude a run whose start did not succeed, and of which no rank is left."""
@@ -248,6 +296,8 @@ class Run:
         failure.collateral = exited.collateral
         if report is not None:
             body = unpack(report.body)
+            # not when it was reported: it may have been held for a debugger
+            failure.at = min(report.at, body.get("raised_at", report.at))
             failure.coloured = body["traceback"]
             failure.traceback = without_escapes(body["traceback"])
             try:

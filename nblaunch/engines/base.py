@@ -76,6 +76,9 @@ class Ranks(Protocol):
     def kill(self) -> None:
         """Kill the ranks at once."""
 
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""
 

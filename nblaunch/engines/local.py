@@ -81,6 +81,11 @@ class LocalRanks:
         """Send SIGKILL."""
         self._end("the run was killed", KILL)
 
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+        if self._gang is not None:
+            self._gang.answer(rank, number, body)
+
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""
         if self._gang is not None:

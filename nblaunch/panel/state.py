@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from nblaunch.events import (
     Abandoned,
+    Asked,
     Captured,
     Displayed,
     Ended,
@@ -21,8 +22,10 @@ from nblaunch.events import (
     Raised,
     Reported,
     Sampled,
+    SessionEnded,
     Started,
     TimedOut,
+    Unasked,
 )
 
 __all__ = ["STATES", "Outcome", "RankState", "RunState"]
@@ -176,7 +179,7 @@ class RunState:
         elif isinstance(event, Ended):
             self.over = True
             self.ended_at = event.at
-        elif isinstance(event, Displayed):
+        elif isinstance(event, (Displayed, Asked, Unasked, SessionEnded)):
             return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)

@@ -45,6 +45,10 @@ class Work:
         Threads that numerical libraries may use in a rank; None leaves that to the environment.
     figures : dict of str to object
         What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
+    nobody : str
+        Why nobody can answer what a rank asks; empty if somebody can.
+    hold : float
+        Seconds that a rank that has raised waits for a debugger; 0 does not wait.
     """
 
     nprocs: int = 1
@@ -57,3 +61,5 @@ class Work:
     seed: int | None = None
     threads: int | None = None
     figures: dict[str, Any] = field(default_factory=dict)
+    nobody: str = "whoever launched it has not said who would"
+    hold: float = 0.0
