@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_ANSWER = 60_000
 # Questions of one rank at a time; what asks more does not wait for answers.
 _MOST = 1000
+# Characters of a question that are shown.
+_LONGEST_QUESTION = 200_000
 _KINDS = ("input", "password", "command", "held", "left", "quit")
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
@@ -213,7 +216,8 @@ class Questions:
                 return
             except Exception:
                 # a rank that waits for ever would be worse
-                logger.exception("rank %d cannot be answered", question.rank)
+                # as text: who keeps log records would keep the run with the exception's frames
+                logger.error("rank %d cannot be answered:\n%s", question.rank, traceback.format_exc())
                 self._answer(question, _END)
                 return
             if line is None:
@@ -232,9 +236,11 @@ class Questions:
         self._told = waiting
 
     def _answer(self, question: Asked, answer: Mapping[str, object]) -> None:
-        # both threads may answer; and it may have been taken back just now
-        if self._open.pop((question.rank, question.number), None) is not None:
+        key = (question.rank, question.number)
+        if key in self._open:
+            # first, so that an interrupt in between leaves no rank without an answer; a second one is ignored there
             self._answer_with(question.rank, question.number, bytes(pack_plain(dict(answer))))
+            self._open.pop(key, None)
 
 
 def _is_put(question: Asked) -> bool:
@@ -272,7 +278,7 @@ def asked(report: Reported) -> Asked | Unasked | SessionEnded | None:
         return None
 
 
-def _typed(value: object, kind: type) -> Any:
+def _typed(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"a part of it is a {type(value).__name__}")
-    return value
+    return value[-_LONGEST_QUESTION:] if isinstance(value, str) else value

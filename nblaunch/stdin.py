@@ -145,7 +145,7 @@ class _KernelBox:
                     if reply["parent_header"].get("msg_id") in _LEFT:
                         continue
                 except (KeyError, TypeError, ValueError, AttributeError):
-                    logger.warning("a frontend answered a question with what is no answer", exc_info=True)
+                    logger.warning("a frontend answered a question with what is no answer")
                     continue
                 answered = True
                 if value == "\x04":
@@ -162,9 +162,10 @@ class _TerminalBox:
 
     def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
         """See `Box`."""
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
+        # before the prompt: from then on somebody types
         with _unseen() if hidden else contextlib.nullcontext():
+            sys.stdout.write(prompt)
+            sys.stdout.flush()
             while not select.select([sys.stdin], [], [], _PERIOD)[0]:
                 if withdrawn():
                     sys.stdout.write("\n")

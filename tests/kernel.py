@@ -104,7 +104,7 @@ class Execution:
         self.kernel.pump(lambda: bool(self.questions), "a question")
         return str(self.questions[0]["content"]["prompt"])
 
-    def answer(self, line: str) -> Execution:
+    def enter(self, line: str) -> Execution:
         """Answer the question that came first."""
         self.asked()
         self.kernel.reply(self.questions.pop(0), line)

@@ -20,6 +20,7 @@ from typing import Any
 
 from nblaunch.payload import pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
+from nblaunch.rank.imports import when_imported
 
 __all__ = ["Asker", "current_asker", "listen_to_people"]
 
@@ -106,9 +107,7 @@ def listen_to_people(asker: Asker) -> None:
     getpass.getpass = _getpass
     sys.breakpointhook = _breakpointhook
     for name in ("pdb", "IPython.core.debugger"):
-        module: Any = sys.modules.get(name)
-        if module is not None:
-            module.set_trace = _set_trace
+        when_imported(name, _take_over)
     # without anybody there it is empty, as for any program in a batch job
     if not asker.nobody:
         sys.stdin = _Stdin(open(0, "rb", closefd=False), encoding="utf-8")
@@ -161,6 +160,10 @@ def _breakpointhook(*args: Any, **options: Any) -> Any:
 
     open_at(sys._getframe(1), options.get("header"))
     return None
+
+
+def _take_over(module: Any) -> None:
+    module.set_trace = _set_trace
 
 
 def _set_trace(frame: FrameType | None = None, header: str | None = None, **_: object) -> None:

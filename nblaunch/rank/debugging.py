@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import linecache
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,11 +28,15 @@ from IPython.core import debugger as _ipython
 
 from nblaunch.rank.asking import Asker, current_asker
 
-__all__ = ["debug_failure", "make_readable", "open_at", "stop_tracing"]
+__all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _SESSIONS = itertools.count(1)
 _DEBUGGERS = threading.local()
+
+
+class DebuggerQuit(BaseException):
+    """The debugger of a rank was left with ``q``. Like an interrupt, it is caught by nothing that catches errors."""
 
 
 class _Output:
@@ -174,6 +179,17 @@ class RankDebugger(_ipython.Pdb):
         super().set_quit()
         self.has_quit = True
         self.leave()
+        main = threading.main_thread()
+        if not self._at_failure and threading.current_thread() is not main and main.ident is not None:
+            # this thread alone would end, and the rank would go on
+            signal.pthread_kill(main.ident, signal.SIGINT)
+
+    def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """Do what the debugger does; when it is quit, nothing in the user's code shall catch that."""
+        try:
+            return super().trace_dispatch(frame, event, arg)
+        except bdb.BdbQuit:
+            raise DebuggerQuit("the debugger of this rank was left with q, which ends the run") from None
 
     def stop_here(self, frame: FrameType) -> bool:
         """Tell whether to stop at a frame when stepping: not at those between two statements of a cell."""
@@ -262,6 +278,10 @@ def open_at(frame: FrameType, header: str | None = None) -> None:
     debugger.open_at(frame, header)
 
 
+# or a process that is forked while somebody steps would wait for commands
+os.register_at_fork(after_in_child=lambda: sys.settrace(None))
+
+
 @contextlib.contextmanager
 def _without_tracing() -> Iterator[None]:
     trace = sys.gettrace()
@@ -287,7 +307,7 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
         Whom to wait for.
     """
     tb = error.__traceback__
-    if tb is None or isinstance(error, (bdb.BdbQuit, KeyboardInterrupt, SystemExit, GeneratorExit)):
+    if tb is None or isinstance(error, (DebuggerQuit, KeyboardInterrupt, SystemExit, GeneratorExit)):
         return
     last = tb
     while last.tb_next is not None:
@@ -303,12 +323,10 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
 
 
 def make_readable(error: BaseException) -> None:
-    """Take the debugger's own frames out of an exception that came through it, and say what a quit means."""
-    if isinstance(error, bdb.BdbQuit) and not error.args:
-        error.args = ("the debugger of this rank was left with q, which ends the run",)
+    """Take the debugger's own frames out of an exception that came through it."""
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
-        if tb.tb_next.tb_frame.f_code.co_filename == bdb.__file__:
+        if tb.tb_next.tb_frame.f_code.co_filename in (__file__, bdb.__file__):
             tb.tb_next = None
         tb = tb.tb_next
 

@@ -26,7 +26,7 @@ def test_input_says_which_rank_asks(kernel: Kernel) -> None:
     for _ in range(2):
         rank = re.fullmatch(r"rank (\d): How many\? ", cell.asked())
         assert rank is not None
-        cell.answer(str(int(rank[1]) + 7))
+        cell.enter(str(int(rank[1]) + 7))
     cell.finish().ok()
     assert kernel.value("results") == {0: 70, 1: 80}
 
@@ -35,19 +35,19 @@ def test_a_password_is_asked_for_hidden(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 1\nimport getpass\nlen(getpass.getpass())")
     assert cell.asked() == "rank 0: Password: "
     assert cell.questions[0]["content"]["password"] is True
-    cell.answer("secret").finish().ok()
+    cell.enter("secret").finish().ok()
     assert kernel.value("results") == {0: 6}
 
 
 def test_lines_of_standard_input_until_its_end(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 1\nimport sys\n[line for line in sys.stdin]")
-    cell.answer("one").answer("two").answer("\x04").finish().ok()
+    cell.enter("one").enter("two").enter("\x04").finish().ok()
     assert kernel.value("results") == {0: ["one\n", "two\n"]}
 
 
 def test_the_end_of_the_input_is_an_eof_error(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 1 --no-raise\ninput()")
-    cell.answer("\x04").finish().ok()
+    cell.enter("\x04").finish().ok()
     assert kernel.value("failures[0].summary()") == "EOFError: EOF when reading a line"
 
 
@@ -55,11 +55,11 @@ def test_a_breakpoint(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 2\nx = rank + 40\nif rank:\n    breakpoint()\n    x = x + 1\nx")
     assert cell.asked() == "rank 1 ipdb> "
     assert "----> 5     x = x + 1" in shown(cell)
-    cell.answer("p x").asked()
+    cell.enter("p x").asked()
     assert "\n41\n" in shown(cell)
-    cell.answer("x = 99").answer("n").asked()
+    cell.enter("x = 99").enter("n").asked()
     assert "----> 6 x" in shown(cell)
-    cell.answer("c").finish().ok()
+    cell.enter("c").finish().ok()
     assert kernel.value("results") == {0: 40, 1: 100}
 
 
@@ -74,11 +74,11 @@ def test_a_rank_that_raises_waits_at_its_frame(kernel: Kernel) -> None:
     assert "ZeroDivisionError: integer division or modulo by zero" in text
     assert re.search(r"rank 1 waits at Cell In\[\d+\], line 2\. c looks at the next rank", text)
     assert "----> 2     return n // parts" in text
-    cell.answer("p n, parts").answer("u").asked()
+    cell.enter("p n, parts").enter("u").asked()
     assert "(12, 0)" in shown(cell)
     assert "----> 5 share(12, rank - 1)" in shown(cell)
     assert "nblaunch" not in shown(cell), "the insides of the launcher say nothing about the cell"
-    reply = cell.answer("c").finish()
+    reply = cell.enter("c").finish()
     assert reply.ename == "RanksFailed"
     assert kernel.value("{r: f.collateral for r, f in failures.items()}") == {0: True, 1: False, 2: True}
     assert kernel.value("failures[1].summary()") == "ZeroDivisionError: integer division or modulo by zero"
@@ -87,7 +87,7 @@ def test_a_rank_that_raises_waits_at_its_frame(kernel: Kernel) -> None:
 def test_a_quit_ends_the_run_and_every_failure_is_told(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 2 --pdb --no-raise\nraise ValueError(rank)")
     cell.asked()
-    cell.answer("q").finish().ok()
+    cell.enter("q").finish().ok()
     assert kernel.value("[(f.summary(), f.collateral) for f in failures.values()]") == [
         ("ValueError: 0", False),
         ("ValueError: 1", False),
@@ -126,7 +126,7 @@ def test_a_rank_that_is_killed_takes_its_question_along(kernel: Kernel, body: st
     after = begin(kernel, "%%multiproc 1\ninput('next? ')")
     assert after.asked() == "rank 0: next? "
     kernel.reply(cell.questions.pop(0), "stale")
-    after.answer("fresh").finish().ok()
+    after.enter("fresh").finish().ok()
     assert kernel.value("results") == {0: "fresh"}
 
 
@@ -140,7 +140,10 @@ def test_a_hold_that_is_over_reports_the_failure(kernel: Kernel) -> None:
 
 def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
     kernel.run("import nblaunch").ok()
-    source = "x = rank\nif rank == 2:\n    1 / 0\nif rank == 1:\n    breakpoint()\n    x = 5\nif rank == 0:\n    x = input('name? ')\nx"
+    source = (
+        "x = rank\nif rank == 2:\n    1 / 0\nif rank == 1:\n    breakpoint()\n    x = 5\n"
+        "if rank == 0:\n    x = input('name? ')\nx"
+    )
     cell = begin(kernel, f"run = nblaunch.launch({source!r}, 3, wait=False, pdb=True)")
     cell.finish().ok()
     cell.wait_for(
@@ -150,15 +153,15 @@ def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
     assert sorted(kernel.value("run.asking")) == [0, 1, 2]
     asking = begin(kernel, "run.debug(0)")
     assert asking.asked() == "rank 0: name? "
-    asking.answer("Ada").finish().ok()
+    asking.enter("Ada").finish().ok()
     asking = begin(kernel, "%multiproc debug 2")
     assert asking.asked() == "rank 2 ipdb> "
-    asking.answer("p x").answer("c").finish().ok()
+    asking.enter("p x").enter("c").finish().ok()
     assert "ZeroDivisionError: division by zero" in shown(asking)
     # it does not report yet, or rank 1 would be ended
     assert kernel.value("sorted(run.asking)") == [1]
     asking = begin(kernel, "%multiproc debug 1")
-    asking.answer("c").finish().ok()
+    asking.enter("c").finish().ok()
     assert kernel.value("run.wait()") is True
     assert kernel.value("(run.results, sorted(run.failures))") == ({0: "Ada", 1: 5}, [2])
     refused = begin(kernel, "%multiproc debug 1").finish()
@@ -166,8 +169,8 @@ def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
     assert "rank 1 of no run waits for anybody. Nor does any other rank." in refused.stderr
     with_run = begin(kernel, "run.debug(1)").finish()
     assert with_run.evalue == (
-        "rank 1 does not wait for anybody. No rank of this run does: a rank waits at breakpoint(), at input(), or, with "
-        "pdb, where it has raised"
+        "rank 1 does not wait for anybody. No rank of this run does: a rank waits at breakpoint(), at input(), or, "
+        "with pdb, where it has raised"
     )
 
 
@@ -178,8 +181,8 @@ def test_without_an_input_box_nothing_hangs(kernel: Kernel) -> None:
     refused = kernel.run("%%multiproc 2 --pdb\n1")
     assert refused.ename == "UsageError"
     assert refused.stderr.strip() == (
-        f"UsageError: %%multiproc: pdb (--pdb) needs somebody who operates the debugger, but {NO_BOX}: leave it out, or "
-        "run this in JupyterLab or in a terminal. Nothing was started."
+        f"UsageError: %%multiproc: pdb (--pdb) needs somebody who operates the debugger, but {NO_BOX}: leave it out, "
+        "or run this in JupyterLab or in a terminal. Nothing was started."
     )
     kernel.run("%%multiproc 1 --no-raise\ninput('name? ')").ok()
     assert kernel.value("failures[0].summary()") == (
