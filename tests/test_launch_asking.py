@@ -310,6 +310,23 @@ def test_questions_that_make_no_sense_harm_nobody(kind: str, caplog: pytest.LogC
     assert "rank 0 asked what makes no sense" in caplog.text
 
 
+def test_a_rank_that_does_not_take_its_answers_is_ended_and_blocks_nobody() -> None:
+    source = (
+        "import struct, threading\nfrom nblaunch.payload import pack_plain\n"
+        "from nblaunch.rank.asking import current_asker\n"
+        "question = dict(kind='input', prompt='rank 0: more? ', text='', where='', session=0)\n"
+        "for number in range(100):\n"
+        "    body = struct.pack('!Q', number) + bytes(pack_plain(question))\n"
+        "    current_asker()._channel.send('ask', body)\n"
+        "threading.Event().wait()"
+    )
+    script = Script()
+    script.by_prompt["rank 0: more? "] = "x" * 60_000
+    run = run_cell(source, 1, script)
+    assert run.failures[0].signal_name() == "SIGKILL"
+    assert not run.failures[0].collateral
+
+
 PROGRAM = """
 import nblaunch
 def work():

@@ -47,3 +47,19 @@ def test_a_debugger_session(page: Any, lab: str, lab_folder: Path, pictures: Pat
     shown = page.inner_text(".jp-Notebook")
     assert "rank 2 waits at Cell In[1], line 3." in shown
     assert "ranks 0-1, 3 were ended because of that" in shown
+
+
+def test_a_box_that_was_left_answers_no_other_question(page: Any, lab: str, lab_folder: Path) -> None:
+    """JupyterLab keeps the box of a question that nobody waits for, and sends what is typed into it."""
+    name = f"hold-{page.theme}.ipynb"
+    cells = ["%load_ext nblaunch", "%%multiproc 1 --pdb --hold 1 --no-raise\n1 / 0", "%%multiproc 1\ninput('next? ')"]
+    _write(lab_folder, name, [*cells, "results"])
+    _open(page, lab, name)
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_selector("text=rank 0 does not wait for an answer any more.")
+    page.wait_for_selector("text=rank 0: next?")
+    for which, line in ((page.locator(BOX).first, "stale"), (page.locator(BOX).last, "fresh")):
+        which.fill(line)
+        which.press("Enter")
+    page.wait_for_selector("text={0: 'fresh'}")
+    page.wait_for_function(IDLE)
