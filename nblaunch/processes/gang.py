@@ -421,7 +421,8 @@ class Gang:
             self._hang_up(rank)
 
     def _break_with(self, rank: _Rank, inbox: Inbox, error: Exception) -> None:
-        logger.warning("rank %d broke its connection: %s", rank.number, error)
+        # as text: who keeps log records would keep the run with the exception's frames
+        logger.warning("rank %d broke its connection: %s", rank.number, str(error))
         inbox.closed = True
         self._signal(rank, signal.SIGKILL)
 
@@ -436,7 +437,7 @@ class Gang:
             self._break_with(rank, rank.inbox, error)
             self._hang_up(rank)
         except OSError as error:
-            logger.debug("rank %d is gone before its answer came: %s", number, error)
+            logger.debug("rank %d is gone before its answer came: %s", number, str(error))
 
     def _hang_up(self, rank: _Rank) -> None:
         if rank.inbox is not None:
