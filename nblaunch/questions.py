@@ -209,7 +209,9 @@ class Questions:
         while True:
             try:
                 line = box.ask(
-                    question.prompt, hidden=question.kind == "password", withdrawn=lambda: key not in self._open
+                    question.prompt,
+                    hidden=question.kind == "password",
+                    withdrawn=lambda: self._open.get(key) is not question,
                 )
             except EOFError:
                 self._answer(question, _END)
@@ -237,7 +239,7 @@ class Questions:
 
     def _answer(self, question: Asked, answer: Mapping[str, object]) -> None:
         key = (question.rank, question.number)
-        if key in self._open:
+        if self._open.get(key) is question:
             # first, so that an interrupt in between leaves no rank without an answer; a second one is ignored there
             self._answer_with(question.rank, question.number, bytes(pack_plain(dict(answer))))
             self._open.pop(key, None)
