@@ -137,6 +137,8 @@ class Attempt:
             except UnreadableReport as unreadable:
                 failure.message = FailureMessage(f"rank {rank} {unreadable}")
                 return failure
+            # not when it was reported: it may have been held for a debugger
+            failure.at = body.get("raised_at", report.at)
             failure.coloured = body["traceback"]
             failure.traceback = without_escapes(body["traceback"])
             if failure.error_file_data["message"] == "<NONE>":  # it could not be written, on a full disk for example

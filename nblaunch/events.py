@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Abandoned",
+    "Asked",
     "Captured",
     "Displayed",
     "Ended",
@@ -24,12 +25,14 @@ __all__ = [
     "Reported",
     "Restarting",
     "Sampled",
+    "SessionEnded",
     "Stack",
     "StacksTaken",
     "Stalled",
     "Started",
     "Straggling",
     "TimedOut",
+    "Unasked",
     "Usage",
 ]
 
@@ -211,6 +214,37 @@ class StacksTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A rank asks somebody and waits for the answer: what `Reported` with kind ``"ask"`` means.
+
+    Parameters
+    ----------
+    number : int
+        Number of the question, one of many in this rank only.
+    kind : {"input", "password", "command", "held", "left", "quit"}
+        A line; a line that must not be seen; a command for the debugger; the rank has raised and waits before it
+        reports that; a debugger at such a failure was left, and the rank waits again, or its user wants all to end.
+    prompt : str
+        What stands before the answer.
+    text : str
+        What is to be shown before: output of the debugger, or the traceback.
+    where : str
+        Where the rank is, in words.
+    session : int
+        Which session of the debugger asks; 0 is none.
+    """
+
+    rank: int
+    number: int
+    kind: str
+    prompt: str
+    text: str = field(repr=False)
+    where: str
+    session: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Which ranks neither compute nor write.
 
@@ -229,6 +263,15 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked:
+    """A rank does not wait for the answer to its question any more."""
+
+    rank: int
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Straggling:
     """Which ranks are still at work although others have finished.
 
@@ -242,6 +285,25 @@ class Straggling:
 
     ranks: tuple[int, ...]
     seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The debugger of a rank was left, and the rank goes on.
+
+    Parameters
+    ----------
+    text : str
+        What the debugger has still written.
+    quit : bool
+        Whether its user wants the run to end.
+    """
+
+    rank: int
+    session: int
+    text: str = field(repr=False)
+    quit: bool
     at: float
 
 
@@ -331,6 +393,9 @@ Event = (
     | StacksTaken
     | Stalled
     | Straggling
+    | Asked
+    | Unasked
+    | SessionEnded
     | Exited
     | TimedOut
     | Ending

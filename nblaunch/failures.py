@@ -253,6 +253,8 @@ def report_of(event: Reported) -> dict[str, Any]:
         body = unpack(event.body)
         kinds = {"type": str, "text": str, "traceback": str, "exception": bytes}
         odd = [name for name, kind in kinds.items() if not isinstance(body[name], kind)]
+        if not isinstance(body.get("raised_at", 0.0), float):
+            odd.append("raised_at")
     except BaseException as error:  # whatever is done when it is rebuilt
         raise UnreadableReport(f"reported an error that cannot be read: {type(error).__name__}: {error}") from None
     if odd:

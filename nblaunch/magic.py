@@ -194,6 +194,8 @@ class Multiproc(Magics):
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
+    pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
+    hold = Float(600.0, min=0, help="Seconds that such a rank waits for a command.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -260,6 +262,8 @@ class Multiproc(Magics):
     @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
     @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
     @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
+    @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
+    @argument("--hold", metavar="S", type=_positive, help="Seconds that such a rank waits for a command.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -312,6 +316,7 @@ class Multiproc(Magics):
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
         name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
         if name == "doctor" and not rest:
@@ -326,6 +331,8 @@ class Multiproc(Magics):
             from nblaunch.commands import end_runs
 
             print(end_runs(kill=name == "kill"))
+        elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
+            _debug(int(rest[0]))
         else:
             raise UsageError(_unknown_command(name))
 
@@ -420,6 +427,8 @@ class Multiproc(Magics):
             panel="none" if chosen.no_panel else self.panel or default_panel(),
             show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
+            pdb=chosen.pdb or self.pdb,
+            hold=chosen.hold or self.hold,
         )
 
     def _bind(self, run: Run, out: str | None) -> None:
@@ -455,15 +464,26 @@ class Multiproc(Magics):
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
+def _debug(rank: int) -> None:
+    from nblaunch.commands import debug
+
+    try:
+        debug(rank)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"%multiproc debug: {error}.") from None
+
+
 def _unknown_command(name: str) -> str:
-    known = "It knows doctor, preload NAME, stacks [RANKS], stop and kill."
+    known = "It knows doctor, preload NAME, stacks [RANKS], debug RANK, stop and kill."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
     if not name:
         return f"%multiproc is for commands; to run a cell on ranks, begin it with %%multiproc 4. {known}"
-    near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "stop", "kill"), 1)
+    near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "debug", "stop", "kill"), 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
+    if name == "debug":
+        return "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."
     if name in ("doctor", "stop", "kill"):
         return f"%multiproc {name} takes nothing more."
     return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"

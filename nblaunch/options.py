@@ -84,6 +84,8 @@ class Options:
     panel: str = field(default_factory=default_panel)
     show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
+    pdb: bool = False
+    hold: float = 600.0
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
@@ -112,6 +114,8 @@ class Options:
         for rank in shown:
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
                 raise ValueError(f"show_ranks holds numbers of ranks, 0 or more, not {rank!r}")
+        if not (self.hold > 0 and math.isfinite(self.hold)):
+            raise ValueError(f"hold is a number of seconds above 0, not {self.hold!r}")
         if not self.size_notice >= 0:
             raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):

@@ -22,9 +22,11 @@ from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
+from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import listed
 from nblaunch.stacks import Stacks, in_cells
+from nblaunch.stdin import NoBox, find_box
 
 __all__ = ["Run"]
 
@@ -79,6 +81,7 @@ class Run:
         self.attempts: list[Attempt] = []
         self.status = "running"
         self._ranks: Ranks | None = None
+        self._questions: Questions | None = None
         self._requested = ""
         self._began = time.monotonic()
         self._ended_at: float | None = None
@@ -214,6 +217,41 @@ class Run:
         if self.failures:
             raise RanksFailed(self)
 
+    @property
+    def asking(self) -> dict[int, str]:
+        """The ranks that wait for an answer, and what they wait with."""
+        return {} if self._questions is None else self._questions.asking
+
+    def debug(self, rank: int) -> None:
+        """Operate the debugger of a rank that waits at a failure or breakpoint, or answer its `input()`.
+
+        Takes the notebook's input box until the debugger is left. An interrupt leaves the rank where it is.
+
+        Parameters
+        ----------
+        rank : int
+            One of `asking`.
+
+        Raises
+        ------
+        ValueError
+            If this rank does not wait for anybody.
+        RuntimeError
+            If nobody can be asked here.
+        """
+        waiting = self.asking
+        if self._questions is None or rank not in waiting:
+            others = "; ".join(f"rank {other}: {what}" for other, what in sorted(waiting.items()))
+            raise ValueError(
+                f"rank {rank} does not wait for anybody. "
+                + (f"These do: {others}" if others else "No rank of this run does: a rank waits at breakpoint(), ")
+                + ("" if others else "at input(), or, with pdb, where it has raised")
+            )
+        box = find_box()
+        if isinstance(box, NoBox):
+            raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
+        self._questions.serve(box, rank)
+
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
@@ -234,9 +272,10 @@ class Run:
             if isinstance(event, Launched):
                 self.logs.found(event)
 
-    def belongs_to(self, ranks: Ranks) -> None:
-        """Take note of who can end the ranks."""
+    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
+        """Take note of who can end the ranks, and of what they will ask."""
         self._ranks = ranks
+        self._questions = questions
 
     def give_up(self, status: str) -> None:
         """Conclude a run whose start did not succeed, and of which no rank is left."""

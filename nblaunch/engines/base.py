@@ -105,6 +105,9 @@ class Ranks(Protocol):
             If nothing is installed that reads frames of C code.
         """
 
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""
 

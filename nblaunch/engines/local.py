@@ -43,6 +43,7 @@ class LocalRanks:
         self._preparation = preparation
         self._on_event = on_event
         self._logs: DefaultLogsSpecs | None = None
+        self._stalls: StallWatch | None = None
         self._deadline: float | None = None
         self._sampled_every: float | None = None
         # guards what an order to end and a restart that comes at the same time both look at
@@ -71,7 +72,7 @@ class LocalRanks:
             logs = self._logs.reify(envs)
             files = [*logs.stdouts.values(), *logs.stderrs.values()]
             _make_files(files)
-            stalls = StallWatch(
+            self._stalls = stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
             limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
@@ -173,6 +174,13 @@ class LocalRanks:
             pids = self._gang.pids
             stacks = {rank: replace(stack, native=native_stack(pids[rank])) for rank, stack in stacks.items()}
         return stacks
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+        if self._stalls is not None:
+            self._stalls.answered(rank)
+        if self._gang is not None:
+            self._gang.answer(rank, number, body)
 
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""

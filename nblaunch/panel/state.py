@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from nblaunch.events import (
     Abandoned,
+    Asked,
     Captured,
     Displayed,
     Ended,
@@ -22,11 +23,13 @@ from nblaunch.events import (
     Reported,
     Restarting,
     Sampled,
+    SessionEnded,
     StacksTaken,
     Stalled,
     Started,
     Straggling,
     TimedOut,
+    Unasked,
 )
 from nblaunch.stacks import where
 
@@ -206,7 +209,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, Displayed):
+        elif isinstance(event, (Displayed, Asked, Unasked, SessionEnded)):
             return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)

@@ -183,6 +183,8 @@ class Gang:
         # what other threads want done that ends nobody
         self._wishes: deque[Callable[[], None]] = deque()
         self._requests: list[_Request] = []
+        # answers to what ranks have asked: rank, number of the question, answer
+        self._answers: deque[tuple[int, int, bytes]] = deque()
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
         self._sampler: Sampler | None = None
@@ -250,6 +252,11 @@ class Gang:
         A later call replaces the steps of an earlier one.
         """
         self._orders.append((reason, tuple(steps)))
+        self._wake()
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""
+        self._answers.append((rank, number, body))
         self._wake()
 
     def settle_within(self, seconds: float) -> None:
@@ -472,9 +479,8 @@ class Gang:
         try:
             messages = inbox.receive()
         except (ProtocolError, OSError) as error:
-            logger.warning("rank %d broke its connection: %s", rank.number, error)
-            messages, inbox.closed = [], True
-            self._signal(rank, signal.SIGKILL)
+            messages = []
+            self._break_with(rank, inbox, error)
         for message in messages:
             if message.kind in ("value", "error"):
                 if rank.reported is not None:
@@ -485,6 +491,25 @@ class Gang:
                 self._note_failure()
         if inbox.closed:
             self._hang_up(rank)
+
+    def _break_with(self, rank: _Rank, inbox: Inbox, error: Exception) -> None:
+        # as text: who keeps log records would keep the run with the exception's frames
+        logger.warning("rank %d broke its connection: %s", rank.number, str(error))
+        inbox.closed = True
+        self._signal(rank, signal.SIGKILL)
+
+    def _pass_on(self, number: int, question: int, body: bytes) -> None:
+        """Answer a rank, unless it is gone."""
+        rank = self._ranks.get(number)
+        if rank is None or rank.inbox is None:
+            return
+        try:
+            rank.inbox.answer(question, body)
+        except ProtocolError as error:
+            self._break_with(rank, rank.inbox, error)
+            self._hang_up(rank)
+        except OSError as error:
+            logger.debug("rank %d is gone before its answer came: %s", number, str(error))
 
     def _hang_up(self, rank: _Rank) -> None:
         if rank.inbox is not None:
@@ -513,6 +538,8 @@ class Gang:
             self._tell(self._samples.popleft())
         while self._wishes:
             self._wishes.popleft()()
+        while self._answers:
+            self._pass_on(*self._answers.popleft())
         while self._orders:
             self._begin_ending(*self._orders.popleft())
 

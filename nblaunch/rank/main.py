@@ -14,6 +14,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from nblaunch.payload import (
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
+from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.variables import local_variables
@@ -114,6 +116,7 @@ def _run(context: Context) -> int:
     home_classes: frozenset[str] = frozenset()
     # numbers of the notebook's cells by file name, if variables are to be shown
     cells: dict[str, int] | None = None
+    asker: Asker | None = None
     try:
         # taken out of the context, so that their memory goes when the objects do
         work: Work = unpack(context.payload.pop(0))
@@ -121,6 +124,8 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         use_text_bars()
+        asker = Asker(rank, context.channel, work.nobody, work.hold)
+        listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
         if work.cell is not None or work.sources:
@@ -134,7 +139,8 @@ def _run(context: Context) -> int:
         meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
-        return _report_failure(context, error, shell, home_classes, cells)
+        _stop_tracing(error)
+        return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0
 
@@ -187,9 +193,19 @@ def _work(
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise
+    _stop_tracing()
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
     with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
         return store_if_large(packed)
+
+
+def _stop_tracing(error: BaseException | None = None) -> None:
+    """Leave the debugger, if there is one: what follows is not the user's code."""
+    debugging: Any = sys.modules.get("nblaunch.rank.debugging")
+    if debugging is not None:
+        debugging.stop_tracing()
+        if error is not None:
+            debugging.make_readable(error)
 
 
 def _flush_figures() -> None:
@@ -254,6 +270,7 @@ def _report_failure(
     error: BaseException,
     shell: RankShell | None,
     home_classes: frozenset[str],
+    asker: Asker | None,
     cells: dict[str, int] | None,
 ) -> int:
     if os.getpid() != context.pid:
@@ -264,6 +281,11 @@ def _report_failure(
     text = _render(error, shell)
     if cells is not None:
         text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
+    raised_at = time.monotonic()
+    if asker is not None and asker.hold:
+        from nblaunch.rank.debugging import debug_failure
+
+        debug_failure(error, text, asker)
     get_error_handler().record_exception(error)
     report = pack(
         {
@@ -271,6 +293,7 @@ def _report_failure(
             "type": type(error).__name__,
             "text": text_of(error),
             "traceback": text,
+            "raised_at": raised_at,
         }
     )
     context.channel.send("error", report)
