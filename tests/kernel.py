@@ -74,6 +74,7 @@ class Execution:
     error: dict[str, Any] = field(default_factory=dict)
     reply: dict[str, Any] | None = None
     idle: bool = False
+    begun: bool = False
     sizes: list[int] = field(default_factory=list)
 
     def take(self, message: dict[str, Any]) -> None:
@@ -81,6 +82,8 @@ class Execution:
         kind, content = message["msg_type"], message["content"]
         if kind == "execute_reply":
             self.reply = content
+        elif kind == "execute_input":
+            self.begun = True
         elif kind == "status":
             self.idle = self.idle or content["execution_state"] == "idle"
         elif kind == "stream":

@@ -1,0 +1,300 @@
+"""Drives chaotic runs, one after the other, in a real kernel, and checks each of them.
+
+::
+
+    seed, number ─► Case ─► cell ─► kernel ─► ranks ─► "I am here" ─► signals from outside
+                                       └─► what came of it ─► judge ─► objections
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.chaos.case import Case, draw
+from tests.chaos.faults import Outside
+from tests.chaos.judge import objections
+from tests.chaos.notebook import Hang, Notebook
+from tests.chaos.processes import Watcher, end, marked
+from tests.kernel import Execution
+
+__all__ = ["ChaosError", "Driver"]
+
+# Seconds; what takes longer hangs. Nothing here is to be fast: these runs share the processors with others.
+PATIENCE = 60.0
+# Descriptors that kernels open and close as they like.
+_SLACK = 2
+_NEXT = "%%multiproc 2 --no-panel\nrank + 40"
+
+
+class ChaosError(AssertionError):
+    """A run was not as it has to be."""
+
+
+class Driver:
+    """Runs cases by number; `close` it.
+
+    Parameters
+    ----------
+    seed : int
+        What all runs are drawn from.
+    say : callable
+        Gets a line for each run.
+    """
+
+    def __init__(self, seed: int, say: Callable[[str], object] = lambda line: None) -> None:
+        self.seed = seed
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.forms: Counter[str] = Counter()
+        self.endings: Counter[str] = Counter()
+        self.runs = 0
+        self.longest_farewell = 0.0
+        self._say = say
+        self._watcher = Watcher()
+        self._notebook: Notebook | None = None
+        self._memory = _shared_memory()
+
+    def close(self) -> None:
+        """End the kernel."""
+        if self._notebook is not None:
+            self._notebook.close()
+            self._notebook = None
+        self._watcher.close()
+
+    def run(self, numbers: Iterable[int], seconds: float | None = None) -> None:
+        """Run these cases, or as many of them as begin within some seconds.
+
+        Raises
+        ------
+        ChaosError
+            If something does not hold.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for number in numbers:
+            if deadline is not None and time.monotonic() > deadline:
+                return
+            self.run_one(draw(self.seed, number))
+
+    def run_one(self, case: Case) -> None:
+        """Run one case and check it.
+
+        Raises
+        ------
+        ChaosError
+            See `run`.
+        """
+        notebook = self._notebook = self._notebook or Notebook()
+        began = time.monotonic()
+        try:
+            found = self._drive(case, notebook)
+        except (Hang, AssertionError) as error:
+            found = [f"{type(error).__name__}: {error}"]
+        if found:
+            text = self._explained(case, found, notebook)
+            notebook.close()
+            self._notebook = None
+            self._watcher.wait_until_gone(-1, PATIENCE, helpers=True)
+            raise ChaosError(text)
+        self.runs += 1
+        self.forms.update((case.method, case.form, f"{case.nprocs} ranks"))
+        for blow in case.blows:
+            self.counts[blow.fault, blow.moment] += 1
+        faults = " + ".join(f"{blow.fault} ({blow.moment})" for blow in case.blows)
+        self._say(f"{case.number}: {case.method}, {case.form}: {faults}: {time.monotonic() - began:.2f} s")
+
+    # ---- one run
+
+    def _drive(self, case: Case, notebook: Notebook) -> list[str]:
+        kernel = notebook.kernel
+        if case.setup:
+            kernel.quietly(case.setup)
+        self._before(case, notebook)
+        cell = kernel.begin(case.cell)
+        hit = _Hits(case, notebook, self._watcher).follow(cell)
+        if case.kills_the_kernel():
+            return self._farewell(notebook)
+        reply = cell.finish()
+        told = kernel.value("report.of_run(run) if 'run' in globals() else None")
+        self.endings[told["status"] if told else "never begun"] += 1
+        found = list(objections(case, reply, told, hit))
+        if found:
+            return [*found, f"the run: {told}", f"the cell: {reply}"]
+        return [*self._survivors(case, notebook), *self._next_run(notebook), *self._leftovers(notebook)]
+
+    def _before(self, case: Case, notebook: Notebook) -> None:
+        for blow in case.blows:
+            for act in blow.outside:
+                if act.when == "before":
+                    names = {"zygote": "nblaunch-zygote", "spare": "nblaunch-spare"}
+                    those = [one for one in self._watcher.below(notebook.pid) if one.name == names[act.target]]
+                    if those:
+                        # gone before the cell is sent: so it costs no rank
+                        end(
+                            Random(case.token).choice(sorted(those, key=lambda one: one.pid)).pid, act.signal, wait=True
+                        )
+
+    def _farewell(self, notebook: Notebook) -> list[str]:
+        """Check what is left when the kernel was killed, and have the next one made."""
+        self._notebook = None
+        self.endings["kernel killed"] += 1
+        notebook.kernel.process.kill()
+        notebook.kernel.process.wait()
+        left, seconds = self._watcher.wait_until_gone(-1, PATIENCE, helpers=True)
+        self.longest_farewell = max(self.longest_farewell, seconds)
+        found = [f"outlives the kernel: {one.described()}" for one in left]
+        for one in left:
+            end(one.pid)
+        found += self._new_memory()
+        notebook.close()
+        return found
+
+    def _survivors(self, case: Case, notebook: Notebook) -> list[str]:
+        left, _ = self._watcher.wait_until_gone(notebook.pid, PATIENCE / 2, helpers=False)
+        found = [f"outlives the run: {one.described()}" for one in left]
+        found += [f"outlives the run: pid {pid} has its mark" for pid in marked(case.token)]
+        for one in left:
+            end(one.pid)
+        return found
+
+    def _next_run(self, notebook: Notebook) -> list[str]:
+        reply = notebook.kernel.run(_NEXT)
+        results = notebook.kernel.value("globals().get('results')")
+        if reply.status == "ok" and results == {0: 40, 1: 41}:
+            return []
+        return [f"the next run has results {results}; the cell said {reply.ename}: {reply.evalue}"]
+
+    def _leftovers(self, notebook: Notebook) -> list[str]:
+        held = notebook.tidy_up()
+        new = {number: name for number, name in held.items() if notebook.steady.get(number) != name}
+        found = [f"descriptors left in the kernel: {new}"] if len(new) > _SLACK else []
+        there, known = notebook.kernel.value("report.logs()")
+        found += [f"logs of a run that nobody refers to: {path}" for path in sorted(set(there) - set(known))]
+        if len(known) > _SLACK:
+            found.append(f"runs that somebody still refers to: {known}")
+        below = self._watcher.below(notebook.pid)
+        found += [f"not reaped: {one.described()}" for one in below if one.state == "Z"]
+        helpers = Counter(one.name for one in below)
+        # at most three zygotes are kept, each with one forkserver and its spares
+        if helpers["nblaunch-zygote"] > 3 or helpers["nblaunch-forks"] > 3 or helpers["nblaunch-spare"] > 3 * 4:
+            found.append(f"helpers pile up: {dict(helpers)}")
+        return found + self._new_memory()
+
+    def _new_memory(self) -> list[str]:
+        deadline = time.monotonic() + PATIENCE / 2
+        # another program may have something there for a moment
+        while (new := _shared_memory() - self._memory) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._memory |= new
+        return [f"left behind: /dev/shm/{name}" for name in sorted(new)]
+
+    def _explained(self, case: Case, found: list[str], notebook: Notebook) -> str:
+        faults = "\n".join(f"  {blow}" for blow in case.blows)
+        parts = [
+            f"run {case.number} of seed {case.seed}: {found[0]}",
+            *found[1:],
+            f"its faults:\n{faults}",
+            f"its cell (after {case.setup or 'nothing'}):\n{case.cell}",
+            f"kernel:\n{notebook.kernel.log[-3000:]}",
+        ]
+        if notebook.kernel.process.poll() is None:
+            parts.append(f"its threads:\n{notebook.stacks()}")
+        parts.append("processes:\n" + "\n".join(f"  {one.described()}" for one in self._watcher.below(notebook.pid)))
+        parts.append(f"once more: make chaos SEED={case.seed} RUN={case.number}")
+        return "\n\n".join(parts)
+
+
+class _Hits:
+    """Follows one cell to its end, and hits from outside on the way."""
+
+    def __init__(self, case: Case, notebook: Notebook, watcher: Watcher) -> None:
+        self._case = case
+        self._notebook = notebook
+        self._watcher = watcher
+        self._random = Random(case.token)
+        # what the driver waits for: an act, and the rank that has to announce it, if it is one
+        self._waiting = [(act, blow.victim) for blow in case.blows for act in blow.outside if act.when != "before"]
+        self._due: list[tuple[float, Outside, int]] = []
+        self._hit: dict[int, str] = {}
+
+    def follow(self, cell: Execution) -> dict[int, str]:
+        """Return when the kernel has answered, or is gone, which signals were sent to whom."""
+        deadline = time.monotonic() + PATIENCE
+        kernel = self._notebook.kernel.process
+        while not (cell.idle and cell.reply is not None):
+            now = time.monotonic()
+            if now > deadline:
+                raise Hang(f"the cell did not end within {PATIENCE:.0f} s")
+            for one in [one for one in self._due if one[0] <= now]:
+                self._due.remove(one)
+                self._act(one[1], one[2])
+            if kernel.poll() is not None:
+                if not self._case.kills_the_kernel():
+                    raise Hang(f"the kernel has died: {kernel.returncode}")
+                break
+            if cell.begun:
+                self._reached("sent", None, 0)
+            if "begun" in cell.streams["stdout"]:
+                self._reached("begun", None, 0)
+            for told in self._notebook.listen(self._time_left(deadline)):
+                if told["run"] == self._case.token:
+                    self._reached(told["what"], told["rank"], told["pid"])
+        return self._hit
+
+    def _time_left(self, deadline: float) -> float:
+        nearest = min([deadline, *(at for at, _, _ in self._due)])
+        # not longer: the end of a kernel that was killed sends no message
+        return min(0.5, max(0.0, nearest - time.monotonic()) + 0.0005)
+
+    def _reached(self, what: str, rank: int | None, pid: int) -> None:
+        for act, victim in list(self._waiting):
+            if act.when == what and victim in (None, rank):
+                self._waiting.remove((act, victim))
+                self._due.append((time.monotonic() + act.delay, act, pid))
+
+    def _act(self, act: Outside, pid: int) -> None:
+        if act.target == "interrupt":
+            self._notebook.kernel.interrupt()
+            return
+        if act.target == "kernel":
+            self._notebook.kernel.process.kill()
+            return
+        if act.target != "victim":
+            pid = self._chosen(act.target)
+        if pid > 0 and end(pid, act.signal):
+            self._hit[pid] = act.signal
+
+    def _chosen(self, target: str) -> int:
+        below = self._watcher.below(self._notebook.pid)
+        names = {"zygote": "nblaunch-zygote", "forkserver": "nblaunch-forks", "spare": "nblaunch-spare"}
+        if target in names:
+            found = [one.pid for one in below if one.name == names[target]]
+        else:
+            found = [one.pid for one in below if one.name not in ("nblaunch-zygote", "nblaunch-forks")]
+        return self._random.choice(sorted(found)) if found else -1
+
+
+def _shared_memory() -> set[str]:
+    # semaphores have names only for a moment, but those of a stranger's multiprocessing may stay
+    return (
+        {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")} if Path("/dev/shm").is_dir() else set()
+    )
+
+
+def run_all(seed: int, numbers: Iterable[int], say: Callable[[str], Any]) -> tuple[Driver, list[str]]:
+    """Run all of these cases, whatever fails; return what was counted and what went wrong."""
+    driver, failed = Driver(seed, say), []
+    try:
+        for number in numbers:
+            try:
+                driver.run([number])
+            except ChaosError as error:
+                failed.append(str(error))
+                say(f"{error}\n")
+    finally:
+        driver.close()
+    return driver, failed
