@@ -57,6 +57,20 @@ def test_a_value_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
     assert "arrived but cannot be rebuilt in the notebook: SystemExit: 3" in run.failures[1].message
 
 
+@pytest.mark.parametrize("then", ["sys.exit(3)", "exit(GeneratorExit())"])
+def test_an_exception_that_ends_the_interpreter_when_it_is_read(then: str) -> None:
+    cell = (
+        "import sys\n"
+        "def exit(error): raise error\n"
+        f"class Leaving(Exception):\n    def __str__(self): {then}\n    __repr__ = __str__\n"
+        "raise Leaving"
+    )
+    failure = run_cell(cell).failures[0]
+    assert (type(failure.exception).__name__, failure.exitcode) == ("Leaving", 1)
+    assert "Leaving: <str() of this exception failed>" in failure.summary()
+    assert "Leaving: <exception str() failed>" in failure.traceback
+
+
 def test_an_exception_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
     run = run_cell(f"{LEAVES}class Odd(Leaves, Exception):\n    pass\nraise Odd('odd')")
     stand_in = run.failures[0].exception

@@ -281,7 +281,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 
 def _render(error: BaseException, shell: RankShell | None) -> str:
     if shell is not None and error.__traceback__ is not None:
-        # an exception whose own text fails defeats IPython's formatter; the standard one copes
-        with contextlib.suppress(Exception):
+        # an exception whose own text fails, or even leaves, defeats IPython's formatter; the standard one copes
+        with contextlib.suppress(BaseException):
             return shell.render(error)
     return "".join(traceback.format_exception(error))
