@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from tests.chaos.case import Case, draw
 from tests.chaos.faults import Outside
@@ -115,13 +114,13 @@ class Driver:
             kernel.quietly(case.setup)
         self._before(case, notebook)
         cell = kernel.begin(case.cell)
-        hit = _Hits(case, notebook, self._watcher).follow(cell)
+        _Hits(case, notebook, self._watcher).follow(cell)
         if case.kills_the_kernel():
             return self._farewell(notebook)
         reply = cell.finish()
         told = kernel.value("report.of_run(run) if 'run' in globals() else None")
         self.endings[told["status"] if told else "never begun"] += 1
-        found = list(objections(case, reply, told, hit))
+        found = list(objections(case, reply, told))
         if found:
             return [*found, f"the run: {told}", f"the cell: {reply}"]
         return [*self._survivors(case, notebook), *self._next_run(notebook), *self._leftovers(notebook)]
@@ -193,7 +192,7 @@ class Driver:
         return [f"left behind: /dev/shm/{name}" for name in sorted(new)]
 
     def _explained(self, case: Case, found: list[str], notebook: Notebook) -> str:
-        faults = "\n".join(f"  {blow}" for blow in case.blows)
+        faults = "\n".join(f"  {blow.described()}" for blow in case.blows)
         parts = [
             f"run {case.number} of seed {case.seed}: {found[0]}",
             *found[1:],
@@ -219,10 +218,9 @@ class _Hits:
         # what the driver waits for: an act, and the rank that has to announce it, if it is one
         self._waiting = [(act, blow.victim) for blow in case.blows for act in blow.outside if act.when != "before"]
         self._due: list[tuple[float, Outside, int]] = []
-        self._hit: dict[int, str] = {}
 
-    def follow(self, cell: Execution) -> dict[int, str]:
-        """Return when the kernel has answered, or is gone, which signals were sent to whom."""
+    def follow(self, cell: Execution) -> None:
+        """Return when the kernel has answered, or is gone."""
         deadline = time.monotonic() + PATIENCE
         kernel = self._notebook.kernel.process
         while not (cell.idle and cell.reply is not None):
@@ -243,7 +241,6 @@ class _Hits:
             for told in self._notebook.listen(self._time_left(deadline)):
                 if told["run"] == self._case.token:
                     self._reached(told["what"], told["rank"], told["pid"])
-        return self._hit
 
     def _time_left(self, deadline: float) -> float:
         nearest = min([deadline, *(at for at, _, _ in self._due)])
@@ -265,8 +262,8 @@ class _Hits:
             return
         if act.target != "victim":
             pid = self._chosen(act.target)
-        if pid > 0 and end(pid, act.signal):
-            self._hit[pid] = act.signal
+        if pid > 0:
+            end(pid, act.signal)
 
     def _chosen(self, target: str) -> int:
         below = self._watcher.below(self._notebook.pid)
@@ -285,7 +282,7 @@ def _shared_memory() -> set[str]:
     )
 
 
-def run_all(seed: int, numbers: Iterable[int], say: Callable[[str], Any]) -> tuple[Driver, list[str]]:
+def run_all(seed: int, numbers: Iterable[int], say: Callable[[str], object]) -> tuple[Driver, list[str]]:
     """Run all of these cases, whatever fails; return what was counted and what went wrong."""
     driver, failed = Driver(seed, say), []
     try:

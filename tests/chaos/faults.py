@@ -83,6 +83,12 @@ class Blow:
     alone: bool = False
     methods: tuple[str, ...] = ("zygote", "forkserver", "spawn", "fork")
 
+    def described(self) -> str:
+        """Say what is done, to whom, and what may come of it."""
+        whom = "nobody in particular" if self.victim is None else f"rank {self.victim}"
+        said = f"{self.fault} ({self.moment}) to {whom}, which may end by {sorted(self.outcomes)}"
+        return "\n    ".join([said, *map(str, self.outside)])
+
     @property
     def is_fatal(self) -> bool:
         """Whether the victim surely fails by itself."""

@@ -12,8 +12,8 @@ from tests.kernel import Reply
 __all__ = ["objections"]
 
 
-def objections(case: Case, reply: Reply, told: dict[str, Any] | None, hit: dict[int, str]) -> Iterator[str]:
-    """Say what is wrong with what came of a run.
+def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterator[str]:
+    """Say what is wrong with what came of a run; nothing if all is well.
 
     Parameters
     ----------
@@ -21,8 +21,6 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None, hit: dict[
         What the cell has shown.
     told : dict or None
         See `tests.chaos.report.of_run`; None if there is no run.
-    hit : dict of int to str
-        The last signal that each process was sent from outside.
     """
     interrupted = case.ends_by_interrupt() and reply.ename == "KeyboardInterrupt"
     if told is None:

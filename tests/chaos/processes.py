@@ -96,12 +96,16 @@ class Watcher:
 
 
 def marked(token: str) -> list[int]:
-    """Return the processes, wherever they are, whose environment names this run."""
+    """Return the processes, wherever they are, whose environment names this run.
+
+    Without helpers: a zygote that a run has made keeps the environment that it was started with.
+    """
     mark = f"NBCHAOS={token}\0".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if mark in path.read_bytes() + b"\0":
+            name = path.with_name("comm").read_text().strip()
+            if name not in HELPERS and mark in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
 
