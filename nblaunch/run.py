@@ -29,7 +29,7 @@ from nblaunch.failures import (
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
+from nblaunch.payload import ExceptionStandIn, text_of, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import listed
@@ -226,7 +226,7 @@ class Run:
             failure.exception = error
             failure.message = FailureMessage(
                 f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {text_of(error)}"
             )
             self.failures[rank] = failure
             return
@@ -253,7 +253,7 @@ class Run:
             try:
                 failure.exception = unpack(body["exception"])
             except BaseException as error:  # whatever a user's object does when it is rebuilt
-                why = f"{type(error).__name__}: {error}"
+                why = f"{type(error).__name__}: {text_of(error)}"
                 failure.exception = ExceptionStandIn(body["type"], body["text"], why)
         elif self._timed_out is not None and rank in self._timed_out.ranks:
             failure.collateral = False
@@ -341,4 +341,4 @@ def _short(value: object) -> str:
     try:
         return _REPR.repr(value)
     except Exception as error:
-        return f"<a {type(value).__name__} whose repr failed: {error}>"
+        return f"<a {type(value).__name__} whose repr failed: {text_of(error)}>"

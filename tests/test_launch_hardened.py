@@ -46,6 +46,31 @@ def test_a_timeout_names_the_ranks() -> None:
     assert not run.failures[1].collateral
 
 
+MUTE = "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no words')\n"
+
+
+def test_a_value_that_refuses_without_words() -> None:
+    (failure,) = run_cell(f"{MUTE}class Odd:\n    def __reduce__(self): raise Mute\nOdd()").failures.values()
+    assert isinstance(failure.exception, TypeError)
+    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError>. End the cell" in str(failure.exception)
+
+
+def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:
+    cell = (
+        f"{MUTE}def fail(): raise Mute\n"
+        "class Odd:\n    def __reduce__(self): return fail, ()\n"
+        "class OddError(Exception):\n    def __reduce__(self): return fail, ()\n"
+        "if rank: raise OddError('boom')\n"
+        "Odd()"
+    )
+    failures = run_cell(cell, 2, on_failure="continue").failures
+    text = "Mute: <its __str__ failed: RuntimeError>"
+    assert failures[0].message == f"the value of rank 0 arrived but cannot be rebuilt in the notebook: {text}"
+    stand_in = failures[1].exception
+    assert isinstance(stand_in, ExceptionStandIn)
+    assert (stand_in.type_name, stand_in.text) == ("OddError", "boom")
+
+
 LEAVES = "class Leaves:\n    def __reduce__(self):\n        return __import__('sys').exit, (3,)\n"
 
 

@@ -230,7 +230,7 @@ def _pack_value(value: object, collected: dict[str, Any], home_classes: frozense
         )
         culprit, reason = found or ("what this rank sends back", error)
         raise TypeError(
-            f"{culprit} cannot be sent back: {type(reason).__name__}: {str(reason).rstrip('.')}. End the cell with "
+            f"{culprit} cannot be sent back: {type(reason).__name__}: {text_of(reason).rstrip('.')}. End the cell with "
             "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
         ) from None
 

@@ -95,6 +95,8 @@ def leave(how: str) -> object:
             raise GeneratorExit
         case "unpicklable value":
             return threading.Lock()
+        case "value that refuses without words":
+            return Wordless()
         case "unpicklable exception":
             raise UnpicklableError(threading.Lock())
         case "exception without text":
@@ -113,6 +115,11 @@ class UnpicklableError(Exception):
 class WordlessError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
+
+
+class Wordless:
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        raise WordlessError
 
 
 class Unbuildable:

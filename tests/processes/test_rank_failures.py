@@ -29,6 +29,7 @@ ENDS = [
     ("SIGTERM", -15, "Signal 15 (SIGTERM) received by PID"),
     ("SIGSEGV", -11, "Signal 11 (SIGSEGV) received by PID"),
     ("unpicklable value", 1, "the value that rank 0 returned, of type lock, cannot be pickled"),
+    ("value that refuses without words", 1, "type Wordless, cannot be pickled: WordlessError: <its __str__ failed"),
     ("unpicklable exception", 1, "UnpicklableError: <unlocked _thread.lock object"),
     ("exception without text", 1, "WordlessError: <str() of this exception failed>"),
 ]
