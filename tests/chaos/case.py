@@ -26,6 +26,8 @@ class Case:
         Whether ``%%multiproc`` runs it or ``nblaunch.launch``.
     bystanders : str
         What the ranks do that are not hit.
+    beside : bool
+        Whether another run goes on in the background, which none of this concerns.
     """
 
     seed: int
@@ -40,6 +42,7 @@ class Case:
     keeps_going: bool
     raises: bool
     shown: bool
+    beside: bool = False
 
     @property
     def token(self) -> str:
@@ -49,8 +52,10 @@ class Case:
     @property
     def setup(self) -> str:
         """The cell before, which may be empty."""
-        traps = [blow for blow in self.blows if blow.trap]
-        return f"trap = inside.Trap({traps[0].victim}, {traps[0].trap!r})" if traps else ""
+        lines = [f"trap = inside.Trap({blow.victim}, {blow.trap!r})" for blow in self.blows if blow.trap]
+        if self.beside:
+            lines.append("other = nblaunch.launch(inside.linger, 2, panel='none', wait=False)")
+        return "\n".join(lines)
 
     @property
     def cell(self) -> str:
@@ -60,6 +65,14 @@ class Case:
     def ends_by_interrupt(self) -> bool:
         """Tell whether the notebook is interrupted."""
         return any(act.target == "interrupt" for blow in self.blows for act in blow.outside)
+
+    def orders(self) -> list[str]:
+        """Return what the notebook does with the run while it goes on."""
+        return [blow.order for blow in self.blows if blow.order]
+
+    def hits_others(self) -> bool:
+        """Tell whether a process may be hit that belongs to no rank of this run."""
+        return any(act.target not in ("victim", "interrupt") for blow in self.blows for act in blow.outside)
 
     def tells_that_it_has_begun(self) -> bool:
         """Tell whether the cell says so in its output."""
@@ -79,7 +92,7 @@ class Case:
             found.add("value")
         if self.timeout is not None:
             found.add("RankTimeout")
-        if self.ends_by_interrupt():
+        if self.ends_by_interrupt() or self.orders():
             found.add(ANYTHING)
         return found
 
@@ -94,7 +107,7 @@ class Case:
 
     def _body(self) -> list[str]:
         lines = []
-        if self.setup:
+        if any(blow.trap for blow in self.blows):
             lines.append("trap")
         sizes = self.sizes()
         for rank in range(self.nprocs):
@@ -134,7 +147,7 @@ class Case:
         return f"print('begun', flush=True)\nget_ipython().run_cell_magic('multiproc', {line!r}, {text!r})"
 
     def _function(self) -> str:
-        options = {
+        options: dict[str, object] = {
             "env": {"NBCHAOS": self.token},
             "grace": self.grace,
             "start_method": self.method,
@@ -143,6 +156,9 @@ class Case:
             "panel": "text" if self.shown else "none",
         }
         body = ["import os", "rank = int(os.environ['RANK'])", *self._body(), "return value"]
+        orders = self.orders()
+        if orders:
+            options["wait"] = False
         told = ", ".join(f"{name}={value!r}" for name, value in options.items())
         begun = ["print('begun', flush=True)"] if self.tells_that_it_has_begun() else []
         lines = [
@@ -151,6 +167,8 @@ class Case:
             *begun,
             f"run = nblaunch.launch(work, {self.nprocs}, {told})",
         ]
+        if orders:
+            lines += ["import time", *orders, "run.wait()"]
         return "\n".join([*lines, "run.raise_for_failures()"] if self.raises else lines)
 
 
@@ -173,13 +191,14 @@ def draw(seed: int, number: int) -> Case:
     bystanders = asked[0] if asked else rng.choice(_BYSTANDERS)
     if not asked and (keeps_going or not any(blow.is_fatal for blow in blows)):
         bystanders = rng.choice(("finish", "display"))  # or the run would never end
+    ordered = any(blow.order for blow in blows)
     interrupted = any(act.target == "interrupt" for blow in blows for act in blow.outside)
     return Case(
         seed=seed,
         number=number,
         nprocs=nprocs,
         method=method,
-        form=rng.choice(("cell", "cell", "cell", "function")),
+        form="function" if ordered else rng.choice(("cell", "cell", "cell", "function")),
         blows=tuple(blows),
         bystanders=bystanders,
         grace=round(rng.choice((0.1, 0.3, 0.6)), 1),
@@ -187,6 +206,7 @@ def draw(seed: int, number: int) -> Case:
         keeps_going=keeps_going,
         raises=rng.random() < 0.5,
         shown=rng.random() < 0.4 and not any("flood" in blow.fault for blow in blows),
+        beside=rng.random() < 0.15,
     )
 
 

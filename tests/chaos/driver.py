@@ -101,6 +101,8 @@ class Driver:
             raise ChaosError(text)
         self.runs += 1
         self.forms.update((case.method, case.form, f"{case.nprocs} ranks"))
+        if case.beside:
+            self.forms["beside another run"] += 1
         for blow in case.blows:
             self.counts[blow.fault, blow.moment] += 1
         faults = " + ".join(f"{blow.fault} ({blow.moment})" for blow in case.blows)
@@ -121,6 +123,8 @@ class Driver:
         told = kernel.value("report.of_run(run) if 'run' in globals() else None")
         self.endings[told["status"] if told else "never begun"] += 1
         found = list(objections(case, reply, told))
+        if case.beside:
+            found += self._run_beside(case, notebook)
         if found:
             return [*found, f"the run: {told}", f"the cell: {reply}"]
         return [*self._survivors(case, notebook), *self._next_run(notebook), *self._leftovers(notebook)]
@@ -151,6 +155,13 @@ class Driver:
         found += self._new_memory()
         notebook.close()
         return found
+
+    def _run_beside(self, case: Case, notebook: Notebook) -> list[str]:
+        results, failures = notebook.kernel.value("(other.wait(), other.results, sorted(other.failures))[1:]")
+        covered = sorted([*results, *failures]) == [0, 1]
+        if covered and (case.hits_others() or results == {0: 0, 1: 1}):
+            return []
+        return [f"the run beside it has results {results} and failures of {failures}"]
 
     def _survivors(self, case: Case, notebook: Notebook) -> list[str]:
         left, _ = self._watcher.wait_until_gone(notebook.pid, PATIENCE / 2, helpers=False)

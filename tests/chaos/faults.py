@@ -64,6 +64,8 @@ class Blow:
         Whether the run does not end by itself.
     others : str
         What all the other ranks have to do; empty leaves it open.
+    order : str
+        What the notebook does with a run in the background, some time after its start.
     alone : bool
         Whether nothing else happens to the run.
     methods : tuple of str
@@ -80,6 +82,7 @@ class Blow:
     size: int | None = None
     needs_end: bool = False
     others: str = ""
+    order: str = ""
     alone: bool = False
     methods: tuple[str, ...] = ("zygote", "forkserver", "spawn", "fork")
 
@@ -236,6 +239,14 @@ def two_interrupts(rng: Random, victim: int) -> Blow:
     return Blow("two interrupts", "run", None, frozenset({ANYTHING}), outside=outside, others="deaf", alone=True)
 
 
+def ended_by_the_notebook(rng: Random, victim: int) -> Blow:
+    name = rng.choice(("stop", "kill", "interrupt"))
+    late = rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.3)))
+    others = rng.choice(("wait", "deaf", "child", "busy", "finish", "holding the lock"))
+    order = f"time.sleep({late:.4f}); run.{name}()"
+    return Blow(f"run.{name}()", "run", None, frozenset({ANYTHING}), order=order, others=others)
+
+
 def zygote_killed(rng: Random, victim: int) -> Blow:
     name = "SIGSTOP" if rng.random() < 0.1 else "SIGKILL"
     when, delay = rng.choice((("before", 0.0), ("sent", rng.uniform(0, 0.03)), ("run", _soon(rng))))
@@ -251,10 +262,18 @@ def spare_killed(rng: Random, victim: int) -> Blow:
 
 
 def forkserver_killed(rng: Random, victim: int) -> Blow:
-    outside = (Outside("run", _soon(rng), "forkserver"),)
-    allowed = frozenset({"value", "SIGKILL"})
-    methods = ("zygote", "forkserver")
-    return Blow("SIGKILL to the forkserver", "run", None, allowed, outside=outside, methods=methods)
+    # one that is stopped tells of no exits until the run is ended
+    name = rng.choice(("SIGKILL", "SIGKILL", "SIGSTOP"))
+    allowed = frozenset({"value", name})
+    return Blow(
+        f"{name} to the forkserver",
+        "run",
+        None,
+        allowed,
+        outside=(Outside("run", _soon(rng), "forkserver", name),),
+        needs_end=name == "SIGSTOP",
+        methods=("zygote", "forkserver"),
+    )
 
 
 def kernel_killed(rng: Random, victim: int) -> Blow:
@@ -287,6 +306,7 @@ FAULTS: dict[Callable[[Random, int], Blow], int] = {
     thread_without_end: 2,
     interrupt: 8,
     two_interrupts: 2,
+    ended_by_the_notebook: 5,
     zygote_killed: 5,
     spare_killed: 3,
     forkserver_killed: 3,

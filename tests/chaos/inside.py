@@ -31,6 +31,7 @@ __all__ = [
     "close_descriptors",
     "flood",
     "fork_and_go_on",
+    "linger",
     "never_end",
     "stubborn_child",
     "value",
@@ -264,6 +265,12 @@ def bystand(how: str) -> None:
     elif how == "child":
         subprocess.run(["sleep", "600"], check=False)
     pause()
+
+
+def linger() -> int:
+    """Take a moment, in a run beside the one that is hit."""
+    time.sleep(0.2)
+    return int(os.environ["RANK"])
 
 
 def value(size: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterato
         See `tests.chaos.report.of_run`; None if there is no run.
     """
     interrupted = case.ends_by_interrupt() and reply.ename == "KeyboardInterrupt"
+    ordered = bool(case.orders())
     if told is None:
         # an interrupt may come before there is a run, and a function that is interrupted returns none
         raised = case.form == "function" and reply.ename == "KeyboardInterrupt"
@@ -30,8 +31,8 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterato
             yield f"there is no run; the cell said {reply.ename}: {reply.evalue}"
         return
     yield from _coverage(case, told)
-    yield from _each_rank(case, told, interrupted)
-    yield from _root_cause(case, told, interrupted)
+    yield from _each_rank(case, told, interrupted or ordered)
+    yield from _root_cause(case, told, interrupted or ordered)
     yield from _status(case, reply, told, interrupted)
 
 
@@ -41,7 +42,7 @@ def _coverage(case: Case, told: dict[str, Any]) -> Iterator[str]:
         yield f"results and failures together are of the ranks {covered}"
 
 
-def _each_rank(case: Case, told: dict[str, Any], interrupted: bool) -> Iterator[str]:
+def _each_rank(case: Case, told: dict[str, Any], ended: bool) -> Iterator[str]:
     sizes = case.sizes()
     for rank, size in told["results"].items():
         allowed = case.allowed(rank)
@@ -53,15 +54,15 @@ def _each_rank(case: Case, told: dict[str, Any], interrupted: bool) -> Iterator[
         allowed = case.allowed(rank)
         if rank not in told["collateral"] and not allowed & {ending, ANYTHING}:
             yield f"rank {rank} ended by {ending}; allowed are {sorted(allowed)}"
-    if case.keeps_going and not interrupted and case.timeout is None and told["collateral"]:
+    if case.keeps_going and not ended and case.timeout is None and told["collateral"]:
         yield f"ranks {told['collateral']} were ended although failures end nobody here"
 
 
-def _root_cause(case: Case, told: dict[str, Any], interrupted: bool) -> Iterator[str]:
+def _root_cause(case: Case, told: dict[str, Any], ended: bool) -> Iterator[str]:
     own = sorted(set(told["failures"]) - set(told["collateral"]))
     if (told["root"] is None) != (not own) or (own and told["root"] not in own):
         yield f"the root cause is rank {told['root']}, and by themselves have failed {own}"
-    if interrupted or case.timeout is not None:
+    if ended or case.timeout is not None:
         return
     fatal = [blow.victim for blow in case.blows if blow.is_fatal]
     if fatal and not own:
@@ -73,8 +74,8 @@ def _root_cause(case: Case, told: dict[str, Any], interrupted: bool) -> Iterator
 def _status(case: Case, reply: Reply, told: dict[str, Any], interrupted: bool) -> Iterator[str]:
     if told["ok"] != (not told["failures"]) or (told["status"] == "finished") != told["ok"]:
         yield f"the status is {told['status']} with failures {told['failures']}"
-    if told["status"] == "interrupted" and not case.ends_by_interrupt():
-        yield "the run is said to have been interrupted"
+    if told["status"] in ("interrupted", "stopped") and not (case.ends_by_interrupt() or case.orders()):
+        yield f"the run is said to have been {told['status']}"
     if told["status"] == "timed out" and case.timeout is None:
         yield "the run is said to have timed out"
     if interrupted:

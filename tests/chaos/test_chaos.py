@@ -75,7 +75,7 @@ def test_what_does_not_end_by_itself_is_ended() -> None:
         if any(blow.needs_end for blow in case.blows):
             assert case.timeout is not None
         waits = case.bystanders not in ("finish", "display")
-        ends = case.timeout is not None or case.ends_by_interrupt() or case.kills_the_kernel()
+        ends = case.timeout is not None or case.ends_by_interrupt() or case.kills_the_kernel() or case.orders()
         assert not waits or ends or (any(blow.is_fatal for blow in case.blows) and not case.keeps_going)
 
 
