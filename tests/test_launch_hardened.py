@@ -52,7 +52,8 @@ MUTE = "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no wo
 def test_a_value_that_refuses_without_words() -> None:
     (failure,) = run_cell(f"{MUTE}class Odd:\n    def __reduce__(self): raise Mute\nOdd()").failures.values()
     assert isinstance(failure.exception, TypeError)
-    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError>. End the cell" in str(failure.exception)
+    text = str(failure.exception)
+    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError>. End the cell" in text
 
 
 def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:

@@ -13,14 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from random import Random
 
 from tests.chaos.case import Case, draw
-from tests.chaos.faults import Outside
+from tests.chaos.hits import Hang, Hits
 from tests.chaos.judge import objections
-from tests.chaos.notebook import Hang, Notebook
+from tests.chaos.notebook import Notebook
 from tests.chaos.processes import Watcher, end, marked
-from tests.kernel import Execution
 
 __all__ = ["ChaosError", "Driver"]
 
@@ -114,32 +112,21 @@ class Driver:
         kernel = notebook.kernel
         if case.setup:
             kernel.quietly(case.setup)
-        self._before(case, notebook)
+        hits = Hits(case, notebook, self._watcher)
+        hits.before()
         cell = kernel.begin(case.cell)
-        _Hits(case, notebook, self._watcher).follow(cell)
+        hit = hits.follow(cell, PATIENCE)
         if case.kills_the_kernel():
             return self._farewell(notebook)
         reply = cell.finish()
         told = kernel.value("report.of_run(run) if 'run' in globals() else None")
         self.endings[told["status"] if told else "never begun"] += 1
-        found = list(objections(case, reply, told))
+        found = list(objections(case, reply, told, hit))
         if case.beside:
             found += self._run_beside(case, notebook)
         if found:
             return [*found, f"the run: {told}", f"the cell: {reply}"]
         return [*self._survivors(case, notebook), *self._next_run(notebook), *self._leftovers(notebook)]
-
-    def _before(self, case: Case, notebook: Notebook) -> None:
-        for blow in case.blows:
-            for act in blow.outside:
-                if act.when == "before":
-                    names = {"zygote": "nblaunch-zygote", "spare": "nblaunch-spare"}
-                    those = [one for one in self._watcher.below(notebook.pid) if one.name == names[act.target]]
-                    if those:
-                        # gone before the cell is sent: so it costs no rank
-                        end(
-                            Random(case.token).choice(sorted(those, key=lambda one: one.pid)).pid, act.signal, wait=True
-                        )
 
     def _farewell(self, notebook: Notebook) -> list[str]:
         """Check what is left when the kernel was killed, and have the next one made."""
@@ -216,74 +203,6 @@ class Driver:
         parts.append("processes:\n" + "\n".join(f"  {one.described()}" for one in self._watcher.below(notebook.pid)))
         parts.append(f"once more: make chaos SEED={case.seed} RUN={case.number}")
         return "\n\n".join(parts)
-
-
-class _Hits:
-    """Follows one cell to its end, and hits from outside on the way."""
-
-    def __init__(self, case: Case, notebook: Notebook, watcher: Watcher) -> None:
-        self._case = case
-        self._notebook = notebook
-        self._watcher = watcher
-        self._random = Random(case.token)
-        # what the driver waits for: an act, and the rank that has to announce it, if it is one
-        self._waiting = [(act, blow.victim) for blow in case.blows for act in blow.outside if act.when != "before"]
-        self._due: list[tuple[float, Outside, int]] = []
-
-    def follow(self, cell: Execution) -> None:
-        """Return when the kernel has answered, or is gone."""
-        deadline = time.monotonic() + PATIENCE
-        kernel = self._notebook.kernel.process
-        while not (cell.idle and cell.reply is not None):
-            now = time.monotonic()
-            if now > deadline:
-                raise Hang(f"the cell did not end within {PATIENCE:.0f} s")
-            for one in [one for one in self._due if one[0] <= now]:
-                self._due.remove(one)
-                self._act(one[1], one[2])
-            if kernel.poll() is not None:
-                if not self._case.kills_the_kernel():
-                    raise Hang(f"the kernel has died: {kernel.returncode}")
-                break
-            if cell.begun:
-                self._reached("sent", None, 0)
-            if "begun" in cell.streams["stdout"]:
-                self._reached("begun", None, 0)
-            for told in self._notebook.listen(self._time_left(deadline)):
-                if told["run"] == self._case.token:
-                    self._reached(told["what"], told["rank"], told["pid"])
-
-    def _time_left(self, deadline: float) -> float:
-        nearest = min([deadline, *(at for at, _, _ in self._due)])
-        # not longer: the end of a kernel that was killed sends no message
-        return min(0.5, max(0.0, nearest - time.monotonic()) + 0.0005)
-
-    def _reached(self, what: str, rank: int | None, pid: int) -> None:
-        for act, victim in list(self._waiting):
-            if act.when == what and victim in (None, rank):
-                self._waiting.remove((act, victim))
-                self._due.append((time.monotonic() + act.delay, act, pid))
-
-    def _act(self, act: Outside, pid: int) -> None:
-        if act.target == "interrupt":
-            self._notebook.kernel.interrupt()
-            return
-        if act.target == "kernel":
-            self._notebook.kernel.process.kill()
-            return
-        if act.target != "victim":
-            pid = self._chosen(act.target)
-        if pid > 0:
-            end(pid, act.signal)
-
-    def _chosen(self, target: str) -> int:
-        below = self._watcher.below(self._notebook.pid)
-        names = {"zygote": "nblaunch-zygote", "forkserver": "nblaunch-forks", "spare": "nblaunch-spare"}
-        if target in names:
-            found = [one.pid for one in below if one.name == names[target]]
-        else:
-            found = [one.pid for one in below if one.name not in ("nblaunch-zygote", "nblaunch-forks")]
-        return self._random.choice(sorted(found)) if found else -1
 
 
 def _shared_memory() -> set[str]:

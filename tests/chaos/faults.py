@@ -202,7 +202,7 @@ def fork_goes_on(rng: Random, victim: int) -> Blow:
 
 def result_of_some_size(rng: Random, victim: int) -> Blow:
     size = rng.choice((0, 1, 1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26))
-    if rng.random() < 0.05:
+    if rng.random() < 0.12:
         size = 1 << 30
     return Blow(f"result of {_named(size)}", "result", victim, frozenset({"value"}), size=size)
 

@@ -12,7 +12,7 @@ from tests.kernel import Reply
 __all__ = ["objections"]
 
 
-def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterator[str]:
+def objections(case: Case, reply: Reply, told: dict[str, Any] | None, hit: dict[int, str]) -> Iterator[str]:
     """Say what is wrong with what came of a run; nothing if all is well.
 
     Parameters
@@ -21,6 +21,8 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterato
         What the cell has shown.
     told : dict or None
         See `tests.chaos.report.of_run`; None if there is no run.
+    hit : dict of int to str
+        The signal that each process was sent from outside.
     """
     interrupted = case.ends_by_interrupt() and reply.ename == "KeyboardInterrupt"
     ordered = bool(case.orders())
@@ -32,6 +34,7 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None) -> Iterato
         return
     yield from _coverage(case, told)
     yield from _each_rank(case, told, interrupted or ordered)
+    yield from _hit_from_outside(case, told, hit)
     yield from _root_cause(case, told, interrupted or ordered)
     yield from _status(case, reply, told, interrupted)
 
@@ -56,6 +59,17 @@ def _each_rank(case: Case, told: dict[str, Any], ended: bool) -> Iterator[str]:
             yield f"rank {rank} ended by {ending}; allowed are {sorted(allowed)}"
     if case.keeps_going and not ended and case.timeout is None and told["collateral"]:
         yield f"ranks {told['collateral']} were ended although failures end nobody here"
+
+
+def _hit_from_outside(case: Case, told: dict[str, Any], hit: dict[int, str]) -> Iterator[str]:
+    """Object to a rank that ended by a signal which another process was sent."""
+    if any(act.target == "forkserver" for blow in case.blows for act in blow.outside):
+        return  # it takes its ranks along
+    for rank, ending in told["failures"].items():
+        own = {name for blow in case.blows if blow.victim == rank for name in blow.outcomes}
+        by_others = rank not in told["collateral"] and ending in hit.values() and not own & {ending, ANYTHING}
+        if by_others and hit.get(told["pids"][rank]) != ending:
+            yield f"rank {rank} ended by {ending}, which was sent to {hit} and not to it"
 
 
 def _root_cause(case: Case, told: dict[str, Any], ended: bool) -> Iterator[str]:

@@ -14,10 +14,10 @@ from typing import Any
 import zmq
 
 from tests.chaos.inside import SOCKET
-from tests.kernel import Execution, Kernel
+from tests.kernel import Kernel
 from tests.notebook.conftest import _HELPERS
 
-__all__ = ["Hang", "Notebook"]
+__all__ = ["Notebook"]
 
 ROOT = str(Path(__file__).parents[2])
 _SETUP = f"""
@@ -32,10 +32,6 @@ class NotebookError(Exception):
         super().__init__(f'{{{{first}}}} and {{{{second}}}}')
         self.second = second
 """
-
-
-class Hang(Exception):
-    """Something did not end that should have."""
 
 
 class Notebook:
@@ -90,10 +86,6 @@ class Notebook:
         while time.monotonic() < deadline and self._stacks.stat().st_size == size:
             time.sleep(0.05)
         return self._stacks.read_text()[size:]
-
-    def started(self, cell: Execution) -> bool:
-        """Tell whether the kernel has begun with a cell."""
-        return cell.begun
 
     def close(self) -> None:
         """Kill the kernel."""

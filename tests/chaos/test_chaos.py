@@ -19,7 +19,7 @@ from tests.chaos.judge import objections
 from tests.chaos.table import table
 from tests.kernel import Reply
 
-SEED = int(os.environ.get("CHAOS_SEED", "5"))
+SEED = int(os.environ.get("CHAOS_SEED", "8"))
 # As many as fit into three minutes on two cores; a slower machine does fewer of each part.
 PARTS, RUNS, SECONDS = 5, 30, 34.0
 
@@ -91,6 +91,7 @@ def told(**changes: object) -> dict[str, object]:
         "failures": {1: "SIGKILL"},
         "collateral": [],
         "root": 1,
+        "pids": {0: 100, 1: 101},
     }
     return right | changes
 
@@ -112,15 +113,23 @@ def told(**changes: object) -> dict[str, object]:
     ],
 )
 def test_the_judge_objects(changes: dict[str, object], objection: str) -> None:
-    found = list(objections(_killed(), REPLY, told(**changes)))
+    found = list(objections(_killed(), REPLY, told(**changes), {}))
     assert any(objection in said for said in found) if objection else not found, found
 
 
 def test_the_judge_wants_the_exception() -> None:
-    (said,) = objections(replace(_killed(), raises=True), REPLY, told())
+    (said,) = objections(replace(_killed(), raises=True), REPLY, told(), {})
     assert said == "the cell did not raise RanksFailed but nothing: "
-    (said,) = objections(_killed(), REPLY, None)
+    (said,) = objections(_killed(), REPLY, None, {})
     assert said == "there is no run; the cell said : "
+
+
+def test_the_judge_knows_who_was_hit() -> None:
+    anybody = Blow("SIGKILL from outside", "start", None, frozenset({"value", "SIGKILL"}))
+    case = replace(_killed(), blows=(anybody,))
+    assert not list(objections(case, REPLY, told(), {101: "SIGKILL"}))
+    (said,) = objections(case, REPLY, told(), {100: "SIGKILL"})
+    assert said == "rank 1 ended by SIGKILL, which was sent to {100: 'SIGKILL'} and not to it"
 
 
 def _killed() -> Case:
