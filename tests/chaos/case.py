@@ -54,7 +54,7 @@ class Case:
         """The cell before, which may be empty."""
         lines = [f"trap = inside.Trap({blow.victim}, {blow.trap!r})" for blow in self.blows if blow.trap]
         if self.beside:
-            lines.append("other = nblaunch.launch(inside.linger, 2, panel='none', wait=False)")
+            lines.append("other = nblaunch.launch(inside.linger, 2, panel='none', timeout=5, wait=False)")
         return "\n".join(lines)
 
     @property

@@ -202,7 +202,10 @@ class Driver:
             parts.append(f"its threads:\n{notebook.stacks()}")
         parts.append("processes:\n" + "\n".join(f"  {one.described()}" for one in self._watcher.below(notebook.pid)))
         parts.append(f"once more: make chaos SEED={case.seed} RUN={case.number}")
-        return "\n\n".join(parts)
+        # ranks write, and raise, what no terminal should be shown
+        return "".join(
+            letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in "\n\n".join(parts)
+        )
 
 
 def _shared_memory() -> set[str]:

@@ -24,6 +24,11 @@ def objections(case: Case, reply: Reply, told: dict[str, Any] | None, hit: dict[
     hit : dict of int to str
         The signal that each process was sent from outside.
     """
+    if reply.ename == "Unanswered" and hit:
+        # what was hit was to fork the ranks, and had not got its name yet: the launch says so
+        if told is not None:
+            yield from _coverage(case, told)
+        return
     interrupted = case.ends_by_interrupt() and reply.ename == "KeyboardInterrupt"
     ordered = bool(case.orders())
     if told is None:
