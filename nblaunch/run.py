@@ -32,7 +32,7 @@ from nblaunch.outputs import Output, Outputs
 from nblaunch.payload import ExceptionStandIn, text_of, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.work import VALUE
-from nblaunch.sizes import listed
+from nblaunch.sizes import in_words, listed
 
 __all__ = ["Run"]
 
@@ -333,7 +333,18 @@ class Run:
         )
 
 
-_REPR = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """The standard one, which makes the whole text of bytes before it cuts it: four times their size."""
+
+    def repr_bytes(self, value: bytes | bytearray, level: int) -> str:
+        if len(value) <= self.maxother // 4:
+            return repr(value)
+        return f"{value[: self.maxother // 4]!r}… ({in_words(len(value))})"
+
+    repr_bytearray = repr_bytes
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 200
 
 

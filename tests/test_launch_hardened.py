@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:
     stand_in = failures[1].exception
     assert isinstance(stand_in, ExceptionStandIn)
     assert (stand_in.type_name, stand_in.text) == ("OddError", "boom")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bytearray"])
+def test_a_large_value_is_shown_without_a_text_of_all_of_it(kind: str) -> None:
+    run = run_cell(f"{{'data': [{kind}(4_000_000)]}}")
+    tracemalloc.start()
+    try:
+        shown = run._repr_html_()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "… (4.0 MB)" in shown
+    assert peak < 1_000_000
 
 
 LEAVES = "class Leaves:\n    def __reduce__(self):\n        return __import__('sys').exit, (3,)\n"
