@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import random
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -23,6 +24,8 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="file for the table of what was done")
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
+    # or the kernel, which leads a session of its own, would stay
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {seed}", flush=True)
     began = time.monotonic()
     numbers = range(chosen.runs) if chosen.only is None else [chosen.only]

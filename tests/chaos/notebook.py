@@ -46,6 +46,13 @@ class Notebook:
         self._poller = zmq.Poller()
         for one in (self.kernel._shell, self.kernel._iopub, self._told):
             self._poller.register(one, zmq.POLLIN)
+        try:
+            self._get_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def _get_ready(self) -> None:
         self.kernel.quietly(_HELPERS)
         self.kernel.run("%load_ext nblaunch").ok()
         told, stacks = str(self.kernel.place / "told"), str(self._stacks)
