@@ -125,18 +125,25 @@ class Wordless:
 class Unbuildable:
     """Pickles, and cannot be built again where it arrives."""
 
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
-        return refuse_outside_of, (os.getpid(),)
+        return refuse_outside_of, (os.getpid(), self.error)
 
 
-def refuse_outside_of(pid: int) -> Unbuildable:
+def refuse_outside_of(pid: int, error: Exception) -> Unbuildable:
     if os.getpid() != pid:
-        raise LookupError("only built at home")
-    return Unbuildable()
+        raise error
+    return Unbuildable(error)
 
 
-def unbuildable() -> Unbuildable:
-    return Unbuildable()
+def unbuildable(*, with_words: bool = True) -> Unbuildable:
+    return Unbuildable(LookupError("only built at home") if with_words else WordlessError())
+
+
+def unbuildable_without_words() -> Unbuildable:
+    return unbuildable(with_words=False)
 
 
 class Remote:

@@ -96,6 +96,11 @@ def test_a_value_that_cannot_be_rebuilt(launch: Launch, method: str) -> None:
     check(result, 0, 0, "the value that rank 0 returned cannot be rebuilt here: LookupError: only built at home")
 
 
+def test_a_value_that_cannot_be_rebuilt_and_says_so_without_words(launch: Launch) -> None:
+    result = result_of(launch(targets.unbuildable_without_words, {0: ()}))
+    check(result, 0, 0, "cannot be rebuilt here: WordlessError: <its __str__ failed: RuntimeError>")
+
+
 @pytest.mark.parametrize("log_dir", [os.devnull, None])
 def test_without_an_error_file_the_reason_is_told_all_the_same(
     method: str, tmp_path: Path, log_dir: str | None, capfd: pytest.CaptureFixture[str]
