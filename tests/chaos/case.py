@@ -201,7 +201,8 @@ def draw(seed: int, number: int) -> Case:
         form="function" if ordered else rng.choice(("cell", "cell", "cell", "function")),
         blows=tuple(blows),
         bystanders=bystanders,
-        grace=round(rng.choice((0.1, 0.3, 0.6)), 1),
+        # ranks that are deaf must still be there when the second of two interrupts comes
+        grace=max(rng.choice((0.1, 0.3, 0.6)), 2.0 * any(blow.alone for blow in blows)),
         timeout=_TIMEOUT[method] if needs_end or (interrupted and keeps_going) else None,
         keeps_going=keeps_going,
         raises=rng.random() < 0.5,

@@ -118,6 +118,9 @@ class Driver:
         hit = hits.follow(cell, PATIENCE)
         if case.kills_the_kernel():
             return self._farewell(notebook)
+        if hits.met_ipython(cell):
+            self.endings["interrupted after the end"] += 1
+            return self._afterwards(case, notebook)
         reply = cell.finish()
         told = kernel.value("report.of_run(run) if 'run' in globals() else None")
         self.endings[told["status"] if told else "never begun"] += 1
@@ -126,6 +129,9 @@ class Driver:
             found += self._run_beside(case, notebook)
         if found:
             return [*found, f"the run: {told}", f"the cell: {reply}"]
+        return self._afterwards(case, notebook)
+
+    def _afterwards(self, case: Case, notebook: Notebook) -> list[str]:
         return [*self._survivors(case, notebook), *self._next_run(notebook), *self._leftovers(notebook)]
 
     def _farewell(self, notebook: Notebook) -> list[str]:

@@ -30,6 +30,7 @@ class Hits:
         self._waiting = [(act, blow.victim) for blow in case.blows for act in blow.outside if act.when != "before"]
         self._due: list[tuple[float, Outside, int]] = []
         self._hit: dict[int, str] = {}
+        self._said_before = len(notebook.kernel.log)
 
     def before(self) -> None:
         """Do what is to be done before the cell is sent."""
@@ -51,6 +52,8 @@ class Hits:
             for one in [one for one in self._due if one[0] <= now]:
                 self._due.remove(one)
                 self._act(one[1], one[2])
+            if self.met_ipython(cell):
+                break
             if kernel.poll() is not None:
                 if not self._case.kills_the_kernel():
                     raise Hang(f"the kernel has died: {kernel.returncode}")
@@ -63,6 +66,15 @@ class Hits:
                 if told["run"] == self._case.token:
                     self._reached(told["what"], told["rank"], told["pid"])
         return self._hit
+
+    def met_ipython(self, cell: Execution) -> bool:
+        """Tell whether an interrupt came after the end of the run: ipykernel may then leave the cell unanswered."""
+        return (
+            self._case.ends_by_interrupt()
+            and cell.idle
+            and cell.reply is None
+            and "KeyboardInterrupt caught in kernel" in self._notebook.kernel.log[self._said_before :]
+        )
 
     def _time_left(self, deadline: float) -> float:
         nearest = min([deadline, *(at for at, _, _ in self._due)])
