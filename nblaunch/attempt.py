@@ -21,7 +21,7 @@ from nblaunch.failures import (
     without_escapes,
 )
 from nblaunch.logs import Logs, RankLogs
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
+from nblaunch.payload import ExceptionStandIn, text_of, unpack, unpack_named
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.stacks import Stacks
 
@@ -113,7 +113,7 @@ class Attempt:
             failure.exception = error
             failure.message = FailureMessage(
                 f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {text_of(error)}"
             )
             self.failures[rank] = failure
             return
@@ -146,7 +146,7 @@ class Attempt:
             try:
                 failure.exception = unpack(body["exception"])
             except BaseException as error:  # whatever a user's object does when it is rebuilt
-                why = f"{type(error).__name__}: {error}"
+                why = f"{type(error).__name__}: {text_of(error)}"
                 failure.exception = ExceptionStandIn(body["type"], body["text"], why)
         elif self.timed_out is not None and rank in self.timed_out.ranks:
             failure.collateral = False

@@ -22,9 +22,10 @@ from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
+from nblaunch.payload import text_of
 from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
-from nblaunch.sizes import listed
+from nblaunch.sizes import in_words, listed
 from nblaunch.stacks import Stacks, in_cells
 from nblaunch.stdin import NoBox, find_box
 
@@ -371,7 +372,18 @@ def _signal_named(number: int | str) -> signal.Signals:
     raise ValueError(f"{number!r} is no signal: name one as in signal.SIGUSR1 or 'SIGUSR1'")
 
 
-_REPR = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """The standard one, which makes the whole text of bytes before it cuts it: four times their size."""
+
+    def repr_bytes(self, value: bytes | bytearray, level: int) -> str:
+        if len(value) <= self.maxother // 4:
+            return repr(value)
+        return f"{value[: self.maxother // 4]!r}… ({in_words(len(value))})"
+
+    repr_bytearray = repr_bytes
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 200
 
 
@@ -379,4 +391,4 @@ def _short(value: object) -> str:
     try:
         return _REPR.repr(value)
     except Exception as error:
-        return f"<a {type(value).__name__} whose repr failed: {error}>"
+        return f"<a {type(value).__name__} whose repr failed: {text_of(error)}>"

@@ -75,6 +75,7 @@ class Execution:
     reply: dict[str, Any] | None = None
     idle: bool = False
     questions: list[dict[str, Any]] = field(default_factory=list)
+    begun: bool = False
     sizes: list[int] = field(default_factory=list)
 
     def take(self, message: dict[str, Any]) -> None:
@@ -84,6 +85,8 @@ class Execution:
             self.questions.append(message)
         if kind == "execute_reply":
             self.reply = content
+        elif kind == "execute_input":
+            self.begun = True
         elif kind == "status":
             self.idle = self.idle or content["execution_state"] == "idle"
         elif kind == "stream":

@@ -93,8 +93,8 @@ def text_of(error: BaseException) -> str:
     """Return ``str(error)``, or a remark if that fails: the exception may be of anybody's making."""
     try:
         return str(error)
-    except Exception as broken:
-        return f"<its __str__ failed: {broken!r}>"
+    except BaseException as broken:  # SystemExit too: what is told must not be lost to it
+        return f"<its __str__ failed: {type(broken).__name__}>"
 
 
 def why(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import spawn
 from typing import Any, Protocol
 
-from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack
+from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, text_of, unpack
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import record
@@ -103,7 +103,7 @@ def run(context: Context) -> int:
         except Exception as error:
             raise TypeError(
                 f"the value that rank {rank} returned, of type {type(value).__name__}, cannot be pickled: "
-                f"{type(error).__name__}: {error}. Return something that can be, such as numbers, arrays or a "
+                f"{type(error).__name__}: {text_of(error)}. Return something that can be, such as numbers, arrays or a "
                 "state_dict"
             ) from error
         return store_if_large(packed)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nblaunch.events import Event, Exited, Reported
-from nblaunch.payload import Packed, pack, unpack
+from nblaunch.payload import Packed, pack, text_of, unpack
 from nblaunch.processes.child import Birth
 from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
 from nblaunch.processes.errors import ProcessFailure
@@ -139,7 +139,8 @@ class MultiprocessContext(PContext):
                 except Exception as error:
                     failures[rank] = self._failure(rank, 0)
                     failures[rank].message = FailureMessage(
-                        f"the value that rank {rank} returned cannot be rebuilt here: {type(error).__name__}: {error}"
+                        f"the value that rank {rank} returned cannot be rebuilt here: "
+                        f"{type(error).__name__}: {text_of(error)}"
                     )
         self._bodies.clear()
         return RunProcsResult({} if failures else values, failures, self.stdouts, self.stderrs)

@@ -559,6 +559,7 @@ class Gang:
                 self._abandon(rank)
             return
         step = self._steps.popleft()
+        self._method.rouse()
         self._remember_descendants()
         for rank in self._running():
             self._signal(rank, step.signal)

@@ -159,6 +159,9 @@ class StartMethod(ABC):
         """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
         return False
 
+    def rouse(self) -> None:  # noqa: B027  (most have none)
+        """Set helpers going that somebody has stopped: ranks are about to be ended, of which they have to tell."""
+
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
         """Let go of whatever served the whole gang. No rank is left when this is called."""
 

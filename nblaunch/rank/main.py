@@ -251,7 +251,7 @@ def _pack_value(value: object, collected: dict[str, Any], home_classes: frozense
         )
         culprit, reason = found or ("what this rank sends back", error)
         raise TypeError(
-            f"{culprit} cannot be sent back: {type(reason).__name__}: {str(reason).rstrip('.')}. End the cell with "
+            f"{culprit} cannot be sent back: {type(reason).__name__}: {text_of(reason).rstrip('.')}. End the cell with "
             "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
         ) from None
 
@@ -315,7 +315,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 
 def _render(error: BaseException, shell: RankShell | None) -> str:
     if shell is not None and error.__traceback__ is not None:
-        # an exception whose own text fails defeats IPython's formatter; the standard one copes
-        with contextlib.suppress(Exception):
+        # an exception whose own text fails, or even leaves, defeats IPython's formatter; the standard one copes
+        with contextlib.suppress(BaseException):
             return shell.render(error)
     return "".join(traceback.format_exception(error))

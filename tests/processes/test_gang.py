@@ -156,6 +156,22 @@ def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: 
     assert_gone(pids)
 
 
+@pytest.mark.parametrize("method", ["forkserver", "zygote"])
+def test_a_helper_that_was_stopped_still_tells_of_ranks_that_are_ended(
+    launch: Launch, announcements: Announcements, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = launch(targets.announce_and_block, dict.fromkeys(range(2), (announcements.path,)), method)
+    pids = announcements.pids(2)
+    assert context._gang is not None
+    helper = context._gang._method
+    assert isinstance(helper, Forkserver)
+    assert helper._connection is not None
+    os.kill(helper._connection.pid, signal.SIGSTOP)
+    context.close()
+    assert_gone(pids)
+    assert "did not go after SIGKILL" not in caplog.text
+
+
 # ---- the end of the program
 
 PROGRAM = """

@@ -173,7 +173,7 @@ def _replace_file(path: str, text: str) -> None:
 def _describe(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # __str__ is the user's code, and must not take the place of what it belongs to
+    except BaseException:  # __str__ is the user's code, and must not take the place of what it belongs to
         return f"{type(error).__name__}: <str() of this exception failed>"
 
 
