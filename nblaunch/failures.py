@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Raised, Reported
 from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.payload import unpack
+from nblaunch.payload import why
 from nblaunch.processes.errors import ProcessFailure
+from nblaunch.rank.reports import read_report
 
 if TYPE_CHECKING:
     from nblaunch.run import Run
@@ -220,12 +221,23 @@ def raised(event: Reported) -> Raised:
 
     The exception itself is rebuilt when the run has ended, because that runs code of the user's.
     """
-    body = unpack(event.body)
-    summary = (f"{body['type']}: {body['text']}".splitlines() or [""])[0].removesuffix(": ")
-    traceback = body["traceback"]
+    try:
+        report = read_report(event.body)
+    except ValueError as error:
+        return Raised(event.rank, _encodable(makes_no_sense("exception", error)), "", event.at)
+    summary = (f"{report.type_name}: {report.text}".splitlines() or [""])[0].removesuffix(": ")
+    traceback = report.traceback
     if len(traceback) > 2 * _TRACEBACK_ENDS:
         traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
     return Raised(event.rank, _encodable(summary[:_LONGEST_SUMMARY]), _encodable(traceback), event.at)
+
+
+def makes_no_sense(what: str, error: BaseException) -> str:
+    """Say that a rank sent something that cannot be read, which its own code must have written to its socket."""
+    return (
+        f"it sent bytes that are no {what} ({why(error)}). Look for code in this rank that writes to descriptors or "
+        "sockets which it has not opened itself"
+    )
 
 
 def _encodable(text: str) -> str:

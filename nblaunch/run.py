@@ -22,6 +22,7 @@ from nblaunch.failures import (
     RankTimeout,
     crash_stack,
     last_lines,
+    makes_no_sense,
     root_cause_of,
     without_crash_dump,
     without_escapes,
@@ -29,8 +30,9 @@ from nblaunch.failures import (
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
+from nblaunch.payload import ExceptionStandIn, unpack, unpack_named, why
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.rank.reports import read_report
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import listed
 
@@ -221,17 +223,17 @@ class Run:
         try:
             body = unpack_named(report.body)
             value = body.pop(VALUE)
+            collected = {name: body[name] for name in self.collected}
         except BaseException as error:  # whatever a user's object does when it is rebuilt
             failure = self._bare_failure(rank, at=report.at)
             failure.exception = error
             failure.message = FailureMessage(
-                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
-                f"{type(error).__name__}: {error}"
+                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
             )
             self.failures[rank] = failure
             return
         self.results[rank] = value
-        for name, variable in body.items():
+        for name, variable in collected.items():
             self.collected[name][rank] = variable
 
     def _failure(self, rank: int, report: Reported | None) -> RankFailure:
@@ -247,14 +249,7 @@ class Run:
         failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
         failure.collateral = exited.collateral
         if report is not None:
-            body = unpack(report.body)
-            failure.coloured = body["traceback"]
-            failure.traceback = without_escapes(body["traceback"])
-            try:
-                failure.exception = unpack(body["exception"])
-            except BaseException as error:  # whatever a user's object does when it is rebuilt
-                why = f"{type(error).__name__}: {error}"
-                failure.exception = ExceptionStandIn(body["type"], body["text"], why)
+            self._take_error(failure, report)
         elif self._timed_out is not None and rank in self._timed_out.ranks:
             failure.collateral = False
             text = f"rank {rank} was still running after the timeout of {self._timed_out.seconds:g} s"
@@ -263,11 +258,31 @@ class Run:
             failure.message = FailureMessage(
                 f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
             )
+        elif exited.reason:
+            how = f"killed by {failure.signal_name()}" if exited.exitcode < 0 else f"gone with code {exited.exitcode}"
+            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was {how}: {exited.reason}")
         elif exited.exitcode == 0:
             failure.message = silent_exit(rank, failure.pid)
         elif exited.exitcode > 0:
             failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
         return failure
+
+    def _take_error(self, failure: RankFailure, report: Reported) -> None:
+        try:
+            told = read_report(report.body)
+        except ValueError as error:
+            failure.message = FailureMessage(
+                f"rank {failure.rank} (pid {failure.pid}): {makes_no_sense('exception', error)}"
+            )
+            return
+        failure.coloured = told.traceback
+        failure.traceback = without_escapes(told.traceback)
+        try:
+            failure.exception = unpack(told.exception)
+            if not isinstance(failure.exception, BaseException):
+                raise TypeError(f"it has become a {type(failure.exception).__name__}")
+        except BaseException as error:  # whatever a user's object does when it is rebuilt
+            failure.exception = ExceptionStandIn(told.type_name, told.text, why(error))
 
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
         logs = self.logs.get(rank)

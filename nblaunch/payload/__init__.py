@@ -16,7 +16,7 @@ Three things differ from plain cloudpickle:
 
 from __future__ import annotations
 
-from nblaunch.payload.exceptions import ExceptionStandIn, text_of
+from nblaunch.payload.exceptions import ExceptionStandIn, text_of, why
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
@@ -44,4 +44,5 @@ __all__ = [
     "unpack",
     "unpack_named",
     "unpack_plain",
+    "why",
 ]

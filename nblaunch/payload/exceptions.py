@@ -92,9 +92,13 @@ def _traceback_from(steps: list[tuple[str, str, str, int, int]]) -> TracebackTyp
 def text_of(error: BaseException) -> str:
     """Return ``str(error)``, or a remark if that fails: the exception may be of anybody's making."""
     try:
-        return str(error)
-    except Exception as broken:
-        return f"<its __str__ failed: {broken!r}>"
+        # of a text that is of a derived class, the plain one
+        return str.__str__(str(error))
+    except BaseException as broken:  # SystemExit too, which would take the place of what it belongs to
+        try:
+            return f"<its __str__ failed: {broken!r}>"
+        except BaseException:  # and that may be of the same making
+            return f"<its __str__ failed: {type(broken).__name__}>"
 
 
 def why(error: BaseException) -> str:

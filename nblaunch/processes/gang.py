@@ -41,6 +41,7 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
@@ -82,6 +83,9 @@ class _Rank:
     reported: str | None = None
     collateral: bool = False
     gone: bool = False
+    reaped: bool = False
+    killed: bool = False
+    broke: str = ""
     descendants: list[psutil.Process] = field(default_factory=list)
 
 
@@ -157,6 +161,7 @@ class Gang:
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
+        self._out_of_memory = OutOfMemory()
         self._start_error: BaseException | None = None
         # held by the supervisor, or by whoever found none and has tidied up instead
         self._claim = threading.Lock()
@@ -282,10 +287,20 @@ class Gang:
         """Take note that a process has exited and was reaped."""
         rank = self._by_pid[pid]
         if not rank.gone:
+            rank.reaped = True
             self._hear(rank)
             self._bury(rank)
             rank.gone = True
-            exit_ = Exited(rank.number, exitcode, rank.reported, rank.collateral, time.monotonic())
+            by_others = exitcode == -signal.SIGKILL and not rank.killed
+            exit_ = Exited(
+                rank.number,
+                exitcode,
+                rank.reported,
+                rank.collateral,
+                time.monotonic(),
+                self._out_of_memory.evidence() if by_others else "",
+                rank.broke,
+            )
             self._tell(exit_)
             if not self._succeeded(exit_):
                 self._note_failure()
@@ -400,9 +415,12 @@ class Gang:
         try:
             messages = inbox.receive()
         except (ProtocolError, OSError) as error:
-            logger.warning("rank %d broke its connection: %s", rank.number, error)
+            # as text: who keeps log records would keep the run with the exception's frames
+            rank.broke = str(error)
+            logger.warning("rank %d broke its connection: %s", rank.number, rank.broke)
             messages, inbox.closed = [], True
-            self._signal(rank, signal.SIGKILL)
+            if not rank.reaped:  # else its number may be another process's by now
+                self._signal(rank, signal.SIGKILL)
         for message in messages:
             if message.kind in ("value", "error"):
                 if rank.reported is not None:
@@ -464,6 +482,7 @@ class Gang:
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:
         """Signal a rank's process group."""
+        rank.killed = rank.killed or number == signal.SIGKILL
         try:
             os.killpg(rank.pid, number)
             if number != signal.SIGKILL:

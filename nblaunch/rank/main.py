@@ -23,11 +23,9 @@ from nblaunch.payload import (
     Stored,
     available_memory,
     pack,
-    pack_exception,
     pack_named,
     received_classes,
     store_if_large,
-    text_of,
     unpack,
     unpack_named,
 )
@@ -36,6 +34,7 @@ from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.reports import pack_report
 from nblaunch.rank.work import VALUE, Work
 
 if TYPE_CHECKING:
@@ -254,15 +253,7 @@ def _report_failure(
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     get_error_handler().record_exception(error)
-    report = pack(
-        {
-            "exception": bytes(pack_exception(error, home_classes=home_classes)),
-            "type": type(error).__name__,
-            "text": text_of(error),
-            "traceback": text,
-        }
-    )
-    context.channel.send("error", report)
+    context.channel.send("error", pack_report(error, text, home_classes=home_classes))
     if isinstance(error, SystemExit):
         return exit_code(error)
     return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
