@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Raised, Reported
 from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.payload import why
+from nblaunch.payload import shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.rank.reports import read_report
 
@@ -72,14 +72,19 @@ class RankFailure(ProcessFailure):
         """Say in one line what happened."""
         text = (str(self.message).splitlines() or [""])[0].removesuffix(": ")
         if not text:
-            text = f"exit code {self.exitcode}" if self.exception is None else type(self.exception).__name__
-        return text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…"
+            text = f"exit code {self.exitcode}" if self.exception is None else type_name(self.exception)
+        return _encodable(text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…")
 
     def same_as(self, other: RankFailure) -> bool:
         """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
         if self.exception is None or other.exception is None:
             return self.exception is other.exception and self.exitcode == other.exitcode
         return _signature(self.exception) == _signature(other.exception)
+
+    def is_timeout(self) -> bool:
+        """Tell whether it was still running when the time allowed for the run was over."""
+        # by its type: the exception of a rank may say anything of its own class
+        return issubclass(type(self.exception), RankTimeout)
 
     def __repr__(self) -> str:
         collateral = ", collateral" if self.collateral else ""
@@ -150,12 +155,12 @@ def _headline(run: Run) -> str:
 
 
 def _root_text(root: RankFailure, coloured: bool) -> str:
-    if isinstance(root.exception, RankTimeout):
+    if root.is_timeout():
         return ""
     lines = [f"Rank {root.rank} failed first:"]
     trace = (root.coloured if coloured else "") or root.traceback
     if root.exception is not None and trace:
-        lines.append(trace.rstrip())
+        lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
         return "\n".join(lines)
     lines.append(f"  {root.summary()}")
     if trace:
@@ -174,7 +179,7 @@ def _others(run: Run) -> list[str]:
         first = own[0]
         alike = [failure for failure in own if failure.same_as(first)]
         own = [failure for failure in own if not failure.same_as(first)]
-        if isinstance(first.exception, RankTimeout):
+        if first.is_timeout():
             lines.append(f"{_who_was(alike)} still running")
         elif root is not None and first.same_as(root):
             lines += _like_root(alike, root)
@@ -196,9 +201,9 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     others = [failure for failure in alike if not reads_alike(failure)]
     lines = [f"{name_ranks(same)}: the same"] if same else []
     lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
-    if others[_SHOWN_ALIKE:]:
+    if others[_SHOWN_ALIKE:] and root.exception is not None:
         more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
-        lines.append(f"{more}: {type(root.exception).__name__} from the same line")
+        lines.append(f"{more}: {type_name(root.exception)} from the same line")
     return lines
 
 
@@ -290,5 +295,5 @@ def root_cause_of(failures: Mapping[int, RankFailure]) -> RankFailure | None:
 
 
 def _signature(error: BaseException) -> tuple[Any, ...]:
-    frames = _traceback.extract_tb(error.__traceback__)
-    return type(error).__name__, tuple((frame.filename, frame.lineno) for frame in frames)
+    frames = _traceback.extract_tb(traceback_of(error))
+    return type_name(error), tuple((frame.filename, frame.lineno) for frame in frames)

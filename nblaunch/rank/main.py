@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nblaunch.payload import (
     Packed,
@@ -25,9 +25,15 @@ from nblaunch.payload import (
     pack,
     pack_named,
     received_classes,
+    relatives,
+    shortened,
     store_if_large,
+    text_of,
+    traceback_of,
+    type_name,
     unpack,
     unpack_named,
+    why,
 )
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
@@ -249,18 +255,19 @@ def _report_failure(
     if os.getpid() != context.pid:
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
-    error = error.with_traceback(_without_this_module(error))
+    error = BaseException.with_traceback(error, _without_this_module(error))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     get_error_handler().record_exception(error)
     context.channel.send("error", pack_report(error, text, home_classes=home_classes))
-    if isinstance(error, SystemExit):
-        return exit_code(error)
-    return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    # by its type: what an exception says of itself, ``__class__`` for example, may fail
+    if issubclass(type(error), SystemExit):
+        return exit_code(cast("SystemExit", error))
+    return -signal.SIGINT if issubclass(type(error), KeyboardInterrupt) else 1
 
 
 def _without_this_module(error: BaseException) -> Any:
-    tb = error.__traceback__
+    tb = traceback_of(error)
     # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         tb = tb.tb_next
@@ -270,9 +277,29 @@ def _without_this_module(error: BaseException) -> Any:
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
+# Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
+# millions of them, and nobody reads them: the exception itself has its whole text.
+_LONGEST_MESSAGE = 20_000
+_LONGEST_TRACEBACK = 400_000
+# Exceptions that are shown with what they were raised from.
+_SHOWN_RELATIVES = 20
+
+
 def _render(error: BaseException, shell: RankShell | None) -> str:
-    if shell is not None and error.__traceback__ is not None:
-        # an exception whose own text fails defeats IPython's formatter; the standard one copes
-        with contextlib.suppress(Exception):
+    text = text_of(error)
+    if len(text) > _LONGEST_MESSAGE or len(relatives(error)) > _SHOWN_RELATIVES:
+        # IPython would format all of it
+        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(shortened(text, _LONGEST_MESSAGE))
+        error = alone.with_traceback(traceback_of(error))
+    rendered = _format(error, shell)
+    return shortened(rendered, _LONGEST_TRACEBACK)
+
+
+def _format(error: BaseException, shell: RankShell | None) -> str:
+    # an exception whose own text or parts fail defeats IPython's formatter; the standard one copes with more
+    with contextlib.suppress(BaseException):
+        if shell is not None and traceback_of(error) is not None:
             return shell.render(error)
-    return "".join(traceback.format_exception(error))
+    with contextlib.suppress(BaseException):
+        return "".join(traceback.format_exception(error))
+    return "".join(traceback.format_tb(traceback_of(error))) + why(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nblaunch.payload import Parts, pack_exception, pack_plain, split, text_of, unpack_plain
+from nblaunch.payload import Parts, pack_exception, pack_plain, split, text_of, type_name, unpack_plain
 
 __all__ = ["ErrorReport", "pack_report", "read_report"]
 
@@ -46,7 +46,7 @@ def pack_report(error: BaseException, traceback: str, *, home_classes: frozenset
     home_classes : frozenset of str
         See `nblaunch.payload.pack`.
     """
-    texts = {"type": type(error).__name__, "text": text_of(error), "traceback": traceback}
+    texts = {"type": type_name(error), "text": text_of(error), "traceback": traceback}
     return bytes(pack_plain(texts)) + bytes(pack_exception(error, home_classes=home_classes))
 
 
