@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 import traceback as _traceback
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,10 @@ from nblaunch.rank.reports import read_report
 if TYPE_CHECKING:
     from nblaunch.run import Run
 
-__all__ = ["RankFailure", "RankTimeout", "RanksFailed"]
+__all__ = ["CRASHES", "RankFailure", "RankTimeout", "RanksFailed"]
+
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL})
+"""Signals of crashes below Python, of which it says where it was."""
 
 # Characters; the whole text is in the exception and in its traceback.
 _LONGEST_SUMMARY = 300
@@ -28,6 +33,8 @@ _TRACEBACK_ENDS = 20_000
 _SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
 _FATAL = "Fatal Python error: "
+_STACK = re.compile(r"^(?P<whose>Current thread|Thread) 0x[0-9a-f]+.* \(most recent call first\):\n", re.MULTILINE)
+_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rank", "")
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)$')
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -261,13 +268,19 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         Numbers of the notebook's cells by the names of the files that they were compiled under.
     """
     _, found, dump = stderr.rpartition(_FATAL)
-    _, found_stack, stack = dump.partition("(most recent call first):\n")
-    if not found or not found_stack:
+    stacks = list(_STACK.finditer(dump))
+    if not found or not stacks:
         return ""
-    lines = [f"{_FATAL}{dump.splitlines()[0]}, most recent call first"]
-    for line in stack.splitlines():
+    headline = f"{_FATAL}{dump.splitlines()[0]}, most recent call first"
+    crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
+    if crashed is None:
+        # the main thread, which is the oldest, comes last
+        crashed = stacks[-1]
+        headline += " (in a thread that runs no Python code, while the main thread was here)"
+    lines = [headline]
+    for line in dump[crashed.end() :].splitlines():
         frame = _FRAME.match(line)
-        if frame is None or frame["name"] == "run_code":
+        if frame is None or frame["name"] == "run_code" or frame["file"].startswith(_LAUNCHER):
             break  # what follows is the launcher, not the user's code
         if frame["file"] in cells:
             where = f"Cell In[{cells[frame['file']]}], line {frame['line']}"

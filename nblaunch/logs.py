@@ -15,6 +15,8 @@ from nblaunch.events import Launched
 __all__ = ["Logs", "RankLogs"]
 
 _TAIL_BYTES = 1 << 14
+# Python's faulthandler shows 100 threads with 100 frames each.
+_CRASH_BYTES = 1 << 21
 
 
 class RankLogs:
@@ -41,9 +43,9 @@ class RankLogs:
         """All that the rank has written to its standard error so far."""
         return _read(self._stderr)
 
-    def ends(self) -> tuple[str, str]:
-        """Return the last few kilobytes of both."""
-        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _TAIL_BYTES)
+    def ends(self, crashed: bool = False) -> tuple[str, str]:
+        """Return the last few kilobytes of both; of the second, if the rank `crashed`, all that Python said of it."""
+        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _CRASH_BYTES if crashed else _TAIL_BYTES)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"

@@ -17,6 +17,7 @@ from typing import Any
 from nblaunch.engines.base import Ranks
 from nblaunch.events import Abandoned, Displayed, Ended, Event, Exited, Launched, Reported, Started, TimedOut
 from nblaunch.failures import (
+    CRASHES,
     RankFailure,
     RanksFailed,
     RankTimeout,
@@ -286,11 +287,12 @@ class Run:
 
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
         logs = self.logs.get(rank)
-        stdout, stderr = logs.ends() if logs is not None else ("", "")
+        exitcode = self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL
+        stdout, stderr = logs.ends(crashed=-exitcode in CRASHES) if logs is not None else ("", "")
         return RankFailure(
             local_rank=rank,
             pid=self._pids.get(rank, -1),
-            exitcode=self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL,
+            exitcode=exitcode,
             error_file=os.path.join(logs.path, "error.json") if logs is not None else "",
             rank=rank,
             traceback=crash_stack(stderr, self._cells),

@@ -191,8 +191,7 @@ def reduce_traceback(tb: TracebackType) -> Any:
 
 
 def _traceback_from(steps: list[tuple[str, str, str, int, int]]) -> TracebackType | None:
-    # tblib could rebuild these too, but lets the code of each frame begin at the line that raised, and IPython counts
-    # the lines that it shows of a cell from where the frame's code begins
+    # the code of each frame begins where the function began: from there IPython counts the lines of a cell
     rebuilt: TracebackType | None = None
     for filename, name, module, first_line, line in reversed(steps):
         code = compile("\n" * (line - first_line) + "raise StopIteration", filename, "exec")
