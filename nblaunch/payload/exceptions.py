@@ -222,7 +222,7 @@ def shortened(text: str, longest: int) -> str:
     """Return a text, or as much of its beginning and of its end as is allowed."""
     if len(text) <= longest:
         return text
-    return f"{text[: longest // 2]}\n… {len(text) - longest} characters …\n{text[-(longest // 2) :]}"
+    return f"{text[: longest // 2]} … {len(text) - longest} characters … {text[-(longest // 2) :]}"
 
 
 def text_of(error: BaseException) -> str:
