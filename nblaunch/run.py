@@ -276,6 +276,9 @@ class Run:
                 f"rank {failure.rank} (pid {failure.pid}): {makes_no_sense('exception', error)}"
             )
             return
+        if not isinstance(failure.error_file_data.get("message"), dict):
+            # the rank could not write its error file, as on a full disk
+            failure.message = FailureMessage(f"{told.type_name}: {told.text}")
         failure.coloured = told.traceback
         failure.traceback = without_escapes(told.traceback)
         try:

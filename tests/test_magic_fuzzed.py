@@ -36,10 +36,10 @@ class _Pretended(LocalRanks):
         for name, value in plan.env.items():
             os.fsencode(name), os.fsencode(value)
         self._on_event(Launched(plan.nprocs, files, files, "", now))
-        value = bytearray(bytes(pack_named({VALUE: 1})))
+        body = bytearray(bytes(pack_named({VALUE: 1})))
         for rank in range(min(plan.nprocs, 3)):
             self._on_event(Started(rank, 100 + rank, now))
-            self._on_event(Reported(rank, "value", value, now))
+            self._on_event(Reported(rank, "value", body, now))
             self._on_event(Exited(rank, 0, "value", False, now))
         self._on_event(Ended(now))
 

@@ -89,6 +89,22 @@ class _Rank:
     descendants: list[psutil.Process] = field(default_factory=list)
 
 
+_ADVICE = {
+    errno.EAGAIN: "the limit of processes is reached, of this user (ulimit -u) or of this container (pids.max): end "
+    "other processes, or use fewer ranks",
+    errno.ENOMEM: "there is no memory for another process: end other processes, or use fewer ranks",
+    errno.EMFILE: "this process may open no more files (ulimit -n): close some, or use fewer ranks",
+    errno.ENFILE: "this machine may open no more files: end other processes, or use fewer ranks",
+    errno.ENOSPC: "the disk that the logs go to is full: make room, or choose another with log_dir",
+}
+
+
+def _explained(refusal: OSError) -> OSError:
+    """Return the error with what can be done about it, if that is known."""
+    advice = _ADVICE.get(refusal.errno or 0)
+    return OSError(refusal.errno, f"{refusal.strerror}: {advice}") if advice else refusal
+
+
 def _returned_a_value(exit_: Exited) -> bool:
     return exit_.reported == "value" and exit_.exitcode == 0
 
@@ -370,7 +386,7 @@ class Gang:
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
                 if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
-                    raise
+                    raise _explained(refusal) from refusal
         self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
         if rank.inbox is not None:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
