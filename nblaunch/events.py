@@ -319,6 +319,10 @@ class Exited:
         Its last word, if it had one.
     collateral : bool
         Whether the gang ended it before it had failed by itself.
+    out_of_memory : str
+        If the kernel killed it for want of memory, what says so; else empty.
+    broke : str
+        What was wrong with the bytes that it sent, for which it was killed; else empty.
     """
 
     rank: int
@@ -326,6 +330,23 @@ class Exited:
     reported: str | None
     collateral: bool
     at: float
+    out_of_memory: str = ""
+    broke: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What ended it and what to do now, as far as that is known; else empty."""
+        if self.broke:
+            return (
+                f"it broke its connection to the notebook ({self.broke}). Look for code in this rank that writes to "
+                "descriptors or sockets which it has not opened itself"
+            )
+        if self.out_of_memory:
+            return (
+                f"the kernel ran out of memory meanwhile ({self.out_of_memory}). Use less memory per rank, or fewer "
+                "ranks"
+            )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

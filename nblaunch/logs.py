@@ -15,6 +15,8 @@ from nblaunch.temporary import Folder, make_folder
 __all__ = ["Logs", "RankLogs"]
 
 _TAIL_BYTES = 1 << 14
+# Python's faulthandler shows 100 threads with 100 frames each.
+_CRASH_BYTES = 1 << 21
 
 
 class RankLogs:
@@ -41,9 +43,10 @@ class RankLogs:
         """All that the rank has written to its standard error so far."""
         return read_log(self._stderr)
 
-    def ends(self) -> tuple[str, str]:
-        """Return the last few kilobytes of both."""
-        return read_log(self._stdout, _TAIL_BYTES), read_log(self._stderr, _TAIL_BYTES)
+    def ends(self, crashed: bool = False) -> tuple[str, str]:
+        """Return the last few kilobytes of both; of the second, if the rank `crashed`, all that Python said of it."""
+        most = _CRASH_BYTES if crashed else _TAIL_BYTES
+        return read_log(self._stdout, _TAIL_BYTES), read_log(self._stderr, most)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"

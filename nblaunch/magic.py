@@ -23,6 +23,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
+from nblaunch.payload.exceptions import shortened
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.sizes import in_bytes
 
@@ -90,7 +91,7 @@ def _number(text: str) -> float:
 
 
 def _at_least_one(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+", text) or int(text) < 1:
+    if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
     return int(text)
 
@@ -143,7 +144,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageError:
     message = str(error)
-    unknown = re.match(r"unrecognized arguments: (\S+)", message)
+    unknown = re.match(r"unrecognized arguments: (\S*)", message)
     if unknown is None:
         message = re.sub(r"^argument (\S+): ", r"\1: ", message).replace("nprocs: it", "the number of ranks: it")
     elif not unknown[1].startswith("-"):
@@ -166,7 +167,12 @@ def _in_words_of_the_line(message: str) -> str:
     return f"--{name.replace('_', '-')}{message[len(name) :]}" if "_" in name and name.isidentifier() else message
 
 
+# Characters: a message quotes what it refuses, and that may be a whole file.
+_LONGEST_REFUSAL = 700
+
+
 def _refusal(message: str) -> UsageError:
+    message = _printable(shortened(message, _LONGEST_REFUSAL))
     message = message if message.endswith((".", "?")) else f"{message}."
     return UsageError(f"%%multiproc: {message} Nothing was started.")
 
@@ -278,8 +284,9 @@ class Multiproc(Magics):
             chosen = self.multiproc.parser.parse_args(shlex.split(line))
         except UsageError as error:
             raise _in_one_sentence(error, self.multiproc.parser) from None
-        except ValueError:
-            raise _refusal("the line has a quotation mark without its partner") from None
+        except ValueError as error:
+            what = "ends with a backslash" if "escaped" in str(error) else "has a quotation mark without its partner"
+            raise _refusal(f"the line {what}") from None
         if not cell.strip():
             raise _refusal("the cell is empty, so there is nothing to run on the ranks")
         try:
@@ -334,7 +341,7 @@ class Multiproc(Magics):
         elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
             _debug(int(rest[0]))
         else:
-            raise UsageError(_unknown_command(name))
+            raise UsageError(_printable(_unknown_command(shortened(name, 200))))
 
     def _show_stacks(self, words: list[str]) -> None:
         from nblaunch.commands import stacks_in_words
@@ -352,6 +359,7 @@ class Multiproc(Magics):
         for name in names:
             why = refusal(name)
             if why:
+                why = _printable(shortened(why, _LONGEST_REFUSAL))
                 raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
         self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
         self._make_zygote()
@@ -394,7 +402,7 @@ class Multiproc(Magics):
                 self._options(chosen),
                 Notebook.of(self.shell),
                 self._engine(),
-                title=f"%%multiproc {line}".strip(),
+                title=_printable(f"%%multiproc {line}".strip()),
                 bound=chosen.out or "results, failures",
                 raises=self._raises(chosen) and not chosen.no_wait,
             )
@@ -493,6 +501,11 @@ def _interrupted(text: str) -> Any:
     return _named(RunInterrupted, "KeyboardInterrupt", text)
 
 
+def _printable(line: str) -> str:
+    # what the parser does not take even in a comment, and a page not even in a title
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
 def _aligned(line: str, cell: str) -> str:
     """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
     # a nested cell magic must come first; its lines are its own affair
@@ -500,7 +513,7 @@ def _aligned(line: str, cell: str) -> str:
         return cell
     # IPython takes a common indent away, by what it sees in the first line
     indent = re.match(r"[ \t]*", cell.lstrip("\n"))
-    return f"{indent[0] if indent else ''}# %%multiproc {line}\n{cell}"
+    return f"{indent[0] if indent else ''}# %%multiproc {_printable(line)}\n{cell}"
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

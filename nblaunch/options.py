@@ -108,6 +108,12 @@ class Options:
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
+        for name, value in self.env.items():
+            if not name or "=" in name or not (_is_encodable(name) and _is_encodable(value)):
+                raise ValueError(
+                    f"env sets {name!r} to {value!r:.100}, which no environment can hold: use a name without '=', and "
+                    "texts without null characters"
+                )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
         shown: Iterable[object] = self.show_ranks or ()
@@ -118,5 +124,15 @@ class Options:
             raise ValueError(f"hold is a number of seconds above 0, not {self.hold!r}")
         if not self.size_notice >= 0:
             raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
+        if self.log_dir is not None and not _is_encodable(self.log_dir):
+            raise ValueError(f"log_dir {self.log_dir!r} cannot be the name of a folder")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):
             raise NotADirectoryError(f"log_dir {self.log_dir!r} is a file: name a folder, which may be a new one")
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether the system can be given this text."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False

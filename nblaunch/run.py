@@ -22,7 +22,7 @@ from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
-from nblaunch.payload import text_of
+from nblaunch.payload import why
 from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
 from nblaunch.sizes import in_words, listed
@@ -301,7 +301,7 @@ class Run:
             self._done.set()
 
     def _next_attempt(self) -> Attempt:
-        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells)
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected)
 
     def _take(self, rank: int, body: dict[str, Any]) -> None:
         self.results[rank] = body.pop(VALUE)
@@ -391,4 +391,4 @@ def _short(value: object) -> str:
     try:
         return _REPR.repr(value)
     except Exception as error:
-        return f"<a {type(value).__name__} whose repr failed: {text_of(error)}>"
+        return f"<a {type(value).__name__} whose repr failed: {why(error)}>"

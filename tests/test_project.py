@@ -52,7 +52,6 @@ def test_package_needs_only_what_it_says() -> None:
         "ipython",
         "ipywidgets",
         "psutil",
-        "tblib",
         "threadpoolctl",
         "traitlets",
     }

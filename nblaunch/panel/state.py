@@ -270,7 +270,8 @@ class RunState:
             rank.why = rank.why or rank.where
             self._leave(rank, "stopped", event.at)
         else:
-            self._fail(rank, event.at, rank.why or rank.exit or "ended without a value: the process left with code 0")
+            how = rank.exit or "ended without a value: the process left with code 0"
+            self._fail(rank, event.at, rank.why or (f"{how}: {event.reason}" if event.reason else how))
 
     def _fail(self, rank: RankState, at: float, why: str) -> None:
         if rank.state != "failed":

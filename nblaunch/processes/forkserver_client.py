@@ -334,7 +334,7 @@ class Forkserver(StartMethod):
         except (ConnectionError, EOFError):
             raise OSError(connection.obituary()) from None
         if "error" in answer:
-            raise OSError(answer["error"])
+            raise OSError(answer["errno"], answer["error"])
         pid: int = answer["pid"]
         return pid
 

@@ -55,6 +55,7 @@ from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.lookouts import Lookout
+from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.stacks import StackRequest
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
@@ -98,6 +99,9 @@ class _Rank:
     collateral: bool = False
     stacks: str = ""
     gone: bool = False
+    reaped: bool = False
+    killed: bool = False
+    broke: str = ""
     descendants: list[psutil.Process] = field(default_factory=list)
 
 
@@ -109,6 +113,22 @@ class _Request:
     give: Callable[[dict[int, Stack]], None]
     look_at: float
     ending_waits: bool
+
+
+_ADVICE = {
+    errno.EAGAIN: "the limit of processes is reached, of this user (ulimit -u) or of this container (pids.max): end "
+    "other processes, or use fewer ranks",
+    errno.ENOMEM: "there is no memory for another process: end other processes, or use fewer ranks",
+    errno.EMFILE: "this process may open no more files (ulimit -n): close some, or use fewer ranks",
+    errno.ENFILE: "this machine may open no more files: end other processes, or use fewer ranks",
+    errno.ENOSPC: "the disk that the logs go to is full: make room, or choose another with log_dir",
+}
+
+
+def _explained(refusal: OSError) -> OSError:
+    """Return the error with what can be done about it, if that is known."""
+    advice = _ADVICE.get(refusal.errno or 0)
+    return OSError(refusal.errno, f"{refusal.strerror}: {advice}") if advice else refusal
 
 
 def _returned_a_value(exit_: Exited) -> bool:
@@ -194,6 +214,7 @@ class Gang:
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
+        self._out_of_memory = OutOfMemory()
         self._start_error: BaseException | None = None
         # held by the supervisor, or by whoever found none and has tidied up instead
         self._claim = threading.Lock()
@@ -358,10 +379,20 @@ class Gang:
         """Take note that a process has exited and was reaped."""
         rank = self._by_pid[pid]
         if not rank.gone:
+            rank.reaped = True
             self._hear(rank)
             self._bury(rank)
             rank.gone = True
-            exit_ = Exited(rank.number, exitcode, rank.reported, rank.collateral, time.monotonic())
+            by_others = exitcode == -signal.SIGKILL and not rank.killed
+            exit_ = Exited(
+                rank.number,
+                exitcode,
+                rank.reported,
+                rank.collateral,
+                time.monotonic(),
+                self._out_of_memory.evidence() if by_others else "",
+                rank.broke,
+            )
             self._tell(exit_)
             if not self._succeeded(exit_):
                 self._note_failure()
@@ -434,7 +465,7 @@ class Gang:
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
                 if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
-                    raise
+                    raise _explained(refusal) from refusal
         self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
         if rank.inbox is not None:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
@@ -494,9 +525,11 @@ class Gang:
 
     def _break_with(self, rank: _Rank, inbox: Inbox, error: Exception) -> None:
         # as text: who keeps log records would keep the run with the exception's frames
-        logger.warning("rank %d broke its connection: %s", rank.number, str(error))
+        rank.broke = str(error)
+        logger.warning("rank %d broke its connection: %s", rank.number, rank.broke)
         inbox.closed = True
-        self._signal(rank, signal.SIGKILL)
+        if not rank.reaped:  # else its number may be another process's by now
+            self._signal(rank, signal.SIGKILL)
 
     def _pass_on(self, number: int, question: int, body: bytes) -> None:
         """Answer a rank, unless it is gone."""
@@ -567,6 +600,7 @@ class Gang:
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:
         """Signal a rank's process group."""
+        rank.killed = rank.killed or number == signal.SIGKILL
         try:
             os.killpg(rank.pid, number)
             if number != signal.SIGKILL:

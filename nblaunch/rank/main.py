@@ -17,20 +17,24 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nblaunch.payload import (
     Packed,
     Stored,
     available_memory,
     pack,
-    pack_exception,
     pack_named,
     received_classes,
+    relatives,
+    shortened,
     store_if_large,
     text_of,
+    traceback_of,
+    type_name,
     unpack,
     unpack_named,
+    why,
 )
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
@@ -38,6 +42,7 @@ from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.reports import pack_report
 from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, Work
 
@@ -276,7 +281,7 @@ def _report_failure(
     if os.getpid() != context.pid:
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
-    error = error.with_traceback(_without_this_module(error))
+    error = BaseException.with_traceback(error, _without_this_module(error))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     if cells is not None:
@@ -287,23 +292,15 @@ def _report_failure(
 
         debug_failure(error, text, asker)
     get_error_handler().record_exception(error)
-    report = pack(
-        {
-            "exception": bytes(pack_exception(error, home_classes=home_classes)),
-            "type": type(error).__name__,
-            "text": text_of(error),
-            "traceback": text,
-            "raised_at": raised_at,
-        }
-    )
-    context.channel.send("error", report)
-    if isinstance(error, SystemExit):
-        return exit_code(error)
-    return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    context.channel.send("error", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
+    # by its type: what an exception says of itself, ``__class__`` for example, may fail
+    if issubclass(type(error), SystemExit):
+        return exit_code(cast("SystemExit", error))
+    return -signal.SIGINT if issubclass(type(error), KeyboardInterrupt) else 1
 
 
 def _without_this_module(error: BaseException) -> Any:
-    tb = error.__traceback__
+    tb = traceback_of(error)
     # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         tb = tb.tb_next
@@ -313,9 +310,29 @@ def _without_this_module(error: BaseException) -> Any:
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
+# Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
+# millions of them, and nobody reads them: the exception itself has its whole text.
+_LONGEST_MESSAGE = 20_000
+_LONGEST_TRACEBACK = 400_000
+# Exceptions that are shown with what they were raised from.
+_SHOWN_RELATIVES = 20
+
+
 def _render(error: BaseException, shell: RankShell | None) -> str:
-    if shell is not None and error.__traceback__ is not None:
-        # an exception whose own text fails, or even leaves, defeats IPython's formatter; the standard one copes
-        with contextlib.suppress(BaseException):
+    text = text_of(error)
+    if len(text) > _LONGEST_MESSAGE or len(relatives(error)) > _SHOWN_RELATIVES:
+        # IPython would format all of it
+        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(shortened(text, _LONGEST_MESSAGE))
+        error = alone.with_traceback(traceback_of(error))
+    rendered = _format(error, shell)
+    return shortened(rendered, _LONGEST_TRACEBACK)
+
+
+def _format(error: BaseException, shell: RankShell | None) -> str:
+    # an exception whose own text or parts fail defeats IPython's formatter; the standard one copes with more
+    with contextlib.suppress(BaseException):
+        if shell is not None and traceback_of(error) is not None:
             return shell.render(error)
-    return "".join(traceback.format_exception(error))
+    with contextlib.suppress(BaseException):
+        return "".join(traceback.format_exception(error))
+    return "".join(traceback.format_tb(traceback_of(error))) + why(error)
