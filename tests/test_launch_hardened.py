@@ -13,8 +13,8 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine, LocalRanks
 from nblaunch.failures import RanksFailed, RankTimeout
+from nblaunch.grammar import aligned
 from nblaunch.launching import Launch, launch
-from nblaunch.magic import _aligned
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import ExceptionStandIn
@@ -187,7 +187,8 @@ def test_files_beside_the_notebook_do_not_replace_the_standard_library(
 
 
 def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nblaunch.processes.gang import KILL, Gang
+    from nblaunch.processes.escalation import KILL
+    from nblaunch.processes.gang import Gang
 
     wait = Gang.wait_readable
     waiting_for: list[int] = []
@@ -246,7 +247,7 @@ def test_magics_that_ask_for_a_window_system(line: str) -> None:
 
 def test_an_indented_cell() -> None:
     for cell in ("    x = rank\n    x + 1", "\tx = rank\n\tx + 1", "\n\n  x = rank\n  x + 1"):
-        assert run_cell(_aligned("2", cell), 2).results == {0: 1, 1: 2}
+        assert run_cell(aligned("2", cell), 2).results == {0: 1, 1: 2}
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE"])

@@ -37,6 +37,7 @@ FLOORS = {
     "commands": 7,
     "launching": 8,
     "doctor": 4,
+    "grammar": 8,
     "magic": 9,
 }
 

@@ -21,7 +21,8 @@ from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, T
 from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
-from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.escalation import KILL, Step, escalation
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stack, require_py_spy
 from nblaunch.processes.preloads import safe_modules
@@ -347,6 +348,9 @@ def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[
     }
     if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in os.environ:
         variables["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "1"
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        # torchrun leaves this out: gloo then listens where the host's name leads to, or fails if that leads nowhere
+        variables["GLOO_SOCKET_IFNAME"] = "lo"
     return variables
 
 

@@ -54,38 +54,23 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.escalation import AFTER_KILL, KILL, Step, escalation
 from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
-from nblaunch.processes.stacks import StackRequest
-from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
+from nblaunch.processes.stacks import StackRequests
+from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod, explained
 from nblaunch.processes.threads import cores
 
-__all__ = ["KILL", "Gang", "Step", "escalation"]
+__all__ = ["Gang"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Step:
-    """Send `signal` to the ranks that are left, then give them `grace` seconds."""
-
-    signal: signal.Signals
-    grace: float
-
-
-# After SIGKILL only the kernel itself can hold a process (state D).
-_AFTER_KILL = 10.0
 # Seconds that a look of the sampler may still take.
 _LOOK = 1.0
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
-KILL = (Step(signal.SIGKILL, _AFTER_KILL),)
-
-
-def escalation(*signals: signal.Signals, grace: float, after_kill: float = _AFTER_KILL) -> tuple[Step, ...]:
-    """Return the steps that send each signal in turn, `grace` seconds apart, and SIGKILL at last."""
-    return (*(Step(number, grace) for number in signals), Step(signal.SIGKILL, after_kill))
 
 
 @dataclass
@@ -103,32 +88,6 @@ class _Rank:
     killed: bool = False
     broke: str = ""
     descendants: list[psutil.Process] = field(default_factory=list)
-
-
-@dataclass
-class _Request:
-    """Ranks that have been asked for their stacks, who gets these, and when to look for them."""
-
-    asked: StackRequest
-    give: Callable[[dict[int, Stack]], None]
-    look_at: float
-    ending_waits: bool
-
-
-_ADVICE = {
-    errno.EAGAIN: "the limit of processes is reached, of this user (ulimit -u) or of this container (pids.max): end "
-    "other processes, or use fewer ranks",
-    errno.ENOMEM: "there is no memory for another process: end other processes, or use fewer ranks",
-    errno.EMFILE: "this process may open no more files (ulimit -n): close some, or use fewer ranks",
-    errno.ENFILE: "this machine may open no more files: end other processes, or use fewer ranks",
-    errno.ENOSPC: "the disk that the logs go to is full: make room, or choose another with log_dir",
-}
-
-
-def _explained(refusal: OSError) -> OSError:
-    """Return the error with what can be done about it, if that is known."""
-    advice = _ADVICE.get(refusal.errno or 0)
-    return OSError(refusal.errno, f"{refusal.strerror}: {advice}") if advice else refusal
 
 
 def _returned_a_value(exit_: Exited) -> bool:
@@ -202,9 +161,7 @@ class Gang:
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
         # what other threads want done that ends nobody
         self._wishes: deque[Callable[[], None]] = deque()
-        self._requests: list[_Request] = []
-        # answers to what ranks have asked: rank, number of the question, answer
-        self._answers: deque[tuple[int, int, bytes]] = deque()
+        self._stacks = StackRequests()
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
         self._sampler: Sampler | None = None
@@ -277,7 +234,7 @@ class Gang:
 
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""
-        self._answers.append((rank, number, body))
+        self._wishes.append(partial(self._pass_on, rank, number, body))
         self._wake()
 
     def settle_within(self, seconds: float) -> None:
@@ -425,8 +382,7 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
-                for request in self._requests:
-                    request.give(request.asked.stacks())
+                self._stacks.close()
                 if self._sampler is not None:
                     self._sampler.close()
                 self._tidy_up()
@@ -465,7 +421,7 @@ class Gang:
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
                 if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
-                    raise _explained(refusal) from refusal
+                    raise explained(refusal) from refusal
         self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
         if rank.inbox is not None:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
@@ -571,8 +527,6 @@ class Gang:
             self._tell(self._samples.popleft())
         while self._wishes:
             self._wishes.popleft()()
-        while self._answers:
-            self._pass_on(*self._answers.popleft())
         while self._orders:
             self._begin_ending(*self._orders.popleft())
 
@@ -659,29 +613,22 @@ class Gang:
     def _ask_for_stacks(
         self, ranks: frozenset[int] | None, give: Callable[[dict[int, Stack]], None], ending_waits: bool = False
     ) -> None:
-        asked = StackRequest(
+        self._stacks.ask(
             {
                 rank.number: (rank.pid, rank.stacks)
                 for rank in self._running()
                 if rank.reported is None and (ranks is None or rank.number in ranks)
-            }
+            },
+            give,
+            ending_waits,
         )
-        self._requests.append(_Request(asked, give, time.monotonic(), ending_waits))
-
-    def _look_for_stacks(self, request: _Request) -> None:
-        if request.asked.look():
-            self._requests.remove(request)
-            request.give(request.asked.stacks())
-        else:
-            request.look_at = time.monotonic() + StackRequest.PERIOD
 
     def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
-        for request in list(self._requests):
-            yield request.look_at, partial(self._look_for_stacks, request)
+        yield from self._stacks.deadlines()
         if self._ending:
             if self._step_deadline is not None:
                 yield self._step_deadline, self._next_step
-        elif not any(request.ending_waits for request in self._requests):
+        elif not self._stacks.ending_waits:
             if self._stop_on_failure and self._failed_at is not None:
                 yield self._failed_at + self._settle, self._end_after_failure
             if self._run_deadline is not None:
@@ -724,7 +671,7 @@ class Gang:
             # comes here again when the ranks have told where they are
             self._timed_out = True
             self._take_stacks("timeout")
-            if self._requests:
+            if self._stacks.ending_waits:
                 return
         running = tuple(rank.number for rank in self._running())
         self._tell(TimedOut(running, self._timeout, time.monotonic()))
@@ -762,4 +709,4 @@ def _end_gangs() -> None:
     for gang in list(_ALIVE):
         gang.end("the interpreter is ending", KILL)
     for gang in list(_ALIVE):
-        gang.join(_AFTER_KILL)
+        gang.join(AFTER_KILL)

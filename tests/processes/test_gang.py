@@ -18,8 +18,9 @@ import pytest
 from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Started, Usage
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
+from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.forkserver_client import Forkserver
-from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygotes import Zygote
