@@ -204,14 +204,12 @@ def _others(run: Run) -> list[str]:
 
 def _where_the_others_were(run: Run) -> str:
     """Say where the ranks were that did not fail by themselves, which is what they waited for."""
-    victims = [
-        failure for failure in run.failures.values() if failure.collateral or isinstance(failure.exception, RankTimeout)
-    ]
+    victims = [failure for failure in run.failures.values() if failure.collateral or failure.is_timeout()]
     stacks = {failure.rank: failure.stack for failure in victims if failure.stack is not None}
     if not stacks:
         return ""
     root = run.root_cause
-    if root is None or isinstance(root.exception, RankTimeout):
+    if root is None or root.is_timeout():
         title = "Where they were then:"
     else:
         one = len(stacks) == 1

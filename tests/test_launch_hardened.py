@@ -54,7 +54,7 @@ def test_a_value_that_refuses_without_words() -> None:
     (failure,) = run_cell(f"{MUTE}class Odd:\n    def __reduce__(self): raise Mute\nOdd()").failures.values()
     assert isinstance(failure.exception, TypeError)
     text = str(failure.exception)
-    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError>. End the cell" in text
+    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError('no words')>. End the cell" in text
 
 
 def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:
         "Odd()"
     )
     failures = run_cell(cell, 2, on_failure="continue").failures
-    text = "Mute: <its __str__ failed: RuntimeError>"
+    text = "Mute: <its __str__ failed: RuntimeError('no words')>"
     assert failures[0].message == f"the value of rank 0 arrived but cannot be rebuilt in the notebook: {text}"
     stand_in = failures[1].exception
     assert isinstance(stand_in, ExceptionStandIn)

@@ -98,7 +98,7 @@ def test_a_value_that_cannot_be_rebuilt(launch: Launch, method: str) -> None:
 
 def test_a_value_that_cannot_be_rebuilt_and_says_so_without_words(launch: Launch) -> None:
     result = result_of(launch(targets.unbuildable_without_words, {0: ()}))
-    check(result, 0, 0, "cannot be rebuilt here: WordlessError: <its __str__ failed: RuntimeError>")
+    check(result, 0, 0, "cannot be rebuilt here: WordlessError: <its __str__ failed: RuntimeError('no words')>")
 
 
 @pytest.mark.parametrize("log_dir", [os.devnull, None])

@@ -566,7 +566,7 @@ def status():
         "name": open("/proc/self/comm").read(),
         "streams": [os.path.basename(os.readlink(f"/proc/self/fd/{fd}")) for fd in range(3)],
         "descriptors": sorted(
-            os.readlink(f"/proc/self/fd/{fd}").partition(":")[0]
+            os.path.basename(os.readlink(f"/proc/self/fd/{fd}")).partition(":")[0]
             for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}")
         ),
         "handlers": [str(signal.getsignal(number)).partition(" at ")[0] for number in sorted(signal.valid_signals())],
