@@ -104,6 +104,16 @@ export function paintLine(element, line, marks = [], most = Infinity) {
   }
 }
 
+/** @param {Row} row */
+function isOpen(row) {
+  return row.kind === "line" && !row.line.done;
+}
+
+/** @param {Row} row */
+function isCleared(row) {
+  return row.kind === "line" && row.line.cleared;
+}
+
 /** The rows of a log as they are shown: as they are, or those alike folded into one. */
 export class Rows {
   /**
@@ -120,8 +130,6 @@ export class Rows {
     this.start = log.start;
     /** @type {Line | null} */
     this.last = null;
-    /** @type {Line[]} */
-    this.open = [];
     /** @type {Row[]} */
     this.shown = [];
     this.settled = 0;
@@ -131,14 +139,22 @@ export class Rows {
   refresh() {
     if (this.version === this.log.version) return false;
     this.version = this.log.version;
-    this.rows = this.folded ? this.#fold() : /** @type {ArrayLike<Row>} */ (this.log.rows);
+    const rows = this.log.rows;
+    let end = rows.length;
+    let cleared = false;
+    for (; end > 0 && isOpen(rows[end - 1]); end--) cleared ||= isCleared(rows[end - 1]);
+    if (this.folded) this.rows = this.#fold(rows, end);
+    else this.rows = cleared ? rows.filter((row, index) => index < end || !isCleared(row)) : rows;
     return true;
   }
 
-  /** @returns {Row[]} */
-  #fold() {
-    const rows = this.log.rows;
-    let from = rows.length;
+  /**
+   * @param {Row[]} rows
+   * @param {number} end  of those that are not written to any more
+   * @returns {Row[]}
+   */
+  #fold(rows, end) {
+    let from = end;
     for (; from > 0; from--) {
       const row = rows[from - 1];
       if (row.kind === "line" && row.line === this.last) break;
@@ -148,31 +164,24 @@ export class Rows {
     if (from === 0 || this.log.start < this.start || this.folder.stale || this.folder.rows.length > 2 * this.log.limit) {
       this.folder = new Folder();
       this.start = this.log.start;
-      this.open = [];
       this.shown = [];
       this.settled = 0;
       from = 0;
     }
-    const open = this.open;
-    this.open = [];
-    for (const line of open) this.#take(line);
-    for (let index = from; index < rows.length; index++) {
+    for (let index = from; index < end; index++) {
       const row = rows[index];
-      if (row.kind === "line") this.#take(this.last = row.line);
+      if (row.kind === "line") this.folder.add((this.last = row.line));
     }
     // what was made before stays: a group that another rank joins changes by itself
     const { shown, folder } = this;
     shown.length = this.settled;
     for (; this.settled < folder.rows.length; this.settled++) shown.push({ kind: "line", ...folder.rows[this.settled] });
-    for (const line of this.open) shown.push({ kind: "line", line, ranks: [line.rank] });
+    for (let index = end; index < rows.length; index++) {
+      const row = rows[index];
+      // a line that still changes, as a progress bar does, is not folded until it is what it will be
+      if (row.kind === "line" && !row.line.cleared) shown.push({ kind: "line", line: row.line, ranks: [row.line.rank] });
+    }
     return shown;
-  }
-
-  /** @param {Line} line */
-  #take(line) {
-    // a line that still changes, as a progress bar does, stands at the end until it is what it will be
-    if (line.done) this.folder.add(line);
-    else this.open.push(line);
   }
 }
 
@@ -398,7 +407,9 @@ export class LogView {
 
   #dropAnchor() {
     if (!this.#count()) return;
-    const index = Math.min(this.#at(this.top), this.#count() - 1);
+    let index = Math.min(this.#at(this.top), this.#count() - 1);
+    // one that is still written to goes down with what is printed, and would take the view along
+    while (index > 0 && isOpen(this.#row(index))) index--;
     this.anchor = { key: this.#keyOf(this.#row(index)), index, into: this.top - this.#topOf(index) };
   }
 
@@ -604,9 +615,11 @@ export class LogView {
   }
 
   #sayWhatIsNew() {
-    const count = this.#count();
+    let count = this.#count();
+    // those still written to are always the last
+    while (count > 0 && isOpen(this.#row(count - 1))) count--;
     const last = count ? this.#row(count - 1) : null;
-    if (this.following || !last) {
+    if (this.following || !this.#count()) {
       this.seen = last?.kind === "line" ? last.line : null;
       this.pill.hidden = true;
       return;
