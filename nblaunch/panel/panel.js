@@ -96,6 +96,8 @@ class Store {
     this.asked = new Map();
     this.asks = 0;
     this.ack = -1;
+    /** By which of the two ways messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
+    this.channel = "";
     this.zero = performance.now();
     this.greeted = false;
     this.hellos = 0;
@@ -161,15 +163,20 @@ class Store {
     return Boolean(this.run.over);
   }
 
-  /** @param {object} message */
-  send(message) {
+  /**
+   * @param {object} message
+   * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
+   */
+  send(message, surely = false) {
     const content = { client: this.client, ...message };
-    try {
-      this.model.send(content);
-    } catch {
-      // the kernel is gone; the panel stays as it is
+    if (surely || this.channel !== "control") {
+      try {
+        this.model.send(content);
+      } catch {
+        // the kernel is gone; the panel stays as it is
+      }
     }
-    this.#sendControl(content);
+    if (surely || this.channel !== "comm") this.#sendControl(content);
   }
 
   /**
@@ -210,12 +217,11 @@ class Store {
     this.beats++;
     // a kernel that does not answer for long is asked less often
     if (!this.greeted && (this.hellos < 40 || this.beats % 20 === 0)) this.#hello();
-    if (this.beats % 8 === 0 && !document.hidden && !this.over) this.watch(true);
     for (const [id, ask] of this.asked) {
       if (performance.now() - ask.sent < 5000) continue;
       if (ask.tries++ < 3) {
         ask.sent = performance.now();
-        this.send({ ...ask.message, again: true });
+        this.send({ ...ask.message, again: true }, true);
       } else {
         this.asked.delete(id);
         ask.reject(new Error("the kernel does not answer"));
@@ -224,15 +230,19 @@ class Store {
     for (const view of this.views.keys()) view.beat(this.beats);
   }
 
-  /** @param {boolean} [again] also if nothing has changed, as a sign of life */
-  watch(again = false) {
-    const logs = new Set();
-    for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
-    const wanted = [...logs].sort();
+  watch() {
+    const wanted = this.#wanted();
     const is = wanted.join();
-    if (is === this.watched && !(again && is)) return;
+    if (is === this.watched) return;
     this.watched = is;
     this.send({ kind: "watch", logs: wanted });
+  }
+
+  /** The logs that are in sight. */
+  #wanted() {
+    const logs = new Set();
+    for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
+    return [...logs].sort();
   }
 
   /**
@@ -308,7 +318,9 @@ class Store {
       if (!buffers[index]) return;
       for (const [part, bytes] of cutUp(chunk, asBytes(buffers[index]))) this.queue.push({ chunk: part, bytes });
     });
-    if (typeof tick.seq === "number") this.queue.push({ ack: tick.seq });
+    this.channel = tick.heard?.[this.client] ?? this.channel;
+    // only where it is asked for: each message makes the kernel say that it is busy, and then idle
+    if (tick.ack) this.queue.push({ ack: tick.seq });
     for (const view of this.views.keys()) view.told(news, Boolean(tick.full));
     // without frames nothing would ever be acknowledged
     if (document.hidden) this.#work(Infinity);
@@ -329,7 +341,7 @@ class Store {
 
   #acknowledge() {
     if (this.ack < 0) return;
-    this.send({ kind: "ack", seq: this.ack });
+    this.send({ kind: "ack", seq: this.ack, logs: this.#wanted() });
     this.ack = -1;
   }
 
@@ -834,7 +846,7 @@ class View {
   #stop() {
     const kill = this.stopAsked > 0 || this.store.run.state === "stopping";
     this.stopAsked++;
-    this.store.send({ kind: kill ? "kill" : "stop" });
+    this.store.send({ kind: kill ? "kill" : "stop" }, true);
     this.touch();
   }
 

@@ -67,6 +67,9 @@ export class Kernel {
     this.acked = -1;
     this.runChanged = true;
     this.pagesFail = "";
+    // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
+    this.asks = true;
+    this.hears = "";
   }
 
   /** A face of the model, as each view gets one. */
@@ -82,12 +85,18 @@ export class Kernel {
       },
       off: (name, callback) => this.callbacks.delete(callback),
       send: (content) => this.#receive(structuredClone(content)),
-      widget_manager: (this.manager ??= { kernel: { clientId: "page", sendControlMessage: (message) => void this.control.push(message) } }),
+      widget_manager: (this.manager ??= { kernel: { clientId: "page", sendControlMessage: (message) => this.#control(message) } }),
     };
+  }
+
+  #control(message) {
+    this.control.push(message);
+    if (this.hears === "control") this.#receive(structuredClone(message.content));
   }
 
   #receive(message) {
     this.sent.push(message);
+    this.client = message.client;
     if (message.kind === "hello") queueMicrotask(() => this.tick(true));
     if (message.kind === "ack") this.acked = message.seq;
     if (message.kind === "stop") this.onstop?.();
@@ -153,7 +162,8 @@ export class Kernel {
       buffers.push(new DataView(bytes.buffer));
       this.watched.set(id, log.length);
     }
-    const content = { kind: "tick", seq: this.seq++, clock: this.clock, sizes, chunks };
+    const content = { kind: "tick", seq: this.seq++, clock: this.clock, sizes, chunks, ack: this.asks };
+    if (this.hears) content.heard = { [this.client]: this.hears };
     if (full || this.runChanged) content.run = this.run;
     content.ranks = full ? this.ranks : this.changed;
     if (full) Object.assign(content, { full, history: this.history });
