@@ -80,12 +80,17 @@ def keep_busy() -> Callable[[], None]:
     if publish is None or not _runs_in_cell():
         return _nothing
     parent = kernel.get_parent("shell")
+    if parent.get("content", {}).get("silent"):
+        return _nothing  # its end is not told of
     lock = threading.Lock()
     over = False
+    thread = threading.get_ident()
 
-    def end() -> None:
+    def end(_result: object) -> None:
         nonlocal over
-        shell.events.unregister("post_execute", end)
+        if threading.get_ident() != thread:
+            return  # a cell of a subshell
+        shell.events.unregister("post_run_cell", end)
         with lock:
             over = True
 
@@ -100,7 +105,8 @@ def keep_busy() -> Callable[[], None]:
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop().call_soon(say_busy)
 
-    shell.events.register("post_execute", end)
+    # not post_execute, which each message of a widget triggers too
+    shell.events.register("post_run_cell", end)
     return soon
 
 
