@@ -240,6 +240,8 @@ class Pages:
             "words": state.ending or state.restarts,
             "cpu": round(state.cpu),
             "memory": state.memory,
+            "about": not state.memory_known,
+            "samples": state.samples,
             "log_dir": state.log_dir,
             "sent": listed(state.sizes) if sum(state.sizes.values()) >= WORTH_TELLING else "",
             "over": state.over,

@@ -1,15 +1,15 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
 import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
-import { RankLine, RankMap, percentInWords, reshape, sign } from "./tiles.js";
+import { RankLine, RankMap, percentInWords, reshape, sign, warningOf } from "./tiles.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
 /** @typedef {import("./tiles.js").Rank} Rank */
 /**
  * @typedef {{
- *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, log_dir?: string,
- *   sent?: string, over?: boolean, counts?: Record<string, number>,
+ *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, about?: boolean,
+ *   samples?: number, log_dir?: string, sent?: string, over?: boolean, counts?: Record<string, number>,
  * }} Run
  */
 /** @typedef {"grid" | "merged" | "folded" | "rank"} Mode */
@@ -23,6 +23,13 @@ const MOST_PANES = 8;
 const MOST_DOWNLOADED = 200e6;
 const AT_ONCE = 4;
 const HISTORY = 60;
+// Spans of ranks that are named one by one; of more, only their number is told.
+const MOST_SPANS = 4;
+/**
+ * What the line above a log does without when it is at most so wide.
+ * @type {[number, string][]}
+ */
+const LEFT_OUT = [[520, "written"], [420, "pid"], [330, "curve"], [230, "memory"]];
 
 /**
  * @param {ArrayBuffer | DataView | Uint8Array} buffer
@@ -31,6 +38,16 @@ function asBytes(buffer) {
   return buffer instanceof ArrayBuffer
     ? new Uint8Array(buffer)
     : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+/**
+ * "rank 3", "ranks 0-2, 5", "200 ranks".
+ * @param {number[]} ranks
+ */
+function ranksInWords(ranks) {
+  const names = nameRanks(ranks);
+  if (names.split(",").length > MOST_SPANS) return `${ranks.length} ranks`;
+  return `rank${ranks.length > 1 ? "s" : ""} ${names}`;
 }
 
 /**
@@ -72,7 +89,7 @@ function cutUp(chunk, bytes) {
 function newRank(rank) {
   return {
     ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
-    ...{ collateral: false, root: false, stalled: false, history: [] },
+    ...{ collateral: false, root: false, history: [] },
   };
 }
 
@@ -292,6 +309,7 @@ class Store {
       this.greeted = true;
       this.ranks = this.ranks.map((rank) => ({ ...newRank(rank.rank), history: tick.history ? [] : rank.history }));
     }
+    const sampled = !tick.full && tick.run?.samples !== undefined;
     if (tick.run) this.run = { ...this.run, ...tick.run };
     /** @type {Map<string, number[]>} */
     const news = new Map();
@@ -303,15 +321,19 @@ class Store {
       const rank = this.ranks[Number(id)];
       if (!rank) continue;
       const before = rank.state;
+      const remarked = Boolean(warningOf(rank));
       Object.assign(rank, changes);
-      if (!tick.full && typeof changes.memory === "number") {
-        rank.history.push(changes.memory);
-        if (rank.history.length > HISTORY) rank.history.shift();
-      }
+      if (warningOf(rank) && !remarked) news.set(rank.why, [...(news.get(rank.why) ?? []), rank.rank]);
       if (rank.state !== before && ["finished", "failed", "stopped", "restarting"].includes(rank.state)) {
         const key = rank.collateral ? "ended with the others" : rank.state;
         news.set(key, [...(news.get(key) ?? []), rank.rank]);
       }
+    }
+    // with each look a step, whether it has found another figure or not
+    for (const rank of sampled ? this.ranks : []) {
+      if (rank.state !== "running" || !rank.memory) continue;
+      rank.history.push(rank.memory);
+      if (rank.history.length > HISTORY) rank.history.shift();
     }
     for (const [id, size] of Object.entries(tick.sizes ?? {})) this.log(id).setSize(Number(size));
     (tick.chunks ?? []).forEach((/** @type {Chunk} */ chunk, /** @type {number} */ index) => {
@@ -434,8 +456,25 @@ class Pane {
     this.trace.setAttribute("aria-label", `traceback of ${name}`);
     this.trace.hidden = true;
     this.told = "";
+    // the error itself stands last, and stays in sight unless the person has scrolled up
+    this.atEnd = true;
+    this.trace.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.trace;
+      this.atEnd = scrollTop + clientHeight >= scrollHeight - 4;
+    });
+    this.resizing = new ResizeObserver(() => this.#toTheEnd());
+    this.resizing.observe(this.trace);
     this.el = make("section", "pane", head, this.trace, this.log.el);
     this.el.setAttribute("aria-label", name);
+  }
+
+  destroy() {
+    this.resizing.disconnect();
+    this.log.destroy();
+  }
+
+  #toTheEnd() {
+    if (this.atEnd) this.trace.scrollTop = this.trace.scrollHeight;
   }
 
   /**
@@ -459,8 +498,8 @@ class Pane {
       if (!line.text) row.append("\n");
       this.trace.append(row);
     }
-    // the error itself stands last
-    requestAnimationFrame(() => (this.trace.scrollTop = this.trace.scrollHeight));
+    this.atEnd = true;
+    requestAnimationFrame(() => this.#toTheEnd());
   }
 }
 
@@ -542,13 +581,16 @@ class View {
       { rootMargin: "400px" },
     );
     this.watcher.observe(this.el);
+    this.fitting = new ResizeObserver(() => this.#fit());
     this.#arrange();
     host.append(this.el);
   }
 
   destroy() {
     this.watcher.disconnect();
-    for (const pane of this.panes.values()) pane.log.destroy();
+    this.fitting?.disconnect();
+    this.map?.destroy();
+    for (const pane of this.panes.values()) pane.destroy();
     this.store.leave(this);
     this.el.remove();
   }
@@ -561,7 +603,7 @@ class View {
     modes.setAttribute("role", "group");
     modes.setAttribute("aria-label", "view");
     for (const [mode, name, title] of /** @type {[Mode, string, string][]} */ ([
-      ["grid", count > MOST_PANES ? "Map" : "Grid", "the ranks side by side"],
+      count > MOST_PANES ? ["grid", "Map", "a tile for each rank, and the log of one"] : ["grid", "Grid", "the ranks side by side"],
       ["merged", "Merged", "all ranks in one log"],
       ["folded", "Folded", "all ranks in one log, lines alike shown once"],
     ])) {
@@ -681,6 +723,8 @@ class View {
     const panes = make("div", `panes${rooted ? " rooted" : ""}`);
     if (grid) this.#layOut(panes, this.shown.length - (rooted ? 1 : 0), rooted);
     panes.append(...this.shown.map((pane) => pane.el));
+    this.fitting?.disconnect();
+    for (const pane of this.shown) this.fitting?.observe(pane.el);
     this.body.replaceChildren(...(map && mode === "grid" ? [map.el, this.look] : []), panes);
     map?.mark(chosen);
     this.panel.dataset.mode = mode;
@@ -711,6 +755,19 @@ class View {
     }
   }
 
+  /** Leaves out of the lines above the logs what has no room in the narrowest of them: they shall be alike. */
+  #fit() {
+    // the one that failed first has a row of its own
+    const like = this.shown.filter((pane) => pane.rank !== this.root || this.shown.length === 1);
+    const widths = like.map((pane) => pane.el.clientWidth).filter(Boolean);
+    const width = widths.length ? Math.min(...widths) : 0;
+    for (const pane of this.shown) {
+      const own = like.includes(pane) ? width : pane.el.clientWidth;
+      const hidden = LEFT_OUT.filter(([most]) => own && own <= most).map(([, name]) => name);
+      if (pane.el.dataset.without !== hidden.join(" ")) pane.el.dataset.without = hidden.join(" ");
+    }
+  }
+
   /**
    * Takes note of news, and says those that matter aloud.
    * @param {Map<string, number[]>} news
@@ -725,7 +782,7 @@ class View {
       this.#arrange();
     }
     if (quiet || !news.size) return;
-    const said = [...news].map(([what, ranks]) => `rank${ranks.length > 1 ? "s" : ""} ${nameRanks(ranks)} ${what}`);
+    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${what}`);
     put(this.live, said.join("; "));
   }
 
@@ -741,7 +798,8 @@ class View {
     if (this.stale) this.#paintState();
     this.stale = false;
     for (const pane of this.shown) pane.log.paint();
-    this.follow?.setAttribute("aria-pressed", String(this.#following()));
+    const some = !this.#following() && this.shown.some((pane) => pane.log.following);
+    this.follow?.setAttribute("aria-pressed", some ? "mixed" : String(this.#following()));
   }
 
   #following() {
@@ -760,8 +818,10 @@ class View {
     this.panel.dataset.state = state.replace(" ", "-");
     reshape(this.sign, shapes[state] ?? state);
     put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
-    put(this.cpu, this.store.over || !run.cpu ? "" : `CPU ${percentInWords(run.cpu)}`);
-    put(this.memory, this.store.over || !run.memory ? "" : sizeInWords(run.memory));
+    // both are known at the first look, and stay from then on
+    const looked = !this.store.over && Boolean(run.samples);
+    put(this.cpu, looked ? `CPU ${percentInWords(run.cpu ?? 0)}` : "");
+    put(this.memory, !looked || !run.memory ? "" : `${run.about ? "≈ " : ""}${sizeInWords(run.memory)}`);
     const stopping = run.state === "stopping" || this.stopAsked > 0;
     put(this.stop, stopping && !this.store.over ? "Kill" : "Stop");
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
@@ -772,12 +832,12 @@ class View {
     for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
     if (!this.map || this.mode !== "grid") return;
     this.map.tiles.forEach((tile, rank) => tile.update(ranks[rank], now));
-    const looked = this.looked === null || this.looked === undefined ? null : ranks[this.looked];
-    this.hovered.el.hidden = !looked;
-    this.key.hidden = Boolean(looked);
-    if (!looked) return;
-    this.hovered.update(looked, now);
-    if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, looked.line);
+    const pointed = this.looked === null || this.looked === undefined ? null : ranks[this.looked];
+    this.hovered.el.hidden = !pointed;
+    this.key.hidden = Boolean(pointed);
+    if (!pointed) return;
+    this.hovered.update(pointed, now);
+    if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, pointed.line);
   }
 
   /** What became of a run that is over, as long as nobody has said it in words. */
@@ -794,7 +854,8 @@ class View {
     for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
     const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
     const present = order.filter((state) => counts.has(state));
-    const is = present.map((state) => `${state} ${counts.get(state)}`).join();
+    const warned = ranks.filter((rank) => warningOf(rank)).length;
+    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned}`;
     if (is !== this.counted) {
       this.counted = is;
       const parts = present.map((state) => {
@@ -802,6 +863,10 @@ class View {
         part.dataset.state = state;
         return part;
       });
+      if (warned) {
+        const part = make("span", "warning", sign("warning"), counted(warned, "warning"));
+        parts.push(part);
+      }
       this.counts.replaceChildren(...parts);
       this.bar.replaceChildren(
         ...present.map((state) => {
@@ -827,7 +892,7 @@ class View {
     const ended = ranks.filter((rank) => rank.collateral);
     const parts = [`rank ${root.rank} failed${ranks.length > 1 ? " first" : ""}: ${root.why || root.exit || "no reason given"}`];
     /** @param {Rank[]} some */
-    const names = (some) => `${some.length > 1 ? "ranks" : "rank"} ${nameRanks(some.map(({ rank }) => rank))}`;
+    const names = (some) => ranksInWords(some.map(({ rank }) => rank));
     if (others.length) parts.push(`${names(others)} failed too`);
     if (ended.length) parts.push(`${names(ended)} ended because of rank ${root.rank}`);
     const text = parts.join("  ·  ");

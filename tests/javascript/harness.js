@@ -188,7 +188,7 @@ export class Kernel {
       cpu += used;
       memory += bytes;
     }
-    this.setRun({ cpu, memory });
+    this.setRun({ cpu, memory, samples: (this.run.samples ?? 0) + 1 });
   }
 }
 
@@ -254,7 +254,7 @@ function palette(kernel) {
 }
 
 /** Plays a run up to some second. */
-function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false } = {}) {
+function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, restart = "", running = false } = {}) {
   const { nprocs } = kernel;
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
@@ -267,15 +267,21 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   }
   if (colours) palette(kernel);
   if (nasty) for (const line of NASTY) kernel.write(0, `${line}\n`);
+  if (warned >= 0) kernel.change(warned, { why: "has neither computed nor written for 60 s: waiting in recv (socket.py:706)" });
+  if (restart) {
+    kernel.setRun({ state: "running", words: restart, cpu: 0 });
+    for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "restarting", cpu: 0 });
+  }
   if (failing >= 0) {
     for (let rank = 0; rank < nprocs; rank++) {
       const root = rank === failing;
+      if (running && !root) continue;
       kernel.change(rank, {
         state: root ? "failed" : "stopped", root, collateral: !root, ended: seconds + (root ? 0.1 : 0.4), cpu: 0,
         ...(root ? { why: "ValueError: loss is nan in shard 2", exit: "exit code 1", traceback: TRACEBACK } : { exit: "SIGTERM" }),
       });
     }
-    kernel.setRun({ state: "over", words: "", over: true, elapsed: seconds + 0.42, cpu: 0 });
+    if (!running) kernel.setRun({ state: "over", words: "", over: true, elapsed: seconds + 0.42, cpu: 0 });
   } else if (over) {
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "finished", ended: seconds + rank / 100, cpu: 0 });
     kernel.setRun({ state: "over", over: true, elapsed: seconds + 0.31, cpu: 0 });
