@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import {
   Folder, Log, Terminal, fold, nameRanks, search, secondsInWords, sizeInWords,
 } from "../../nblaunch/panel/terminal.js";
-import { Rows } from "../../nblaunch/panel/logview.js";
+import { Rows, wrappedRows } from "../../nblaunch/panel/logview.js";
 
 /** @typedef {import("../../nblaunch/panel/terminal.js").Line} Line */
 /** @typedef {import("../../nblaunch/panel/terminal.js").Style} Style */
@@ -679,4 +679,13 @@ describe("10 MB are read in little time", () => {
     for (let at = 0; at < 200_000; at++) terminal.feed("x");
     assert.ok(performance.now() - before < 10_000);
   });
+});
+
+describe("a wrapped row takes as many lines as", () => {
+  /** @type {[text: string, rows: number][]} */
+  const cases = [
+    ["", 1], ["0123456789", 1], ["0123456789a", 2], ["words of a line", 2], ["012345 0123456 a", 3], ["0123456789 ", 1],
+    ["0123456789    01234567", 2], ["0123456789012345678901234", 3], ["   01234567890", 3],
+  ];
+  for (const [text, rows] of cases) test(JSON.stringify(text), () => assert.equal(wrappedRows(text, 10, 2), rows));
 });

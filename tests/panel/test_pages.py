@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Reported
+from nblaunch.events import Ended, Reported, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from tests.panel.test_record import Played
@@ -234,6 +234,16 @@ def test_errors_are_answers(talk: Talk) -> None:
 def test_what_is_no_message_is_passed_over(talk: Talk, message: dict[str, Any]) -> None:
     talk.pages.hear(message)
     assert talk.sent == []
+
+
+def test_each_look_at_what_ranks_use_is_told(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    for number, about in ((1, True), (2, False)):
+        talk.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 0 if about else 1000)}, 101.0))
+        run = talk.tick()["run"]
+        assert run["samples"] == number
+        assert run.get("about", True) == about
 
 
 def test_the_end_is_told(talk: Talk) -> None:
