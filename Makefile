@@ -16,7 +16,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test browser bench bench-panel lint format clean
+.PHONY: help demo lab demo-ddp test chaos browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -35,9 +35,14 @@ test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast o
 	@status=0; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
-	$(BIN)/python -m pytest -m "not (kernel or notebook or browser)" || status=$$?; \
+	$(BIN)/python -m pytest -m "not (kernel or notebook or browser or chaos)" || status=$$?; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
+	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	exit $$status
+
+chaos: $(VENV)/.test ## hit N=150 runs with faults drawn at random [SEED=...] [RUN=number of a single one]
+	$(BIN)/python -m tests.chaos --table build/chaos.md --runs $(or $(N),150) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(RUN),--only $(RUN))
 
 bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/results (about half an hour)
 	$(BIN)/python -m benchmarks

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nblaunch.events import Abandoned, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
 from nblaunch.failures import (
+    CRASHES,
     RankFailure,
     RankTimeout,
     crash_stack,
     last_lines,
+    makes_no_sense,
     root_cause_of,
     without_crash_dump,
     without_escapes,
 )
 from nblaunch.logs import Logs, RankLogs
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named
+from nblaunch.payload import ExceptionStandIn, unpack, unpack_named, why
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.rank.reports import read_report
+from nblaunch.rank.work import VALUE
 from nblaunch.stacks import Stacks
 
 __all__ = ["Attempt"]
@@ -43,7 +47,9 @@ class Attempt:
         Process id of each rank that was started.
     """
 
-    def __init__(self, number: int, nprocs: int, keeps: Logs, cells: Mapping[str, int]) -> None:
+    def __init__(
+        self, number: int, nprocs: int, keeps: Logs, cells: Mapping[str, int], collect: Iterable[str] = ()
+    ) -> None:
         self.number = number
         self.failures: dict[int, RankFailure] = {}
         self.stacks_at_failure = Stacks({})
@@ -51,6 +57,7 @@ class Attempt:
         self.pids: dict[int, int] = {}
         self.timed_out: TimedOut | None = None
         self._nprocs = nprocs
+        self._collect = tuple(collect)
         # the folder of the logs goes with the last failure that names it
         self._keeps = keeps
         # numbers of the notebook's cells by file name, for the stacks of crashes
@@ -106,12 +113,12 @@ class Attempt:
     def _take_value(self, rank: int, report: Reported, take: Callable[[int, dict[str, Any]], None]) -> None:
         try:
             body = unpack_named(report.body)
+            body = {name: body[name] for name in (VALUE, *self._collect)}
         except BaseException as error:  # whatever a user's object does when it is rebuilt
             failure = self._bare_failure(rank, at=report.at)
             failure.exception = error
             failure.message = FailureMessage(
-                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: "
-                f"{type(error).__name__}: {error}"
+                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
             )
             self.failures[rank] = failure
             return
@@ -130,14 +137,7 @@ class Attempt:
         failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
         failure.collateral = exited.collateral
         if report is not None:
-            body = unpack(report.body)
-            failure.coloured = body["traceback"]
-            failure.traceback = without_escapes(body["traceback"])
-            try:
-                failure.exception = unpack(body["exception"])
-            except BaseException as error:  # whatever a user's object does when it is rebuilt
-                why = f"{type(error).__name__}: {error}"
-                failure.exception = ExceptionStandIn(body["type"], body["text"], why)
+            self._take_error(failure, report)
         elif self.timed_out is not None and rank in self.timed_out.ranks:
             failure.collateral = False
             text = f"rank {rank} was still running after the timeout of {self.timed_out.seconds:g} s"
@@ -146,19 +146,44 @@ class Attempt:
             failure.message = FailureMessage(
                 f"rank {rank} (pid {failure.pid}) hangs in the kernel and did not even go when killed"
             )
+        elif exited.reason:
+            how = f"killed by {failure.signal_name()}" if exited.exitcode < 0 else f"gone with code {exited.exitcode}"
+            failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) was {how}: {exited.reason}")
         elif exited.exitcode == 0:
             failure.message = silent_exit(rank, failure.pid)
         elif exited.exitcode > 0:
             failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
         return failure
 
+    def _take_error(self, failure: RankFailure, report: Reported) -> None:
+        try:
+            told = read_report(report.body)
+        except ValueError as error:
+            failure.message = FailureMessage(
+                f"rank {failure.rank} (pid {failure.pid}): {makes_no_sense('exception', error)}"
+            )
+            return
+        failure.at = told.raised_at
+        if not isinstance(failure.error_file_data.get("message"), dict):
+            # the rank could not write its error file, as on a full disk
+            failure.message = FailureMessage(f"{told.type_name}: {told.text}")
+        failure.coloured = told.traceback
+        failure.traceback = without_escapes(told.traceback)
+        try:
+            failure.exception = unpack(told.exception)
+            if not isinstance(failure.exception, BaseException):
+                raise TypeError(f"it has become a {type(failure.exception).__name__}")
+        except BaseException as error:  # whatever a user's object does when it is rebuilt
+            failure.exception = ExceptionStandIn(told.type_name, told.text, why(error))
+
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
         logs = self.logs.get(rank)
-        stdout, stderr = logs.ends() if logs is not None else ("", "")
+        exitcode = self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL
+        stdout, stderr = logs.ends(crashed=-exitcode in CRASHES) if logs is not None else ("", "")
         return RankFailure(
             local_rank=rank,
             pid=self.pids.get(rank, -1),
-            exitcode=self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL,
+            exitcode=exitcode,
             error_file=os.path.join(logs.path, "error.json") if logs is not None else "",
             rank=rank,
             traceback=crash_stack(stderr, self._cells),

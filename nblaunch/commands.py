@@ -1,4 +1,4 @@
-"""What ``%multiproc stacks``, ``stop`` and ``kill`` do: they act on the runs that still go on in this process."""
+"""What ``%multiproc stacks``, ``debug``, ``stop`` and ``kill`` do: they act on the runs that go on in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from nblaunch.naming import count_ranks
 from nblaunch.run import Run
 
-__all__ = ["end_runs", "remember", "running", "stacks_in_words"]
+__all__ = ["debug", "end_runs", "remember", "running", "runs_that_ask", "stacks_in_words"]
 
 _KNOWN: list[weakref.ref[Run]] = []
 
@@ -22,6 +22,32 @@ def remember(run: Run) -> None:
 def running() -> list[Run]:
     """Return the runs that still go on, the latest last."""
     return [run for run in (known() for known in _KNOWN) if run is not None and run.status == "running"]
+
+
+def runs_that_ask() -> list[Run]:
+    """Return the runs of which a rank waits for an answer, the latest last."""
+    return [run for run in running() if run.asking]
+
+
+def debug(rank: int) -> None:
+    """Answer what a rank asks, or operate its debugger until it is left.
+
+    Raises
+    ------
+    ValueError
+        If that rank waits for nobody, or in several runs.
+    RuntimeError
+        If nobody can be asked.
+    """
+    asking = runs_that_ask()
+    candidates = [run for run in asking if rank in run.asking]
+    if len(candidates) > 1:
+        raise ValueError(f"rank {rank} waits in {len(candidates)} runs: say which one with run.debug({rank})")
+    if not candidates:
+        waiting = "; ".join(f"rank {other}: {what}" for run in asking for other, what in sorted(run.asking.items()))
+        others = f"These do: {waiting}" if waiting else "Nor does any other rank"
+        raise ValueError(f"rank {rank} of no run waits for anybody. {others}")
+    candidates[0].debug(rank)
 
 
 def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) -> str:

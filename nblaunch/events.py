@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Abandoned",
+    "Asked",
     "Captured",
     "Displayed",
     "Ended",
@@ -24,12 +25,14 @@ __all__ = [
     "Reported",
     "Restarting",
     "Sampled",
+    "SessionEnded",
     "Stack",
     "StacksTaken",
     "Stalled",
     "Started",
     "Straggling",
     "TimedOut",
+    "Unasked",
     "Usage",
 ]
 
@@ -211,6 +214,37 @@ class StacksTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A rank asks somebody and waits for the answer: what `Reported` with kind ``"ask"`` means.
+
+    Parameters
+    ----------
+    number : int
+        Number of the question, one of many in this rank only.
+    kind : {"input", "password", "command", "held", "left", "quit"}
+        A line; a line that must not be seen; a command for the debugger; the rank has raised and waits before it
+        reports that; a debugger at such a failure was left, and the rank waits again, or its user wants all to end.
+    prompt : str
+        What stands before the answer.
+    text : str
+        What is to be shown before: output of the debugger, or the traceback.
+    where : str
+        Where the rank is, in words.
+    session : int
+        Which session of the debugger asks; 0 is none.
+    """
+
+    rank: int
+    number: int
+    kind: str
+    prompt: str
+    text: str = field(repr=False)
+    where: str
+    session: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Which ranks neither compute nor write.
 
@@ -225,6 +259,15 @@ class Stalled:
 
     ranks: tuple[int, ...]
     seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A rank does not wait for the answer to its question any more."""
+
+    rank: int
+    number: int
     at: float
 
 
@@ -246,6 +289,25 @@ class Straggling:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The debugger of a rank was left, and the rank goes on.
+
+    Parameters
+    ----------
+    text : str
+        What the debugger has still written.
+    quit : bool
+        Whether its user wants the run to end.
+    """
+
+    rank: int
+    session: int
+    text: str = field(repr=False)
+    quit: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -257,6 +319,10 @@ class Exited:
         Its last word, if it had one.
     collateral : bool
         Whether the gang ended it before it had failed by itself.
+    out_of_memory : str
+        If the kernel killed it for want of memory, what says so; else empty.
+    broke : str
+        What was wrong with the bytes that it sent, for which it was killed; else empty.
     """
 
     rank: int
@@ -264,6 +330,23 @@ class Exited:
     reported: str | None
     collateral: bool
     at: float
+    out_of_memory: str = ""
+    broke: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What ended it and what to do now, as far as that is known; else empty."""
+        if self.broke:
+            return (
+                f"it broke its connection to the notebook ({self.broke}). Look for code in this rank that writes to "
+                "descriptors or sockets which it has not opened itself"
+            )
+        if self.out_of_memory:
+            return (
+                f"the kernel ran out of memory meanwhile ({self.out_of_memory}). Use less memory per rank, or fewer "
+                "ranks"
+            )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +414,9 @@ Event = (
     | StacksTaken
     | Stalled
     | Straggling
+    | Asked
+    | Unasked
+    | SessionEnded
     | Exited
     | TimedOut
     | Ending

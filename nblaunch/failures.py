@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import traceback as _traceback
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.payload import unpack
+from nblaunch.payload import shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.stacks import frames_of
+from nblaunch.rank.reports import read_report
 from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
 
 if TYPE_CHECKING:
     from nblaunch.run import Run
 
-__all__ = ["RankFailure", "RankTimeout", "RanksFailed"]
+__all__ = ["CRASHES", "RankFailure", "RankTimeout", "RanksFailed"]
+
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL})
+"""Signals of crashes below Python, of which it says where it was."""
 
 # Characters; the whole text is in the exception and in its traceback.
 _LONGEST_SUMMARY = 300
@@ -29,6 +34,7 @@ _TRACEBACK_ENDS = 20_000
 _SHOWN_ALIKE = 6
 # Begins what Python's faulthandler writes when the process crashes.
 _FATAL = "Fatal Python error: "
+_STACK = re.compile(r"^(?P<whose>Current thread|Thread) 0x[0-9a-f]+.* \(most recent call first\):\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -75,14 +81,19 @@ class RankFailure(ProcessFailure):
         """Say in one line what happened."""
         text = (str(self.message).splitlines() or [""])[0].removesuffix(": ")
         if not text:
-            text = f"exit code {self.exitcode}" if self.exception is None else type(self.exception).__name__
-        return text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…"
+            text = f"exit code {self.exitcode}" if self.exception is None else type_name(self.exception)
+        return _encodable(text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…")
 
     def same_as(self, other: RankFailure) -> bool:
         """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
         if self.exception is None or other.exception is None:
             return self.exception is other.exception and self.exitcode == other.exitcode
         return _signature(self.exception) == _signature(other.exception)
+
+    def is_timeout(self) -> bool:
+        """Tell whether it was still running when the time allowed for the run was over."""
+        # by its type: the exception of a rank may say anything of its own class
+        return issubclass(type(self.exception), RankTimeout)
 
     def __repr__(self) -> str:
         collateral = ", collateral" if self.collateral else ""
@@ -154,12 +165,12 @@ def _headline(run: Run) -> str:
 
 
 def _root_text(root: RankFailure, coloured: bool) -> str:
-    if isinstance(root.exception, RankTimeout):
+    if root.is_timeout():
         return ""
     lines = [f"Rank {root.rank} failed first:"]
     trace = (root.coloured if coloured else "") or root.traceback
     if root.exception is not None and trace:
-        lines.append(trace.rstrip())
+        lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
         return "\n".join(lines)
     lines.append(f"  {root.summary()}")
     if trace:
@@ -178,7 +189,7 @@ def _others(run: Run) -> list[str]:
         first = own[0]
         alike = [failure for failure in own if failure.same_as(first)]
         own = [failure for failure in own if not failure.same_as(first)]
-        if isinstance(first.exception, RankTimeout):
+        if first.is_timeout():
             lines.append(f"{_who_was(alike)} still running")
         elif root is not None and first.same_as(root):
             lines += _like_root(alike, root)
@@ -217,9 +228,9 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     others = [failure for failure in alike if not reads_alike(failure)]
     lines = [f"{name_ranks(same)}: the same"] if same else []
     lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
-    if others[_SHOWN_ALIKE:]:
+    if others[_SHOWN_ALIKE:] and root.exception is not None:
         more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
-        lines.append(f"{more}: {type(root.exception).__name__} from the same line")
+        lines.append(f"{more}: {type_name(root.exception)} from the same line")
     return lines
 
 
@@ -242,12 +253,23 @@ def raised(event: Reported) -> Raised:
 
     The exception itself is rebuilt when the run has ended, because that runs code of the user's.
     """
-    body = unpack(event.body)
-    summary = (f"{body['type']}: {body['text']}".splitlines() or [""])[0].removesuffix(": ")
-    traceback = body["traceback"]
+    try:
+        report = read_report(event.body)
+    except ValueError as error:
+        return Raised(event.rank, _encodable(makes_no_sense("exception", error)), "", event.at)
+    summary = (f"{report.type_name}: {report.text}".splitlines() or [""])[0].removesuffix(": ")
+    traceback = report.traceback
     if len(traceback) > 2 * _TRACEBACK_ENDS:
         traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
     return Raised(event.rank, _encodable(summary[:_LONGEST_SUMMARY]), _encodable(traceback), event.at)
+
+
+def makes_no_sense(what: str, error: BaseException) -> str:
+    """Say that a rank sent something that cannot be read, which its own code must have written to its socket."""
+    return (
+        f"it sent bytes that are no {what} ({why(error)}). Look for code in this rank that writes to descriptors or "
+        "sockets which it has not opened itself"
+    )
 
 
 def _encodable(text: str) -> str:
@@ -266,14 +288,19 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         Numbers of the notebook's cells by the names of the files that they were compiled under.
     """
     _, found, dump = stderr.rpartition(_FATAL)
-    _, found_stack, stack = dump.partition("(most recent call first):\n")
-    if not found or not found_stack:
+    stacks = list(_STACK.finditer(dump))
+    if not found or not stacks:
         return ""
-    # of the thread that crashed; the next one begins behind an empty line
-    frames = frames_of(stack.partition("\n\n")[0].splitlines())
+    headline = f"{_FATAL}{dump.splitlines()[0]}, most recent call first"
+    crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
+    if crashed is None:
+        # the main thread, which is the oldest, comes last
+        crashed = stacks[-1]
+        headline += " (in a thread that runs no Python code, while the main thread was here)"
+    # up to the next thread, which begins behind an empty line
+    frames = frames_of(dump[crashed.end() :].partition("\n\n")[0].splitlines())
     named = in_cells({0: Stack((tuple(frames),), "")}, cells)[0].threads[0]
-    lines = [f"{_FATAL}{dump.splitlines()[0]}, most recent call first"]
-    return "\n".join([*lines, *(f"  {frame_text(frame)}" for frame in users_frames(named))])
+    return "\n".join([headline, *(f"  {frame_text(frame)}" for frame in users_frames(named))])
 
 
 def without_crash_dump(stderr: str) -> str:
@@ -294,5 +321,5 @@ def root_cause_of(failures: Mapping[int, RankFailure]) -> RankFailure | None:
 
 
 def _signature(error: BaseException) -> tuple[Any, ...]:
-    frames = _traceback.extract_tb(error.__traceback__)
-    return type(error).__name__, tuple((frame.filename, frame.lineno) for frame in frames)
+    frames = _traceback.extract_tb(traceback_of(error))
+    return type_name(error), tuple((frame.filename, frame.lineno) for frame in frames)

@@ -27,7 +27,7 @@ from nblaunch.failures import raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
-from nblaunch.options import Options, chosen_ranks, default_panel
+from nblaunch.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
 from nblaunch.outputs import displayed
 from nblaunch.panel.frontend import has_pages
 from nblaunch.panel.live import LivePanel
@@ -36,9 +36,11 @@ from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
 from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.processes.threads import VARIABLES, fair_share
+from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
 from nblaunch.stacks import in_cells
+from nblaunch.stdin import NoBox, tell
 
 __all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
 
@@ -73,6 +75,7 @@ def launch(
     max_restarts: int = 0,
     start_method: str = "zygote",
     log_dir: str | None = None,
+    max_log: int | str = MAX_LOG,
     seed: int | None = None,
     threads: int | None = None,
     show_locals: bool = False,
@@ -80,6 +83,8 @@ def launch(
     panel: str | None = None,
     show_ranks: Iterable[int] | None = None,
     size_notice: float = 1e9,
+    pdb: bool = False,
+    hold: float = 600.0,
     check: bool = False,
     wait: bool = True,
     notebook: Notebook | None = None,
@@ -124,6 +129,9 @@ def launch(
         made for this launch, as fresh interpreters, or forked from this very process.
     log_dir : str, optional
         Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
+    max_log : int or str
+        How long the log of one stream of a rank may become, in bytes or as in ``"500M"`` or ``"2G"``. Of what is longer
+        the oldest part is released while the ranks run, so that logs cannot fill the disk. 0 is no limit.
     seed : int, optional
         Makes each rank's random state reproducible; otherwise each has fresh entropy.
     threads : int, optional
@@ -142,6 +150,11 @@ def launch(
         rank.
     size_notice : float
         Bytes sent to the ranks from which on a notice names the largest objects; 0 is never.
+    pdb : bool
+        Have a rank that raises wait at the frame, and open a debugger there, before its failure is reported and the
+        others are ended. With ``wait=False``, `Run.debug` opens it.
+    hold : float
+        Seconds that such a rank waits for the next command; then its failure is reported.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -185,6 +198,7 @@ def launch(
         max_restarts=max_restarts,
         start_method=start_method,
         log_dir=log_dir,
+        max_log=log_size(max_log),
         seed=seed,
         threads=threads,
         show_locals=show_locals,
@@ -192,9 +206,12 @@ def launch(
         panel=default_panel() if panel is None else panel,
         show_ranks=chosen_ranks(show_ranks),
         size_notice=size_notice,
+        pdb=pdb,
+        hold=hold,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
+        prepared.announce_questions()
         prepared.start()
         prepared.follow(at_once=True)
         return prepared.run
@@ -241,6 +258,12 @@ class Launch:
         raises: bool = False,
     ) -> None:
         _validate(fn_or_source, nprocs, options)
+        self._box = notebook.box
+        if options.pdb and isinstance(self._box, NoBox):
+            raise ValueError(
+                f"pdb (--pdb) needs somebody who operates the debugger, but {self._box.why}: leave it out, or run this "
+                "in JupyterLab or in a terminal"
+            )
         env, threads = _thread_variables(nprocs, options)
         travelling, lines, work = _what_travels(fn_or_source, options, notebook)
         objects = _pack_or_explain(travelling, lines, notebook)
@@ -254,6 +277,8 @@ class Launch:
             threads=threads,
             show_locals=options.show_locals,
             figures=notebook.figures,
+            nobody=self._box.why if isinstance(self._box, NoBox) else "",
+            hold=options.hold if options.pdb else 0.0,
         )
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
@@ -279,9 +304,13 @@ class Launch:
             stall=options.stall,
             straggler=options.straggler,
             max_restarts=options.max_restarts,
+            max_log=options.max_log,
         )
         self._ranks = engine.prepare(plan, self._consume)
-        self.run.belongs_to(self._ranks)
+        self._questions = Questions(
+            self._ranks.answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
+        )
+        self.run.belongs_to(self._ranks, self._questions)
 
     def start(self) -> None:
         """Start the ranks.
@@ -326,9 +355,12 @@ class Launch:
                 # in here too, because the second interrupt may come while the first is being passed on
                 if acted_on < interrupts:
                     acted_on = interrupts
+                    self._questions.close()
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
                 if not self.run.wait(_AT_ONCE):
                     self.follow()
+                    if not isinstance(self._box, NoBox):
+                        self._questions.serve(self._box)
                     self.run.wait()
                 self._close_panel()
                 break
@@ -339,6 +371,10 @@ class Launch:
                 raise
         if interrupts:
             raise KeyboardInterrupt
+
+    def announce_questions(self) -> None:
+        """Print a line about what ranks ask, because nobody waits for that."""
+        self._questions.announce = tell
 
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
@@ -387,7 +423,13 @@ class Launch:
             event = shown
         elif isinstance(event, StacksTaken):
             event = replace(event, stacks=in_cells(event.stacks, self._cells))
+        elif isinstance(event, Reported) and event.kind in ("ask", "unask", "session_ended"):
+            question = asked(event)
+            if question is None:
+                return
+            event = question
         self.run.note(event)
+        self._questions.note(event)
         if isinstance(event, Reported) and event.kind == "error" and self._consumers:
             self._show(raised(event))
         self._show(event)

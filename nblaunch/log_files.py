@@ -3,12 +3,18 @@ r"""Following a log file while somebody else writes it.
 A rank writes bytes at its own pace, and breaks them off anywhere: inside a line, inside a character, between
 the two halves of ``\r\n``. Bytes come in here, whole lines of text go out. The tailer of the process layer
 and the notebook's text panel both read logs through this room.
+
+Of a log that grows too long the oldest part is released: the file has a hole there, which reads as zeros, and all
+offsets stay as they are. Readers pass over it, and say so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
+
+from nblaunch.sizes import in_words
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,12 +27,58 @@ READ_LIMIT = 1 << 20
 LONGEST_LINE = 16 << 20
 """Bytes of one line that are kept in memory; a longer line is handed out in pieces."""
 
+# Of a file system; a larger one would only leave a few zeros in sight.
+_BLOCK = 1 << 16
+
+
+def older(count: int) -> str:
+    """Return the line that stands for so many bytes of a log that were released."""
+    return f"[… {in_words(count)} of older output released: the log is longer than --max-log …]"
+
+
+def data_from(descriptor: int, offset: int) -> int:
+    """Return where in a file that is open, at `offset` or behind, there is something that was not released."""
+    size = os.fstat(descriptor).st_size
+    # most logs have no hole: that is seen without moving about in the file
+    if offset >= size or os.pread(descriptor, 1, offset) != b"\0":
+        return offset
+    try:
+        found = os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:
+        # ENXIO: only a hole is left. Whatever else: a file system that knows no holes
+        with contextlib.suppress(OSError):
+            return max(offset, size) if os.lseek(descriptor, offset, os.SEEK_HOLE) == offset else offset
+        return offset
+    if found == offset:
+        return offset
+    # of a block that was released in part, that part reads as zeros
+    head = os.pread(descriptor, _BLOCK, found)
+    return found + len(head) - len(head.lstrip(b"\0"))
+
+
+def read_log(path: str, last: int | None = None) -> str:
+    """Return what a log holds, or its last bytes, with a line for what was released; nothing if there is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""  # the rank never came to write it
+    with open(descriptor, "rb") as file:
+        begin = 0 if last is None else max(0, os.fstat(descriptor).st_size - last)
+        start = data_from(descriptor, begin)
+        file.seek(start)
+        content = file.read()
+        # more may have been released meanwhile
+        now = data_from(descriptor, begin)
+        text = content[max(0, now - start) :].decode(errors="replace")
+    return f"{older(now)}\n{text}" if now > begin else text
+
 
 class LogFollower:
     r"""Reads the lines that are appended to a file, as they become whole.
 
     Lines end with ``\n``, ``\r\n`` or a lone ``\r``, so that progress bars arrive too. Bytes that are not
-    UTF-8 become U+FFFD.
+    UTF-8 become U+FFFD. What was released before it was read is one line that says so, and a file that was cut is read
+    from its beginning.
 
     Parameters
     ----------
@@ -104,7 +156,17 @@ class LogFollower:
     def unread(self) -> int:
         """Return how many bytes the file holds beyond `offset`; 0 if there is no file."""
         descriptor = self._open()
-        return 0 if descriptor is None else max(0, os.fstat(descriptor).st_size - self.offset)
+        if descriptor is None:
+            return 0
+        size = os.fstat(descriptor).st_size
+        if size < self.offset:
+            self.offset = 0
+        return size - self.offset
+
+    def released(self) -> int:
+        """Return how many of the bytes beyond `offset` were released, and will never be read."""
+        descriptor = self._open()
+        return 0 if descriptor is None else data_from(descriptor, self.offset) - self.offset
 
     @property
     def unfinished(self) -> str:
@@ -131,7 +193,18 @@ class LogFollower:
             return b""
         # pread, because a forked rank shares the file position of every descriptor that it inherits.
         chunk = os.pread(descriptor, count, self.offset)
+        if not chunk and self.offset and self.unread():
+            # it was cut
+            chunk = os.pread(descriptor, count, self.offset)
+        released = 0
+        if chunk.startswith(b"\0"):
+            released = data_from(descriptor, self.offset) - self.offset
+            if released:
+                self.offset += released
+                chunk = os.pread(descriptor, count, self.offset)
         self.offset += len(chunk)
+        if released:
+            chunk = b"%s%s\n%s" % (b"\n" if self._partial else b"", older(released).encode(), chunk)
         return chunk
 
     def _take_lines(self, chunk: bytes) -> list[str]:

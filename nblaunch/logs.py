@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
 
 from nblaunch.events import Launched
+from nblaunch.log_files import read_log
+from nblaunch.temporary import Folder, make_folder
 
 __all__ = ["Logs", "RankLogs"]
 
 _TAIL_BYTES = 1 << 14
+# Python's faulthandler shows 100 threads with 100 frames each.
+_CRASH_BYTES = 1 << 21
 
 
 class RankLogs:
@@ -34,16 +36,17 @@ class RankLogs:
     @property
     def stdout(self) -> str:
         """All that the rank has written to its standard output so far."""
-        return _read(self._stdout)
+        return read_log(self._stdout)
 
     @property
     def stderr(self) -> str:
         """All that the rank has written to its standard error so far."""
-        return _read(self._stderr)
+        return read_log(self._stderr)
 
-    def ends(self) -> tuple[str, str]:
-        """Return the last few kilobytes of both."""
-        return _read(self._stdout, _TAIL_BYTES), _read(self._stderr, _TAIL_BYTES)
+    def ends(self, crashed: bool = False) -> tuple[str, str]:
+        """Return the last few kilobytes of both; of the second, if the rank `crashed`, all that Python said of it."""
+        most = _CRASH_BYTES if crashed else _TAIL_BYTES
+        return read_log(self._stdout, _TAIL_BYTES), read_log(self._stderr, most)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"
@@ -52,7 +55,8 @@ class RankLogs:
 class Logs(Mapping[int, RankLogs]):
     """Log files of a run by rank.
 
-    A temporary folder goes when nothing refers to the run or to one of its failures any more.
+    A temporary folder goes when nothing refers to the run or to one of its failures any more, or when the process
+    that holds them has ended, however that was.
 
     Attributes
     ----------
@@ -67,8 +71,9 @@ class Logs(Mapping[int, RankLogs]):
         self._ranks: dict[int, RankLogs] = {}
         self.temporary = log_dir is None
         if log_dir is None:
-            self.root = tempfile.mkdtemp(prefix="nblaunch_")
-            self._finalizer = weakref.finalize(self, _discard, self.root, os.getpid())
+            folder = make_folder()
+            self.root = folder.path
+            self._finalizer = weakref.finalize(self, _discard, folder)
         else:
             self.root = os.path.abspath(log_dir)
             try:
@@ -98,25 +103,14 @@ class Logs(Mapping[int, RankLogs]):
         return f"Logs({self.path!r})"
 
 
-def _read(path: str, last: int | None = None) -> str:
-    try:
-        with open(path, "rb") as file:
-            if last is not None:
-                with contextlib.suppress(OSError):
-                    file.seek(-last, os.SEEK_END)
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""  # the rank never came to write it
-
-
-def _discard(root: str, owner: int) -> None:
+def _discard(folder: Folder) -> None:
     # a process that was forked from the notebook must not tidy up for it
-    if os.getpid() != owner:
+    if os.getpid() != folder.owner:
         return
     # In a thread, because a disk may take milliseconds to remove one directory, and this comes whenever the last
     # reference to a run goes: in the middle of a cell. No daemon, so that the interpreter waits for it.
     if threading.main_thread().is_alive():
         with contextlib.suppress(RuntimeError):  # no more threads
-            threading.Thread(target=shutil.rmtree, args=(root, True), name="nblaunch-logs").start()
+            threading.Thread(target=folder.remove, name="nblaunch-logs").start()
             return
-    shutil.rmtree(root, ignore_errors=True)
+    folder.remove()

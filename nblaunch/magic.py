@@ -1,4 +1,4 @@
-"""``%%multiproc``: the only room that knows the grammar of magics and binds names in the notebook.
+"""``%%multiproc``: the magics, and the only room that binds names in the notebook.
 
 It turns the line into arguments of `nblaunch.launch`, and what comes back into variables: ``results`` and ``failures``
 after every run, or the `Run` itself with ``--out``.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
-import keyword
-import math
 import os
 import re
 import shlex
@@ -20,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
+from nblaunch import grammar
+from nblaunch.payload.exceptions import shortened
 from nblaunch.processes.start_methods import START_METHODS
 
 if TYPE_CHECKING:
@@ -64,99 +63,6 @@ def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str] | Non
     return type(name, (kind,), {})(message, lines or [f"{name}: {message}"])
 
 
-def _positive(text: str) -> float:
-    seconds = _number(text)
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"it takes seconds above 0, not {text!r}")
-    return seconds
-
-
-def _not_negative(text: str) -> float:
-    seconds = _number(text)
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"it takes seconds, 0 or more, not {text!r}")
-    return seconds
-
-
-def _number(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise argparse.ArgumentTypeError(f"it takes a number of seconds, not {text!r}")
-    return seconds
-
-
-def _at_least_one(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r}") from None
-
-
-def _names(text: str) -> list[str]:
-    names = [name for name in re.split(r"[,\s]+", text) if name]
-    for name in names:
-        _name(name)
-    if not names:
-        raise argparse.ArgumentTypeError("it takes names of variables, separated by commas")
-    return names
-
-
-def _name(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a variable")
-    return text
-
-
-def _ranks(text: str) -> frozenset[int]:
-    found: set[int] = set()
-    for part in re.split(r"[,\s]+", text.strip()):
-        span = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
-        if span is None or int(span[2] or span[1]) < int(span[1]):
-            raise argparse.ArgumentTypeError(f"it takes numbers of ranks and ranges of them, as in 0,2-3, not {text!r}")
-        found.update(range(int(span[1]), int(span[2] or span[1]) + 1))
-    return frozenset(found)
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"it takes NAME=VALUE, not {text!r}")
-    return name, value
-
-
-def _in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageError:
-    message = str(error)
-    unknown = re.match(r"unrecognized arguments: (\S+)", message)
-    if unknown is None:
-        message = re.sub(r"^argument (\S+): ", r"\1: ", message).replace("nprocs: it", "the number of ranks: it")
-    elif not unknown[1].startswith("-"):
-        message = (
-            f"it takes one number of ranks, so {unknown[1]!r} is too much; several names go without a space, as in "
-            "--collect loss,accuracy"
-        )
-    else:
-        options = [option for action in parser._actions for option in action.option_strings]
-        near = difflib.get_close_matches(unknown[1], options, 1)
-        message = f"there is no option {unknown[1]}" + (
-            f", did you mean {near[0]}?" if near else "; %%multiproc? shows those that there are"
-        )
-    return _refusal(message)
-
-
-def _refusal(message: str) -> UsageError:
-    message = message if message.endswith((".", "?")) else f"{message}."
-    return UsageError(f"%%multiproc: {message} Nothing was started.")
-
-
 @magics_class
 class Multiproc(Magics):
     """Runs cells on several processes; configurable with ``%config Multiproc.NAME = value``."""
@@ -172,6 +78,7 @@ class Multiproc(Magics):
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
@@ -179,6 +86,8 @@ class Multiproc(Magics):
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
+    pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
+    hold = Float(600.0, min=0, help="Seconds that such a rank waits for a command.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -190,19 +99,19 @@ class Multiproc(Magics):
         self._modules_seen = 0
 
     @magic_arguments(name="%multiproc")
-    @argument("nprocs", nargs="?", type=_at_least_one, help="Number of ranks (default: one per core).")
-    @argument("--out", metavar="NAME", type=_name, help="Bind the Run to NAME, and nothing else.")
+    @argument("nprocs", nargs="?", type=grammar.at_least_one, help="Number of ranks (default: one per core).")
+    @argument("--out", metavar="NAME", type=grammar.name, help="Bind the Run to NAME, and nothing else.")
     @argument(
         "--collect",
         metavar="NAMES",
-        type=_names,
+        type=grammar.names,
         action="extend",
         help="Variables to bring back, as run.collected.",
     )
     @argument(
         "--capture",
         metavar="NAMES",
-        type=_names,
+        type=grammar.names,
         action="extend",
         help="Take along variables not named in the cell.",
     )
@@ -210,40 +119,49 @@ class Multiproc(Magics):
     @argument(
         "--env",
         metavar="K=V",
-        type=_assignment,
+        type=grammar.assignment,
         action="append",
         help="Environment variable; may be repeated.",
     )
-    @argument("--timeout", metavar="S", type=_positive, help="End the ranks after S seconds.")
-    @argument("--grace", metavar="S", type=_not_negative, help="Seconds from one signal to the next stronger one.")
+    @argument("--timeout", metavar="S", type=grammar.positive_seconds, help="End the ranks after S seconds.")
+    @argument("--grace", metavar="S", type=grammar.seconds, help="Seconds from asking a rank to end to killing it.")
     @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
     @argument(
         "--stall",
         metavar="S",
-        type=_not_negative,
+        type=grammar.seconds,
         help="Tell which ranks have neither computed nor written for S seconds (default: 60; 0 is never).",
     )
     @argument(
         "--straggler",
         metavar="S",
-        type=_not_negative,
+        type=grammar.seconds,
         help="Tell which ranks are left S seconds after others have finished (default: 60; 0 is never).",
     )
-    @argument("--max-restarts", metavar="N", type=_whole, help="Start all ranks again after a failure, up to N times.")
+    @argument(
+        "--max-restarts", metavar="N", type=grammar.whole, help="Start all ranks again after a failure, up to N times."
+    )
     @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
     @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
-    @argument("--seed", metavar="N", type=_whole, help="Make each rank's random state reproducible.")
-    @argument("--threads", metavar="K", type=_at_least_one, help="Threads of numerical libraries per rank.")
+    @argument(
+        "--max-log", metavar="SIZE", type=grammar.size, help="Longest log of a stream, as in 500M; 0 is no limit."
+    )
+    @argument("--seed", metavar="N", type=grammar.whole, help="Make each rank's random state reproducible.")
+    @argument("--threads", metavar="K", type=grammar.at_least_one, help="Threads of numerical libraries per rank.")
     @argument(
         "--show-ranks",
         metavar="RANKS",
-        type=_ranks,
+        type=grammar.ranks,
         help="Ranks whose figures and other displays are shown, as in 0,2-3 (default: all).",
     )
     @argument("--locals", action="store_true", help="Show the local variables in tracebacks.")
     @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
     @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
     @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
+    @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
+    @argument(
+        "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
+    )
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -257,13 +175,14 @@ class Multiproc(Magics):
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
             chosen = self.multiproc.parser.parse_args(shlex.split(line))
         except UsageError as error:
-            raise _in_one_sentence(error, self.multiproc.parser) from None
-        except ValueError:
-            raise _refusal("the line has a quotation mark without its partner") from None
+            raise grammar.in_one_sentence(error, self.multiproc.parser) from None
+        except ValueError as error:
+            what = "ends with a backslash" if "escaped" in str(error) else "has a quotation mark without its partner"
+            raise grammar.refusal(f"the line {what}") from None
         if not cell.strip():
-            raise _refusal("the cell is empty, so there is nothing to run on the ranks")
+            raise grammar.refusal("the cell is empty, so there is nothing to run on the ranks")
         try:
-            launch = self._launch(chosen, line, _aligned(line, cell))
+            launch = self._launch(chosen, line, grammar.aligned(line, cell))
         except KeyboardInterrupt:
             self._bind_nothing(chosen.out)
             raise _interrupted("interrupted before any rank was started") from None
@@ -296,8 +215,9 @@ class Multiproc(Magics):
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
-        name, *rest = line.split() or [""]
+        name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
         if name == "doctor" and not rest:
             from nblaunch.doctor import examine
 
@@ -310,8 +230,10 @@ class Multiproc(Magics):
             from nblaunch.commands import end_runs
 
             print(end_runs(kill=name == "kill"))
+        elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
+            _debug(int(rest[0]))
         else:
-            raise UsageError(_unknown_command(name))
+            raise UsageError(grammar.printable(grammar.unknown_command(shortened(name, 200))))
 
     def _show_stacks(self, words: list[str]) -> None:
         from nblaunch.commands import stacks_in_words
@@ -319,7 +241,7 @@ class Multiproc(Magics):
         native = words[-1:] == ["native"]
         chosen = " ".join(words[: len(words) - native])
         try:
-            print(stacks_in_words(_ranks(chosen) if chosen else None, native))
+            print(stacks_in_words(grammar.ranks(chosen) if chosen else None, native))
         except (argparse.ArgumentTypeError, ValueError, OSError) as error:
             raise UsageError(f"%multiproc stacks: {error}.") from None
 
@@ -329,6 +251,7 @@ class Multiproc(Magics):
         for name in names:
             why = refusal(name)
             if why:
+                why = grammar.printable(shortened(why, grammar.LONGEST_REFUSAL))
                 raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
         self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
         self._make_zygote()
@@ -371,17 +294,17 @@ class Multiproc(Magics):
                 self._options(chosen),
                 Notebook.of(self.shell),
                 self._engine(),
-                title=f"%%multiproc {line}".strip(),
+                title=grammar.printable(f"%%multiproc {line}".strip()),
                 bound=chosen.out or "results, failures",
                 raises=self._raises(chosen) and not chosen.no_wait,
             )
         except SyntaxError as error:
             raise self._shown(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
-            raise _refusal(str(error)) from error
+            raise grammar.refusal(grammar.in_words_of_the_line(str(error))) from error
 
     def _options(self, chosen: argparse.Namespace) -> Options:
-        from nblaunch.options import Options, default_panel
+        from nblaunch.options import Options, default_panel, log_size
 
         return Options(
             capture=tuple(chosen.capture or ()),
@@ -396,6 +319,7 @@ class Multiproc(Magics):
             max_restarts=self.max_restarts if chosen.max_restarts is None else chosen.max_restarts,
             start_method=chosen.start_method or self.start_method,
             log_dir=chosen.log_dir or self.log_dir or None,
+            max_log=log_size(self.max_log) if chosen.max_log is None else chosen.max_log,
             seed=chosen.seed,
             threads=chosen.threads or self.threads or None,
             show_locals=chosen.locals,
@@ -403,6 +327,8 @@ class Multiproc(Magics):
             panel="none" if chosen.no_panel else self.panel or default_panel(),
             show_ranks=chosen.show_ranks,
             size_notice=self.size_notice,
+            pdb=chosen.pdb or self.pdb,
+            hold=chosen.hold or self.hold,
         )
 
     def _bind(self, run: Run, out: str | None) -> None:
@@ -438,30 +364,17 @@ class Multiproc(Magics):
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
 
-def _unknown_command(name: str) -> str:
-    known = "It knows doctor, preload NAME, stacks [RANKS], stop and kill."
-    if name.isdigit():
-        return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
-    near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "stop", "kill"), 1)
-    if name == "preload":
-        return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
-    if name in ("doctor", "stop", "kill"):
-        return f"%multiproc {name} takes nothing more."
-    return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"
+def _debug(rank: int) -> None:
+    from nblaunch.commands import debug
+
+    try:
+        debug(rank)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"%multiproc debug: {error}.") from None
 
 
 def _interrupted(text: str) -> Any:
     return _named(RunInterrupted, "KeyboardInterrupt", text)
-
-
-def _aligned(line: str, cell: str) -> str:
-    """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
-    # a nested cell magic must come first; its lines are its own affair
-    if cell.lstrip().startswith("%%"):
-        return cell
-    # IPython takes a common indent away, by what it sees in the first line
-    indent = re.match(r"[ \t]*", cell.lstrip("\n"))
-    return f"{indent[0] if indent else ''}# %%multiproc {line}\n{cell}"
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

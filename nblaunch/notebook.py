@@ -10,6 +10,7 @@ from typing import Any
 
 from nblaunch import capture
 from nblaunch.rank.work import CellSource
+from nblaunch.stdin import Box, NoBox, find_box
 
 __all__ = ["Notebook"]
 
@@ -39,6 +40,8 @@ class Notebook:
         ``from __future__`` imports in force.
     figures : dict of str to object
         What is set about inline figures, such as ``InlineBackend.figure_formats``.
+    box : Box or NoBox
+        Where whoever runs the cell or program can be asked.
     """
 
     namespace: dict[str, Any]
@@ -49,6 +52,7 @@ class Notebook:
     numbers: Mapping[str, int] = field(default_factory=dict)
     compiler_flags: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
+    box: Box | NoBox = field(default_factory=find_box)
 
     @classmethod
     def here(cls) -> Notebook:

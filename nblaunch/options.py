@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.processes.start_methods import start_method_named
+from nblaunch.sizes import in_bytes
 
-__all__ = ["PANELS", "Options", "chosen_ranks", "default_panel"]
+__all__ = ["MAX_LOG", "PANELS", "Options", "chosen_ranks", "default_panel", "log_size"]
+
+MAX_LOG = 1 << 30
+"""Bytes of a log that are kept where nobody says how many."""
 
 PANELS = ("live", "text", "none")
 """What a run can be shown as: a widget and its record, plain lines, or nothing."""
@@ -33,6 +37,20 @@ def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
         return None if ranks is None else frozenset(ranks)
     except TypeError:
         raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
+
+
+def log_size(size: int | str) -> int:
+    """Return the bytes of a log that are to be kept; 0 is all.
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
+    try:
+        return in_bytes(size)
+    except ValueError:
+        raise ValueError(f"max_log is a size such as 500M or 2G, or 0 for no limit, not {size!r}") from None
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class Options:
     max_restarts: int = 0
     start_method: str = "zygote"
     log_dir: str | None = None
+    max_log: int = MAX_LOG
     seed: int | None = None
     threads: int | None = None
     show_locals: bool = False
@@ -65,6 +84,8 @@ class Options:
     panel: str = field(default_factory=default_panel)
     show_ranks: frozenset[int] | None = None
     size_notice: float = 1e9
+    pdb: bool = False
+    hold: float = 600.0
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
@@ -82,17 +103,36 @@ class Options:
             raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
         if self.panel not in PANELS:
             raise ValueError(f"panel is {', '.join(map(repr, PANELS[:-1]))} or {PANELS[-1]!r}, not {self.panel!r}")
+        log_size(self.max_log)
         start_method_named(self.start_method)
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
+        for name, value in self.env.items():
+            if not name or "=" in name or not (_is_encodable(name) and _is_encodable(value)):
+                raise ValueError(
+                    f"env sets {name!r} to {value!r:.100}, which no environment can hold: use a name without '=', and "
+                    "texts without null characters"
+                )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
         shown: Iterable[object] = self.show_ranks or ()
         for rank in shown:
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
                 raise ValueError(f"show_ranks holds numbers of ranks, 0 or more, not {rank!r}")
+        if not (self.hold > 0 and math.isfinite(self.hold)):
+            raise ValueError(f"hold is a number of seconds above 0, not {self.hold!r}")
         if not self.size_notice >= 0:
             raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
+        if self.log_dir is not None and not _is_encodable(self.log_dir):
+            raise ValueError(f"log_dir {self.log_dir!r} cannot be the name of a folder")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):
             raise NotADirectoryError(f"log_dir {self.log_dir!r} is a file: name a folder, which may be a new one")
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether the system can be given this text."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False

@@ -22,9 +22,12 @@ from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
+from nblaunch.payload import why
+from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
-from nblaunch.sizes import listed
+from nblaunch.sizes import in_words, listed
 from nblaunch.stacks import Stacks, in_cells
+from nblaunch.stdin import NoBox, find_box
 
 __all__ = ["Run"]
 
@@ -79,6 +82,7 @@ class Run:
         self.attempts: list[Attempt] = []
         self.status = "running"
         self._ranks: Ranks | None = None
+        self._questions: Questions | None = None
         self._requested = ""
         self._began = time.monotonic()
         self._ended_at: float | None = None
@@ -214,6 +218,41 @@ class Run:
         if self.failures:
             raise RanksFailed(self)
 
+    @property
+    def asking(self) -> dict[int, str]:
+        """The ranks that wait for an answer, and what they wait with."""
+        return {} if self._questions is None else self._questions.asking
+
+    def debug(self, rank: int) -> None:
+        """Operate the debugger of a rank that waits at a failure or breakpoint, or answer its `input()`.
+
+        Takes the notebook's input box until the debugger is left. An interrupt leaves the rank where it is.
+
+        Parameters
+        ----------
+        rank : int
+            One of `asking`.
+
+        Raises
+        ------
+        ValueError
+            If this rank does not wait for anybody.
+        RuntimeError
+            If nobody can be asked here.
+        """
+        waiting = self.asking
+        if self._questions is None or rank not in waiting:
+            others = "; ".join(f"rank {other}: {what}" for other, what in sorted(waiting.items()))
+            raise ValueError(
+                f"rank {rank} does not wait for anybody. "
+                + (f"These do: {others}" if others else "No rank of this run does: a rank waits at breakpoint(), ")
+                + ("" if others else "at input(), or, with pdb, where it has raised")
+            )
+        box = find_box()
+        if isinstance(box, NoBox):
+            raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
+        self._questions.serve(box, rank)
+
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
@@ -234,9 +273,10 @@ class Run:
             if isinstance(event, Launched):
                 self.logs.found(event)
 
-    def belongs_to(self, ranks: Ranks) -> None:
-        """Take note of who can end the ranks."""
+    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
+        """Take note of who can end the ranks, and of what they will ask."""
         self._ranks = ranks
+        self._questions = questions
 
     def give_up(self, status: str) -> None:
         """Conclude a run whose start did not succeed, and of which no rank is left."""
@@ -261,7 +301,7 @@ class Run:
             self._done.set()
 
     def _next_attempt(self) -> Attempt:
-        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells)
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected)
 
     def _take(self, rank: int, body: dict[str, Any]) -> None:
         self.results[rank] = body.pop(VALUE)
@@ -332,7 +372,18 @@ def _signal_named(number: int | str) -> signal.Signals:
     raise ValueError(f"{number!r} is no signal: name one as in signal.SIGUSR1 or 'SIGUSR1'")
 
 
-_REPR = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """The standard one, which makes the whole text of bytes before it cuts it: four times their size."""
+
+    def repr_bytes(self, value: bytes | bytearray, level: int) -> str:
+        if len(value) <= self.maxother // 4:
+            return repr(value)
+        return f"{value[: self.maxother // 4]!r}… ({in_words(len(value))})"
+
+    repr_bytearray = repr_bytes
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 200
 
 
@@ -340,4 +391,4 @@ def _short(value: object) -> str:
     try:
         return _REPR.repr(value)
     except Exception as error:
-        return f"<a {type(value).__name__} whose repr failed: {error}>"
+        return f"<a {type(value).__name__} whose repr failed: {why(error)}>"

@@ -1,13 +1,35 @@
-"""How sizes in bytes read."""
+"""How sizes in bytes read, and how people write them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-__all__ = ["WORTH_TELLING", "in_words", "listed"]
+__all__ = ["WORTH_TELLING", "in_bytes", "in_words", "listed"]
 
 WORTH_TELLING = 1_000_000
 """Bytes sent to each rank from which on a person is told."""
+
+_UNITS = "KMGTP"
+_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*(?:([{_UNITS}])(iB|B)?|B)?", re.IGNORECASE)
+
+
+def in_bytes(size: int | str) -> int:
+    """Return the number of bytes that a person means, as the GNU tools do: 2G is 2 GiB, and 2GB is two billion bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    found = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    if found is None:
+        raise ValueError(f"a size is a number of bytes or a text such as 500M or 2G, not {size!r}")
+    number, unit, suffix = found.groups()
+    base = 1000 if suffix and suffix.upper() == "B" else 1024
+    return int(float(number) * base ** (_UNITS.index(unit.upper()) + 1)) if unit else int(float(number))
 
 
 def in_words(count: int) -> str:

@@ -25,6 +25,18 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _SHOWN = 8
 # Groups of ranks in a text.
 _MOST_GROUPS = 12
+# What decorators and modules put around the function that a person has called.
+_WRAPPERS = {
+    "call",
+    "call_impl",
+    "wrapped_call_impl",
+    "decorate_context",
+    "fn",
+    "inner",
+    "wrapped",
+    "wrapper",
+    "<lambda>",
+}
 _WORDS = {"R": "running in", "S": "waiting in"}
 
 
@@ -78,7 +90,9 @@ def where(stack: Stack) -> str:
     place = frame_text(frames[position])
     if position == 0:
         return place
-    return f"{_WORDS.get(stack.state, 'in')} {frames[position - 1].function}, {place}"
+    called = [frame.function for frame in reversed(frames[:position])]
+    function = next((name for name in called if name.strip("_") not in _WRAPPERS), called[0])
+    return f"{_WORDS.get(stack.state, 'in')} {function}, {place}"
 
 
 class Stacks(Mapping[int, Stack]):

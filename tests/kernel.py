@@ -74,13 +74,19 @@ class Execution:
     error: dict[str, Any] = field(default_factory=dict)
     reply: dict[str, Any] | None = None
     idle: bool = False
+    questions: list[dict[str, Any]] = field(default_factory=list)
+    begun: bool = False
     sizes: list[int] = field(default_factory=list)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take a message whose parent is this cell."""
         kind, content = message["msg_type"], message["content"]
+        if kind == "input_request":
+            self.questions.append(message)
         if kind == "execute_reply":
             self.reply = content
+        elif kind == "execute_input":
+            self.begun = True
         elif kind == "status":
             self.idle = self.idle or content["execution_state"] == "idle"
         elif kind == "stream":
@@ -94,6 +100,17 @@ class Execution:
     def wait_for(self, text: str, *more: str, stream: str = "stdout") -> Execution:
         """Wait until the cell has shown these texts; its output may come after its end."""
         self.kernel.pump(lambda: all(part in self.streams[stream] for part in (text, *more)), f"{text!r}, {more}")
+        return self
+
+    def asked(self) -> str:
+        """Wait for the next question; return its prompt. The cell has to be sent with ``allow_stdin``."""
+        self.kernel.pump(lambda: bool(self.questions), "a question")
+        return str(self.questions[0]["content"]["prompt"])
+
+    def enter(self, line: str) -> Execution:
+        """Answer the question that came first."""
+        self.asked()
+        self.kernel.reply(self.questions.pop(0), line)
         return self
 
     def finish(self) -> Reply:
@@ -160,6 +177,8 @@ class Kernel:
         self._poller = zmq.Poller()
         self._poller.register(self._shell, zmq.POLLIN)
         self._poller.register(self._iopub, zmq.POLLIN)
+        self._stdin = self._connect(zmq.DEALER, "stdin")
+        self._poller.register(self._stdin, zmq.POLLIN)
         self._greet()
 
     def _environment(self) -> dict[str, str]:
@@ -218,6 +237,10 @@ class Kernel:
         }
         return self._expect(self._session.send(self._shell, "execute_request", content)["header"]["msg_id"])
 
+    def reply(self, question: dict[str, Any], line: str) -> None:
+        """Answer a question as a frontend's input box does."""
+        self._session.send(self._stdin, "input_reply", {"value": line, "status": "ok"}, parent=question)
+
     def value(self, expression: str) -> Any:
         """Return the value of an expression that is made of literals; neither a cell of its own nor counted."""
         execution = self.begin("", silent=True, store_history=False, user_expressions={"v": f"repr({expression})"})
@@ -265,6 +288,7 @@ class Kernel:
         """Kill the kernel and remove its folder."""
         self._shell.close()
         self._iopub.close()
+        self._stdin.close()
         self._context.term()
         self.process.kill()
         self.process.wait()

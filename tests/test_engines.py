@@ -96,11 +96,13 @@ def test_log_folders_are_those_of_the_run(tmp_path: Path) -> None:
 
 def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
     monkeypatch.setenv("WORLD_SIZE", "77")
     cell = "import os\ndict(os.environ)"
     events = play(plan(cell, tmp_path, 1, env={"MASTER_PORT": "29500", "OWN": "1"}))
     (environment,) = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
     assert environment["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"
+    assert environment["GLOO_SOCKET_IFNAME"] == "eth7"
     assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
     assert environment["TORCHELASTIC_RUN_ID"] == "run_test"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine, LocalRanks
 from nblaunch.failures import RanksFailed, RankTimeout
+from nblaunch.grammar import aligned
 from nblaunch.launching import Launch, launch
-from nblaunch.magic import _aligned
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import ExceptionStandIn
@@ -46,6 +47,45 @@ def test_a_timeout_names_the_ranks() -> None:
     assert not run.failures[1].collateral
 
 
+MUTE = "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no words')\n"
+
+
+def test_a_value_that_refuses_without_words() -> None:
+    (failure,) = run_cell(f"{MUTE}class Odd:\n    def __reduce__(self): raise Mute\nOdd()").failures.values()
+    assert isinstance(failure.exception, TypeError)
+    text = str(failure.exception)
+    assert "a Odd, cannot be sent back: Mute: <its __str__ failed: RuntimeError>. End the cell" in text
+
+
+def test_what_cannot_be_rebuilt_and_says_so_without_words() -> None:
+    cell = (
+        f"{MUTE}def fail(): raise Mute\n"
+        "class Odd:\n    def __reduce__(self): return fail, ()\n"
+        "class OddError(Exception):\n    def __reduce__(self): return fail, ()\n"
+        "if rank: raise OddError('boom')\n"
+        "Odd()"
+    )
+    failures = run_cell(cell, 2, on_failure="continue").failures
+    text = "Mute: <its __str__ failed: RuntimeError>"
+    assert failures[0].message == f"the value of rank 0 arrived but cannot be rebuilt in the notebook: {text}"
+    stand_in = failures[1].exception
+    assert isinstance(stand_in, ExceptionStandIn)
+    assert (stand_in.type_name, stand_in.text) == ("OddError", "boom")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bytearray"])
+def test_a_large_value_is_shown_without_a_text_of_all_of_it(kind: str) -> None:
+    run = run_cell(f"{{'data': [{kind}(4_000_000)]}}")
+    tracemalloc.start()
+    try:
+        shown = run._repr_html_()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "… (4.0 MB)" in shown
+    assert peak < 1_000_000
+
+
 LEAVES = "class Leaves:\n    def __reduce__(self):\n        return __import__('sys').exit, (3,)\n"
 
 
@@ -55,6 +95,20 @@ def test_a_value_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
     assert run.results == {0: "fine"}
     assert isinstance(run.failures[1].exception, SystemExit)
     assert "arrived but cannot be rebuilt in the notebook: SystemExit: 3" in run.failures[1].message
+
+
+@pytest.mark.parametrize("then", ["sys.exit(3)", "exit(GeneratorExit())"])
+def test_an_exception_that_ends_the_interpreter_when_it_is_read(then: str) -> None:
+    cell = (
+        "import sys\n"
+        "def exit(error): raise error\n"
+        f"class Leaving(Exception):\n    def __str__(self): {then}\n    __repr__ = __str__\n"
+        "raise Leaving"
+    )
+    failure = run_cell(cell).failures[0]
+    assert (type(failure.exception).__name__, failure.exitcode) == ("Leaving", 1)
+    assert "Leaving: <str() of this exception failed>" in failure.summary()
+    assert "Leaving" in failure.traceback
 
 
 def test_an_exception_that_ends_the_interpreter_when_it_is_rebuilt() -> None:
@@ -133,7 +187,8 @@ def test_files_beside_the_notebook_do_not_replace_the_standard_library(
 
 
 def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nblaunch.processes.gang import KILL, Gang
+    from nblaunch.processes.escalation import KILL
+    from nblaunch.processes.gang import Gang
 
     wait = Gang.wait_readable
     waiting_for: list[int] = []
@@ -192,7 +247,7 @@ def test_magics_that_ask_for_a_window_system(line: str) -> None:
 
 def test_an_indented_cell() -> None:
     for cell in ("    x = rank\n    x + 1", "\tx = rank\n\tx + 1", "\n\n  x = rank\n  x + 1"):
-        assert run_cell(_aligned("2", cell), 2).results == {0: 1, 1: 2}
+        assert run_cell(aligned("2", cell), 2).results == {0: 1, 1: 2}
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE"])

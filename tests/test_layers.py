@@ -14,10 +14,12 @@ import nblaunch
 PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
-    "log_files": 0,
     "naming": 0,
     "sizes": 0,
     "stacks": 1,
+    "temporary": 0,
+    "log_files": 1,
+    "stdin": 0,
     "payload": 1,
     "capture": 1,
     "processes": 2,
@@ -27,6 +29,7 @@ FLOORS = {
     "logs": 4,
     "notebook": 4,
     "options": 4,
+    "questions": 4,
     "outputs": 4,
     "failures": 4,
     "attempt": 5,
@@ -34,6 +37,7 @@ FLOORS = {
     "commands": 7,
     "launching": 8,
     "doctor": 4,
+    "grammar": 8,
     "magic": 9,
 }
 

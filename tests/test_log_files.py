@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nblaunch import log_files
 from nblaunch.log_files import LogFollower
+from nblaunch.processes._linux import punch_hole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +111,42 @@ def test_the_limit_bounds_each_call_and_the_offset_tells_how_far(path: Path) -> 
         assert (log.offset, log.unread()) == (10, 0)
         assert log.read(limit=4) == []
         assert log.offset == 10
+
+
+def test_what_was_released_is_one_line(path: Path) -> None:
+    with LogFollower(path) as log:
+        append(path, b"first\nhal")
+        assert log.read() == ["first"]
+        append(path, b"f\n" + b"0123456789abcde\n" * 1024)
+        with path.open("r+b") as file:
+            punch_hole(file.fileno(), 0, 12_288)
+        assert (log.released(), log.unread()) == (12_279, 16_386)
+        note = "[… 12 kB of older output released: the log is longer than --max-log …]"
+        lines = log.read()
+        # the first whose beginning is not there
+        assert lines == ["hal", note, "56789abcde", *["0123456789abcde"] * 256]
+        assert (log.released(), log.unread()) == (0, 0)
+
+
+def test_a_file_that_was_cut_is_read_from_its_beginning(path: Path) -> None:
+    with LogFollower(path) as log:
+        append(path, b"one\ntwo\n")
+        assert log.read() == ["one", "two"]
+        path.write_bytes(b"new\n")
+        assert log.unread() == 4
+        assert log.read() == ["new"]
+        path.write_bytes(b"3\n")
+        assert log.read() == ["3"]
+        os.truncate(path, 0)
+        assert log.read(final=True) == []
+        append(path, b"end")
+        assert log.read(final=True) == ["end"]
+
+
+def test_zeros_that_a_rank_wrote_are_text(path: Path) -> None:
+    with LogFollower(path) as log:
+        append(path, b"\0\0one\n")
+        assert log.read() == ["\0\0one"]
 
 
 def test_a_limit_that_reads_nothing_is_refused(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from nblaunch.sizes import in_words, listed
+from nblaunch.sizes import in_bytes, in_words, listed
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,30 @@ def test_the_largest_are_named() -> None:
     many = {f"v{i}": 1000 + i for i in range(30)}
     assert listed(many) == "v29 1.0 kB, v28 1.0 kB, v27 1.0 kB, v26 1.0 kB, 26 more 26 kB"
     assert listed({f"v{i}": i for i in range(5)}) == "v4 4 B, v3 3 B, v2 2 B, v1 1 B, v0 0 B"
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        (0, 0),
+        (1500, 1500),
+        ("0", 0),
+        ("1500", 1500),
+        ("100B", 100),
+        ("500M", 500 << 20),
+        ("500 m", 500 << 20),
+        ("2G", 2 << 30),
+        ("2GiB", 2 << 30),
+        ("2gb", 2 * 10**9),
+        ("1.5K", 1536),
+        ("1T", 1 << 40),
+    ],
+)
+def test_sizes_are_written_as_for_the_gnu_tools(size: int | str, count: int) -> None:
+    assert in_bytes(size) == count
+
+
+@pytest.mark.parametrize("size", ["", "G", "-1", "1X", "1 GG", "inf", "1e9", "٣", -1, True, 1.5, None])
+def test_what_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match="a size is a number of bytes or a text such as 500M or 2G, not "):
+        in_bytes(size)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def test_the_launcher_is_left_out() -> None:
         (stack(WAIT, CELL, LAUNCHER), "waiting in wait, Cell In[7], line 9"),
         (stack(WAIT, CELL, state="R"), "running in wait, Cell In[7], line 9"),
         (stack(WAIT, INNER, CELL, LAUNCHER), "waiting in wait, Cell In[3], line 2, in helper"),
+        (
+            stack(WAIT, replace(WAIT, function="all_reduce"), replace(WAIT, function="_wrapper"), CELL),
+            "waiting in all_reduce, Cell In[7], line 9",
+        ),
+        (stack(replace(WAIT, function="wrapper"), CELL), "waiting in wrapper, Cell In[7], line 9"),
         (stack(CELL, LAUNCHER), "Cell In[7], line 9"),
         (stack(Frame("/home/me/train.py", 5, "step"), CELL), "File /home/me/train.py:5, in step"),
         (stack(WAIT), f"File {threading.__file__}:629, in wait"),

@@ -11,8 +11,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nblaunch.events import Captured, Ended, Launched, Started
+from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
+from nblaunch.processes._linux import punch_hole
 
 
 class Screen(io.StringIO):
@@ -124,6 +128,34 @@ def test_much_output_is_cut_in_the_middle(tmp_path: Path) -> None:
         assert f" MB more, all of it in {tmp_path / path}, ending with\n" in text
         assert text.endswith("line 0299998\n" + f"[{rank}] line 0299999\n")
     assert "[1] little\n" in out
+
+
+def test_what_was_released_before_it_could_be_shown_is_told(tmp_path: Path) -> None:
+    event = launched(tmp_path, 1)
+    add(tmp_path / "0.out", b"0123456789abcde\n" * 100_000)
+    with (tmp_path / "0.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 12_288)
+    with screens() as (out, _):
+        play(event)
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == [
+        "[0] [… 12 kB of older output released: the log is longer than --max-log …]",
+        "[0] 0123456789abcde",
+    ]
+
+
+def test_what_was_released_of_what_is_not_shown_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_module, "_IN_ALL", 0)
+    monkeypatch.setattr(text_module, "_LEAST_PER_STREAM", 0)
+    event = launched(tmp_path, 1)
+    add(tmp_path / "0.out", b"0123456789abcde\n" * 100_000)
+    with (tmp_path / "0.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 1_597_440)
+    with screens() as (out, _):
+        play(event)
+    notice, *lines = out.getvalue().splitlines()
+    assert notice == f"[0] … 1.6 MB more, the last 2.6 kB of it in {tmp_path}/0.out, ending with"
+    assert lines == ["[0] 0123456789abcde"] * 10
 
 
 def test_one_endless_line_is_bounded_too(tmp_path: Path) -> None:

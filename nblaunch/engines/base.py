@@ -43,6 +43,8 @@ class Plan:
         Seconds after which ranks are told of that do nothing, or that are left when others have finished; 0 is never.
     max_restarts : int
         How often all ranks are started again after a failure.
+    max_log : int
+        Bytes of a log that are kept, those at its end; 0 is all.
     """
 
     run_id: str
@@ -60,6 +62,7 @@ class Plan:
     stall: float = 0.0
     straggler: float = 0.0
     max_restarts: int = 0
+    max_log: int = 0
 
 
 class Ranks(Protocol):
@@ -101,6 +104,9 @@ class Ranks(Protocol):
         FileNotFoundError
             If nothing is installed that reads frames of C code.
         """
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""

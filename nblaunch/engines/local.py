@@ -21,7 +21,9 @@ from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, T
 from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
-from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.escalation import KILL, Step, escalation
+from nblaunch.processes.gang import Gang
+from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stack, require_py_spy
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.stalls import StallWatch
@@ -42,6 +44,7 @@ class LocalRanks:
         self._preparation = preparation
         self._on_event = on_event
         self._logs: DefaultLogsSpecs | None = None
+        self._stalls: StallWatch | None = None
         self._deadline: float | None = None
         self._sampled_every: float | None = None
         # guards what an order to end and a restart that comes at the same time both look at
@@ -68,9 +71,12 @@ class LocalRanks:
             number = port.getsockname()[1]
             envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
             logs = self._logs.reify(envs)
-            stalls = StallWatch(
+            files = [*logs.stdouts.values(), *logs.stderrs.values()]
+            _make_files(files)
+            self._stalls = stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
+            limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
 
             def pass_on(event: Event) -> None:
                 stalls.note(event)
@@ -80,6 +86,8 @@ class LocalRanks:
                     event = replace(event, seconds=plan.timeout or event.seconds)
                 if isinstance(event, Ended):
                     port.close()
+                    for limit in limits:  # what was written since the last look
+                        limit.look()
                     if event.defect is None and self._restart():
                         return
                     self._over = True
@@ -98,7 +106,7 @@ class LocalRanks:
                 stop_on_failure=plan.stop_on_failure,
                 grace=plan.grace,
                 timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
-                lookouts=[stalls] if plan.stall or plan.straggler else [],
+                lookouts=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
             self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
@@ -167,6 +175,13 @@ class LocalRanks:
             pids = self._gang.pids
             stacks = {rank: replace(stack, native=native_stack(pids[rank])) for rank, stack in stacks.items()}
         return stacks
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+        if self._stalls is not None:
+            self._stalls.answered(rank)
+        if self._gang is not None:
+            self._gang.answer(rank, number, body)
 
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""
@@ -272,6 +287,12 @@ def _packages(modules: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in modules)
 
 
+def _make_files(paths: Iterable[str]) -> None:
+    """Make the log files, so that a disk that has no room for them is told before anything starts."""
+    for path in paths:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
     environment = os.environ.copy()
     cwd, sys_path, argv = _working_directory(), tuple(sys.path), tuple(sys.argv)
@@ -327,6 +348,9 @@ def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[
     }
     if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in os.environ:
         variables["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "1"
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        # torchrun leaves this out: gloo then listens where the host's name leads to, or fails if that leads nowhere
+        variables["GLOO_SOCKET_IFNAME"] = "lo"
     return variables
 
 

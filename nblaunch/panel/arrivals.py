@@ -4,16 +4,22 @@ Each rank writes to two files. Nothing in them says which of two bytes came firs
 text has to look while they grow: what was new at a look lies behind what was there before. One *log* per rank holds its
 two files in that order, and the log ``"all"`` those of all ranks. A log is addressed by absolute offsets, which never
 change, so that any part of it can be read again at any time.
+
+What a file does not hold any more, because its oldest part was released or because it was cut, keeps its addresses too.
+In its place stands a line that says so, or nothing that would be seen.
 """
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from nblaunch.log_files import data_from, older
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
@@ -21,6 +27,11 @@ ALL = "all"
 """The log with the bytes of all ranks; that of one rank is called by its number."""
 
 STDOUT, STDERR = 1, 2
+
+# In the place of a part that was cut away, instead of where it began.
+_GONE = -1
+# A terminal shows nothing of it.
+_UNSEEN = b"\r"
 
 Piece = tuple[int, int, int]
 """Rank, stream (1 is stdout, 2 is stderr) and number of bytes."""
@@ -49,21 +60,28 @@ class _Sequence:
         return self.ends[-1] if self.ends else 0
 
     def append(self, file: int, start: int, count: int) -> None:
-        if self.files and self.files[-1] == file:
+        if self.files and self.files[-1] == file and self.starts[-1] != _GONE:
             self.ends[-1] += count
             return
         self.files.append(file)
         self.starts.append(start)
         self.ends.append(self.size + count)
 
+    def forget(self, file: int) -> None:
+        """Take note that nothing is left of what a file held."""
+        for index, known in enumerate(self.files):
+            if known == file:
+                self.starts[index] = _GONE
+
     def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Return file, offset in it and number of bytes for what lies between two offsets."""
+        """Return file, offset in it (or `_GONE`) and number of bytes for what lies between two offsets."""
         found = []
         index = bisect.bisect_right(self.ends, start)
         while index < len(self.ends) and start < end:
             begin = self.ends[index - 1] if index else 0
             count = min(self.ends[index], end) - start
-            found.append((self.files[index], self.starts[index] + start - begin, count))
+            first = self.starts[index]
+            found.append((self.files[index], _GONE if first == _GONE else first + start - begin, count))
             start += count
             index += 1
         return found
@@ -80,7 +98,9 @@ class Arrivals:
 
     def __init__(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
         self._paths: list[str] = []
+        # how much of each file has been seen, and how much of that had been cut away again before it had this size
         self._sizes: list[int] = []
+        self._cut: list[int] = []
         self._per_attempt = 2 * len(stdouts)
         self.go_on(stdouts, stderrs)
         self._logs = {str(rank): _Sequence() for rank in range(len(stdouts))}
@@ -92,6 +112,7 @@ class Arrivals:
             self.look()
         self._paths += [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
         self._sizes += [0] * self._per_attempt
+        self._cut += [0] * self._per_attempt
 
     def look(self) -> set[int]:
         """See what has arrived since the last look; return the ranks that have written."""
@@ -102,9 +123,15 @@ class Arrivals:
                 size = os.path.getsize(self._paths[file])
             except OSError:
                 continue
+            rank = self._rank(file)
+            if size < self._sizes[file]:
+                # it was cut, and begins anew
+                self._cut[file] += self._sizes[file]
+                self._sizes[file] = 0
+                self._logs[str(rank)].forget(file)
+                self._all.forget(file)
             count = size - self._sizes[file]
             if count > 0:
-                rank = self._rank(file)
                 self._logs[str(rank)].append(file, self._sizes[file], count)
                 self._all.append(file, self._sizes[file], count)
                 self._sizes[file] = size
@@ -126,10 +153,25 @@ class Arrivals:
 
     def written(self, rank: int) -> tuple[int, int]:
         """Return how many bytes a rank has written to its two streams."""
-        return sum(self._sizes[2 * rank :: self._per_attempt]), sum(self._sizes[2 * rank + 1 :: self._per_attempt])
+        out, err = (sum(self._cut[file] + self._sizes[file] for file in files) for files in self._files(rank))
+        return out, err
+
+    def released(self, rank: int) -> int:
+        """Return how many of them its files do not hold any more."""
+        count = 0
+        for file in itertools.chain(*self._files(rank)):
+            count += self._cut[file]
+            with contextlib.suppress(OSError):
+                count += _held_from(self._paths[file], 0, self._sizes[file])
+        return count
 
     def _rank(self, file: int) -> int:
         return file % self._per_attempt // 2
+
+    def _files(self, rank: int) -> tuple[range, range]:
+        """Return those of standard output and those of standard error, one for each attempt."""
+        end, step = len(self._paths), self._per_attempt
+        return range(2 * rank, end, step), range(2 * rank + 1, end, step)
 
     def read(self, log: str, start: int, end: int) -> Excerpt:
         """Return the bytes of a log between two offsets, as far as there are any.
@@ -143,14 +185,19 @@ class Arrivals:
         data = []
         start = max(0, start)
         for file, offset, count in self._sequence(log).parts(start, end):
-            found = _read(self._paths[file], offset, count)
+            found = b"" if offset == _GONE else _read(self._paths[file], offset, count)
+            missing = count - len(found) if offset == _GONE else _held_from(self._paths[file], offset, count, found)
             # what was there at a look and has been taken away since: the addresses of the rest shall hold
-            data.append(found.ljust(count, b"\0"))
+            data.append(_in_place_of(missing) + found[missing:].ljust(count - missing, _UNSEEN))
             pieces.append((self._rank(file), STDERR if file % 2 else STDOUT, count))
         return Excerpt(start, pieces, b"".join(data))
 
     def read_lines(self, log: str, start: int, end: int) -> Excerpt:
-        """Do the same, but leave out the beginning of a line whose first part lies before `start`."""
+        """Do the same, but leave out the beginning of a line whose first part lies before `start`.
+
+        Also left out is what the files do not hold any more, as long as nothing that they hold comes before it.
+        """
+        start = self._first_held(log, max(0, start), end)
         if start <= 0:
             return self.read(log, 0, end)
         # with the byte before: behind the end of a line, nothing is left out
@@ -172,8 +219,17 @@ class Arrivals:
             return b""
         file = sequence.files[-1]
         with contextlib.suppress(OSError):
-            return _read(self._paths[file], max(0, self._sizes[file] - count), count)
+            # behind what was released, if it reaches so far
+            return _read(self._paths[file], max(0, self._sizes[file] - count), count).lstrip(b"\0")
         return b""
+
+    def _first_held(self, log: str, start: int, end: int) -> int:
+        for file, offset, count in self._sequence(log).parts(start, end):
+            held_from = count if offset == _GONE else _held_from(self._paths[file], offset, count)
+            start += held_from
+            if held_from < count:
+                break
+        return start
 
     def _sequence(self, log: str) -> _Sequence:
         return self._all if log == ALL else self._logs[log]
@@ -186,3 +242,20 @@ def _read(path: str, offset: int, count: int) -> bytes:
         return os.pread(descriptor, count, offset)
     finally:
         os.close(descriptor)
+
+
+def _held_from(path: str, offset: int, count: int, found: bytes = b"\0") -> int:
+    """Return how many of so many bytes of a file were released; `found` is what was read there, if it was read."""
+    if not found.startswith(b"\0"):
+        return 0
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return min(count, data_from(descriptor, offset) - offset)
+    finally:
+        os.close(descriptor)
+
+
+def _in_place_of(count: int) -> bytes:
+    """Return so many bytes that show little."""
+    note = f"{older(count)}\n".encode()
+    return note.rjust(count, _UNSEEN) if len(note) <= count else _UNSEEN * count

@@ -166,6 +166,9 @@ class Pages:
         except OSError as error:
             self._send({**answer, "error": f"the log cannot be read: {error}"}, [])
             return
+        if not excerpt.data and start < min(end, self._arrivals.size(log)):
+            self._send({**answer, "error": "it was released, because the log is longer than --max-log"}, [])
+            return
         self._send({**answer, "chunk": _chunk(log, excerpt)}, [excerpt.data])
 
     # ---- to the pages

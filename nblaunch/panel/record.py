@@ -282,8 +282,10 @@ def _add_logs_by_rank(page: _Page, state: RunState, arrivals: Arrivals) -> None:
         rows, texts = _last_that_fit(found[-_LINES_PER_RANK:], room)
         head = f"rank {rank.rank}, {in_words(size)} of output"
         if excerpt.offset or len(rows) < len(found):
-            end = "the last line" if len(rows) == 1 else f"the last {len(rows)} lines"
-            head += f", {end} of it; all of it in {_cut(rank.stdout.rpartition('/')[0])}"
+            end = "the last line" if len(rows) == 1 else f"the last {len(rows)} lines" if rows else "nothing"
+            released = arrivals.released(rank.rank)
+            kept = f"the last {in_words(size - released)}" if released else "all"
+            head += f", {end} of it; {kept} of it in {_cut(rank.stdout.rpartition('/')[0])}"
         body = "\n".join(rows)
         opened = " open" if position == 0 and len(order) <= 8 else ""
         added = page.add(

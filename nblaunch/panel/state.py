@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from nblaunch.events import (
     Abandoned,
+    Asked,
     Captured,
     Displayed,
     Ended,
@@ -22,11 +23,13 @@ from nblaunch.events import (
     Reported,
     Restarting,
     Sampled,
+    SessionEnded,
     StacksTaken,
     Stalled,
     Started,
     Straggling,
     TimedOut,
+    Unasked,
 )
 from nblaunch.stacks import where
 
@@ -216,7 +219,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, Displayed):
+        elif isinstance(event, (Displayed, Asked, Unasked, SessionEnded)):
             return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
@@ -279,7 +282,8 @@ class RunState:
             rank.why = rank.why or rank.where
             self._leave(rank, "stopped", event.at)
         else:
-            self._fail(rank, event.at, rank.why or rank.exit or "ended without a value: the process left with code 0")
+            how = rank.exit or "ended without a value: the process left with code 0"
+            self._fail(rank, event.at, rank.why or (f"{how}: {event.reason}" if event.reason else how))
 
     def _fail(self, rank: RankState, at: float, why: str) -> None:
         if rank.state != "failed":

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from nblaunch.events import Captured, Ended, Event, Launched, StacksTaken, Stalled, Straggling
-from nblaunch.log_files import LogFollower
+from nblaunch.log_files import LogFollower, data_from
 from nblaunch.naming import name_ranks
 from nblaunch.panel.state import stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
@@ -68,7 +68,7 @@ class _Source:
             lines = [self.progress]
         printed = sum(len(self.prefix) + len(line) + 1 for line in lines)
         # of a progress bar much is read and little is shown; of everything else all that is read will be
-        self.left -= printed if self.follower.overwritten else max(printed, self.follower.offset - before)
+        self.left -= printed if self.follower.overwritten else max(printed, min(limit, self.follower.offset - before))
         return lines
 
     def rest(self) -> list[str]:
@@ -80,7 +80,7 @@ class _Source:
         size = os.path.getsize(self.follower.path)
         start = max(self.follower.offset, size - _LAST_BYTES)
         with open(self.follower.path, "rb") as file:
-            file.seek(start)
+            file.seek(data_from(file.fileno(), start))
             return file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
 
 
@@ -183,7 +183,7 @@ class TextPanel:
         limit = max(1000, _PER_LOOK // len(self._sources))
         before = sum(source.follower.offset for source in self._sources)
         self._write([(source, source.read(limit)) for source in self._sources])
-        return sum(source.follower.offset for source in self._sources) > before
+        return sum(source.follower.offset for source in self._sources) != before
 
     def _write(self, batches: list[tuple[_Source, list[str]]]) -> None:
         for to_stderr, stream in ((False, sys.stdout), (True, sys.stderr)):
@@ -203,7 +203,9 @@ class TextPanel:
             if unread > 0:
                 stream = sys.stderr if source.to_stderr else sys.stdout
                 lines = source.last_lines()
-                notice = f"… {in_words(unread)} more, all of it in {source.follower.path}, ending with"
+                released = source.follower.released()
+                kept = f"the last {in_words(unread - released)}" if released else "all"
+                notice = f"… {in_words(unread)} more, {kept} of it in {source.follower.path}, ending with"
                 _write(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
 
 

@@ -11,12 +11,12 @@ Three things differ from plain cloudpickle:
   private copy, so that ``lr = 0.5; step()`` in a cell is seen by ``step``.
 * *Home classes*: an instance of a class that came from the notebook returns as an instance of that very class, and its
   return does not write over the class.
-* *Exceptions* travel with their traceback, cause, context and notes (through tblib), whatever their constructor takes.
+* *Exceptions* travel with their traceback, cause, context and notes, whatever their constructor takes.
 """
 
 from __future__ import annotations
 
-from nblaunch.payload.exceptions import ExceptionStandIn, text_of
+from nblaunch.payload.exceptions import ExceptionStandIn, relatives, shortened, text_of, traceback_of, type_name, why
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
@@ -36,12 +36,17 @@ __all__ = [
     "pack_named",
     "pack_plain",
     "received_classes",
+    "relatives",
     "require_memory_for",
+    "shortened",
     "split",
     "store",
     "store_if_large",
     "text_of",
+    "traceback_of",
+    "type_name",
     "unpack",
     "unpack_named",
     "unpack_plain",
+    "why",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import io
 import pickle
@@ -17,7 +18,18 @@ import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.payload.arrays import array_type, arrow_types, reduce_array, reduce_arrow
-from nblaunch.payload.exceptions import ExceptionStandIn, reduce_exception, reduce_traceback, text_of, why
+from nblaunch.payload.exceptions import (
+    LONGEST_REASON,
+    ExceptionStandIn,
+    reduce_exception,
+    reduce_traceback,
+    relatives,
+    shortened,
+    stand_in,
+    text_of,
+    type_name,
+    why,
+)
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_memmap, reduce_singledispatch
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types
@@ -91,19 +103,43 @@ def pack_named(
 
 
 def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
-    """Pack an exception, or an `ExceptionStandIn` with its type's name and its text if it cannot be packed."""
-    try:
-        packed = pack(error, home_classes=home_classes, to_cpu=True)
+    """Pack an exception with all that belongs to it; what cannot be packed is replaced by an `ExceptionStandIn`.
+
+    Each of a chain or a group is looked at on its own, so that one that cannot travel does not keep the others back.
+    """
+
+    def attempt(one: BaseException, instead: dict[int, BaseException]) -> Packed:
+        pickler = _Pickler(None, MappingProxyType({}), False, home_classes, True)
+        pickler.instead = instead
+        pickler.dump(one)
+        packed = pickler.packed({})
         # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
         unpack(bytearray(bytes(packed)))
+        return packed
+
+    try:
+        return attempt(error, {})
     except BaseException as refusal:  # SystemExit too: __reduce__ may be anybody's
-        stand_in = ExceptionStandIn(type(error).__name__, text_of(error), why(refusal))
-        stand_in.__traceback__ = error.__traceback__
-        try:
-            return pack(stand_in)
-        except Exception:
-            return pack(stand_in.with_traceback(None))
-    return packed
+        family = relatives(error)
+        near, far = family[:_RELATIVES_KEPT], family[_RELATIVES_KEPT:]
+        nobody = {id(one): Exception() for one in family}
+        instead: dict[int, BaseException] = {}
+        for one in near:
+            try:
+                attempt(one, {key: empty for key, empty in nobody.items() if key != id(one)})
+            except BaseException as why_not:
+                instead[id(one)] = stand_in(one, why_not)
+        instead |= {
+            id(one): ExceptionStandIn(type_name(one), text_of(one), "it is too far down the chain") for one in far
+        }
+        for chosen in (instead.get(id(error), error), stand_in(error, refusal)):
+            with contextlib.suppress(BaseException):
+                return attempt(chosen, instead)
+        return pack(ExceptionStandIn(type_name(error), text_of(error), shortened(why(refusal), LONGEST_REASON)))
+
+
+# Exceptions of a chain or in groups that are sent, if they are so many that they cannot be sent all: pickling nests.
+_RELATIVES_KEPT = 60
 
 
 def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
@@ -176,6 +212,8 @@ class _Pickler(cloudpickle.Pickler):
         # asked once: what is not imported has no objects
         self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
         self._filenames: set[str] = set()
+        # exceptions by id that others are sent for
+        self.instead: Mapping[int, BaseException] = {}
 
     def packed(self, sizes: dict[str, int]) -> Packed:
         """Return all that was dumped."""
@@ -209,7 +247,7 @@ class _Pickler(cloudpickle.Pickler):
             if token in self._home_classes:
                 return _class_at_home, (token,)
         elif issubclass(kind, BaseException):
-            return reduce_exception(obj)
+            return reduce_exception(self.instead.get(id(obj), obj))
         elif kind is TracebackType:
             return reduce_traceback(obj)
         elif issubclass(kind, io.IOBase):

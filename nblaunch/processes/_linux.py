@@ -22,6 +22,7 @@ __all__ = [
     "hung_up",
     "memory_file",
     "own_description",
+    "punch_hole",
     "readable",
     "rename",
     "signal_at_parents_death",
@@ -34,6 +35,7 @@ _PR_GET_NAME = 16
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 1 << 21
+_PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 _F_SETSIG = 10  # fcntl.F_SETSIG is missing from some builds
 _PARENT_DIED = signal.SIGRTMAX  # one that hardly anybody uses for anything else
 
@@ -169,6 +171,19 @@ def has_ended(pid: int) -> bool:
         return bool(readable([pidfd], 0.0))
     finally:
         os.close(pidfd)
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> None:
+    """Give back the space that part of a file takes; it reads as zeros then, and the file keeps its size.
+
+    Raises
+    ------
+    OSError
+        If the file system does not know how (``EOPNOTSUPP``, fallocate(2)), or for another reason.
+    """
+    if _libc.fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"fallocate: {os.strerror(number)}")
 
 
 def collapse_pages() -> None:

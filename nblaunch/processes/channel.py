@@ -4,21 +4,29 @@ A message is a header (mark, length of the kind, length of the body, time of sen
 body. A large body is not written to the socket: it lies in a sealed memory file whose descriptor comes with the header,
 and the gang maps it. The rank writes with `Channel`, blocking; the gang reads with `Inbox`, never blocking. What a rank
 sends is not trusted to be well formed: whatever breaks the form raises `ProtocolError`, and the rank counts as failed.
+
+The way back is for answers only. A question is a message of kind ``"ask"`` whose body begins with its number, its
+answer has the same number, and ``"unask"`` with that number takes the question back.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
+import itertools
 import os
+import queue
+import signal
 import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from nblaunch.payload import Packed, Parts, Stored
 
-__all__ = ["Channel", "Inbox", "Message", "ProtocolError"]
+__all__ = ["Channel", "Inbox", "Message", "ProtocolError", "in_whole", "numbered"]
 
 _HEADER = struct.Struct("!4sBQd")
 _MAGIC = b"NBLM"
@@ -28,6 +36,8 @@ _BLOCK = 1 << 20
 _LONGEST = 1 << 44
 # Room for one descriptor, and for a second one, which would be one too many.
 _DESCRIPTORS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
+_NUMBER = struct.Struct("!Q")
+_ANSWER = b"answer"
 
 
 class ProtocolError(Exception):
@@ -49,6 +59,11 @@ class Channel:
         self._connection = connection
         self._lock = threading.Lock()
         self._owner = os.getpid()
+        # questions that wait for their answers; None tells that there will be none any more
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[bytes | None]] = {}
+        self._listener: threading.Thread | None = None
+        self._over = False
 
     def send(self, kind: str, body: bytes | Packed | Stored = b"") -> None:
         """Send one message; return when the last byte is in the kernel's buffer.
@@ -82,9 +97,135 @@ class Channel:
             for chunk in body.chunks() if isinstance(body, Packed) else [body]:
                 self._connection.sendall(chunk)
 
+    def ask(self, body: bytes, timeout: float | None = None) -> bytes:
+        """Send a question and wait for its answer; several threads may do so at a time.
+
+        A question that is given up, because of an interrupt for example, is taken back.
+
+        Parameters
+        ----------
+        body : bytes
+            The question, which the gang does not look into.
+        timeout : float, optional
+            Longest time in seconds.
+
+        Raises
+        ------
+        ChildProcessError
+            In a process that the rank has forked.
+        TimeoutError
+            If there is no answer in time.
+        EOFError
+            If there will be no answer: the rank has said its last word, or the gang is gone.
+        OSError
+            If the gang is gone.
+        """
+        if os.getpid() != self._owner:
+            raise ChildProcessError("a process that the rank has forked cannot ask on its behalf")
+        number = next(self._numbers)
+        answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting[number] = answers
+        answered = False
+        try:
+            self._listen()
+            in_whole(lambda: self.send("ask", _NUMBER.pack(number) + body))
+            answer = None if self._over else answers.get(timeout=timeout)
+            answered = True
+        except queue.Empty:
+            raise TimeoutError(f"nobody has answered within {timeout:g} s") from None
+        finally:
+            del self._waiting[number]
+            if not answered:
+                with contextlib.suppress(OSError):
+                    in_whole(lambda: self.send("unask", _NUMBER.pack(number)))
+        if answer is None:
+            raise EOFError("nobody answers this rank any more")
+        return answer
+
+    def _listen(self) -> None:
+        # A thread, so that one question does not keep the answer of another one; only for ranks that ask.
+        with self._lock:
+            if self._listener is None:
+                listener = threading.Thread(target=self._hear_answers, name="nblaunch-answers", daemon=True)
+                listener.start()
+                self._listener = listener
+
+    def _hear_answers(self) -> None:
+        # signals are for the main thread, which has to wake up for them
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                _, kind_length, size, _ = _HEADER.unpack(self._receive(_HEADER.size))
+                body = self._receive(kind_length + size)[kind_length:]
+                waiting = self._waiting.get(_NUMBER.unpack_from(body)[0])
+                if waiting is not None:  # and the question was not taken back
+                    waiting.put(body[_NUMBER.size :])
+        self._over = True
+        for waiting in list(self._waiting.values()):
+            waiting.put(None)
+
+    def _receive(self, size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            some = self._connection.recv(size - len(received))
+            if not some:
+                raise EOFError
+            received += some
+        return bytes(received)
+
     def close(self) -> None:
-        """Close the socket: nothing more will be sent."""
+        """Close the socket: nothing more will be sent, and nobody waits for an answer any more."""
+        if self._listener is not None and os.getpid() == self._owner:
+            # closing a socket wakes nobody who reads from it
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RD)
+            self._listener.join()
         self._connection.close()
+
+
+def in_whole(send: Callable[[], None]) -> None:
+    """Call `send` where no signal handler of Python's can end it halfway: interrupts raise in the main thread only.
+
+    Half a message would make nonsense of all that follow, the rank's result or exception included.
+
+    Raises
+    ------
+    OSError
+        What `send` raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        send()
+        return
+    failed: list[OSError] = []
+
+    def attempt() -> None:
+        try:
+            send()
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=attempt, name="nblaunch-send")
+    try:
+        thread.start()
+    except RuntimeError:  # the system gives no more threads
+        send()
+    else:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def numbered(body: bytearray | Parts) -> tuple[int, bytes]:
+    """Return the number of a question, and the question, out of the body of a message of kind ask or unask.
+
+    Raises
+    ------
+    ValueError
+        If the body does not begin with a number.
+    """
+    if not isinstance(body, bytearray) or len(body) < _NUMBER.size:
+        raise ValueError("a question without a number")
+    return _NUMBER.unpack_from(body)[0], bytes(body[_NUMBER.size :])
 
 
 class Inbox:
@@ -142,6 +283,25 @@ class Inbox:
                 messages.append(Message(self._kind, self._body, self._at))
                 self._body, self._filled = None, 0
         return messages
+
+    def answer(self, number: int, body: bytes) -> None:
+        """Answer a question, without waiting.
+
+        Raises
+        ------
+        ProtocolError
+            If the rank does not take what it has asked for, so that there is no more room on the way to it.
+        OSError
+            If the rank is gone.
+        """
+        head = _HEADER.pack(_MAGIC, len(_ANSWER), _NUMBER.size + len(body), time.monotonic())
+        message = head + _ANSWER + _NUMBER.pack(number) + body
+        try:
+            sent = self._connection.send(message)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(message):
+            raise ProtocolError("it does not take the answers to what it asks")
 
     def close(self) -> None:
         """Close the socket."""

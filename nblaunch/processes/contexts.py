@@ -20,7 +20,8 @@ from typing import Any, TextIO
 from nblaunch.events import Ended, Event, Exited
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE
-from nblaunch.processes.gang import Gang, escalation
+from nblaunch.processes.escalation import escalation
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.logs_specs import LogsSpecs, _validate_full_rank
 from nblaunch.processes.tail_log import TailLog
 from nblaunch.processes.termination import TERMINATION

@@ -211,7 +211,7 @@ class _Server:
         try:
             pid = self._fork()
         except OSError as refusal:
-            return {"error": f"the system refused another process: {refusal}"}
+            return {"error": f"the system refused another process: {refusal.strerror}", "errno": refusal.errno}
         if pid == 0:
             _linux.rename(self._name_of_ranks)
             if self._guard >= 0:

@@ -303,6 +303,11 @@ class Forkserver(StartMethod):
             return True
         return self._connection is not None and self._connection.drop_spares()
 
+    def rouse(self) -> None:
+        """Set the helper going."""
+        if self._connection is not None:
+            _let_go_on(self._connection.pid)
+
     def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
         spare = connection.next_spare()
         if spare is None:
@@ -329,7 +334,7 @@ class Forkserver(StartMethod):
         except (ConnectionError, EOFError):
             raise OSError(connection.obituary()) from None
         if "error" in answer:
-            raise OSError(answer["error"])
+            raise OSError(answer["errno"], answer["error"])
         pid: int = answer["pid"]
         return pid
 

@@ -11,11 +11,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing import spawn
 from typing import Any, Protocol
 
-from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack
+from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack, why
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import record
@@ -103,7 +103,7 @@ def run(context: Context) -> int:
         except Exception as error:
             raise TypeError(
                 f"the value that rank {rank} returned, of type {type(value).__name__}, cannot be pickled: "
-                f"{type(error).__name__}: {error}. Return something that can be, such as numbers, arrays or a "
+                f"{why(error)}. Return something that can be, such as numbers, arrays or a "
                 "state_dict"
             ) from error
         return store_if_large(packed)
@@ -119,16 +119,20 @@ def run(context: Context) -> int:
             sender.put(None)
         return code
     except BaseException as error:
-        traceback.print_exc()
         _report(context, error)
-        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+        with suppress(BaseException):  # parts of the exception, such as its notes, are the user's code
+            traceback.print_exc()
+        return -signal.SIGINT if issubclass(type(error), KeyboardInterrupt) else 1
     return 0
 
 
 def _report(context: Context, error: BaseException) -> None:
     """Tell the gang at once; the whole story is in the error file, where there is one."""
-    text = "".join(traceback.format_exception_only(type(error), error)).strip().encode(errors="backslashreplace")
-    context.channel.send("error", text)
+    try:
+        text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    except BaseException:
+        text = why(error)
+    context.channel.send("error", text.encode(errors="backslashreplace"))
 
 
 def _import_main(context: Context) -> None:

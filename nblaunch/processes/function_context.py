@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nblaunch.events import Event, Exited, Reported
-from nblaunch.payload import Packed, pack, unpack
+from nblaunch.payload import Packed, pack, unpack, why
 from nblaunch.processes.child import Birth
 from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
 from nblaunch.processes.errors import ProcessFailure
@@ -136,10 +136,10 @@ class MultiprocessContext(PContext):
             for rank in range(self.nprocs):
                 try:
                     values[rank] = unpack(self._bodies.pop(rank))
-                except Exception as error:
+                except (Exception, SystemExit) as error:  # whatever the user's object does when it is rebuilt
                     failures[rank] = self._failure(rank, 0)
                     failures[rank].message = FailureMessage(
-                        f"the value that rank {rank} returned cannot be rebuilt here: {type(error).__name__}: {error}"
+                        f"the value that rank {rank} returned cannot be rebuilt here: {why(error)}"
                     )
         self._bodies.clear()
         return RunProcsResult({} if failures else values, failures, self.stdouts, self.stderrs)

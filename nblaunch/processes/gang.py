@@ -54,37 +54,23 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.escalation import AFTER_KILL, KILL, Step, escalation
 from nblaunch.processes.lookouts import Lookout
+from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
-from nblaunch.processes.stacks import StackRequest
-from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
+from nblaunch.processes.stacks import StackRequests
+from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod, explained
 from nblaunch.processes.threads import cores
 
-__all__ = ["KILL", "Gang", "Step", "escalation"]
+__all__ = ["Gang"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Step:
-    """Send `signal` to the ranks that are left, then give them `grace` seconds."""
-
-    signal: signal.Signals
-    grace: float
-
-
-# After SIGKILL only the kernel itself can hold a process (state D).
-_AFTER_KILL = 10.0
 # Seconds that a look of the sampler may still take.
 _LOOK = 1.0
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
-KILL = (Step(signal.SIGKILL, _AFTER_KILL),)
-
-
-def escalation(*signals: signal.Signals, grace: float, after_kill: float = _AFTER_KILL) -> tuple[Step, ...]:
-    """Return the steps that send each signal in turn, `grace` seconds apart, and SIGKILL at last."""
-    return (*(Step(number, grace) for number in signals), Step(signal.SIGKILL, after_kill))
 
 
 @dataclass
@@ -98,17 +84,10 @@ class _Rank:
     collateral: bool = False
     stacks: str = ""
     gone: bool = False
+    reaped: bool = False
+    killed: bool = False
+    broke: str = ""
     descendants: list[psutil.Process] = field(default_factory=list)
-
-
-@dataclass
-class _Request:
-    """Ranks that have been asked for their stacks, who gets these, and when to look for them."""
-
-    asked: StackRequest
-    give: Callable[[dict[int, Stack]], None]
-    look_at: float
-    ending_waits: bool
 
 
 def _returned_a_value(exit_: Exited) -> bool:
@@ -182,7 +161,7 @@ class Gang:
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
         # what other threads want done that ends nobody
         self._wishes: deque[Callable[[], None]] = deque()
-        self._requests: list[_Request] = []
+        self._stacks = StackRequests()
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
         self._sampler: Sampler | None = None
@@ -192,6 +171,7 @@ class Gang:
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
+        self._out_of_memory = OutOfMemory()
         self._start_error: BaseException | None = None
         # held by the supervisor, or by whoever found none and has tidied up instead
         self._claim = threading.Lock()
@@ -250,6 +230,11 @@ class Gang:
         A later call replaces the steps of an earlier one.
         """
         self._orders.append((reason, tuple(steps)))
+        self._wake()
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""
+        self._wishes.append(partial(self._pass_on, rank, number, body))
         self._wake()
 
     def settle_within(self, seconds: float) -> None:
@@ -351,10 +336,20 @@ class Gang:
         """Take note that a process has exited and was reaped."""
         rank = self._by_pid[pid]
         if not rank.gone:
+            rank.reaped = True
             self._hear(rank)
             self._bury(rank)
             rank.gone = True
-            exit_ = Exited(rank.number, exitcode, rank.reported, rank.collateral, time.monotonic())
+            by_others = exitcode == -signal.SIGKILL and not rank.killed
+            exit_ = Exited(
+                rank.number,
+                exitcode,
+                rank.reported,
+                rank.collateral,
+                time.monotonic(),
+                self._out_of_memory.evidence() if by_others else "",
+                rank.broke,
+            )
             self._tell(exit_)
             if not self._succeeded(exit_):
                 self._note_failure()
@@ -387,8 +382,7 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
-                for request in self._requests:
-                    request.give(request.asked.stacks())
+                self._stacks.close()
                 if self._sampler is not None:
                     self._sampler.close()
                 self._tidy_up()
@@ -427,7 +421,7 @@ class Gang:
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
                 if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
-                    raise
+                    raise explained(refusal) from refusal
         self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
         if rank.inbox is not None:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
@@ -472,9 +466,8 @@ class Gang:
         try:
             messages = inbox.receive()
         except (ProtocolError, OSError) as error:
-            logger.warning("rank %d broke its connection: %s", rank.number, error)
-            messages, inbox.closed = [], True
-            self._signal(rank, signal.SIGKILL)
+            messages = []
+            self._break_with(rank, inbox, error)
         for message in messages:
             if message.kind in ("value", "error"):
                 if rank.reported is not None:
@@ -485,6 +478,27 @@ class Gang:
                 self._note_failure()
         if inbox.closed:
             self._hang_up(rank)
+
+    def _break_with(self, rank: _Rank, inbox: Inbox, error: Exception) -> None:
+        # as text: who keeps log records would keep the run with the exception's frames
+        rank.broke = str(error)
+        logger.warning("rank %d broke its connection: %s", rank.number, rank.broke)
+        inbox.closed = True
+        if not rank.reaped:  # else its number may be another process's by now
+            self._signal(rank, signal.SIGKILL)
+
+    def _pass_on(self, number: int, question: int, body: bytes) -> None:
+        """Answer a rank, unless it is gone."""
+        rank = self._ranks.get(number)
+        if rank is None or rank.inbox is None:
+            return
+        try:
+            rank.inbox.answer(question, body)
+        except ProtocolError as error:
+            self._break_with(rank, rank.inbox, error)
+            self._hang_up(rank)
+        except OSError as error:
+            logger.debug("rank %d is gone before its answer came: %s", number, str(error))
 
     def _hang_up(self, rank: _Rank) -> None:
         if rank.inbox is not None:
@@ -532,6 +546,7 @@ class Gang:
                 self._abandon(rank)
             return
         step = self._steps.popleft()
+        self._method.rouse()
         self._remember_descendants()
         for rank in self._running():
             self._signal(rank, step.signal)
@@ -539,6 +554,7 @@ class Gang:
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:
         """Signal a rank's process group."""
+        rank.killed = rank.killed or number == signal.SIGKILL
         try:
             os.killpg(rank.pid, number)
             if number != signal.SIGKILL:
@@ -597,29 +613,22 @@ class Gang:
     def _ask_for_stacks(
         self, ranks: frozenset[int] | None, give: Callable[[dict[int, Stack]], None], ending_waits: bool = False
     ) -> None:
-        asked = StackRequest(
+        self._stacks.ask(
             {
                 rank.number: (rank.pid, rank.stacks)
                 for rank in self._running()
                 if rank.reported is None and (ranks is None or rank.number in ranks)
-            }
+            },
+            give,
+            ending_waits,
         )
-        self._requests.append(_Request(asked, give, time.monotonic(), ending_waits))
-
-    def _look_for_stacks(self, request: _Request) -> None:
-        if request.asked.look():
-            self._requests.remove(request)
-            request.give(request.asked.stacks())
-        else:
-            request.look_at = time.monotonic() + StackRequest.PERIOD
 
     def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
-        for request in list(self._requests):
-            yield request.look_at, partial(self._look_for_stacks, request)
+        yield from self._stacks.deadlines()
         if self._ending:
             if self._step_deadline is not None:
                 yield self._step_deadline, self._next_step
-        elif not any(request.ending_waits for request in self._requests):
+        elif not self._stacks.ending_waits:
             if self._stop_on_failure and self._failed_at is not None:
                 yield self._failed_at + self._settle, self._end_after_failure
             if self._run_deadline is not None:
@@ -662,7 +671,7 @@ class Gang:
             # comes here again when the ranks have told where they are
             self._timed_out = True
             self._take_stacks("timeout")
-            if self._requests:
+            if self._stacks.ending_waits:
                 return
         running = tuple(rank.number for rank in self._running())
         self._tell(TimedOut(running, self._timeout, time.monotonic()))
@@ -700,4 +709,4 @@ def _end_gangs() -> None:
     for gang in list(_ALIVE):
         gang.end("the interpreter is ending", KILL)
     for gang in list(_ALIVE):
-        gang.join(_AFTER_KILL)
+        gang.join(AFTER_KILL)

@@ -189,7 +189,7 @@ class DefaultLogsSpecs(LogsSpecs):
         ]
         for rank, env in sorted(envs.items()):
             rank_dir = os.path.join(attempt_dir, str(rank))
-            os.mkdir(rank_dir)
+            os.mkdir(rank_dir, 0o700)
             shown = not self._local_ranks_filter or rank in self._local_ranks_filter
             for std, name, paths, tee_paths in streams:
                 # A tee is a redirect whose file is shown while it grows.
@@ -210,7 +210,7 @@ class DefaultLogsSpecs(LogsSpecs):
         path = os.path.join(self._run_log_dir, f"attempt_{attempt}")
         if not fresh:
             shutil.rmtree(path, ignore_errors=True)
-        os.makedirs(path)
+        os.makedirs(path, 0o700)
         return path
 
     def _make_log_dir(self, log_dir: str | None, rdzv_run_id: str) -> str:

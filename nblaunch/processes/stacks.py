@@ -17,12 +17,13 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from nblaunch.events import Frame, Stack
 
-__all__ = ["StackRequest", "answer_with_stacks", "frames_of"]
+__all__ = ["StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
 
 # One that hardly anybody uses for anything else; the one above it is for the death of the parent.
 _SIGNAL = signal.SIGRTMAX - 1
@@ -108,6 +109,51 @@ class StackRequest:
     def stacks(self) -> dict[int, Stack]:
         """Return what there is by now."""
         return {rank: _stack(asked) for rank, asked in self._asked.items()}
+
+
+@dataclass
+class _Open:
+    """A request without its answers, who gets these, and when to look for them."""
+
+    request: StackRequest
+    give: Callable[[dict[int, Stack]], None]
+    look_at: float
+    ending_waits: bool
+
+
+class StackRequests:
+    """What a gang has asked its ranks and has no answers to yet."""
+
+    def __init__(self) -> None:
+        self._open: list[_Open] = []
+
+    def ask(
+        self, ranks: Mapping[int, tuple[int, str]], give: Callable[[dict[int, Stack]], None], ending_waits: bool
+    ) -> None:
+        """Ask ranks where they are; `give` gets the answers. If `ending_waits`, the gang is to end none before."""
+        self._open.append(_Open(StackRequest(ranks), give, time.monotonic(), ending_waits))
+
+    @property
+    def ending_waits(self) -> bool:
+        """Whether ranks are to be ended only when they have answered."""
+        return any(one.ending_waits for one in self._open)
+
+    def deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
+        """Return when to look for answers, and how."""
+        return [(one.look_at, partial(self._look, one)) for one in self._open]
+
+    def close(self) -> None:
+        """Give what there is: no rank is left that could answer."""
+        while self._open:
+            one = self._open.pop(0)
+            one.give(one.request.stacks())
+
+    def _look(self, one: _Open) -> None:
+        if one.request.look():
+            self._open.remove(one)
+            one.give(one.request.stacks())
+        else:
+            one.look_at = time.monotonic() + StackRequest.PERIOD
 
 
 def _ask(pid: int, path: str) -> _Asked:

@@ -57,6 +57,8 @@ class StallWatch:
         self._working: dict[int, _Watched] = {}
         self._finished_at: float | None = None
         self._stalled: tuple[int, ...] = ()
+        # ranks that wait for a person
+        self._asking: set[int] = set()
 
     def note(self, event: Event) -> None:
         """Take an event of the gang."""
@@ -66,6 +68,13 @@ class StallWatch:
             left = self._working.pop(event.rank, None)
             if left is not None and isinstance(event, Reported) and event.kind == "value":
                 self._finished_at = time.monotonic()
+
+        elif isinstance(event, Reported) and event.kind == "ask":
+            self._asking.add(event.rank)
+
+    def answered(self, rank: int) -> None:
+        """Take note that a rank has been told what it asked."""
+        self._asking.discard(rank)
 
     def look(self, now: float) -> Iterable[Event]:
         """Tell which ranks have begun, or ceased, to do nothing."""
@@ -87,7 +96,7 @@ class StallWatch:
         written = sum(map(_size, self._logs.get(rank, ())))
         # less than before: a child has ended, and has been waited for by somebody else
         computed = abs(seconds - watched.seconds) > _IDLE * (now - watched.seen_at)
-        if computed or written != watched.written:
+        if computed or written != watched.written or rank in self._asking:
             watched.active_at = now
         watched.seconds, watched.written, watched.seen_at = seconds, written, now
 

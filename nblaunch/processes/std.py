@@ -48,7 +48,7 @@ class Std(IntFlag):
             return cls(int(vm))
         mapping: dict[int, Std] = {}
         for pair in vm.split(","):
-            match = re.fullmatch(r"\s*([0-9]+)\s*:\s*([0-3])\s*", pair)
+            match = re.fullmatch(r"\s*([0-9]{1,9})\s*:\s*([0-3])\s*", pair)
             if not match:
                 raise ValueError(
                     f"{vm!r} does not say which streams to take: give one of 0 (none), 1 (stdout), 2 "

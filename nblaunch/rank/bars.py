@@ -9,11 +9,10 @@ sent it from the notebook by its name, and in a fork of the kernel that of `tqdm
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
+
+from nblaunch.rank.imports import when_imported
 
 __all__ = ["use_text_bars"]
 
@@ -22,11 +21,7 @@ _MODULE = "tqdm.notebook"
 
 def use_text_bars() -> None:
     """Have `tqdm.notebook` draw text, now if it has been imported, otherwise as soon as it is."""
-    module = sys.modules.get(_MODULE)
-    if module is not None:
-        _make_textual(module)
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    when_imported(_MODULE, _make_textual)
 
 
 def _make_textual(module: ModuleType) -> None:
@@ -44,33 +39,3 @@ def _begin(self: Any, *args: Any, **options: Any) -> None:
     if isinstance(options.get("ncols"), str):
         del options["ncols"]
     super(sys.modules[_MODULE].tqdm_notebook, self).__init__(*args, **options)
-
-
-class _Finder(MetaPathFinder):
-    """Finds `tqdm.notebook` where it is, and changes it when it has been loaded."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODULE:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _TextualLoader(spec.loader)
-        return spec
-
-
-class _TextualLoader(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _make_textual(module)
-
-    def __getattr__(self, name: str) -> Any:
-        # get_source and the like, which tracebacks ask for
-        return getattr(self._loader, name)

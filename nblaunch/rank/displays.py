@@ -15,8 +15,7 @@ import base64
 import math
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from numbers import Integral, Real
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from IPython.core.displaypub import DisplayPublisher
 
 from nblaunch.payload import NotEnoughMemory, Packed, pack_plain, store_if_large
-from nblaunch.processes.channel import Channel
+from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.sizes import in_words
 
 __all__ = ["DisplayNotSent", "RankDisplayPublisher", "as_plain"]
@@ -114,34 +113,10 @@ class RankDisplayPublisher(DisplayPublisher):
         sys.stderr.flush()
         assert self._channel is not None
         channel, packed = self._channel, pack_plain(message)
-        failed: list[OSError] = []
-
-        def send() -> None:
-            try:
-                channel.send("display", store_if_large(packed))
-            except OSError as error:
-                failed.append(error)
-
-        _in_whole(send)
-        if failed:
-            raise DisplayNotSent(_why(packed, failed[0])) from None
-
-
-def _in_whole(send: Callable[[], None]) -> None:
-    """Call `send` where no signal handler of Python's can end it halfway: interrupts raise in the main thread only.
-
-    Half a message would make nonsense of all that follow, the rank's result or exception included.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        send()
-        return
-    thread = threading.Thread(target=send, name="nblaunch-display")
-    try:
-        thread.start()
-    except RuntimeError:  # the system gives no more threads
-        send()
-    else:
-        thread.join()
+        try:
+            in_whole(lambda: channel.send("display", store_if_large(packed)))
+        except OSError as error:
+            raise DisplayNotSent(_why(packed, error)) from None
 
 
 def _why(packed: Packed, error: OSError) -> str:

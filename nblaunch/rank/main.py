@@ -14,28 +14,35 @@ import fcntl
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nblaunch.payload import (
     Packed,
     Stored,
     available_memory,
     pack,
-    pack_exception,
     pack_named,
     received_classes,
+    relatives,
+    shortened,
     store_if_large,
     text_of,
+    traceback_of,
+    type_name,
     unpack,
     unpack_named,
+    why,
 )
 from nblaunch.processes.child import Context, exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
+from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.randomness import seed_everything
+from nblaunch.rank.reports import pack_report
 from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, Work
 
@@ -114,6 +121,7 @@ def _run(context: Context) -> int:
     home_classes: frozenset[str] = frozenset()
     # numbers of the notebook's cells by file name, if variables are to be shown
     cells: dict[str, int] | None = None
+    asker: Asker | None = None
     try:
         # taken out of the context, so that their memory goes when the objects do
         work: Work = unpack(context.payload.pop(0))
@@ -121,6 +129,8 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         use_text_bars()
+        asker = Asker(rank, context.channel, work.nobody, work.hold)
+        listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
         if work.cell is not None or work.sources:
@@ -134,7 +144,8 @@ def _run(context: Context) -> int:
         meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
-        return _report_failure(context, error, shell, home_classes, cells)
+        _stop_tracing(error)
+        return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0
 
@@ -187,9 +198,19 @@ def _work(
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise
+    _stop_tracing()
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
     with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
         return store_if_large(packed)
+
+
+def _stop_tracing(error: BaseException | None = None) -> None:
+    """Leave the debugger, if there is one: what follows is not the user's code."""
+    debugging: Any = sys.modules.get("nblaunch.rank.debugging")
+    if debugging is not None:
+        debugging.stop_tracing()
+        if error is not None:
+            debugging.make_readable(error)
 
 
 def _flush_figures() -> None:
@@ -235,7 +256,7 @@ def _pack_value(value: object, collected: dict[str, Any], home_classes: frozense
         )
         culprit, reason = found or ("what this rank sends back", error)
         raise TypeError(
-            f"{culprit} cannot be sent back: {type(reason).__name__}: {str(reason).rstrip('.')}. End the cell with "
+            f"{culprit} cannot be sent back: {type(reason).__name__}: {text_of(reason).rstrip('.')}. End the cell with "
             "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
         ) from None
 
@@ -254,33 +275,32 @@ def _report_failure(
     error: BaseException,
     shell: RankShell | None,
     home_classes: frozenset[str],
+    asker: Asker | None,
     cells: dict[str, int] | None,
 ) -> int:
     if os.getpid() != context.pid:
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
-    error = error.with_traceback(_without_this_module(error))
+    error = BaseException.with_traceback(error, _without_this_module(error))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     if cells is not None:
         text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
+    raised_at = time.monotonic()
+    if asker is not None and asker.hold:
+        from nblaunch.rank.debugging import debug_failure
+
+        debug_failure(error, text, asker)
     get_error_handler().record_exception(error)
-    report = pack(
-        {
-            "exception": bytes(pack_exception(error, home_classes=home_classes)),
-            "type": type(error).__name__,
-            "text": text_of(error),
-            "traceback": text,
-        }
-    )
-    context.channel.send("error", report)
-    if isinstance(error, SystemExit):
-        return exit_code(error)
-    return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    context.channel.send("error", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
+    # by its type: what an exception says of itself, ``__class__`` for example, may fail
+    if issubclass(type(error), SystemExit):
+        return exit_code(cast("SystemExit", error))
+    return -signal.SIGINT if issubclass(type(error), KeyboardInterrupt) else 1
 
 
 def _without_this_module(error: BaseException) -> Any:
-    tb = error.__traceback__
+    tb = traceback_of(error)
     # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         tb = tb.tb_next
@@ -290,9 +310,29 @@ def _without_this_module(error: BaseException) -> Any:
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
+# Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
+# millions of them, and nobody reads them: the exception itself has its whole text.
+_LONGEST_MESSAGE = 20_000
+_LONGEST_TRACEBACK = 400_000
+# Exceptions that are shown with what they were raised from.
+_SHOWN_RELATIVES = 20
+
+
 def _render(error: BaseException, shell: RankShell | None) -> str:
-    if shell is not None and error.__traceback__ is not None:
-        # an exception whose own text fails defeats IPython's formatter; the standard one copes
-        with contextlib.suppress(Exception):
+    text = text_of(error)
+    if len(text) > _LONGEST_MESSAGE or len(relatives(error)) > _SHOWN_RELATIVES:
+        # IPython would format all of it
+        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(shortened(text, _LONGEST_MESSAGE))
+        error = alone.with_traceback(traceback_of(error))
+    rendered = _format(error, shell)
+    return shortened(rendered, _LONGEST_TRACEBACK)
+
+
+def _format(error: BaseException, shell: RankShell | None) -> str:
+    # an exception whose own text or parts fail defeats IPython's formatter; the standard one copes with more
+    with contextlib.suppress(BaseException):
+        if shell is not None and traceback_of(error) is not None:
             return shell.render(error)
-    return "".join(traceback.format_exception(error))
+    with contextlib.suppress(BaseException):
+        return "".join(traceback.format_exception(error))
+    return "".join(traceback.format_tb(traceback_of(error))) + why(error)

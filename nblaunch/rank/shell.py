@@ -18,6 +18,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
+from nblaunch.payload import traceback_of
 from nblaunch.processes.channel import Channel
 from nblaunch.rank.displays import RankDisplayPublisher
 from nblaunch.rank.work import Work
@@ -122,7 +123,7 @@ class RankShell(InteractiveShell):
         result: ExecutionResult = self.run_cell(cell, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
-            raise error.with_traceback(_below_shell(error.__traceback__))
+            raise BaseException.with_traceback(error, _below_shell(traceback_of(error)))
         return result.result
 
     def _tee(self, channel: str) -> AbstractContextManager[None]:
@@ -158,7 +159,7 @@ class RankShell(InteractiveShell):
 
     def render(self, error: BaseException) -> str:
         """Return the traceback of an exception as a notebook shows it, with colours."""
-        kind, tb = type(error), error.__traceback__
+        kind, tb = type(error), traceback_of(error)
         if _has_group(error):
             # as IPython does: its own formatter knows no groups
             return "".join(traceback.format_exception(kind, error, tb))

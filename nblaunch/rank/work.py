@@ -47,6 +47,10 @@ class Work:
         Show the local variables of each frame in tracebacks.
     figures : dict of str to object
         What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
+    nobody : str
+        Why nobody can answer what a rank asks; empty if somebody can.
+    hold : float
+        Seconds that a rank that has raised waits for a debugger; 0 does not wait.
     """
 
     nprocs: int = 1
@@ -60,3 +64,5 @@ class Work:
     threads: int | None = None
     show_locals: bool = False
     figures: dict[str, Any] = field(default_factory=dict)
+    nobody: str = "whoever launched it has not said who would"
+    hold: float = 0.0

@@ -109,3 +109,12 @@ def test_ranks_that_are_late_are_told_of(kernel: Kernel) -> None:
     running.wait_for("rank 1 still at work", stream="stderr")
     kernel.interrupt()
     assert running.finish().ename == "KeyboardInterrupt"
+
+
+def test_a_comment_behind_a_command(kernel: Kernel) -> None:
+    assert (
+        kernel.run("%multiproc doctor  # how's that")
+        .ok()
+        .stdout.startswith(kernel.run("%multiproc doctor").stdout[:20])
+    )
+    assert "%%multiproc 4" in kernel.run("%multiproc").evalue

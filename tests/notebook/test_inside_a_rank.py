@@ -181,6 +181,7 @@ def test_variables_of_torchrun(kernel: Kernel) -> None:
             "TORCHELASTIC_MAX_RESTARTS": "0",
             "TORCHELASTIC_USE_AGENT_STORE": "False",
             "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+            "GLOO_SOCKET_IFNAME": "lo",
             "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // 2)),
         }
         assert {name: environment.get(name) for name in expected} == expected

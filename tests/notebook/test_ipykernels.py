@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -247,3 +248,49 @@ def test_comms_say_which_subshell_hears_them(notebook: PanelKernel) -> None:
         assert notebook.value("list(inspect.signature(BaseComm._reply_subshell_for).parameters)") == [
             *("self", "data", "default")
         ]
+
+
+def test_what_asking_relies_on(notebook: PanelKernel) -> None:
+    kernel = "get_ipython().kernel"
+    assert notebook.value(f"callable({kernel}._input_request)")
+    assert notebook.value(f"{kernel}._allow_stdin") is False
+    asking = notebook.begin(f"print({kernel}._allow_stdin)", allow_stdin=True)
+    assert asking.finish().ok().stdout == "True\n"
+
+
+def test_a_rank_asks_in_the_input_box(notebook: PanelKernel) -> None:
+    cell = notebook.begin("%%multiproc 1\nimport getpass\ninput('name? '), getpass.getpass()", allow_stdin=True)
+    assert cell.asked() == "rank 0: name? "
+    cell.enter("Ada")
+    assert cell.asked() == "rank 0: Password: "
+    assert cell.questions[0]["content"]["password"] is True
+    cell.enter("secret").finish().ok()
+    assert notebook.value("results") == {0: ("Ada", "secret")}
+    # the kernel's own input box is as it was
+    assert notebook.begin("input('and here? ')", allow_stdin=True).enter("yes").finish().ok().value == "'yes'"
+
+
+def test_a_question_is_left_when_its_rank_goes(notebook: PanelKernel) -> None:
+    # the ranks say in their files who they are
+    source = "import os, pathlib\npathlib.Path(f'{rank}.pid').write_text(str(os.getpid()))\ninput('name? ')"
+    cell = notebook.begin(f"%%multiproc 2 --on-failure continue\n{source}", allow_stdin=True)
+    asks = cell.asked().removeprefix("rank ")[0]
+    os.kill(int((notebook.place / "work" / f"{asks}.pid").read_text()), signal.SIGKILL)
+    notebook.pump(lambda: len(cell.questions) == 2, "the question of the other rank")
+    left, current = cell.questions
+    assert left["content"]["prompt"] != current["content"]["prompt"]
+    # the page still shows the box of the question that nobody waits for
+    notebook.reply(left, "stale")
+    notebook.reply(current, "fresh")
+    assert cell.finish().ename == "RanksFailed"
+    assert notebook.value("results") == {1 - int(asks): "fresh"}
+
+
+def test_stop_while_a_rank_asks(notebook: PanelKernel) -> None:
+    cell = notebook.begin("%%multiproc 2 --grace 60\ninput('name? ')", allow_stdin=True)
+    assert isinstance(cell, Watched)
+    cell.asked()
+    notebook.pump(lambda: bool(cell.outputs), "the widget")
+    notebook.request({"widget": cell.token, "kind": "stop"})
+    assert cell.finish().ename == "KeyboardInterrupt"
+    notebook.begin("%%multiproc 1\ninput('next? ')", allow_stdin=True).enter("x").finish().ok()

@@ -130,7 +130,8 @@ def test_timeout_ends_the_run(kernel: Kernel) -> None:
     assert reply.traceback.startswith(
         "RanksFailed: the run was ended by its timeout; 2 of 3 ranks had not finished; the result of rank 0 kept"
     )
-    assert "\n\nranks 1-2 were still running\n\nLogs: " in reply.traceback
+    assert "\n\nranks 1-2 were still running\n\nWhere they were then:\n  rank" in reply.traceback
+    assert "\n\nLogs: " in reply.traceback
     assert kernel.value("failures[1].summary()") == ("RankTimeout: rank 1 was still running after the timeout of 0.8 s")
     assert kernel.value("(results, sorted(failures), type(failures[2].exception).__name__)") == (
         {0: "done"},
@@ -195,7 +196,7 @@ def test_log_dir_is_kept(kernel: Kernel) -> None:
     (kernel.place / "work" / "file").write_text("")
     reply = kernel.run("%%multiproc 1 --log-dir file\n1")
     assert reply.stderr == (
-        "UsageError: %%multiproc: log_dir 'file' is a file: name a folder, which may be a new one. "
+        "UsageError: %%multiproc: --log-dir 'file' is a file: name a folder, which may be a new one. "
         "Nothing was started.\n"
     )
 
@@ -206,7 +207,11 @@ def test_temporary_logs_live_as_long_as_anything_refers_to_them(kernel: Kernel) 
     kernel.run("failure = run.failures[0]; del run").ok()
     kernel.run("%%multiproc 1\n1").ok()
     assert (path / "0" / "stdout.log").exists()
-    kernel.run("del failure; import gc; gc.collect()").ok()
+    kernel.run(
+        "del failure; import gc, threading; gc.collect()\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'nblaunch-logs': thread.join()"
+    ).ok()
     assert not path.exists()
 
 
@@ -229,7 +234,8 @@ def test_configuration(kernel: Kernel) -> None:
         "%config Multiproc.threads = 2\n"
         "%config Multiproc.on_failure = 'continue'\n"
         "%config Multiproc.start_method = 'spawn'\n"
-        "%config Multiproc.log_dir = 'configured'"
+        "%config Multiproc.log_dir = 'configured'\n"
+        "%config Multiproc.max_log = '100K'"
     ).ok()
     try:
         kernel.run(
@@ -240,10 +246,24 @@ def test_configuration(kernel: Kernel) -> None:
         assert (kernel.place / "work" / "configured").is_dir()
         kernel.run("%%multiproc 1 --out run --threads 1\nimport os\n(world_size, os.environ['OMP_NUM_THREADS'])").ok()
         assert kernel.value("run.results") == {0: (1, "1")}
+        flood = "print('x' * 300_000)\nlen(str(rank))"
+        kernel.run(f"%%multiproc 1 --out run\n{flood}").ok()
+        assert 100_000 < kernel.value("len(run.logs[0].stdout)") < 110_000
+        kernel.run(f"%%multiproc 1 --out run --max-log 0\n{flood}").ok()
+        assert kernel.value("len(run.logs[0].stdout)") == 300_001
+        kernel.run("%config Multiproc.max_log = 'much'").ok()
+        assert kernel.run("%%multiproc 1\n1").stderr == (
+            "UsageError: %%multiproc: max_log is a size such as 500M or 2G, or 0 for no limit, not 'much'. "
+            "Nothing was started.\n"
+        )
+        assert kernel.run("%%multiproc 1 --max-log 1Q\n1").stderr == (
+            "UsageError: %%multiproc: --max-log: it takes a size such as 500M or 2G, or 0, not '1Q'. "
+            "Nothing was started.\n"
+        )
         reply = kernel.run("%config Multiproc.on_failure = 'never'")
         assert "The 'on_failure' trait of a Multiproc instance expected any of ['stop', 'continue']" in reply.stderr
         listing = kernel.run("%config Multiproc").ok().stdout
-        for name in ("nprocs", "timeout", "grace", "on_failure", "start_method", "log_dir", "threads", "no_raise"):
+        for name in ("nprocs", "timeout", "grace", "on_failure", "start_method", "log_dir", "max_log", "threads"):
             assert f"Multiproc.{name}=" in listing
     finally:
         kernel.quietly(

@@ -205,7 +205,7 @@ def test_show_ranks(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("ranks", "message"),
     [
-        ("0,4-5", "show_ranks names ranks 4-5, but this run has ranks 0-3. Nothing was started."),
+        ("0,4-5", "--show-ranks names ranks 4-5, but this run has ranks 0-3. Nothing was started."),
         (
             "two",
             "--show-ranks: it takes numbers of ranks and ranges of them, as in 0,2-3, not 'two'. Nothing was started.",

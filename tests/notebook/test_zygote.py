@@ -11,6 +11,8 @@ import pytest
 from tests.kernel import Kernel
 from tests.processes.targets import assert_gone
 
+KNOWN = "It knows doctor, preload NAME and debug RANK."
+
 pytestmark = pytest.mark.kernel
 
 # The zygote is made in a thread after the cell; whoever asks waits for it.
@@ -109,15 +111,15 @@ def test_preloading_by_name(kernel: Kernel) -> None:
         ("preload json.tol", "%multiproc preload: there is no module 'json.tol' in json."),
         ("preload json.tool.more", "%multiproc preload: there is no module 'json.tool.more' in json.tool."),
         ("preload", "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."),
+        ("debug", "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."),
+        ("debug two", "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."),
+        ("debug 2", "%multiproc debug: rank 2 of no run waits for anybody. Nor does any other rank."),
         ("doctor now", "%multiproc doctor takes nothing more."),
-        ("docter", "%multiproc: there is no command 'docter', did you mean doctor? It knows doctor and preload NAME."),
-        ("zygote", "%multiproc: there is no command 'zygote'. It knows doctor and preload NAME."),
+        ("docter", f"%multiproc: there is no command 'docter', did you mean doctor? {KNOWN}"),
+        ("zygote", f"%multiproc: there is no command 'zygote'. {KNOWN}"),
         (
             "4",
-            (
-                "%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. It knows doctor "
-                "and preload NAME."
-            ),
+            (f"%multiproc is for commands. To run a cell on 4 ranks, begin it with %%multiproc 4. {KNOWN}"),
         ),
     ],
 )

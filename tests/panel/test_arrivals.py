@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nblaunch.panel.arrivals import ALL, Arrivals
+from nblaunch.processes._linux import punch_hole
 
 
 class Files:
@@ -89,8 +90,59 @@ def test_addresses_hold_when_a_file_was_cut(files: Files) -> None:
     files.write(0, "abcdef")
     files.write(0, "xyz", err=True)
     files.out[0].write_text("ab")
-    assert files.arrivals.read("0", 0, 9).data == b"ab\0\0\0\0xyz"
+    # a carriage return shows nothing
+    assert files.arrivals.read("0", 0, 9).data == b"ab\r\r\r\rxyz"
+    # what it holds now comes behind what it held
+    assert files.arrivals.look() == {0}
     assert files.arrivals.look() == set()
+    assert files.write(0, "cd\n") == {0}
+    assert files.arrivals.read("0", 0, 100).data == b"\r\r\r\r\r\rxyzabcd\n"
+    assert files.arrivals.read("0", 4, 100).data == b"\r\rxyzabcd\n"
+    assert files.arrivals.read_lines("0", 3, 100).data == b"xyzabcd\n"
+    assert (files.arrivals.written(0), files.arrivals.released(0)) == ((11, 3), 6)
+
+
+def punch(path: Path, end: int) -> None:
+    """Release the beginning of a file, as if a rank had written more than the limit."""
+    with path.open("r+b") as file:
+        punch_hole(file.fileno(), 0, end)
+
+
+def test_a_line_stands_for_what_was_released(files: Files) -> None:
+    files.write(0, "old\n" * 10_000)
+    files.write(0, "oops\n", err=True)
+    files.write(0, "new\n")
+    punch(files.out[0], 36_864)
+    note = "[… 37 kB of older output released: the log is longer than --max-log …]\n".encode()
+    data = files.arrivals.read("0", 0, 100_000).data
+    assert len(data) == 40_009 == files.arrivals.size("0")
+    assert data[:36_864] == note.rjust(36_864, b"\r")
+    assert data[36_864:] == b"old\n" * 784 + b"oops\nnew\n"
+    # a part of it that has no room for the note
+    assert files.arrivals.read("0", 36_861, 36_868).data == b"\r\r\rold\n"
+    assert (files.arrivals.written(0), files.arrivals.released(0)) == ((40_004, 5), 36_864)
+
+
+def test_lines_begin_behind_what_was_released(files: Files) -> None:
+    files.write(0, "old\n" * 10_000)
+    files.write(1, "first\n")
+    punch(files.out[0], 36_864)
+    # its first line may have lost its beginning
+    excerpt = files.arrivals.read_lines(ALL, 0, 36_872)
+    assert (excerpt.offset, excerpt.data) == (36_868, b"old\n")
+    assert files.arrivals.read_lines("0", 10_000, 20_000).data == b""
+    # all of one, and the other, which came later
+    punch(files.out[0], 40_960)
+    assert files.arrivals.read_lines(ALL, 0, 100_000).data == b"first\n"
+    assert files.arrivals.end_of(0, 10) == b""
+
+
+def test_zeros_that_a_rank_wrote_are_its_own(files: Files) -> None:
+    with files.out[0].open("wb") as file:
+        file.write(b"\0" * 5000 + b"text\n")
+    files.arrivals.look()
+    assert files.arrivals.read("0", 0, 6000).data == b"\0" * 5000 + b"text\n"
+    assert files.arrivals.released(0) == 0
 
 
 def test_the_end_of_what_a_rank_wrote_last(files: Files) -> None:

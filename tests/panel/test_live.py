@@ -19,7 +19,7 @@ from nblaunch.failures import raised
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.payload import pack
+from nblaunch.rank.reports import pack_report
 
 
 class Page:
@@ -164,8 +164,7 @@ def test_what_the_logs_were_followed_with_is_let_go(panel: LivePanel) -> None:
 
 def test_what_a_panel_is_told_of_an_exception_is_bounded() -> None:
     text = "begins " + "x" * 1_000_000 + "\ud800 ends"
-    body = {"type": "ValueError", "text": text, "traceback": text, "exception": b""}
-    told = raised(Reported(0, "error", bytearray(bytes(pack(body))), 101.0))
+    told = raised(Reported(0, "error", bytearray(pack_report(ValueError(text), text)), 101.0))
     assert (told.summary[:18], len(told.summary)) == ("ValueError: begins", 300)
     assert (told.traceback[:6], told.traceback[-6:]) == ("begins", "? ends")
     assert len(told.traceback) < 50_000

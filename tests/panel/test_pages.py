@@ -10,6 +10,7 @@ import pytest
 from nblaunch.events import Ended, Reported, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
+from nblaunch.processes._linux import punch_hole
 from tests.panel.test_record import Played
 
 
@@ -79,6 +80,34 @@ def test_bytes_of_watched_logs_come_in_order_and_once(talk: Talk) -> None:
     second = talk.tick()
     assert second["chunks"] == [{"log": "all", "offset": 4, "pieces": [[1, 2, 6]]}]
     assert second["sizes"] == {"0": 4, "all": 10}
+
+
+def test_what_was_released_is_told_and_not_asked_for_again(talk: Talk) -> None:
+    talk.write(0, "0123456789abcde\n" * 100_000)
+    with (talk.folder / "0.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 1_024_000)
+    talk.hear(kind="page", id=1, log="0", **{"from": 100_000, "to": 300_000})
+    content, buffers = talk.sent[-1]
+    assert content == {
+        "kind": "page",
+        "id": 1,
+        "client": "a",
+        "error": "it was released, because the log is longer than --max-log",
+    }
+    assert buffers == []
+    # only what is there, from the beginning of a line
+    talk.hear(kind="page", id=2, log="0", **{"from": 1_000_000, "to": 1_100_000})
+    content, buffers = talk.sent[-1]
+    assert content["chunk"] == {"log": "0", "offset": 1_024_016, "pieces": [[0, 1, 75_984]]}
+    assert buffers == [b"0123456789abcde\n" * 4749]
+    # just these bytes, as for a download: their number holds, and there are no zeros among them
+    talk.hear(kind="page", id=3, log="0", exact=True, **{"from": 1_000_000, "to": 1_100_000})
+    content, buffers = talk.sent[-1]
+    assert (content["chunk"]["offset"], len(buffers[0])) == (1_000_000, 100_000)
+    assert b"\0" not in buffers[0]
+    # beyond the end there is nothing, which is no error
+    talk.hear(kind="page", id=4, log="0", **{"from": 1_600_000, "to": 1_700_000})
+    assert talk.sent[-1][1] == [b""]
 
 
 def test_a_flood_is_bounded_and_leaves_a_gap(talk: Talk) -> None:

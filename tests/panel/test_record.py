@@ -12,6 +12,7 @@ from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Ra
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
+from nblaunch.processes._linux import punch_hole
 
 FINISHED = Outcome("finished", "", bound="results, failures")
 FAILED = Outcome("failed", "", bound="results, failures", logs="/logs", told=True)
@@ -283,6 +284,34 @@ def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
     assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0)[1]
+
+
+def test_logs_whose_oldest_part_was_released(folder: Path) -> None:
+    played = Played(folder, 2)
+    played.write(0, "0123456789abcde\n" * 100_000)
+    played.write(1, "x" * 50_000 + "\n")
+    with (folder / "0.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 1_024_000)
+    with (folder / "1.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 49_152)
+    html, text = played.finish()
+    assert f"rank 0, 1.6 MB of output, the last 200 lines of it; the last 576 kB of it in {folder}" in words(html)
+    assert f"rank 1, 50 kB of output, the last line of it; the last 849 B of it in {folder}" in words(html)
+    assert "␀" not in html + text
+    assert "\0" not in html + text
+
+
+def test_little_output_whose_beginning_was_released(folder: Path) -> None:
+    played = Played(folder, 1)
+    played.write(0, "old\n" * 2000 + "new\n")
+    with (folder / "0.out").open("r+b") as file:
+        punch_hole(file.fileno(), 0, 4096)
+    played.write(0, "newer\n")
+    html, text = played.finish()
+    lines = text.splitlines()[1:]
+    note = "[… 4.1 kB of older output released: the log is longer than --max-log …]"
+    assert lines == [note, "old", "new", "newer"] or lines == [note, *["old"] * 976, "new", "newer"]
+    assert note in words(html)
 
 
 def test_logs_that_are_gone(folder: Path) -> None:

@@ -95,6 +95,8 @@ def leave(how: str) -> object:
             raise GeneratorExit
         case "unpicklable value":
             return threading.Lock()
+        case "value that refuses without words":
+            return Wordless()
         case "unpicklable exception":
             raise UnpicklableError(threading.Lock())
         case "exception without text":
@@ -115,21 +117,33 @@ class WordlessError(Exception):
         raise RuntimeError("no words")
 
 
+class Wordless:
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        raise WordlessError
+
+
 class Unbuildable:
     """Pickles, and cannot be built again where it arrives."""
 
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
-        return refuse_outside_of, (os.getpid(),)
+        return refuse_outside_of, (os.getpid(), self.error)
 
 
-def refuse_outside_of(pid: int) -> Unbuildable:
+def refuse_outside_of(pid: int, error: Exception) -> Unbuildable:
     if os.getpid() != pid:
-        raise LookupError("only built at home")
-    return Unbuildable()
+        raise error
+    return Unbuildable(error)
 
 
-def unbuildable() -> Unbuildable:
-    return Unbuildable()
+def unbuildable(*, with_words: bool = True) -> Unbuildable:
+    return Unbuildable(LookupError("only built at home") if with_words else WordlessError())
+
+
+def unbuildable_without_words() -> Unbuildable:
+    return unbuildable(with_words=False)
 
 
 class Remote:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import select
 import socket
 import struct
 import threading
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nblaunch.payload import pack, store, unpack
-from nblaunch.processes.channel import Channel, Inbox, Message, ProtocolError
+from nblaunch.processes.channel import Channel, Inbox, Message, ProtocolError, numbered
 
 HEADER = struct.Struct("!4sBQd")
 
@@ -310,3 +311,130 @@ def test_a_process_without_free_descriptors_says_so(ends: tuple[socket.socket, I
             inbox.receive()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# ---- questions and answers
+
+
+class Exchange:
+    """A rank's channel, and a gang that answers in the test's thread."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.inbox = Inbox(ours)
+        self.channel = Channel(theirs)
+        self.results: dict[str, object] = {}
+        self.threads: list[threading.Thread] = []
+
+    def begin(self, question: str, timeout: float | None = None) -> None:
+        def ask() -> None:
+            try:
+                self.results[question] = self.channel.ask(question.encode(), timeout)
+            except Exception as error:
+                self.results[question] = error
+
+        self.threads.append(threading.Thread(target=ask))
+        self.threads[-1].start()
+
+    def next(self) -> tuple[str, int, str]:
+        """Wait for a message; return its kind, number and text."""
+        while True:
+            select.select([self.inbox], [], [])
+            for message in self.inbox.receive():
+                assert isinstance(message.body, bytearray)
+                number, body = numbered(message.body)
+                return message.kind, number, body.decode()
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join()
+
+    def close(self) -> None:
+        self.channel.close()
+        self.inbox.close()
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    exchange = Exchange()
+    yield exchange
+    exchange.close()
+
+
+def test_a_question_and_its_answer(exchange: Exchange) -> None:
+    exchange.begin("who?")
+    kind, number, text = exchange.next()
+    assert (kind, text) == ("ask", "who?")
+    exchange.inbox.answer(number, b"me")
+    exchange.join()
+    assert exchange.results == {"who?": b"me"}
+
+
+def test_questions_of_threads_get_their_own_answers_in_any_order(exchange: Exchange) -> None:
+    exchange.begin("first")
+    _, first, _ = exchange.next()
+    exchange.begin("second")
+    _, second, _ = exchange.next()
+    exchange.inbox.answer(second, b"2")
+    exchange.threads[1].join()
+    exchange.inbox.answer(first, b"1")
+    exchange.join()
+    assert exchange.results == {"first": b"1", "second": b"2"}
+
+
+def test_a_question_that_nobody_answers_in_time_is_taken_back(exchange: Exchange) -> None:
+    exchange.begin("who?", 0.01)
+    _, number, _ = exchange.next()
+    assert exchange.next() == ("unask", number, "")
+    exchange.join()
+    assert str(exchange.results["who?"]) == "nobody has answered within 0.01 s"
+    # its answer, and one to what nobody has asked, belong to no later question
+    exchange.inbox.answer(number, b"late")
+    exchange.inbox.answer(77, b"odd")
+    exchange.begin("again?")
+    exchange.inbox.answer(exchange.next()[1], b"yes")
+    exchange.join()
+    assert exchange.results["again?"] == b"yes"
+
+
+def test_closing_wakes_those_who_wait(exchange: Exchange) -> None:
+    exchange.begin("who?")
+    exchange.next()
+    exchange.channel.close()
+    exchange.join()
+    assert isinstance(exchange.results["who?"], EOFError)
+    with pytest.raises(OSError):
+        exchange.channel.ask(b"and now?")
+
+
+def test_a_gang_that_is_gone_answers_nobody(exchange: Exchange) -> None:
+    exchange.begin("who?")
+    exchange.next()
+    exchange.inbox.close()
+    exchange.join()
+    assert isinstance(exchange.results["who?"], EOFError)
+
+
+def test_a_forked_child_cannot_ask(exchange: Exchange) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            exchange.channel.ask(b"me too?")
+        except ChildProcessError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert exchange.inbox.receive() == []
+
+
+def test_who_does_not_take_answers_does_not_block_the_gang(ends: tuple[socket.socket, Inbox]) -> None:
+    _, inbox = ends
+    with pytest.raises(ProtocolError, match="does not take the answers"):
+        for _ in range(10_000):
+            inbox.answer(1, bytes(60_000))
+
+
+def test_a_question_without_a_number() -> None:
+    with pytest.raises(ValueError, match="a question without a number"):
+        numbered(bytearray(b"1234567"))

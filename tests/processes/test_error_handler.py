@@ -68,7 +68,9 @@ class TestRecording:
         assert "raise error" in extra["py_callstack"]
         assert extra["py_callstack"].endswith("\nValueError: boom\n")
 
-    def test_the_file_is_all_that_is_left(self, path: Path) -> None:
+    @pytest.mark.parametrize(("folder", "mode"), [(0o755, 0o640), (0o700, 0o600)])
+    def test_the_file_is_all_that_is_left(self, path: Path, folder: int, mode: int) -> None:
+        path.parent.chmod(folder)
         path.write_text("older")
         old_mask = os.umask(0o027)
         try:
@@ -76,7 +78,7 @@ class TestRecording:
         finally:
             os.umask(old_mask)
         assert list(path.parent.iterdir()) == [path]
-        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
     def test_a_link_stays_a_link(self, path: Path) -> None:
         target = path.with_name("target.json")

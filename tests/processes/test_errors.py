@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nblaunch.processes.errors import ChildFailedError, FailureMessage, ProcessFailure
 
@@ -295,3 +297,53 @@ def test_logging_stays_quiet_for_a_readable_file(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         failure(error_file(tmp_path / "error.json"))
     assert caplog.records == []
+
+
+contents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["message", "extraInfo", "timestamp", "py_callstack", "errorCode"]) | st.text(max_size=4),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        contents.map(lambda thing: json.dumps(thing).encode()),
+        st.dictionaries(st.just("message"), contents, min_size=1).map(lambda thing: json.dumps(thing).encode()),
+        st.builds(lambda thing, cut: json.dumps(thing).encode()[:cut], contents, st.integers(0, 40)),
+        st.sampled_from([b"[" * 100_000, b"9" * 5000, b'{"message": ' + b"9" * 5000 + b"}", b"\xff\xfe{\x00}\x00"]),
+    ),
+    st.sampled_from([0, 1, -9, -250, 4000]),
+)
+def test_any_file_gives_a_message(tmp_path_factory: pytest.TempPathFactory, data: bytes, exitcode: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "error.json"
+    path.write_bytes(data)
+    found = failure(path, exitcode=exitcode)
+    assert isinstance(found.message, str)
+    assert found.message.strip() or data.strip()
+    assert isinstance(found.timestamp, int)
+    assert found.timestamp_isoformat()
+    assert found.signal_name()
+    # it can be shown and written, wherever that is
+    report = str(ChildFailedError("x", {0: found}))
+    assert report.encode()
+    assert pickle.loads(pickle.dumps(found)) == found or "nan" in repr(found).lower()
+
+
+def test_a_file_that_is_no_report_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "error.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # a file of holes, larger than any memory
+    message = failure(path, exitcode=3).message
+    assert message.startswith(
+        "exited with code 3; its error file cannot be read (ValueError: it is larger than 64 MiB)"
+    )

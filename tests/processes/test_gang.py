@@ -18,8 +18,9 @@ import pytest
 from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Started, Usage
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
+from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.forkserver_client import Forkserver
-from nblaunch.processes.gang import KILL, Gang, Step, escalation
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.spare import Description
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygotes import Zygote
@@ -154,6 +155,22 @@ def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: 
     os.kill(helper._connection.pid, signal.SIGKILL)
     assert result_of(context).failures[0].exitcode == -9
     assert_gone(pids)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "zygote"])
+def test_a_helper_that_was_stopped_still_tells_of_ranks_that_are_ended(
+    launch: Launch, announcements: Announcements, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = launch(targets.announce_and_block, dict.fromkeys(range(2), (announcements.path,)), method)
+    pids = announcements.pids(2)
+    assert context._gang is not None
+    helper = context._gang._method
+    assert isinstance(helper, Forkserver)
+    assert helper._connection is not None
+    os.kill(helper._connection.pid, signal.SIGSTOP)
+    context.close()
+    assert_gone(pids)
+    assert "did not go after SIGKILL" not in caplog.text
 
 
 # ---- the end of the program

@@ -29,6 +29,7 @@ ENDS = [
     ("SIGTERM", -15, "Signal 15 (SIGTERM) received by PID"),
     ("SIGSEGV", -11, "Signal 11 (SIGSEGV) received by PID"),
     ("unpicklable value", 1, "the value that rank 0 returned, of type lock, cannot be pickled"),
+    ("value that refuses without words", 1, "type Wordless, cannot be pickled: WordlessError: <its __str__ failed"),
     ("unpicklable exception", 1, "UnpicklableError: <unlocked _thread.lock object"),
     ("exception without text", 1, "WordlessError: <str() of this exception failed>"),
 ]
@@ -93,6 +94,11 @@ def test_the_value_that_cannot_be_pickled_says_why_and_what_to_do(launch: Launch
 def test_a_value_that_cannot_be_rebuilt(launch: Launch, method: str) -> None:
     result = result_of(launch(targets.unbuildable, {0: ()}, method))
     check(result, 0, 0, "the value that rank 0 returned cannot be rebuilt here: LookupError: only built at home")
+
+
+def test_a_value_that_cannot_be_rebuilt_and_says_so_without_words(launch: Launch) -> None:
+    result = result_of(launch(targets.unbuildable_without_words, {0: ()}))
+    check(result, 0, 0, "cannot be rebuilt here: WordlessError: <its __str__ failed: RuntimeError>")
 
 
 @pytest.mark.parametrize("log_dir", [os.devnull, None])

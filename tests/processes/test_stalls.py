@@ -80,6 +80,15 @@ def test_ranks_that_have_reported_are_at_work_no_more(tmp_path: Path, used: Used
     assert told(made, 62.0) == [Stalled((), 0.0, 62.0)]
 
 
+def test_ranks_that_wait_for_a_person_are_at_work(tmp_path: Path, used: Used) -> None:
+    made = watch(tmp_path, 1)
+    made.note(Reported(0, "ask", bytearray(), 1.0))
+    assert told(made, 70.0) == []
+    made.answered(0)
+    assert told(made, 129.0) == []
+    assert told(made, 130.0) == [Stalled((0,), 60.0, 130.0)]
+
+
 def test_those_that_others_have_left_behind(tmp_path: Path, used: Used, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
     made = watch(tmp_path, 4, stall=0, straggler=30.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nblaunch.processes.std import Std, checked_streams, to_map
 
@@ -88,3 +90,27 @@ def test_what_is_no_stream_is_refused_by_name(value: object, error: type[Excepti
     with pytest.raises(error) as caught:
         checked_streams("tee", value)
     assert str(caught.value) == message
+
+
+texts = st.one_of(
+    st.text(max_size=12),
+    st.text("0123456789:, \n\t-+²٣x", max_size=12),
+    st.lists(
+        st.builds("{}:{}".format, st.integers(-2, 12) | st.just("9" * 5000), st.integers(-1, 5)),
+        max_size=4,
+    ).map(",".join),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(texts)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read = Std.from_str(text)
+    except ValueError as error:
+        assert str(error).startswith(repr(text))
+        assert "does not say which streams to take" in str(error) or "twice: give each rank once" in str(error)
+        return
+    for rank, std in (read if isinstance(read, dict) else {0: read}).items():
+        assert rank >= 0
+        assert isinstance(std, Std)

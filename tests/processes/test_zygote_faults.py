@@ -21,8 +21,9 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.child import Birth
+from nblaunch.processes.escalation import KILL
 from nblaunch.processes.forkserver_client import Connection
-from nblaunch.processes.gang import KILL, Gang
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygote_client import Ahead
 from nblaunch.processes.zygotes import ZYGOTES, Zygote

@@ -17,7 +17,10 @@ import threading
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
+
+from nblaunch.payload import shortened, traceback_of, type_name
 
 __all__ = ["ErrorHandler"]
 
@@ -52,7 +55,7 @@ class ErrorHandler:
             "message": {
                 "message": _describe(e),
                 "extraInfo": {
-                    "py_callstack": "".join(traceback.format_exception(type(e), e, e.__traceback__)),
+                    "py_callstack": _callstack(e),
                     "timestamp": str(int(time.time())),
                 },
             }
@@ -157,7 +160,10 @@ class ErrorHandler:
 def _replace_file(path: str, text: str) -> None:
     temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        # nobody may read the file who may not enter its folder
+        mode = 0o666 & Path(path).parent.stat().st_mode
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)
     except BaseException:
@@ -166,11 +172,25 @@ def _replace_file(path: str, text: str) -> None:
         raise
 
 
+# Characters of a message or a call stack; who reads the file shows them to people.
+_LONGEST = 400_000
+
+
 def _describe(error: BaseException) -> str:
+    name = type_name(error)
     try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # __str__ is the user's code, and must not take the place of what it belongs to
-        return f"{type(error).__name__}: <str() of this exception failed>"
+        return shortened(f"{name}: {error}", _LONGEST)
+    except BaseException:  # __str__ is the user's code, and must not take the place of what it belongs to
+        return f"{name}: <str() of this exception failed>"
+
+
+def _callstack(error: BaseException) -> str:
+    frames = traceback_of(error)
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:  # parts of the exception, such as its notes, are the user's code too
+        text = "Traceback (most recent call last):\n" + "".join(traceback.format_tb(frames)) + _describe(error)
+    return shortened(text, _LONGEST)
 
 
 def _warn(text: str) -> None:

@@ -25,6 +25,9 @@ __all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "silent_exit"]
 
 logger = logging.getLogger(__name__)
 
+# Bytes; a rank can write anything there, and the file is read into memory.
+_LONGEST = 64 << 20
+
 NOT_AVAILABLE = "<N/A>"
 """Stands for an error file or a signal name that there is none of."""
 
@@ -120,7 +123,7 @@ class ProcessFailure:
             return
         try:
             self._read_error_file()
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
             logger.warning("error file %s cannot be read", self.error_file, exc_info=True)
             self.message = FailureMessage(
                 f"{self._ending()}; its error file cannot be read ({type(error).__name__}: {error}): {self.error_file}"
@@ -142,8 +145,14 @@ class ProcessFailure:
 
     def _read_error_file(self) -> None:
         self.timestamp = int(Path(self.error_file).stat().st_mtime)
-        with open(self.error_file, encoding="utf-8") as file:
-            data = json.load(file)
+        with open(self.error_file, "rb") as file:
+            contents = file.read(_LONGEST + 1)
+        if len(contents) > _LONGEST:
+            raise ValueError(f"it is larger than {_LONGEST >> 20} MiB")
+        data = json.loads(contents.decode())
+        if b"\\u" in contents:
+            # halves of characters, which JSON can express, could be neither printed nor sent to a page
+            data = json.loads(json.dumps(data, ensure_ascii=False).encode(errors="replace"))
         if not isinstance(data, dict):
             raise ValueError("it holds no JSON object")
         self.error_file_data = data

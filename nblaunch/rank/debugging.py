@@ -1,0 +1,339 @@
+"""A debugger at a frame of a rank, operated from the notebook.
+
+::
+
+    breakpoint() ───────────┐
+    --pdb: it has raised ───┴─► RankDebugger (IPython's, without a terminal) ─► Asker ─► notebook's input box
+
+What the debugger writes is kept until it asks for the next command, and shown with it. A *session* goes from the first
+command to the one that lets the rank go on.
+"""
+
+from __future__ import annotations
+
+import ast
+import bdb
+import contextlib
+import itertools
+import linecache
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any, TextIO, cast
+
+from IPython.core import debugger as _ipython
+
+from nblaunch.rank.asking import Asker, current_asker
+
+__all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_SESSIONS = itertools.count(1)
+_DEBUGGERS = threading.local()
+
+
+class DebuggerQuit(BaseException):
+    """The debugger of a rank was left with ``q``. Like an interrupt, it is caught by nothing that catches errors."""
+
+
+class _Output:
+    """Keeps what the debugger writes."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def write(self, text: str) -> int:
+        self._parts.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: the text goes with the next question."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def take(self) -> str:
+        parts, self._parts = self._parts, []
+        return "".join(parts)
+
+
+class RankDebugger(_ipython.Pdb):
+    """IPython's debugger; each command is asked for in the notebook."""
+
+    def __init__(self, completekey: Any = None, stdin: Any = None, stdout: Any = None, **options: Any) -> None:
+        # the arguments are those with which the command `debug` makes another one of the same kind
+        self._output = stdout if isinstance(stdout, _Output) else _Output()
+        self.session = 0
+        self.timeout: float | None = None
+        self.has_quit = False
+        self._at_failure = False
+        self._bottom: FrameType | None = None
+        self._interrupted = False
+        # signals are the rank's
+        super().__init__(completekey, self, self._output, nosigint=True, **options)
+
+    @property
+    def asker(self) -> Asker:
+        """Whom it asks."""
+        return current_asker()
+
+    # ---- its input
+
+    def readline(self) -> str:
+        """Ask for a command."""
+        text = self._output.take()
+        prompt = self.prompt if text.endswith(self.prompt) else ""
+        text = text[: len(text) - len(prompt)]
+        where = _place(self.curframe) if self.curframe is not None else ""
+        try:
+            line = self.asker.ask(
+                "command", f"rank {self.asker.rank} {prompt or '... '}", text, where, self.session, self.timeout
+            )
+        except EOFError:
+            return ""
+        return f"{line}\n"
+
+    # ---- sessions
+
+    def open_at(self, frame: FrameType, header: str | None = None) -> None:
+        """Stop at the next line of this frame."""
+        if header is not None:
+            self._output.write(f"{header}\n")
+        self._bottom = _outermost(frame)
+        self.has_quit = False
+        self.set_trace(frame)
+
+    def debug(self, tb: TracebackType, session: int, timeout: float) -> None:
+        """Look at a failure; return when its user has seen enough.
+
+        Raises
+        ------
+        TimeoutError
+            If there was no command in time.
+        KeyboardInterrupt
+            If interrupted.
+        """
+        self._at_failure, self.session, self.timeout = True, session, timeout
+        try:
+            self.reset()
+            self.interaction(None, tb)
+        finally:
+            self._at_failure, self.session, self.timeout = False, 0, None
+
+    def leftover(self) -> str:
+        """Return what it has written since the last command."""
+        return self._output.take()
+
+    def leave(self) -> None:
+        """Tell that the session is over, if there is one."""
+        if self.session and not self._at_failure:
+            session, self.session = self.session, 0
+            with contextlib.suppress(OSError):
+                self.asker.end_session(session, self.leftover(), quits=self.has_quit)
+
+    # ---- what it does differently
+
+    def interaction(self, frame: FrameType | None, tb_or_exc: Any) -> None:
+        """Ask for commands at a frame."""
+        if not self.session:
+            self.session = next(_SESSIONS)
+        self._interrupted = False
+        super().interaction(frame, tb_or_exc)
+        if self._interrupted:
+            # the notebook's user wants the rank to end, and not only the command
+            self.set_continue()
+            raise KeyboardInterrupt
+
+    def _cmdloop(self) -> None:
+        try:
+            self.allow_kbdint = True
+            self.cmdloop()
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            self.allow_kbdint = False
+
+    def onecmd(self, line: str) -> bool:
+        """Carry out a command; what it prints, rather than says, is to be seen too."""
+        with contextlib.redirect_stdout(cast(TextIO, self._output)):
+            return bool(super().onecmd(line))
+
+    def get_stack(self, *args: Any, **options: Any) -> tuple[list[tuple[FrameType, int]], int]:
+        """Return the frames, without those of the launcher, which say nothing about the user's code."""
+        stack, position = super().get_stack(*args, **options)
+        first = next((i + 1 for i in range(len(stack) - 1, -1, -1) if _launches(stack[i][0])), 0)
+        if first > position:
+            return stack, position
+        return stack[first:], position - first
+
+    def set_continue(self) -> None:
+        """Let the rank go on."""
+        super().set_continue()
+        self.leave()
+
+    def set_quit(self) -> None:
+        """Have the rank end."""
+        super().set_quit()
+        self.has_quit = True
+        self.leave()
+        main = threading.main_thread()
+        if not self._at_failure and threading.current_thread() is not main and main.ident is not None:
+            # this thread alone would end, and the rank would go on
+            signal.pthread_kill(main.ident, signal.SIGINT)
+
+    def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """Do what the debugger does; when it is quit, nothing in the user's code shall catch that."""
+        try:
+            return super().trace_dispatch(frame, event, arg)
+        except bdb.BdbQuit:
+            raise DebuggerQuit("the debugger of this rank was left with q, which ends the run") from None
+
+    def stop_here(self, frame: FrameType) -> bool:
+        """Tell whether to stop at a frame when stepping: not at those between two statements of a cell."""
+        return self._is_users(frame) and bool(super().stop_here(frame))
+
+    def _is_users(self, frame: FrameType) -> bool:
+        if self._bottom is None:
+            return True
+        return not _launches(frame) and _outermost(frame).f_code.co_filename == self._bottom.f_code.co_filename
+
+    def user_exception(self, frame: FrameType, exc_info: Any) -> None:
+        """Stop where an exception passes; what an event loop raises at each ``await`` is none of the user's."""
+        if self._is_users(frame):
+            super().user_exception(frame, exc_info)
+
+    def user_call(self, frame: FrameType, argument_list: None) -> None:
+        """Stop where a function is called; a statement of a cell is none, although it has a frame."""
+        if not _is_statement(frame):
+            super().user_call(frame, argument_list)
+
+    def user_return(self, frame: FrameType, return_value: Any) -> None:
+        """Stop where a function returns, or the last statement of a cell ends."""
+        if not _is_statement(frame) or frame.f_lineno >= _last_statement(frame):
+            super().user_return(frame, return_value)
+
+
+def _is_statement(frame: FrameType) -> bool:
+    return frame.f_back is not None and _runs_cells(frame.f_back)
+
+
+def _last_statement(frame: FrameType) -> int:
+    """Return the line in which the last statement of a cell begins."""
+    lines = linecache.getlines(frame.f_code.co_filename)
+    try:
+        return ast.parse("".join(lines)).body[-1].lineno
+    except (SyntaxError, IndexError):
+        return 0
+
+
+def _runs_cells(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "run_code" and frame.f_code.co_filename.endswith("interactiveshell.py")
+
+
+def _launches(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE) or _runs_cells(frame)
+
+
+def _outermost(frame: FrameType) -> FrameType:
+    while frame.f_back is not None and not _launches(frame.f_back):
+        frame = frame.f_back
+    return frame
+
+
+def _place(frame: FrameType) -> str:
+    """Say where a frame is, as tracebacks do."""
+    name = frame.f_code.co_filename
+    shell = _ipython.get_ipython()
+    # private in IPython: the table behind "Cell In[5]" in its tracebacks
+    number = getattr(getattr(shell, "compile", None), "_filename_map", {}).get(name)
+    return f"{f'Cell In[{number}]' if number is not None else name}, line {frame.f_lineno}"
+
+
+def open_at(frame: FrameType, header: str | None = None) -> None:
+    """Open a debugger at a frame, in the notebook.
+
+    Raises
+    ------
+    RuntimeError
+        If nobody could operate it.
+    """
+    asker = current_asker()
+    if not asker.belongs_here():
+        raise RuntimeError(
+            f"a breakpoint in a process that rank {asker.rank} has started: only the rank itself can be debugged in "
+            "the notebook. Take the breakpoint out, or have the rank do the work itself, for example with num_workers=0"
+        )
+    if asker.nobody:
+        raise RuntimeError(
+            f"rank {asker.rank} reached a breakpoint, but nobody can operate the debugger: {asker.nobody}. Take the "
+            "breakpoint out, or set PYTHONBREAKPOINT=0 (--env PYTHONBREAKPOINT=0), which makes breakpoint() do nothing"
+        )
+    with _without_tracing():
+        debugger = getattr(_DEBUGGERS, "debugger", None)
+        if debugger is None:
+            debugger = _DEBUGGERS.debugger = RankDebugger()
+    debugger.open_at(frame, header)
+
+
+# or a process that is forked while somebody steps would wait for commands
+os.register_at_fork(after_in_child=lambda: sys.settrace(None))
+
+
+@contextlib.contextmanager
+def _without_tracing() -> Iterator[None]:
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
+
+
+def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
+    """Wait with an exception before it is reported, so that somebody can look at its frames.
+
+    Returns when that is done, or when nobody has come within the time.
+
+    Parameters
+    ----------
+    error : BaseException
+        The exception; its traceback begins in the user's code.
+    shown : str
+        Its traceback as text.
+    asker : Asker
+        Whom to wait for.
+    """
+    tb = error.__traceback__
+    if tb is None or isinstance(error, (DebuggerQuit, KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return
+    last = tb
+    while last.tb_next is not None:
+        last = last.tb_next
+    where, session = _place(last.tb_frame), next(_SESSIONS)
+    # whatever becomes of the debugger, the failure is reported
+    with contextlib.suppress(EOFError, TimeoutError, KeyboardInterrupt):
+        asker.ask("held", "", shown, where, session, asker.hold)
+        debugger = RankDebugger()
+        debugger.debug(tb, session, asker.hold)
+        kind = "quit" if debugger.has_quit else "left"
+        asker.ask(kind, "", debugger.leftover(), where, session, asker.hold)
+
+
+def make_readable(error: BaseException) -> None:
+    """Take the debugger's own frames out of an exception that came through it."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        if tb.tb_next.tb_frame.f_code.co_filename in (__file__, bdb.__file__):
+            tb.tb_next = None
+        tb = tb.tb_next
+
+
+def stop_tracing() -> None:
+    """Leave a debugger with which somebody has stepped through to the end."""
+    debugger = getattr(_DEBUGGERS, "debugger", None)
+    if debugger is not None:
+        sys.settrace(None)
+        debugger.leave()

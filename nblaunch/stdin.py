@@ -1,0 +1,194 @@
+"""Where a person answers: the notebook's input box, or the terminal. All of ipykernel's private parts about that.
+
+A box can be left without an answer, because a rank may go while its question stands there. ipykernel's own cannot: it
+waits for the page alone. So the request itself is made here, by the one method that both kinds of question end in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+__all__ = ["Box", "NoBox", "find_box", "tell"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks whether the question still stands; ipykernel looks at its socket every 0.01 s.
+_PERIOD = 0.05
+
+
+class Box(Protocol):
+    """Somebody can be asked here, by the main thread."""
+
+    def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
+        """Ask for a line.
+
+        Parameters
+        ----------
+        prompt : str
+            What stands before the answer.
+        hidden : bool
+            Whether the answer is a secret.
+        withdrawn : callable
+            Tells that nobody waits for the answer any more.
+
+        Returns
+        -------
+        str or None
+            The line, or None if the question was withdrawn.
+
+        Raises
+        ------
+        EOFError
+            If whoever was asked ended the input.
+        """
+
+
+def tell(text: str) -> None:
+    """Write to whoever is asked."""
+    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+class NoBox:
+    """Nobody can be asked here.
+
+    Attributes
+    ----------
+    why : str
+        The reason, as a clause.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def find_box() -> Box | NoBox:
+    """Return where whoever runs the present cell or program can be asked."""
+    if threading.current_thread() is not threading.main_thread():
+        return NoBox("only the main thread can ask, and the ranks were launched from another one")
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    kernel: Any = getattr(shell, "kernel", None)
+    if kernel is not None:
+        # private: what the frontend said about itself when it sent the cell
+        if getattr(kernel, "_allow_stdin", True):
+            return _KernelBox(kernel)
+        return NoBox(
+            "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and the like)"
+        )
+    try:
+        if sys.stdin.isatty():
+            return _TerminalBox()
+    except (AttributeError, OSError, ValueError):
+        logger.debug("this program has no standard input")
+    return NoBox("this program has no terminal to ask in")
+
+
+# Requests that were left: a page may still answer them, and that answer belongs to no other question.
+_LEFT: deque[str] = deque(maxlen=1000)
+
+
+class _Withdrawn(Exception):
+    """The question does not stand any more."""
+
+
+class _KernelBox:
+    """The input box under a cell."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+
+    def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
+        """See `Box`."""
+        kernel = self._kernel
+
+        def request(prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
+            return self._request(prompt, ident, parent, password, withdrawn)
+
+        if callable(getattr(kernel, "_input_request", None)):
+            kernel._input_request = request
+        try:
+            return str((kernel.getpass if hidden else kernel.raw_input)(prompt))
+        except _Withdrawn:
+            return None
+        finally:
+            vars(kernel).pop("_input_request", None)
+
+    def _request(self, prompt: str, ident: Any, parent: Any, password: bool, withdrawn: Callable[[], bool]) -> str:
+        """Do what ipykernel's method of this name does, and look now and then whether the question still stands."""
+        import zmq
+
+        kernel = self._kernel
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        with contextlib.suppress(zmq.Again):
+            while True:
+                kernel.stdin_socket.recv_multipart(zmq.NOBLOCK)  # answers to earlier questions
+        content = {"prompt": prompt, "password": password}
+        sent = kernel.session.send(kernel.stdin_socket, "input_request", content, parent, ident=ident)
+        request = str(sent["header"]["msg_id"])
+        answered = False
+        try:
+            while not withdrawn():
+                if not zmq.select([kernel.stdin_socket], [], [], _PERIOD)[0]:
+                    continue
+                try:
+                    _, reply = kernel.session.recv(kernel.stdin_socket)
+                    value = str(reply["content"]["value"])
+                    if reply["parent_header"].get("msg_id") in _LEFT:
+                        continue
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    logger.warning("a frontend answered a question with what is no answer")
+                    continue
+                answered = True
+                if value == "\x04":
+                    raise EOFError("EOF when reading a line")
+                return value
+        finally:
+            if not answered:
+                _LEFT.append(request)
+        raise _Withdrawn
+
+
+class _TerminalBox:
+    """The terminal of this program."""
+
+    def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
+        """See `Box`."""
+        # before the prompt: from then on somebody types
+        with _unseen() if hidden else contextlib.nullcontext():
+            sys.stdout.write(prompt)
+            sys.stdout.flush()
+            while not select.select([sys.stdin], [], [], _PERIOD)[0]:
+                if withdrawn():
+                    sys.stdout.write("\n")
+                    return None
+            line = sys.stdin.readline()
+        if not line:
+            raise EOFError("EOF when reading a line")
+        return line.removesuffix("\n")
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    """Have the terminal not show what is typed."""
+    import termios
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    quiet = list(before)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        sys.stdout.write("\n")
+        sys.stdout.flush()

@@ -1,0 +1,177 @@
+"""Temporary folders that go when they are not needed any more, or else when somebody starts who sees that.
+
+::
+
+    <temporary directory>/nblaunch_<random>/     one for each process that launches, as long as it has runs
+        owner.lock                               locked as long as the process lives
+        <random>/                                one for each run
+
+A process that is killed cannot tidy up. But the kernel takes its lock away, so whoever makes such a folder next finds
+those of this user that nobody holds, and removes them. A lock means the same in every container that sees the folder,
+which the number of a process does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+__all__ = ["Folder", "make_folder", "sweep"]
+
+_PREFIX = "nblaunch_"
+# Under such a name it is made, so that nobody finds it before it is locked, and for so many seconds at most.
+_HALF_MADE = ".nblaunch_"
+_HALF_MADE_FOR = 3600.0
+_LOCK = "owner.lock"
+
+
+class _Home:
+    """What holds the folders of this process."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.folders: set[Folder] = set()
+        made = tempfile.mkdtemp(prefix=_HALF_MADE, dir=place)
+        lock = os.path.join(made, _LOCK)
+        try:
+            # no program that this process starts gets it; `_let_go_of_all` is for those that are forked
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        try:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                # a file system without locks: nobody could tell later that this is needed, so nobody shall ask
+                Path(lock).unlink()
+            self.path = os.path.join(place, _PREFIX + os.path.basename(made).removeprefix(_HALF_MADE))
+            Path(made).rename(self.path)
+        except BaseException:
+            self.let_go()
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+
+    def let_go(self) -> None:
+        """Close the lock; it goes when nobody has it open."""
+        os.close(self._lock)
+
+
+class Folder:
+    """A folder that nobody but this user can enter; see `make_folder`.
+
+    Attributes
+    ----------
+    path : str
+        Where it is.
+    owner : int
+        The process that has made it, and that alone removes it.
+    """
+
+    def __init__(self, home: _Home) -> None:
+        self.path = tempfile.mkdtemp(prefix="", dir=home.path)
+        self.owner = os.getpid()
+        self._home = home
+        home.folders.add(self)
+
+    def remove(self) -> None:
+        """Remove it with all that is in it, and with the last one of a process what holds them; ignore errors."""
+        if os.getpid() != self.owner:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        home = self._home
+        with _guard:
+            home.folders.discard(self)
+            if home.folders or home not in _homes:
+                return
+            _homes.remove(home)
+            _remove(home.path)
+            home.let_go()
+
+
+# guards those below; the last home is where folders are made
+_guard = threading.RLock()
+_homes: list[_Home] = []
+_has_swept = False
+
+
+def make_folder() -> Folder:
+    """Return a fresh folder in the temporary directory, which goes with `Folder.remove` or when this process is gone.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    global _has_swept
+    place = tempfile.gettempdir()
+    with _guard:
+        # it may be gone: people and programs tidy up in temporary directories
+        if not (_homes and _homes[-1].place == place and os.path.isdir(_homes[-1].path)):
+            _homes.append(_Home(place))
+        folder = Folder(_homes[-1])
+    if not _has_swept:
+        _has_swept = True
+        # In a thread, because a disk may take long. A daemon: what it does not come to is for the next one.
+        with contextlib.suppress(RuntimeError):  # no more threads
+            threading.Thread(target=sweep, args=(place,), name="nblaunch-logs", daemon=True).start()
+    return folder
+
+
+def _let_go_of_all() -> None:
+    """Forget, in a process that was forked, what belongs to the other one: it must not seem to be alive for longer."""
+    global _guard, _has_swept
+    # whoever held it is not in this process
+    _guard = threading.RLock()
+    _has_swept = False
+    for home in _homes:
+        home.let_go()
+    _homes.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_of_all)
+
+
+def sweep(place: str) -> None:
+    """Remove what processes of this user have left behind in a temporary directory; ignore errors."""
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            if entry.name.startswith((_PREFIX, _HALF_MADE)):
+                with contextlib.suppress(OSError):
+                    _sweep_one(entry)
+
+
+def _sweep_one(entry: os.DirEntry[str]) -> None:
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    if entry.name.startswith(_HALF_MADE):
+        if time.time() - found.st_mtime > _HALF_MADE_FOR:
+            _remove(entry.path)
+        return
+    # one without this file is somebody else's who uses the same name
+    lock = os.open(os.path.join(entry.path, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(entry.path)
+    finally:
+        os.close(lock)
+
+
+def _remove(path: str) -> None:
+    """Remove a folder, its lock last: what cannot be removed now can be found again."""
+    with contextlib.suppress(OSError):
+        for name in set(os.listdir(path)) - {_LOCK}:
+            inner = Path(path, name)
+            shutil.rmtree(inner, ignore_errors=True)
+            if os.path.lexists(inner):
+                inner.unlink()  # no folder; or one that stays, which is an error
+        Path(path, _LOCK).unlink(missing_ok=True)
+        Path(path).rmdir()

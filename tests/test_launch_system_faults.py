@@ -1,0 +1,245 @@
+"""A system that refuses: no more processes, no room on the disk; and a supervision that fails. Nothing is left then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nblaunch.launching import launch
+from nblaunch.notebook import Notebook
+from nblaunch.processes.gang import Gang
+from nblaunch.run import Run
+
+ROOT = Path(__file__).parent.parent
+BEGINNING = """
+import gc, os, resource, sys, threading
+os.environ["TMPDIR"] = os.environ["PLACE"]  # which setpriv has lost
+import psutil
+from nblaunch.launching import launch
+from nblaunch.notebook import Notebook
+from nblaunch.processes.zygotes import ZYGOTES
+
+def run_cell(source, nprocs=3, **options):
+    return launch(source, nprocs, notebook=Notebook({"__name__": "__main__"}), panel="none", **options)
+
+def nothing_left():
+    gc.collect()
+    ZYGOTES.close()
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-logs":
+            thread.join()
+    assert not psutil.Process().children(recursive=True)
+    assert threading.active_count() == 1, threading.enumerate()
+"""
+
+
+def program(source: str, *begin: str, tmp: Path) -> str:
+    code = BEGINNING + textwrap.dedent(source)
+    done = subprocess.run(
+        [*begin, sys.executable, "-c", code],
+        env=os.environ | {"PLACE": str(tmp), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# The limit does not bind root, nor who has these capabilities. Who starts as root keeps the right to read the files of
+# this installation.
+AS_A_USER = ("setpriv", "--ruid=54321", "--bounding-set=-sys_resource,-sys_admin", "--inh-caps=-all")
+
+
+@pytest.mark.parametrize("method", ["zygote", "forkserver", "spawn", "fork"])
+def test_no_more_processes_wherever_they_run_out(method: str, tmp_path: Path) -> None:
+    as_a_user: tuple[str, ...] = ()
+    if os.getuid() == 0:
+        as_a_user = AS_A_USER
+        try:
+            subprocess.run([*as_a_user, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("this root cannot become somebody to whom the limit applies")
+    said = program(
+        f"""
+        def used():
+            count = 0
+            for process in psutil.process_iter():
+                try:
+                    count += process.num_threads() if process.uids().real == os.getuid() else 0
+                except psutil.Error:
+                    pass
+            return count
+
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        outcomes = []
+        for more in range(2, 40):
+            resource.setrlimit(resource.RLIMIT_NPROC, (max(used(), 3) + more - 2, hard))
+            try:
+                run = run_cell("rank", start_method={method!r})
+            except OSError as error:
+                outcomes.append("refused")
+                assert "ulimit -u" in str(error), str(error)
+                del error
+            except RuntimeError as error:
+                outcomes.append("refused")
+                assert "thread" in str(error), str(error)
+                del error
+            else:
+                assert run.results == {{0: 0, 1: 1, 2: 2}}, run.failures
+                outcomes.append("ran")
+                del run
+            resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+            nothing_left()
+            if outcomes[-2:] == ["ran", "ran"]:
+                break
+        # IPython has folders of its own there where home is somebody else's
+        print(outcomes[0], outcomes[-1], [name for name in os.listdir(os.environ["TMPDIR"]) if "nblaunch" in name])
+        """,
+        *as_a_user,
+        tmp=tmp_path,
+    )
+    assert said == "refused ran []\n"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> tuple[str, ...]:
+    """What to begin a command with that shall find a file system of 1 MiB and 60 files at this test's folder."""
+    begin = (
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o size=1m,nr_inodes=60 tmpfs {tmp_path} && exec "$@"',
+        "sh",
+    )
+    try:
+        subprocess.run([*begin, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system may be mounted here")
+    return begin
+
+
+def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[str, ...], tmp_path: Path) -> None:
+    said = program(
+        """
+        run = run_cell("if rank == 1:\\n    while True:\\n        print('x' * 10_000)\\nrank", on_failure="continue")
+        print(run.status, run.results, run.failures[1].summary(), type(run.failures[1].exception).__name__)
+        del run
+        nothing_left()
+        print(run_cell("rank").results, os.listdir(os.environ["TMPDIR"]))
+        """,
+        *small_disk,
+        tmp=tmp_path,
+    )
+    first, second = said.splitlines()
+    assert first == "failed {0: 0, 2: 2} OSError: [Errno 28] No space left on device OSError"
+    assert second.startswith("{0: 0, 1: 1, 2: 2} ")
+
+
+def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> None:
+    said = program(
+        """
+        import nblaunch.logs  # finds its folder while there is room
+        import tempfile
+        place = tempfile.gettempdir()
+        count = 0
+        try:
+            while True:
+                os.mkdir(f"{place}/{count}")
+                count += 1
+        except OSError:
+            os.rmdir(f"{place}/{count - 1}")
+        try:
+            run_cell("rank")
+        except OSError as error:
+            print(type(error).__name__, error.errno, sorted(os.listdir(place)) == sorted(map(str, range(count - 1))))
+            del error
+        nothing_left()
+        print(sorted(os.listdir(place)) == sorted(map(str, range(count - 1))))
+        """,
+        *small_disk,
+        tmp=tmp_path,
+    )
+    assert said.splitlines()[0].startswith("OSError 28")
+    assert said.splitlines()[-1] == "True"
+
+
+# ---- a defect of the supervision
+
+CHILDREN = (
+    "import os, subprocess, sys, threading\n"
+    "own_session = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+    "plain = subprocess.Popen(['sleep', '1000'])\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        print('daemon', os.getpid(), flush=True)\n"
+    "        os.execvp('sleep', ['sleep', '1000'])\n"
+    "    os._exit(0)\n"
+    "os.wait()\n"
+    "print('children', own_session.pid, plain.pid, flush=True)\n"
+    "print('ready', flush=True)\n"
+)
+
+
+def run_cell(source: str, nprocs: int, **options: object) -> Run:
+    return launch(source, nprocs, notebook=Notebook({"__name__": "__main__"}), panel="none", **options)  # type: ignore[arg-type]
+
+
+def children_of(run: Run) -> list[psutil.Process]:
+    found = []
+    for log in run.logs.values():
+        for line in log.stdout.splitlines():
+            for pid in line.split()[1:]:
+                try:
+                    found.append(psutil.Process(int(pid)))
+                except psutil.NoSuchProcess:
+                    continue  # it is gone already
+    return found
+
+
+@pytest.mark.parametrize("method", ["zygote", "forkserver"])
+def test_a_supervision_that_fails_leaves_no_child_of_a_rank(
+    method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    children: list[psutil.Process] = []
+    working = Gang._hear
+
+    def broken(self: Gang, rank: object) -> None:
+        working(self, rank)  # type: ignore[arg-type]
+        if any(one.reported for one in self._ranks.values()):
+            raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Gang, "_hear", broken)
+    run = run_cell(
+        CHILDREN + "if rank:\n    threading.Event().wait()\n", 2, start_method=method, wait=False, log_dir=str(tmp_path)
+    )
+    with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):
+        run.wait()
+    children = children_of(run)
+    assert len(children) <= 6
+    _, alive = psutil.wait_procs(children, timeout=10)
+    for process in alive:
+        process.kill()
+    assert not alive
+    assert sorted({*run.results, *run.failures}) == [0, 1]
+    monkeypatch.setattr(Gang, "_hear", working)
+    assert run_cell("rank", 2).results == {0: 0, 1: 1}
+
+
+@pytest.mark.parametrize("ending", ["'value'", "1 / 0", "os._exit(3)", "os.kill(os.getpid(), 9)", "os.abort()"])
+@pytest.mark.parametrize("method", ["zygote", "forkserver"])
+def test_children_of_every_kind_go_with_the_run(ending: str, method: str) -> None:
+    run = run_cell(CHILDREN + ending, 2, start_method=method, on_failure="continue")
+    # of a rank that has ended nobody can tell any more which processes were its own
+    _, alive = psutil.wait_procs(children_of(run), timeout=10)
+    for process in alive:
+        process.kill()
+    assert not alive
