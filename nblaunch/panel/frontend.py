@@ -8,14 +8,16 @@ a run.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["answer_on_own_subshell", "has_pages", "hear_control_channel"]
+__all__ = ["answer_on_own_subshell", "has_pages", "hear_control_channel", "keep_busy"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,66 @@ def answer_on_own_subshell(widget: Any) -> None:
             comm._reply_subshell_for = lambda data, default: default
 
 
+def keep_busy() -> Callable[[], None]:
+    """Have pages show that the kernel is busy while the cell that runs now goes on, whatever messages come meanwhile.
+
+    The kernel says "busy" and "idle" for every message, and a page shows what was said last.
+
+    Returns
+    -------
+    callable
+        To be called while a message is taken: behind the "idle" of that message the kernel says "busy" once more in the
+        name of the cell. Does nothing when the cell has ended, where no cell runs, or on a kernel that is too unlike.
+    """
+    shell, kernel = _shell(), _kernel()
+    publish = getattr(kernel, "_publish_status", None)
+    if publish is None or not _runs_in_cell():
+        return _nothing
+    parent = kernel.get_parent("shell")
+    if parent.get("content", {}).get("silent"):
+        return _nothing  # its end is not told of
+    lock = threading.Lock()
+    over = False
+    thread = threading.get_ident()
+
+    def end(_result: object) -> None:
+        nonlocal over
+        if threading.get_ident() != thread:
+            return  # a cell of a subshell
+        shell.events.unregister("post_run_cell", end)
+        with lock:
+            over = True
+
+    def say_busy() -> None:
+        # not between the end of the cell and its own "idle": that would be taken back for ever
+        with lock, contextlib.suppress(Exception):
+            if not over:
+                publish("busy", "shell", parent)
+
+    def soon() -> None:
+        # the "idle" comes without a pause when the message has been taken, and so before anything else in this loop
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(say_busy)
+
+    # not post_execute, which each message of a widget triggers too
+    shell.events.register("post_run_cell", end)
+    return soon
+
+
+def _nothing() -> None:
+    pass
+
+
+def _runs_in_cell() -> bool:
+    """Tell whether a cell is what has called: not a thread of its own, nor a task that goes on after its cell."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "run_cell_async" and frame.f_code.co_filename.endswith("interactiveshell.py"):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 async def _take_request(stream: object, ident: object, parent: dict[str, Any]) -> None:
     try:
         content = parent["content"]
@@ -75,6 +137,9 @@ async def _take_request(stream: object, ident: object, parent: dict[str, Any]) -
             logger.exception("a message of a panel's page could not be taken")
 
 
+def _shell() -> Any:
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
 def _kernel() -> Any:
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None)
+    return getattr(_shell(), "kernel", None)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Captured, Displayed, Ended, Event, Launched
 from nblaunch.panel.arrivals import Arrivals
-from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel
+from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel, keep_busy
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
@@ -96,7 +96,8 @@ class LivePanel:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
-        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
+        self._still_busy: Callable[[], None] = lambda: None
         self._widget: PanelWidget | None = None
         self._listener: object = None
         self._noted_at: float | None = None
@@ -136,6 +137,7 @@ class LivePanel:
         """
         if self._thread is not None or self._arrivals is None or (self._quiet and not at_once):
             return
+        self._still_busy = keep_busy()
         self._begin(self._show, at_once)
 
     def close(self) -> None:
@@ -187,8 +189,8 @@ class LivePanel:
         widget = kind(title=self._state.title, nprocs=len(self._state.ranks), token=self._token)
         self._widget = widget
         answer_on_own_subshell(widget)
-        self._listener = hear_control_channel(self._token, self._hear)
-        widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
+        self._listener = hear_control_channel(self._token, lambda content: self._hear(content, "control"))
+        widget.on_msg(lambda _widget, content, _buffers: self._hear(content, "comm"))
         self._publish(widget.bundle(), {}, {"display_id": self._place("panel")})
         self._is_open = True
 
@@ -200,7 +202,7 @@ class LivePanel:
             with self._looking:
                 grown = self._arrivals.look()
             while not self._heard.empty():
-                pages.hear(self._heard.get())
+                pages.hear(*self._heard.get())
             with self._lock:
                 pages.tick(grown)
             if time.monotonic() - noted_at > _NOTE_PERIOD:
@@ -265,8 +267,9 @@ class LivePanel:
 
     # ---- any thread
 
-    def _hear(self, message: Any) -> None:
+    def _hear(self, message: Any, channel: str) -> None:
         """Take a message of a page; it may come twice."""
+        self._still_busy()
         if not isinstance(message, dict):
             return
         kind = str(message.get("kind"))
@@ -276,4 +279,4 @@ class LivePanel:
             if order is not None:
                 order()
         else:
-            self._heard.put(message)
+            self._heard.put((message, channel))

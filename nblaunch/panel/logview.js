@@ -104,6 +104,44 @@ export function paintLine(element, line, marks = [], most = Infinity) {
   }
 }
 
+/** @param {Row} row */
+function isOpen(row) {
+  return row.kind === "line" && !row.line.done;
+}
+
+/** @param {Row} row */
+function isCleared(row) {
+  return row.kind === "line" && row.line.cleared;
+}
+
+/**
+ * Columns that the lines of a wrapped row are indented by, after its first.
+ * @param {string} prefix
+ */
+export function hangOf(prefix) {
+  return Math.min(12, prefix.length + 2);
+}
+
+/**
+ * How many lines a row takes that is wrapped at spaces where there are some, as the browser does it.
+ * @param {string} text
+ * @param {number} columns
+ * @param {number} hang
+ */
+export function wrappedRows(text, columns, hang) {
+  let rows = 1;
+  for (let from = 0, room = columns; text.length - from > room; room = Math.max(4, columns - hang)) {
+    // spaces at the end of a line take no room
+    let to = text.lastIndexOf(" ", from + room) + 1;
+    if (to <= from) to = from + room;
+    while (text[to] === " ") to++;
+    if (to >= text.length) break;
+    from = to;
+    rows++;
+  }
+  return rows;
+}
+
 /** The rows of a log as they are shown: as they are, or those alike folded into one. */
 export class Rows {
   /**
@@ -120,8 +158,6 @@ export class Rows {
     this.start = log.start;
     /** @type {Line | null} */
     this.last = null;
-    /** @type {Line[]} */
-    this.open = [];
     /** @type {Row[]} */
     this.shown = [];
     this.settled = 0;
@@ -131,14 +167,22 @@ export class Rows {
   refresh() {
     if (this.version === this.log.version) return false;
     this.version = this.log.version;
-    this.rows = this.folded ? this.#fold() : /** @type {ArrayLike<Row>} */ (this.log.rows);
+    const rows = this.log.rows;
+    let end = rows.length;
+    let cleared = false;
+    for (; end > 0 && isOpen(rows[end - 1]); end--) cleared ||= isCleared(rows[end - 1]);
+    if (this.folded) this.rows = this.#fold(rows, end);
+    else this.rows = cleared ? rows.filter((row, index) => index < end || !isCleared(row)) : rows;
     return true;
   }
 
-  /** @returns {Row[]} */
-  #fold() {
-    const rows = this.log.rows;
-    let from = rows.length;
+  /**
+   * @param {Row[]} rows
+   * @param {number} end  of those that are not written to any more
+   * @returns {Row[]}
+   */
+  #fold(rows, end) {
+    let from = end;
     for (; from > 0; from--) {
       const row = rows[from - 1];
       if (row.kind === "line" && row.line === this.last) break;
@@ -148,31 +192,24 @@ export class Rows {
     if (from === 0 || this.log.start < this.start || this.folder.stale || this.folder.rows.length > 2 * this.log.limit) {
       this.folder = new Folder();
       this.start = this.log.start;
-      this.open = [];
       this.shown = [];
       this.settled = 0;
       from = 0;
     }
-    const open = this.open;
-    this.open = [];
-    for (const line of open) this.#take(line);
-    for (let index = from; index < rows.length; index++) {
+    for (let index = from; index < end; index++) {
       const row = rows[index];
-      if (row.kind === "line") this.#take(this.last = row.line);
+      if (row.kind === "line") this.folder.add((this.last = row.line));
     }
     // what was made before stays: a group that another rank joins changes by itself
     const { shown, folder } = this;
     shown.length = this.settled;
     for (; this.settled < folder.rows.length; this.settled++) shown.push({ kind: "line", ...folder.rows[this.settled] });
-    for (const line of this.open) shown.push({ kind: "line", line, ranks: [line.rank] });
+    for (let index = end; index < rows.length; index++) {
+      const row = rows[index];
+      // a line that still changes, as a progress bar does, is not folded until it is what it will be
+      if (row.kind === "line" && !row.line.cleared) shown.push({ kind: "line", line: row.line, ranks: [row.line.rank] });
+    }
     return shown;
-  }
-
-  /** @param {Line} line */
-  #take(line) {
-    // a line that still changes, as a progress bar does, stands at the end until it is what it will be
-    if (line.done) this.folder.add(line);
-    else this.open.push(line);
   }
 }
 
@@ -203,6 +240,8 @@ export class LogView {
     this.elements = new Map();
     /** @type {Map<Line, {key: string, height: number}>} */
     this.measured = new Map();
+    /** @type {WeakMap<Line, {version: number, rows: number}>} */
+    this.estimated = new WeakMap();
     /** @type {number[]} */
     this.tops = [];
     this.top = 0;
@@ -255,6 +294,8 @@ export class LogView {
       this.touch();
     });
     this.resizing.observe(this.el);
+    // another theme may have another font, in which rows have another height
+    this.resizing.observe(this.probe);
     this.selecting = () => {
       const selection = getSelection();
       this.selection = selection && !selection.isCollapsed && this.window.contains(selection.anchorNode) ? selection : null;
@@ -378,6 +419,11 @@ export class LogView {
     const { scrollTop } = this.scroller;
     // our own doing, or the browser's when the size changed
     if (Math.abs(scrollTop - this.top) < 1 || !this.height) return;
+    if (this.scroller.clientHeight !== this.height || this.scroller.clientWidth !== this.width) {
+      this.height = 0;
+      this.touch();
+      return;
+    }
     const down = scrollTop > this.top;
     this.top = scrollTop;
     if (down && scrollTop + this.height >= this.total - this.rowHeight / 2) this.following = true;
@@ -398,7 +444,9 @@ export class LogView {
 
   #dropAnchor() {
     if (!this.#count()) return;
-    const index = Math.min(this.#at(this.top), this.#count() - 1);
+    let index = Math.min(this.#at(this.top), this.#count() - 1);
+    // one that is still written to goes down with what is printed, and would take the view along
+    while (index > 0 && isOpen(this.#row(index))) index--;
     this.anchor = { key: this.#keyOf(this.#row(index)), index, into: this.top - this.#topOf(index) };
   }
 
@@ -425,7 +473,8 @@ export class LogView {
     if (probe.height) this.rowHeight = probe.height;
     if (probe.width) this.columnWidth = probe.width / 40;
     // whole rows only: half a row at the top would look torn
-    this.scroller.style.top = `${this.el.clientHeight % this.rowHeight}px`;
+    const bar = this.scroller.offsetHeight - this.scroller.clientHeight;
+    this.scroller.style.top = `${(this.el.clientHeight - bar) % this.rowHeight}px`;
     this.height = this.scroller.clientHeight;
     this.width = this.scroller.clientWidth;
   }
@@ -437,18 +486,13 @@ export class LogView {
       return;
     }
     const columns = Math.max(10, Math.floor((this.width - 21) / this.columnWidth));
+    if (columns !== this.columns) this.estimated = new WeakMap();
     const tops = new Array(count + 1);
     let y = 0;
     for (let index = 0; index < count; index++) {
       tops[index] = y;
       const row = this.#row(index);
-      const length = row.kind === "line" ? row.line.text.length + this.#prefix(row).length : 0;
-      let height = Math.max(1, Math.ceil(length / columns)) * this.rowHeight;
-      if (this.measured.size && row.kind === "line") {
-        const known = this.measured.get(row.line);
-        if (known && known.key === `${row.line.version} ${columns}`) height = known.height;
-      }
-      y += height;
+      y += row.kind === "line" ? this.#heightOf(row, columns) : this.rowHeight;
     }
     tops[count] = y;
     this.tops = tops;
@@ -456,33 +500,58 @@ export class LogView {
     this.columns = columns;
   }
 
+  /**
+   * @param {Extract<Row, {kind: "line"}>} row
+   * @param {number} columns
+   */
+  #heightOf(row, columns) {
+    const { line } = row;
+    if (this.measured.size) {
+      const known = this.measured.get(line);
+      if (known && known.key === `${line.version} ${columns}`) return known.height;
+    }
+    const prefix = this.#prefix(row);
+    if (line.length + prefix.length <= columns) return this.rowHeight;
+    let known = this.estimated.get(line);
+    if (!known || known.version !== line.version) {
+      known = { version: line.version, rows: wrappedRows(prefix + line.text, columns, hangOf(prefix)) };
+      this.estimated.set(line, known);
+    }
+    return known.rows * this.rowHeight;
+  }
+
   /** Brings the screen up to what is known; cheap if nothing has changed. */
   paint() {
     const changed = this.rows.refresh();
     if (!changed && !this.dirty) return;
-    if (!this.height) this.#measure();
+    // who was out of the document in between has lost the place that it was scrolled to
+    const measured = !this.height;
+    if (measured) this.#measure();
     if (!this.height) return;
     this.dirty = false;
     const selected = this.#selected();
     if (selected && changed) this.following = false;
-    this.#layOut();
-    this.sizer.style.height = `${this.total}px`;
-    const most = Math.max(0, this.total - this.height);
-    let top = most;
-    if (!this.following) {
-      if (!this.anchor) this.#dropAnchor();
-      const { anchor } = this;
-      if (anchor) {
-        const index = this.#locate(anchor.key, anchor.index);
-        if (index >= 0) anchor.index = index;
-        top = Math.min(most, Math.max(0, this.#topOf(anchor.index) + anchor.into));
+    // heights of wrapped rows are estimated until they are in sight, which may bring others into sight
+    for (let tries = 0, wrong = true; wrong && tries < 4; tries++) {
+      this.#layOut();
+      this.sizer.style.height = `${this.total}px`;
+      const most = Math.max(0, this.total - this.height);
+      let top = most;
+      if (!this.following) {
+        if (!this.anchor) this.#dropAnchor();
+        const { anchor } = this;
+        if (anchor) {
+          const index = this.#locate(anchor.key, anchor.index);
+          if (index >= 0) anchor.index = index;
+          top = Math.min(most, Math.max(0, this.#topOf(anchor.index) + anchor.into));
+        }
       }
+      if (top !== this.top || changed || measured) {
+        this.top = top;
+        this.scroller.scrollTop = top;
+      }
+      wrong = this.#fill(selected);
     }
-    if (top !== this.top || changed) {
-      this.top = top;
-      this.scroller.scrollTop = top;
-    }
-    this.#fill(selected);
     this.#sayWhatIsNew();
     this.empty.hidden = this.#count() > 0;
     if (!this.empty.hidden) put(this.empty, this.silent() ? "nothing written yet" : "…");
@@ -535,7 +604,7 @@ export class LogView {
       this.#paintRow(element, row);
     }
     this.window.style.transform = `translateY(${this.#topOf(first)}px)`;
-    if (this.wrap) this.#correct(wanted);
+    const wrong = this.wrap && this.#correct(wanted);
     if (this.#sideways) {
       this.#sideways = false;
       // scrolls sideways to it; up and down it is there already
@@ -545,6 +614,7 @@ export class LogView {
         if (beyond > 0 || mark.offsetLeft < this.scroller.scrollLeft) this.scroller.scrollLeft += beyond + 40;
       }
     }
+    return wrong;
   }
 
   /**
@@ -576,6 +646,7 @@ export class LogView {
       const rank = ranks && ranks.length > 1 ? "many" : (ranks?.[0] ?? line.rank) % 8;
       element.append(make("span", `prefix r${rank}`, this.#prefix(row)));
     }
+    element.style.setProperty("--hang", `${hangOf(this.#prefix(row))}ch`);
     /** @type {{from: number, to: number, current: boolean}[]} */
     const marks = this.query
       ? search([{ kind: "line", line }], this.query).map(({ from, to }) => ({ from, to, current: from === current }))
@@ -588,25 +659,33 @@ export class LogView {
   }
 
   /**
-   * Measures rows whose height cannot be told from their number of characters.
+   * Measures rows whose height the browser knows better; tells whether one has another than was thought.
    * @param {[Line | string, Row][]} wanted
    */
   #correct(wanted) {
     if (this.measured.size > 2000) this.measured.clear();
+    let wrong = false;
     for (const [key, row] of wanted) {
-      if (row.kind !== "line" || !PERHAPS_WIDE.test(row.line.text)) continue;
-      const known = `${row.line.version} ${this.columns}`;
-      if (this.measured.get(row.line)?.key === known) continue;
+      if (row.kind !== "line") continue;
+      const { line } = row;
+      const fits = line.length + this.#prefix(row).length <= this.columns;
+      if (fits && !PERHAPS_WIDE.test(line.text)) continue;
+      const known = `${line.version} ${this.columns}`;
+      if (this.measured.get(line)?.key === known) continue;
+      const before = this.#heightOf(row, this.columns);
       const height = this.elements.get(key)?.getBoundingClientRect().height ?? this.rowHeight;
-      this.measured.set(row.line, { key: known, height });
-      this.touch();
+      this.measured.set(line, { key: known, height });
+      wrong ||= Math.abs(height - before) > 0.5;
     }
+    return wrong;
   }
 
   #sayWhatIsNew() {
-    const count = this.#count();
+    let count = this.#count();
+    // those still written to are always the last
+    while (count > 0 && isOpen(this.#row(count - 1))) count--;
     const last = count ? this.#row(count - 1) : null;
-    if (this.following || !last) {
+    if (this.following || !this.#count()) {
       this.seen = last?.kind === "line" ? last.line : null;
       this.pill.hidden = true;
       return;

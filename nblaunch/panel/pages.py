@@ -7,7 +7,9 @@
 
 Pages of one panel are sent the same. A tick holds what has changed since the one before, and of the logs that a page
 watches what is new, at most so many bytes: what a flood leaves out is a gap, which a page can have filled from the
-files. No more is sent than pages have acknowledged, so one that is slow or gone costs nothing.
+files. No more is sent than pages have acknowledged, so one that is slow or gone costs nothing. Each message of a page
+makes the kernel say that it is busy and then idle, so a page acknowledges only the ticks that ask for it, and over one
+channel as soon as one is known to be heard.
 """
 
 from __future__ import annotations
@@ -32,14 +34,19 @@ _PER_LOG = 64_000
 _PER_TICK = 256_000
 # Bytes of one answer to a page that asks for older text.
 _PER_PAGE = 256 * 1024
-# Ticks that may be on their way.
-_WINDOW = 4
-# Seconds after which a page that has said nothing counts as gone.
-_GONE_AFTER = 10.0
+# Bytes that may be on their way, and after how many an acknowledgement is asked for.
+_WINDOW = 1_000_000
+_ASK_AFTER = 256_000
+# About what the news of a rank takes.
+_RANK_NEWS = 200
+# Seconds between two signs of life that are asked for, and after which a page that has said nothing counts as gone.
+_ASK_PERIOD = 5.0
+_GONE_AFTER = 12.0
 # Where no page can be heard while the cell blocks: seconds until that is believed, and between two ticks from then on.
 _DEAF_AFTER = 1.5
 _DEAF_PERIOD = 0.5
 _DEAF_BYTES = 32_000
+_MOST_ASKED = 100
 # Ranks above which not every tick has news of every rank: seconds between two that have.
 _MANY = 16
 _MANY_PERIOD = 0.2
@@ -53,8 +60,11 @@ class _Page:
     """What is known of one page."""
 
     heard_at: float
-    acknowledged: int = -1
+    # of all the bytes sent, those that have arrived
+    acknowledged: int
     watched: tuple[str, ...] = ()
+    # which of its messages get here: all come over two channels
+    channel: str = ""
 
 
 @dataclass
@@ -64,6 +74,7 @@ class _Sent:
     run: dict[str, Any] = field(default_factory=dict)
     ranks: dict[int, dict[str, Any]] = field(default_factory=dict)
     logs: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, str] = field(default_factory=dict)
 
 
 class Pages:
@@ -86,7 +97,10 @@ class Pages:
         self._pages: dict[str, _Page] = {}
         self._sent = _Sent()
         self._sequence = 0
-        self._made_at = time.monotonic()
+        self._bytes = 0
+        self._made_at = self._asked_at = time.monotonic()
+        # bytes sent up to each tick that has asked for an acknowledgement
+        self._asked: dict[int, int] = {}
         self._ranks_at = self._sent_at = 0.0
         self._lines: dict[int, str] = {}
         self._changed: set[int] = set()
@@ -95,21 +109,30 @@ class Pages:
 
     # ---- from a page
 
-    def hear(self, message: dict[str, Any]) -> None:
-        """Take a message of a page; what is no message is passed over."""
+    def hear(self, message: dict[str, Any], channel: str = "") -> None:
+        """Take a message of a page; what is no message is passed over.
+
+        `channel` is ``"control"`` or ``"comm"``, if that is known.
+        """
         client, kind = message.get("client"), message.get("kind")
         if not isinstance(client, str):
             return
         now = time.monotonic()
-        page = self._pages.setdefault(client, _Page(now))
+        page = self._pages.setdefault(client, _Page(now, self._bytes))
         page.heard_at = now
+        # both may be heard: the control channel is the one that no cell ever blocks
+        if page.channel != "control":
+            page.channel = channel
         if kind == "hello":
             # from the start: this page knows nothing
             self._sent = _Sent()
-            page.acknowledged = self._sequence
+            page.acknowledged = self._bytes
             self._news = True
         elif kind == "ack" and isinstance(message.get("seq"), int):
-            page.acknowledged = max(page.acknowledged, message["seq"])
+            page.acknowledged = max(page.acknowledged, self._asked.get(message["seq"], 0))
+            # says that too, because a page that was silent for long has been forgotten
+            if not page.watched and isinstance(message.get("logs"), list) and message["logs"]:
+                self._watch(page, message["logs"])
         elif kind == "watch" and isinstance(message.get("logs"), list):
             self._watch(page, message["logs"])
         elif kind == "page":
@@ -159,7 +182,7 @@ class Pages:
         if deaf:
             if now - self._made_at < _DEAF_AFTER or now - self._sent_at < _DEAF_PERIOD:
                 return
-        elif self._sequence - max(page.acknowledged for page in self._pages.values()) >= _WINDOW:
+        elif self._bytes - max(page.acknowledged for page in self._pages.values()) >= _WINDOW:
             return
         self._send_tick(now, _DEAF_BYTES if deaf else _PER_TICK)
 
@@ -187,11 +210,23 @@ class Pages:
         if full:
             message["full"] = True
             message["history"] = {str(rank.rank): list(rank.history) for rank in self._state.ranks if rank.history}
-        if not message and not self._news:
+        channels = {client: page.channel for client, page in self._pages.items() if page.channel}
+        if channels != self._sent.channels:
+            message["heard"] = self._sent.channels = channels
+        overdue = now - self._asked_at >= _ASK_PERIOD
+        if not message and not self._news and not overdue:
             return
         self._news = False
         self._sequence += 1
         self._sent_at = now
+        self._bytes += sum(map(len, buffers)) + _RANK_NEWS * len(message.get("ranks", ()))
+        if overdue or self._bytes - max(self._asked.values(), default=0) >= _ASK_AFTER:
+            message["ack"] = True
+            self._asked_at = now
+            self._asked[self._sequence] = self._bytes
+            # more are not on their way, unless pages are gone
+            while len(self._asked) > _MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
         message |= {
             "kind": "tick",
             "seq": self._sequence,
@@ -208,6 +243,8 @@ class Pages:
             "words": state.ending or state.restarts,
             "cpu": round(state.cpu),
             "memory": state.memory,
+            "about": not state.memory_known,
+            "samples": state.samples,
             "log_dir": state.log_dir,
             "sent": listed(state.sizes) if sum(state.sizes.values()) >= WORTH_TELLING else "",
             "over": state.over,

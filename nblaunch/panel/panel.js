@@ -1,15 +1,15 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
 import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
-import { RankLine, RankMap, percentInWords, reshape, sign } from "./tiles.js";
+import { RankLine, RankMap, percentInWords, reshape, sign, warningOf } from "./tiles.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
 /** @typedef {import("./tiles.js").Rank} Rank */
 /**
  * @typedef {{
- *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, log_dir?: string,
- *   sent?: string, over?: boolean, counts?: Record<string, number>,
+ *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, about?: boolean,
+ *   samples?: number, log_dir?: string, sent?: string, over?: boolean, counts?: Record<string, number>,
  * }} Run
  */
 /** @typedef {"grid" | "merged" | "folded" | "rank"} Mode */
@@ -23,6 +23,13 @@ const MOST_PANES = 8;
 const MOST_DOWNLOADED = 200e6;
 const AT_ONCE = 4;
 const HISTORY = 60;
+// Spans of ranks that are named one by one; of more, only their number is told.
+const MOST_SPANS = 4;
+/**
+ * What the line above a log does without when it is at most so wide.
+ * @type {[number, string][]}
+ */
+const LEFT_OUT = [[520, "written"], [420, "pid"], [330, "curve"], [230, "memory"]];
 
 /**
  * @param {ArrayBuffer | DataView | Uint8Array} buffer
@@ -31,6 +38,16 @@ function asBytes(buffer) {
   return buffer instanceof ArrayBuffer
     ? new Uint8Array(buffer)
     : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+/**
+ * "rank 3", "ranks 0-2, 5", "200 ranks".
+ * @param {number[]} ranks
+ */
+function ranksInWords(ranks) {
+  const names = nameRanks(ranks);
+  if (names.split(",").length > MOST_SPANS) return `${ranks.length} ranks`;
+  return `rank${ranks.length > 1 ? "s" : ""} ${names}`;
 }
 
 /**
@@ -72,7 +89,7 @@ function cutUp(chunk, bytes) {
 function newRank(rank) {
   return {
     ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
-    ...{ collateral: false, root: false, stalled: false, history: [] },
+    ...{ collateral: false, root: false, history: [] },
   };
 }
 
@@ -96,6 +113,8 @@ class Store {
     this.asked = new Map();
     this.asks = 0;
     this.ack = -1;
+    /** By which of the two ways messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
+    this.channel = "";
     this.zero = performance.now();
     this.greeted = false;
     this.hellos = 0;
@@ -161,15 +180,20 @@ class Store {
     return Boolean(this.run.over);
   }
 
-  /** @param {object} message */
-  send(message) {
+  /**
+   * @param {object} message
+   * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
+   */
+  send(message, surely = false) {
     const content = { client: this.client, ...message };
-    try {
-      this.model.send(content);
-    } catch {
-      // the kernel is gone; the panel stays as it is
+    if (surely || this.channel !== "control") {
+      try {
+        this.model.send(content);
+      } catch {
+        // the kernel is gone; the panel stays as it is
+      }
     }
-    this.#sendControl(content);
+    if (surely || this.channel !== "comm") this.#sendControl(content);
   }
 
   /**
@@ -210,12 +234,11 @@ class Store {
     this.beats++;
     // a kernel that does not answer for long is asked less often
     if (!this.greeted && (this.hellos < 40 || this.beats % 20 === 0)) this.#hello();
-    if (this.beats % 8 === 0 && !document.hidden && !this.over) this.watch(true);
     for (const [id, ask] of this.asked) {
       if (performance.now() - ask.sent < 5000) continue;
       if (ask.tries++ < 3) {
         ask.sent = performance.now();
-        this.send({ ...ask.message, again: true });
+        this.send({ ...ask.message, again: true }, true);
       } else {
         this.asked.delete(id);
         ask.reject(new Error("the kernel does not answer"));
@@ -224,15 +247,19 @@ class Store {
     for (const view of this.views.keys()) view.beat(this.beats);
   }
 
-  /** @param {boolean} [again] also if nothing has changed, as a sign of life */
-  watch(again = false) {
-    const logs = new Set();
-    for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
-    const wanted = [...logs].sort();
+  watch() {
+    const wanted = this.#wanted();
     const is = wanted.join();
-    if (is === this.watched && !(again && is)) return;
+    if (is === this.watched) return;
     this.watched = is;
     this.send({ kind: "watch", logs: wanted });
+  }
+
+  /** The logs that are in sight. */
+  #wanted() {
+    const logs = new Set();
+    for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
+    return [...logs].sort();
   }
 
   /**
@@ -282,6 +309,7 @@ class Store {
       this.greeted = true;
       this.ranks = this.ranks.map((rank) => ({ ...newRank(rank.rank), history: tick.history ? [] : rank.history }));
     }
+    const sampled = !tick.full && tick.run?.samples !== undefined;
     if (tick.run) this.run = { ...this.run, ...tick.run };
     /** @type {Map<string, number[]>} */
     const news = new Map();
@@ -293,22 +321,28 @@ class Store {
       const rank = this.ranks[Number(id)];
       if (!rank) continue;
       const before = rank.state;
+      const remarked = Boolean(warningOf(rank));
       Object.assign(rank, changes);
-      if (!tick.full && typeof changes.memory === "number") {
-        rank.history.push(changes.memory);
-        if (rank.history.length > HISTORY) rank.history.shift();
-      }
+      if (warningOf(rank) && !remarked) news.set(rank.why, [...(news.get(rank.why) ?? []), rank.rank]);
       if (rank.state !== before && ["finished", "failed", "stopped", "restarting"].includes(rank.state)) {
         const key = rank.collateral ? "ended with the others" : rank.state;
         news.set(key, [...(news.get(key) ?? []), rank.rank]);
       }
+    }
+    // with each look a step, whether it has found another figure or not
+    for (const rank of sampled ? this.ranks : []) {
+      if (rank.state !== "running" || !rank.memory) continue;
+      rank.history.push(rank.memory);
+      if (rank.history.length > HISTORY) rank.history.shift();
     }
     for (const [id, size] of Object.entries(tick.sizes ?? {})) this.log(id).setSize(Number(size));
     (tick.chunks ?? []).forEach((/** @type {Chunk} */ chunk, /** @type {number} */ index) => {
       if (!buffers[index]) return;
       for (const [part, bytes] of cutUp(chunk, asBytes(buffers[index]))) this.queue.push({ chunk: part, bytes });
     });
-    if (typeof tick.seq === "number") this.queue.push({ ack: tick.seq });
+    this.channel = tick.heard?.[this.client] ?? this.channel;
+    // only where it is asked for: each message makes the kernel say that it is busy, and then idle
+    if (tick.ack) this.queue.push({ ack: tick.seq });
     for (const view of this.views.keys()) view.told(news, Boolean(tick.full));
     // without frames nothing would ever be acknowledged
     if (document.hidden) this.#work(Infinity);
@@ -329,7 +363,7 @@ class Store {
 
   #acknowledge() {
     if (this.ack < 0) return;
-    this.send({ kind: "ack", seq: this.ack });
+    this.send({ kind: "ack", seq: this.ack, logs: this.#wanted() });
     this.ack = -1;
   }
 
@@ -422,8 +456,25 @@ class Pane {
     this.trace.setAttribute("aria-label", `traceback of ${name}`);
     this.trace.hidden = true;
     this.told = "";
+    // the error itself stands last, and stays in sight unless the person has scrolled up
+    this.atEnd = true;
+    this.trace.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.trace;
+      this.atEnd = scrollTop + clientHeight >= scrollHeight - 4;
+    });
+    this.resizing = new ResizeObserver(() => this.#toTheEnd());
+    this.resizing.observe(this.trace);
     this.el = make("section", "pane", head, this.trace, this.log.el);
     this.el.setAttribute("aria-label", name);
+  }
+
+  destroy() {
+    this.resizing.disconnect();
+    this.log.destroy();
+  }
+
+  #toTheEnd() {
+    if (this.atEnd) this.trace.scrollTop = this.trace.scrollHeight;
   }
 
   /**
@@ -447,8 +498,8 @@ class Pane {
       if (!line.text) row.append("\n");
       this.trace.append(row);
     }
-    // the error itself stands last
-    requestAnimationFrame(() => (this.trace.scrollTop = this.trace.scrollHeight));
+    this.atEnd = true;
+    requestAnimationFrame(() => this.#toTheEnd());
   }
 }
 
@@ -530,13 +581,16 @@ class View {
       { rootMargin: "400px" },
     );
     this.watcher.observe(this.el);
+    this.fitting = new ResizeObserver(() => this.#fit());
     this.#arrange();
     host.append(this.el);
   }
 
   destroy() {
     this.watcher.disconnect();
-    for (const pane of this.panes.values()) pane.log.destroy();
+    this.fitting?.disconnect();
+    this.map?.destroy();
+    for (const pane of this.panes.values()) pane.destroy();
     this.store.leave(this);
     this.el.remove();
   }
@@ -549,7 +603,7 @@ class View {
     modes.setAttribute("role", "group");
     modes.setAttribute("aria-label", "view");
     for (const [mode, name, title] of /** @type {[Mode, string, string][]} */ ([
-      ["grid", count > MOST_PANES ? "Map" : "Grid", "the ranks side by side"],
+      count > MOST_PANES ? ["grid", "Map", "a tile for each rank, and the log of one"] : ["grid", "Grid", "the ranks side by side"],
       ["merged", "Merged", "all ranks in one log"],
       ["folded", "Folded", "all ranks in one log, lines alike shown once"],
     ])) {
@@ -669,6 +723,8 @@ class View {
     const panes = make("div", `panes${rooted ? " rooted" : ""}`);
     if (grid) this.#layOut(panes, this.shown.length - (rooted ? 1 : 0), rooted);
     panes.append(...this.shown.map((pane) => pane.el));
+    this.fitting?.disconnect();
+    for (const pane of this.shown) this.fitting?.observe(pane.el);
     this.body.replaceChildren(...(map && mode === "grid" ? [map.el, this.look] : []), panes);
     map?.mark(chosen);
     this.panel.dataset.mode = mode;
@@ -699,6 +755,19 @@ class View {
     }
   }
 
+  /** Leaves out of the lines above the logs what has no room in the narrowest of them: they shall be alike. */
+  #fit() {
+    // the one that failed first has a row of its own
+    const like = this.shown.filter((pane) => pane.rank !== this.root || this.shown.length === 1);
+    const widths = like.map((pane) => pane.el.clientWidth).filter(Boolean);
+    const width = widths.length ? Math.min(...widths) : 0;
+    for (const pane of this.shown) {
+      const own = like.includes(pane) ? width : pane.el.clientWidth;
+      const hidden = LEFT_OUT.filter(([most]) => own && own <= most).map(([, name]) => name);
+      if (pane.el.dataset.without !== hidden.join(" ")) pane.el.dataset.without = hidden.join(" ");
+    }
+  }
+
   /**
    * Takes note of news, and says those that matter aloud.
    * @param {Map<string, number[]>} news
@@ -713,7 +782,7 @@ class View {
       this.#arrange();
     }
     if (quiet || !news.size) return;
-    const said = [...news].map(([what, ranks]) => `rank${ranks.length > 1 ? "s" : ""} ${nameRanks(ranks)} ${what}`);
+    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${what}`);
     put(this.live, said.join("; "));
   }
 
@@ -729,7 +798,8 @@ class View {
     if (this.stale) this.#paintState();
     this.stale = false;
     for (const pane of this.shown) pane.log.paint();
-    this.follow?.setAttribute("aria-pressed", String(this.#following()));
+    const some = !this.#following() && this.shown.some((pane) => pane.log.following);
+    this.follow?.setAttribute("aria-pressed", some ? "mixed" : String(this.#following()));
   }
 
   #following() {
@@ -748,8 +818,10 @@ class View {
     this.panel.dataset.state = state.replace(" ", "-");
     reshape(this.sign, shapes[state] ?? state);
     put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
-    put(this.cpu, this.store.over || !run.cpu ? "" : `CPU ${percentInWords(run.cpu)}`);
-    put(this.memory, this.store.over || !run.memory ? "" : sizeInWords(run.memory));
+    // both are known at the first look, and stay from then on
+    const looked = !this.store.over && Boolean(run.samples);
+    put(this.cpu, looked ? `CPU ${percentInWords(run.cpu ?? 0)}` : "");
+    put(this.memory, !looked || !run.memory ? "" : `${run.about ? "≈ " : ""}${sizeInWords(run.memory)}`);
     const stopping = run.state === "stopping" || this.stopAsked > 0;
     put(this.stop, stopping && !this.store.over ? "Kill" : "Stop");
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
@@ -760,12 +832,12 @@ class View {
     for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
     if (!this.map || this.mode !== "grid") return;
     this.map.tiles.forEach((tile, rank) => tile.update(ranks[rank], now));
-    const looked = this.looked === null || this.looked === undefined ? null : ranks[this.looked];
-    this.hovered.el.hidden = !looked;
-    this.key.hidden = Boolean(looked);
-    if (!looked) return;
-    this.hovered.update(looked, now);
-    if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, looked.line);
+    const pointed = this.looked === null || this.looked === undefined ? null : ranks[this.looked];
+    this.hovered.el.hidden = !pointed;
+    this.key.hidden = Boolean(pointed);
+    if (!pointed) return;
+    this.hovered.update(pointed, now);
+    if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, pointed.line);
   }
 
   /** What became of a run that is over, as long as nobody has said it in words. */
@@ -782,7 +854,8 @@ class View {
     for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
     const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
     const present = order.filter((state) => counts.has(state));
-    const is = present.map((state) => `${state} ${counts.get(state)}`).join();
+    const warned = ranks.filter((rank) => warningOf(rank)).length;
+    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned}`;
     if (is !== this.counted) {
       this.counted = is;
       const parts = present.map((state) => {
@@ -790,6 +863,10 @@ class View {
         part.dataset.state = state;
         return part;
       });
+      if (warned) {
+        const part = make("span", "warning", sign("warning"), counted(warned, "warning"));
+        parts.push(part);
+      }
       this.counts.replaceChildren(...parts);
       this.bar.replaceChildren(
         ...present.map((state) => {
@@ -815,7 +892,7 @@ class View {
     const ended = ranks.filter((rank) => rank.collateral);
     const parts = [`rank ${root.rank} failed${ranks.length > 1 ? " first" : ""}: ${root.why || root.exit || "no reason given"}`];
     /** @param {Rank[]} some */
-    const names = (some) => `${some.length > 1 ? "ranks" : "rank"} ${nameRanks(some.map(({ rank }) => rank))}`;
+    const names = (some) => ranksInWords(some.map(({ rank }) => rank));
     if (others.length) parts.push(`${names(others)} failed too`);
     if (ended.length) parts.push(`${names(ended)} ended because of rank ${root.rank}`);
     const text = parts.join("  ·  ");
@@ -834,7 +911,7 @@ class View {
   #stop() {
     const kill = this.stopAsked > 0 || this.store.run.state === "stopping";
     this.stopAsked++;
-    this.store.send({ kind: kill ? "kill" : "stop" });
+    this.store.send({ kind: kill ? "kill" : "stop" }, true);
     this.touch();
   }
 

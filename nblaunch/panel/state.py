@@ -134,10 +134,13 @@ class RunState:
         Which restart this is, in words, or an empty string.
     over : bool
         Whether the run has ended.
+    samples : int
+        How often it was looked at what ranks use.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self.samples = 0
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
         self.log_dir = ""
@@ -174,8 +177,15 @@ class RunState:
 
     @property
     def memory(self) -> int:
-        """Bytes that all ranks use together."""
-        return sum(rank.memory for rank in self.ranks)
+        """Bytes that all ranks use together; those that have not been looked at yet count as those that have."""
+        running = [rank for rank in self.ranks if rank.state == "running"]
+        known = [rank.memory for rank in running if rank.memory]
+        return sum(known) * len(running) // len(known) if known else 0
+
+    @property
+    def memory_known(self) -> bool:
+        """Whether all that run have been looked at: that takes its time, and many are looked at in turns."""
+        return all(rank.memory for rank in self.ranks if rank.state == "running")
 
     def clock(self, at: float) -> float:
         """Return a time of `time.monotonic` in seconds since the launch."""
@@ -241,11 +251,13 @@ class RunState:
             rank.stalls = stalls
 
     def _sample(self, event: Sampled) -> None:
+        self.samples += 1
         for number, usage in event.usage.items():
             rank = self.ranks[number]
             if rank.state == "running":
                 rank.cpu, rank.memory = usage.cpu, usage.memory
-                rank.history.append(usage.memory)
+                if usage.memory:
+                    rank.history.append(usage.memory)
 
     def _note_of_rank(self, rank: RankState, event: Started | Reported | Raised | Exited | Abandoned) -> None:
         if isinstance(event, Started):

@@ -107,6 +107,11 @@ export class Line {
     return this.#text;
   }
 
+  /** Whether nothing is to be seen of it: a bar that was cleared, and that the next one may be written over. */
+  get cleared() {
+    return !this.done && !/\S/.test(this.text);
+  }
+
   /** Nobody will go back in it any more. */
   settle() {
     this.settled = true;
@@ -231,6 +236,13 @@ export class Terminal {
   /** Whether what comes next begins a line. */
   get atLineStart() {
     return this.#row >= this.lines.length && !this.#rest && !this.#inString && !this.#halfway;
+  }
+
+  /** Lines that are still written to; those after one are too. @type {Line[]} */
+  get open() {
+    let from = this.lines.length;
+    while (from > 0 && !this.lines[from - 1].done) from--;
+    return this.lines.slice(from);
   }
 
   /**
@@ -564,8 +576,8 @@ function colourOf([kind, ...numbers]) {
 }
 
 /**
- * The first line of a stream in a stretch, as bytes; null where there were too many. `bare`: it has no row.
- * @typedef {{bytes: Uint8Array[] | null, size: number, done: boolean, bare?: boolean}} Head
+ * The first line of a stream in a stretch, as bytes; null where there were too many.
+ * @typedef {{bytes: Uint8Array[] | null, size: number, done: boolean}} Head
  */
 
 /** Bytes of a log that follow each other, up to the next gap. */
@@ -578,22 +590,23 @@ class Stretch {
     this.terminals = new Map();
     /** @type {Map<string, Head>} */
     this.heads = new Map();
-    /**
-     * Streams whose last line that was let go ends behind the start: they take turns in the midst of lines.
-     * @type {Map<string, number>}
-     */
-    this.ends = new Map();
+    /** Lines of each stream that are still written to. @type {Map<string, Line[]>} */
+    this.open = new Map();
+    /** How many of those have a row; they are its last. */
+    this.placed = 0;
   }
 
   /**
    * Reads bytes that follow those read so far.
    * @param {Chunk["pieces"]} pieces
    * @param {Uint8Array} bytes
-   * @returns {Row[]} of the lines that begin in them
+   * @returns {{done: Line[], reopened: Line[]}} lines in the order in which they were finished, and those that had been
    */
   read(pieces, bytes) {
-    /** @type {Row[]} */
-    const rows = [];
+    /** @type {Line[]} */
+    const done = [];
+    /** @type {Line[]} */
+    const reopened = [];
     let at = 0;
     for (const [rank, stream, length] of pieces) {
       const part = bytes.subarray(at, at + length);
@@ -603,32 +616,56 @@ class Stretch {
       if (!terminal) this.terminals.set(key, (terminal = new Terminal({ rank, stream, keep: CURSOR_REACH })));
       if (this.start > 0) this.#keepHead(key, part);
       terminal.feed(part, this.end);
-      for (const line of terminal.begun) rows.push({ kind: "line", line });
+      const { begun, open } = terminal;
+      const before = this.open.get(key) ?? [];
+      for (const line of before) if (!open.includes(line)) done.push(line);
+      for (const line of begun) if (line.done || !open.includes(line)) done.push(line);
+      for (const line of open) {
+        if (before.includes(line) || begun.includes(line)) continue;
+        const index = done.lastIndexOf(line);
+        if (index < 0) reopened.push(line);
+        else done.splice(index, 1);
+      }
+      this.open.set(key, open);
       terminal.begun = [];
       at += part.length;
       this.end += part.length;
     }
-    return rows;
+    return { done, reopened };
   }
 
   /**
-   * Takes the ends of lines that were let go, to put these together when the text before comes back.
-   * @param {Chunk} chunk
-   * @param {Uint8Array} bytes
+   * Puts what was read behind the rows so far. Lines that are still written to come below all others, as in a terminal: a
+   * progress bar stays in sight while more is printed.
+   * @param {Row[]} rows  of which the last are this stretch's
+   * @param {{done: Line[], reopened: Line[]}} read
    */
-  takeEnds(chunk, bytes) {
-    let at = 0;
-    for (const [rank, stream, length] of chunk.pieces) {
-      const key = `${rank} ${stream}`;
-      const from = Math.max(at, this.start - chunk.offset);
-      const to = Math.min(at + length, (this.ends.get(key) ?? 0) - chunk.offset);
-      at += length;
-      if (from >= to) continue;
-      const head = this.heads.get(key);
-      const kept = [...(head?.bytes ?? []), bytes.slice(from, to)];
-      this.heads.set(key, { bytes: kept, size: (head?.size ?? 0) + to - from, done: true, bare: true });
+  place(rows, { done, reopened }) {
+    rows.length -= this.placed;
+    for (const line of reopened) {
+      let at = rows.length - 1;
+      for (; at >= 0; at--) {
+        const row = rows[at];
+        if (row.kind === "line" && row.line === line) break;
+      }
+      if (at >= 0) rows.splice(at, 1);
     }
-    this.ends.clear();
+    for (const line of done) rows.push({ kind: "line", line });
+    this.placed = 0;
+    for (const lines of this.open.values()) {
+      for (const line of lines) rows.push({ kind: "line", line });
+      this.placed += lines.length;
+    }
+  }
+
+  /** @param {Line} line  that is forgotten, with its row */
+  release(line) {
+    const key = `${line.rank} ${line.stream}`;
+    this.terminals.get(key)?.release(line);
+    const open = this.open.get(key);
+    if (!open?.includes(line)) return;
+    this.open.set(key, open.filter((other) => other !== line));
+    this.placed--;
   }
 
   /**
@@ -661,7 +698,10 @@ export class Log {
     this.#room = characters;
     this.version = 0;
     this.size = 0;
-    /** In order; another array after text came in before other text. @type {Row[]} */
+    /**
+     * In order, those still written to at the end; another array after text came in before other text.
+     * @type {Row[]}
+     */
     this.rows = [];
   }
 
@@ -672,8 +712,7 @@ export class Log {
 
   /** Offset up to which older text is missing. Lines that are held begin there, or a little before. */
   get start() {
-    const first = this.#stretches[0];
-    return first ? Math.max(first.start, ...first.ends.values()) : 0;
+    return this.#stretches[0]?.start ?? 0;
   }
 
   /** Offset after the last byte held. */
@@ -710,8 +749,6 @@ export class Log {
    */
   fill(chunk, bytes) {
     const before = this.rows.length;
-    const first = this.#stretches[0];
-    if (first && chunk.offset < first.start && chunk.offset + bytes.length >= this.start) first.takeEnds(chunk, bytes);
     this.#take(chunk, bytes, 0);
     // who asked is reading there: the next bytes to come must not push it out
     if (this.rows.length > before) this.limit = Math.max(this.limit, this.rows.length + before);
@@ -765,19 +802,19 @@ export class Log {
     const after = stretches[index];
     const joins = before?.end === from;
     const stretch = joins ? before : new Stretch(from);
-    const fresh = stretch.read(pieces, bytes);
+    const read = stretch.read(pieces, bytes);
     if (stretch.end === from) return;
     this.version++;
     if (!joins) stretches.splice(index, 0, stretch);
     if (!after) {
       if (before && !joins) this.rows.push({ kind: "gap", from: before.end, to: from });
-      for (const row of fresh) this.rows.push(row);
+      stretch.place(this.rows, read);
       return;
     }
     const gap = before ? this.rows.findIndex((row) => row.kind === "gap" && row.to === after.start) : 0;
     const rows = this.rows.slice(0, gap);
     if (before && !joins) rows.push({ kind: "gap", from: before.end, to: from });
-    for (const row of fresh) rows.push(row);
+    stretch.place(rows, read);
     if (stretch.end < after.start) rows.push({ kind: "gap", from: stretch.end, to: after.start });
     const border = rows.length;
     for (let at = before ? gap + 1 : 0; at < this.rows.length; at++) rows.push(this.rows[at]);
@@ -792,6 +829,9 @@ export class Log {
    * @param {number} border  index of the other's first row
    */
   #join(one, other, border) {
+    // lines that the first one ends in the midst of are its last rows
+    border -= one.placed;
+    this.rows.splice(border, one.placed);
     for (const [key, terminal] of one.terminals) {
       const theirs = other.terminals.get(key);
       if (!theirs) {
@@ -799,21 +839,29 @@ export class Log {
         continue;
       }
       const head = other.heads.get(key);
-      if (terminal.atLineStart || !head?.bytes) continue;
-      // their first line is the end of our last
+      /** @type {Row[]} */
+      const rows = terminal.open.map((line) => ({ kind: "line", line }));
       const { rank, stream } = terminal;
       const isTheirs = (/** @type {Row} */ row) => row.kind === "line" && row.line.rank === rank && row.line.stream === stream;
       let at = border;
-      while (!head.bare && at < this.rows.length && this.rows[at].kind === "line" && !isTheirs(this.rows[at])) at++;
+      while (at < this.rows.length && this.rows[at].kind === "line" && !isTheirs(this.rows[at])) at++;
+      if (terminal.atLineStart || !head?.bytes) {
+        const first = this.rows[at];
+        // a line that is held as a whole has begun before what was let go had ended
+        if (first?.kind === "line" && first.line.offset < other.start) continue;
+        this.rows.splice(border, 0, ...rows);
+        border += rows.length;
+        continue;
+      }
+      // their first line is the end of our last
       let beyond = at;
-      for (; !head.bare && beyond < this.rows.length; beyond++) {
+      for (; beyond < this.rows.length; beyond++) {
         const row = this.rows[beyond];
         if (row.kind === "gap" || (beyond > at && !row.line.continued) || !isTheirs(row)) break;
         theirs.release(row.line);
       }
       for (const part of head.bytes) terminal.feed(part, other.start);
-      /** @type {Row[]} */
-      const rows = terminal.begun.map((line) => ({ kind: "line", line }));
+      for (const line of terminal.begun) rows.push({ kind: "line", line });
       terminal.begun = [];
       this.rows.splice(at, beyond - at, ...rows);
       if (!head.done) other.terminals.set(key, terminal);
@@ -830,6 +878,23 @@ export class Log {
     one.terminals = other.terminals;
     one.end = other.end;
     this.#stretches.splice(this.#stretches.indexOf(other), 1);
+    this.#sink(one, border);
+  }
+
+  /**
+   * Has the lines that are still written to be the last rows of a stretch.
+   * @param {Stretch} stretch
+   * @param {number} from  index of a row of it, before which no such line has one
+   */
+  #sink(stretch, from) {
+    stretch.open = new Map(Array.from(stretch.terminals, ([key, { open }]) => [key, open]));
+    const open = new Set([...stretch.open.values()].flat());
+    let to = from;
+    while (to < this.rows.length && this.rows[to].kind === "line") to++;
+    const rows = this.rows.slice(from, to).filter((row) => row.kind === "line" && !open.has(row.line));
+    stretch.placed = 0;
+    stretch.place(rows, { done: [], reopened: [] });
+    this.rows.splice(from, to - from, ...rows);
   }
 
   #weight() {
@@ -857,23 +922,25 @@ export class Log {
     // nothing begins with a gap
     while (this.rows[most]?.kind === "gap") most++;
     const gone = this.rows.splice(0, most);
+    let last = 0;
     for (const row of gone) {
-      if (row.kind === "gap") this.#stretches.shift();
+      if (row.kind === "gap") {
+        this.#stretches.shift();
+        continue;
+      }
+      const { line } = row;
+      last = Math.max(last, line.end ?? 0);
       // a line that is still written to goes on as a new one, in sight
-      else if (!row.line.settled) this.#stretches[0].terminals.get(`${row.line.rank} ${row.line.stream}`)?.release(row.line);
+      if (!line.settled) this.#stretches[0].release(line);
     }
     const first = this.rows[0];
     if (this.#stretches.length > 1 && first?.kind === "line" && first.line.offset >= this.#stretches[1].start) {
       this.#stretches.shift();
     }
     const stretch = this.#stretches[0];
-    const start = first?.kind === "line" ? Math.max(stretch.start, first.line.offset) : stretch.end;
+    // they were finished in this order; lines that are held may have begun before
+    const start = first?.kind === "line" ? Math.min(last, stretch.end) : stretch.end;
     if (start > stretch.start) {
-      const ends = new Map(stretch.ends);
-      for (const row of gone) {
-        if (row.kind === "line" && row.line.done) ends.set(`${row.line.rank} ${row.line.stream}`, row.line.end ?? 0);
-      }
-      stretch.ends = new Map([...ends].filter(([, end]) => end > start && end <= start + LONGEST_HEAD));
       stretch.start = start;
       stretch.heads = new Map(Array.from(stretch.terminals.keys(), (key) => [key, { bytes: null, size: 0, done: true }]));
     }

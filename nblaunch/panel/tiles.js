@@ -6,7 +6,7 @@ import { make, put } from "./logview.js";
  * @typedef {{
  *   rank: number, state: string, pid?: number | null, began?: number | null, ended?: number | null,
  *   cpu: number, memory: number, out: number, err: number, line: string, exit: string, why: string,
- *   traceback: string, collateral: boolean, root: boolean, stalled: boolean, history: number[],
+ *   traceback: string, collateral: boolean, root: boolean, history: number[],
  * }} Rank
  */
 
@@ -18,6 +18,7 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   finished: "M2 6.6l2.7 2.7L10 3.4",
   failed: "M2.6 2.6l6.8 6.8M9.4 2.6l-6.8 6.8",
   stopped: "M2.6 2.6h6.8v6.8H2.6z",
+  warning: "M6 1.6L11 10.4H1zM6 4.8v2.4M6 8.9v.1",
   restarting: "M10 6.2a4 4 0 1 1-1.3-3.1M9 .9v2.5H6.5",
   wrap: "M1.5 3h9M1.5 6h6.7a1.6 1.6 0 0 1 0 3.4H6M7.3 8L5.8 9.4l1.5 1.4M1.5 9.4h2",
   follow: "M1.5 2.5h9M1.5 5.5h4.5M1.5 8.5h4.5M9 5v5.2M7 8.3l2 2 2-2",
@@ -73,13 +74,14 @@ export class Curve {
     const most = Math.max(...shown, 1);
     // a steady memory is a line at the top, not noise blown up to the full height
     const least = Math.min(Math.min(...shown, most), most * 0.8);
-    const x = 60 - shown.length;
-    const points = shown.map((v, i) => `${x + i} ${(14.5 - (13 * (v - least)) / (most - least)).toFixed(1)}`);
+    // the first few take the whole width: at its end they would look like a stray mark
+    const step = 59 / Math.max(1, shown.length - 1);
+    const points = shown.map((v, i) => `${(step * i).toFixed(1)} ${(14.5 - (13 * (v - least)) / (most - least)).toFixed(1)}`);
     const line = points.length > 1 ? `M${points.join("L")}` : "";
     if (line === this.drawn) return;
     this.drawn = line;
     this.path.setAttribute("d", line);
-    this.area.setAttribute("d", line && `${line}L59 16L${x} 16Z`);
+    this.area.setAttribute("d", line && `${line}L59 16L0 16Z`);
   }
 }
 
@@ -100,10 +102,17 @@ export function elapsedInWords(rank, now) {
 }
 
 /**
+ * What a person may want to know of a rank that goes on: that it hangs, perhaps.
+ * @param {Rank} rank
+ */
+export function warningOf(rank) {
+  return rank.state === "running" ? rank.why : "";
+}
+
+/**
  * @param {Rank} rank
  */
 export function fateInWords(rank) {
-  if (rank.stalled && rank.state === "running") return "stalled";
   if (rank.collateral) return "stopped";
   return rank.why || rank.exit || (rank.state === "running" ? "" : rank.state);
 }
@@ -117,6 +126,8 @@ export class RankLine {
     this.badge = make("span", `badge r${number % 8}`, String(number));
     this.pid = make("span", "pid");
     this.fate = make("span", "fate");
+    this.warning = sign("warning");
+    this.warning.classList.add("nbl-warning");
     this.elapsed = make("span", "num elapsed");
     this.cpu = make("span", "num cpu");
     this.memory = make("span", "num memory");
@@ -126,7 +137,7 @@ export class RankLine {
     this.written.title = "bytes written";
     this.elapsed.title = "running for";
     this.curve = new Curve();
-    this.el = make("div", "rankline", this.sign, this.badge, this.pid, this.fate, make("span", "space"));
+    this.el = make("div", "rankline", this.sign, this.badge, this.pid, this.warning, this.fate, make("span", "space"));
     this.el.append(this.written, this.curve.el, this.memory, this.cpu, this.elapsed);
   }
 
@@ -136,6 +147,7 @@ export class RankLine {
    */
   update(rank, now) {
     this.el.dataset.state = rank.state;
+    this.el.classList.toggle("nbl-warned", Boolean(warningOf(rank)));
     reshape(this.sign, rank.state);
     put(this.badge, String(rank.rank));
     if (rank.rank !== this.number) {
@@ -169,6 +181,11 @@ export class RankMap {
     this.el.setAttribute("aria-label", "ranks");
     this.chosen = 0;
     this.focused = 0;
+    // a map that is cut off has a shade there
+    const shade = () => this.el.classList.toggle("nbl-cut", this.el.scrollTop + this.el.clientHeight < this.el.scrollHeight - 2);
+    this.el.addEventListener("scroll", shade, { passive: true });
+    this.resizing = new ResizeObserver(shade);
+    this.resizing.observe(this.el);
     /** @type {{el: HTMLElement, update: (rank: Rank, now: number) => void}[]} */
     this.tiles = [];
     for (let rank = 0; rank < count; rank++) this.tiles.push(this.#tile(rank, count > 16));
@@ -180,6 +197,10 @@ export class RankMap {
     this.el.addEventListener("focusin", (event) => this.#with(event, (rank) => actions.look(rank)));
     this.el.addEventListener("focusout", () => actions.look(null));
     this.el.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  destroy() {
+    this.resizing.disconnect();
   }
 
   /**
@@ -206,10 +227,14 @@ export class RankMap {
       el,
       /** @param {Rank} rank @param {number} now */
       update(rank, now) {
-        if (el.dataset.state !== rank.state) {
-          reshape(shape, rank.state);
+        const warning = warningOf(rank);
+        const is = `rank ${number}, ${warning || rank.state}`;
+        if (el.getAttribute("aria-label") !== is) {
+          reshape(shape, warning ? "warning" : rank.state);
           el.dataset.state = rank.state;
-          el.setAttribute("aria-label", `rank ${number}, ${rank.state}`);
+          el.setAttribute("aria-label", is);
+          el.title = warning;
+          el.classList.toggle("nbl-warned", Boolean(warning));
         }
         el.classList.toggle("nbl-first", rank.root);
         el.classList.toggle("nbl-collateral", rank.collateral);
@@ -221,7 +246,7 @@ export class RankMap {
         if (!curve) return;
         put(cpu, rank.state === "running" ? percentInWords(rank.cpu) : elapsedInWords(rank, now));
         put(memory, rank.memory ? sizeInWords(rank.memory) : "");
-        put(last, rank.state === "failed" ? fateInWords(rank) : rank.line);
+        put(last, rank.state === "failed" || warning ? fateInWords(rank) : rank.line);
         curve.draw(rank.history);
       },
     };

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -145,14 +145,102 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open a page in one of Jupyter's themes."""
-    context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme=request.param)
+@contextmanager
+def _opened(browser: Browser, theme: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
     page.set_default_timeout(45_000)
-    page.theme = request.param  # type: ignore[attr-defined]
+    page.theme = theme  # type: ignore[attr-defined]
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error.stack)))
     yield page
-    # with the page, a person would leave the kernels behind
-    page.evaluate("window.jupyterapp && window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    shut_down(page)
     context.close()
+    # the panel's module comes from a blob; Jupyter's own errors are not ours
+    assert [error for error in errors if "blob:" in error] == []
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Open a page in each of Jupyter's themes."""
+    with _opened(browser, request.param) as page:
+        yield page
+
+
+@pytest.fixture
+def light_page(browser: Browser) -> Iterator[Page]:
+    """Open a page in one theme, for what does not depend on what it looks like."""
+    with _opened(browser, "light") as page:
+        yield page
+
+
+IDLE = """() => {
+    const app = window.jupyterapp;
+    const panel = app && app.shell.currentWidget;
+    return Boolean(panel && panel.sessionContext && panel.sessionContext.session &&
+        panel.sessionContext.session.kernel && panel.sessionContext.session.kernel.status === 'idle');
+}"""
+PANEL = ".nbl-panel"
+RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
+WAIT = """
+import pathlib, threading
+def wait(gate):
+    while not pathlib.Path(gate).exists():
+        threading.Event().wait(0.05)
+"""
+
+
+def open_notebook(page: Any, address: str, notebook: str) -> None:
+    """Open a notebook and wait until its kernel is there."""
+    page.goto(address.format(notebook=notebook))
+    page.wait_for_function(IDLE)
+    theme = f"JupyterLab {page.theme.title()}"
+    page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
+    page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+    page.evaluate("window.jupyterapp.shell.collapseLeft()")
+
+
+def write_notebook(folder: Path, name: str, cells: list[str]) -> None:
+    """Write a notebook of code cells."""
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell{i}",
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "source": source,
+            }
+            for i, source in enumerate(cells)
+        ],
+    }
+    (folder / name).write_text(json.dumps(notebook))
+
+
+def begin(page: Any, address: str, folder: Path, name: str, cells: list[str]) -> str:
+    """Open a new notebook, and run all its cells; its first one loads the extension."""
+    notebook = f"{name}-{page.theme}.ipynb"
+    write_notebook(folder, notebook, ["%load_ext nblaunch" + WAIT, *cells])
+    open_notebook(page, address, notebook)
+    page.evaluate(RUN_ALL)
+    return notebook
+
+
+def save(page: Any) -> None:
+    """Have the notebook saved."""
+    page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
+
+
+def shut_down(page: Any) -> None:
+    """End the kernels of the server that the page is from; with the page, a person would leave them behind."""
+    page.evaluate("window.jupyterapp && window.jupyterapp.serviceManager.sessions.shutdownAll()")
+
+
+@pytest.fixture
+def gate(lab_folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A file that the ranks of a test wait for."""
+    return lab_folder / re.sub(r"\W+", "-", f"gate-{request.node.name}")

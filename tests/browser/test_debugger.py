@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_jupyterlab import IDLE, _open, _write
+from tests.browser.conftest import IDLE, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -24,7 +24,7 @@ def _enter(page: Any, line: str) -> None:
 
 def test_a_debugger_session(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
     name = f"debugger-{page.theme}.ipynb"
-    _write(
+    write_notebook(
         lab_folder,
         name,
         [
@@ -32,7 +32,7 @@ def test_a_debugger_session(page: Any, lab: str, lab_folder: Path, pictures: Pat
             "%%multiproc 4 --pdb\nimport threading\nif rank == 2:\n    share(12, rank - 2)\nthreading.Event().wait()",
         ],
     )
-    _open(page, lab, name)
+    open_notebook(page, lab, name)
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector(f"{BOX}:not([disabled])")
     assert page.inner_text(".jp-Stdin-prompt").strip() == "rank 2 ipdb>"
@@ -53,8 +53,8 @@ def test_a_box_that_was_left_answers_no_other_question(page: Any, lab: str, lab_
     """JupyterLab keeps the box of a question that nobody waits for, and sends what is typed into it."""
     name = f"hold-{page.theme}.ipynb"
     cells = ["%load_ext nblaunch", "%%multiproc 1 --pdb --hold 1 --no-raise\n1 / 0", "%%multiproc 1\ninput('next? ')"]
-    _write(lab_folder, name, [*cells, "results"])
-    _open(page, lab, name)
+    write_notebook(lab_folder, name, [*cells, "results"])
+    open_notebook(page, lab, name)
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector("text=rank 0 does not wait for an answer any more.")
     page.wait_for_selector("text=rank 0: next?")

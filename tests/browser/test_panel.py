@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.test_jupyterlab import IDLE, _open, _write
+from tests.browser.conftest import IDLE, PANEL, begin, open_notebook, save
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-
-PANEL = ".nbl-panel"
-RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
-WAIT = """
-import pathlib, threading
-def wait(gate):
-    while not pathlib.Path(gate).exists():
-        threading.Event().wait(0.05)
-"""
-
-
-@pytest.fixture
-def gate(lab_folder: Path, request: pytest.FixtureRequest) -> Path:
-    """A file that the ranks of a test wait for."""
-    return lab_folder / re.sub(r"\W+", "-", f"gate-{request.node.name}")
-
-
-def _begin(page: Any, lab: str, folder: Path, name: str, cells: list[str]) -> str:
-    notebook = f"{name}-{page.theme}.ipynb"
-    _write(folder, notebook, ["%load_ext nblaunch" + WAIT, *cells])
-    _open(page, lab, notebook)
-    page.evaluate(RUN_ALL)
-    return notebook
-
-
-def _save(page: Any) -> None:
-    page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
 
 
 def _outputs(folder: Path, notebook: str, cell: int) -> list[dict[str, Any]]:
@@ -55,7 +27,7 @@ for percent in range(0, 101, 10):
     print(f"\\rloading {{percent:3d}} %", end="", file=sys.stderr)
 wait({str(gate)!r})
 rank ** 2"""
-    notebook = _begin(page, lab, lab_folder, "panel", [cell, "results"])
+    notebook = begin(page, lab, lab_folder, "panel", [cell, "results"])
     page.wait_for_selector(f"{PANEL} >> text=rank 3 waits")
     page.wait_for_selector(f"{PANEL} >> text=loading 100 %")
     page.wait_for_selector(f"{PANEL} >> text=running")
@@ -70,7 +42,7 @@ rank ** 2"""
     assert "✓ %%multiproc 4" in shown
     assert "[0-3] ! loading 100 %" in shown
     page.screenshot(path=pictures / f"record-{page.theme}.png")
-    _save(page)
+    save(page)
     (output,) = _outputs(lab_folder, notebook, 1)
     assert set(output["data"]) == {"text/html", "text/plain"}
 
@@ -93,7 +65,7 @@ loss"""
 
 def test_the_picture_of_the_readme(page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path) -> None:
     page.set_viewport_size({"width": 1000, "height": 1150})
-    _begin(page, lab, lab_folder, "training", [TRAINING.replace("GATE", repr(str(gate)))])
+    begin(page, lab, lab_folder, "training", [TRAINING.replace("GATE", repr(str(gate)))])
     page.wait_for_selector(f"{PANEL} >> text=12,000 samples in this shard")
     page.wait_for_function(f"document.querySelector('{PANEL}').innerText.match(/epoch 3: +\\d+%/g)?.length >= 4")
     # memory and CPU are known
@@ -111,7 +83,7 @@ try:
     threading.Event().wait(9999)
 finally:
     print("tidied up")"""
-    _begin(page, lab, lab_folder, "stop", [cell])
+    begin(page, lab, lab_folder, "stop", [cell])
     page.wait_for_selector(f"{PANEL} >> text=begun")
     page.click(f"{PANEL} .nbl-stop")
     page.wait_for_selector("text=KeyboardInterrupt: 4 of 4 ranks interrupted")
@@ -129,7 +101,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
 print("begun")
 while True:
     threading.Event().wait(1)"""
-    _begin(page, lab, lab_folder, "kill", [cell])
+    begin(page, lab, lab_folder, "kill", [cell])
     page.wait_for_selector(f"{PANEL} >> text=begun")
     page.click(f"{PANEL} .nbl-stop")
     page.wait_for_selector(f"{PANEL} >> text=deaf")
@@ -143,7 +115,7 @@ print("epoch 1")
 if rank == 2:
     raise ValueError("no data on this rank")
 wait({str(gate)!r})"""
-    _begin(page, lab, lab_folder, "cause", [cell])
+    begin(page, lab, lab_folder, "cause", [cell])
     cause = page.wait_for_selector(f"{PANEL} .nbl-cause:visible")
     assert "rank 2 failed first: ValueError: no data on this rank" in cause.inner_text()
     page.wait_for_selector(f"{PANEL} .nbl-trace >> text=ValueError")
@@ -158,7 +130,7 @@ def test_many_ranks_are_a_map(page: Any, lab: str, lab_folder: Path, pictures: P
     cell = f"""%%multiproc 64
 print("rank", rank, "is here")
 wait({str(gate)!r})"""
-    _begin(page, lab, lab_folder, "map", [cell])
+    begin(page, lab, lab_folder, "map", [cell])
     page.wait_for_selector(f"{PANEL} >> text=rank 0 is here")
     page.wait_for_selector(f"{PANEL} >> text=64 running")
     page.screenshot(path=pictures / f"map-{page.theme}.png")
@@ -184,7 +156,7 @@ raise ValueError("<img src=x onerror='window.hacked = 6'>")"""
 
 
 def test_what_ranks_write_runs_nothing(page: Any, lab: str, lab_folder: Path, gate: Path) -> None:
-    notebook = _begin(page, lab, lab_folder, "evil", [EVIL.replace("GATE", repr(str(gate)))])
+    notebook = begin(page, lab, lab_folder, "evil", [EVIL.replace("GATE", repr(str(gate)))])
     page.wait_for_selector(f"{PANEL} >> text=the end")
     for mode in ("Merged", "Folded"):
         page.click(f"{PANEL} >> text={mode}")
@@ -193,11 +165,71 @@ def test_what_ranks_write_runs_nothing(page: Any, lab: str, lab_folder: Path, ga
     page.wait_for_selector("text=RanksFailed: 2 of 2 ranks failed")
     page.wait_for_function(IDLE)
     assert page.evaluate("window.hacked") is None
-    _save(page)
+    save(page)
     # another person opens it: nothing is trusted, and the record is there
     text = (lab_folder / notebook).read_text()
     (lab_folder / f"copy-{notebook}").write_text(text.replace("the end", "the  end"))
-    _open(page, lab, f"copy-{notebook}")
+    open_notebook(page, lab, f"copy-{notebook}")
     page.wait_for_selector("text=2 of 2 ranks failed >> nth=0")
     page.wait_for_selector("text=✕ failed >> nth=0")
     assert page.evaluate("window.hacked") is None
+
+
+COUNT_STATUS = """() => {
+    window.statuses = [];
+    const { sessionContext } = window.jupyterapp.shell.currentWidget;
+    sessionContext.statusChanged.connect((_, status) => window.statuses.push(status));
+}"""
+
+
+def test_the_kernel_counts_as_busy_while_the_cell_runs(
+    light_page: Any, lab: str, lab_folder: Path, gate: Path, tmp_path: Path
+) -> None:
+    cell = f"""%%multiproc 2
+print("begun")
+wait({str(tmp_path / "written")!r})
+for number in range(30_000):
+    print(number, "x" * 100)
+print("the end")
+wait({str(gate)!r})"""
+    begin(light_page, lab, lab_folder, "status", [cell])
+    light_page.wait_for_selector(f"{PANEL} >> text=begun")
+    light_page.evaluate(COUNT_STATUS)
+    (tmp_path / "written").touch()
+    light_page.wait_for_function(f"document.querySelector('{PANEL}').innerText.match(/the end/g)?.length === 2")
+    # the next view is asked for, which is a message too, and its answer is the sign that it has been taken
+    light_page.click(f"{PANEL} >> text=Merged")
+    light_page.wait_for_selector(f"{PANEL} >> text=/. the end/")
+    light_page.wait_for_function("window.statuses.at(-1) === 'busy'")
+    statuses = light_page.evaluate("window.statuses")
+    # one "idle" for each message of the page, which are few, and "busy" again at once
+    assert statuses == ["idle", "busy"] * (len(statuses) // 2)
+    assert len(statuses) < 60
+    gate.touch()
+    light_page.wait_for_function(IDLE)
+    light_page.wait_for_selector(PANEL, state="detached")
+    assert light_page.evaluate("window.statuses.at(-1)") == "idle"
+
+
+def test_256_ranks(light_page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    cell = """%%multiproc 256 --grace 60
+try:
+    print("rank", rank, "is here")
+    threading.Event().wait(9999)
+finally:
+    print("tidied up")"""
+    light_page.set_viewport_size({"width": 1400, "height": 1000})
+    light_page.set_default_timeout(100_000)
+    begin(light_page, lab, lab_folder, "large", [cell])
+    light_page.wait_for_selector(f"{PANEL} >> text=256 running")
+    assert light_page.locator(f"{PANEL} .nbl-tile").count() == 256
+    light_page.focus(f"{PANEL} .nbl-tile[tabindex='0']")
+    light_page.keyboard.press("End")
+    light_page.keyboard.press("ArrowLeft")
+    light_page.keyboard.press("Enter")
+    light_page.wait_for_selector(f"{PANEL} section[aria-label='rank 254'] >> text=rank 254 is here")
+    light_page.screenshot(path=pictures / "large.png")
+    light_page.click(f"{PANEL} .nbl-stop")
+    light_page.wait_for_selector("text=KeyboardInterrupt: 256 of 256 ranks interrupted")
+    light_page.wait_for_function(IDLE)
+    assert "[0-255] tidied up" in light_page.inner_text(".jp-Notebook")

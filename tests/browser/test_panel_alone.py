@@ -253,3 +253,240 @@ def test_keys_do_not_reach_jupyter(page: Page) -> None:
         page.keyboard.press(key)
     assert page.evaluate("heard") in ([], ["Control"])
     assert page.get_attribute(".nbl-root", "data-lm-suppress-shortcuts") == "true"
+
+
+def test_a_bar_stays_below_what_is_printed(page: Page) -> None:
+    _show(page, nprocs=2, seconds=-1)
+    for mode in ("Grid", "Merged", "Folded"):
+        page.click(f".nbl-modes >> text={mode}")
+        _write(page, "kernel.write(0, '\\rbar 10%', 2); kernel.write(0, 'printed\\n'.repeat(50))")
+        assert page.inner_text(LOG).splitlines()[-1].endswith("bar 10%")
+        _write(page, "kernel.write(0, '\\r       \\r', 2)")
+        assert page.inner_text(LOG).splitlines()[-1].endswith("printed")
+
+
+def test_messages_take_the_way_on_which_they_are_heard(page: Page) -> None:
+    _show(page, nprocs=2, seconds=0)
+    _write(page, "kernel.hears = 'control'; kernel.asks = false")
+    before = page.evaluate("[kernel.sent.length, kernel.control.length]")
+    _write(page, "kernel.write(0, 'little\\n')")
+    assert page.evaluate("[kernel.sent.length, kernel.control.length]") == before
+    _write(page, "kernel.asks = true; kernel.write(0, 'much\\n')")
+    _until_acknowledged(page)
+    # what comes over the control channel is counted among what was sent, so both have one more
+    after = page.evaluate("[kernel.sent.length, kernel.control.length]")
+    assert after == [number + 1 for number in before]
+    assert _sent(page, "ack")[-1]["logs"] == ["0", "1"]
+    # to stop matters more than what the kernel's status reads meanwhile
+    page.click(".nbl-stop")
+    assert len(_sent(page, "stop")) == 2
+
+
+def _overhang(page: Page, selector: str) -> float:
+    """How much of the elements' content does not fit into them, at most."""
+    most: float = page.evaluate(
+        "selector => Math.max(...Array.from(document.querySelectorAll(selector), "
+        "el => el.scrollHeight - el.clientHeight))",
+        selector,
+    )
+    return most
+
+
+@pytest.mark.parametrize("nprocs", [16, 64, 256])
+@pytest.mark.parametrize("width", [540, 860, 1080])
+def test_the_whole_map_is_in_sight(page: Page, nprocs: int, width: int) -> None:
+    _show(page, nprocs=nprocs, width=width, failing=2, running=True)
+    assert _overhang(page, ".nbl-map") <= 0
+    assert _overhang(page, ".nbl-tile") <= 0
+
+
+def test_a_map_that_is_cut_off_shows_that(page: Page) -> None:
+    _show(page, nprocs=256, width=540)
+    assert page.locator(".nbl-map.nbl-cut").count() == 0
+    page.evaluate("document.querySelector('.nbl-panel').style.height = '400px'")
+    page.wait_for_selector(".nbl-map.nbl-cut")
+    page.hover(".nbl-map")
+    page.mouse.wheel(0, 2000)
+    page.wait_for_selector(".nbl-map:not(.nbl-cut)")
+
+
+AT_END = """() => {
+    const trace = document.querySelector('.nbl-trace');
+    return trace.clientHeight && trace.scrollTop + trace.clientHeight >= trace.scrollHeight - 1;
+}"""
+
+
+def test_the_error_stays_in_sight(page: Page) -> None:
+    _show(page, nprocs=8, width=1080, failing=2, running=True)
+    page.wait_for_function(AT_END)
+    for width in ("540px", "1080px", "540px"):
+        page.evaluate("width => { document.getElementById('cell').style.width = width }", width)
+        page.evaluate("harness.settled()")
+        page.wait_for_function(AT_END)
+    # unless the person reads further up
+    page.hover(".nbl-trace >> nth=0")
+    page.mouse.wheel(0, -2000)
+    page.wait_for_function("document.querySelector('.nbl-trace').scrollTop === 0")
+    page.evaluate("document.getElementById('cell').style.width = '1080px'")
+    page.evaluate("harness.settled()")
+    assert page.evaluate("document.querySelector('.nbl-trace').scrollTop") == 0
+
+
+LAST_ROWS = """() => Array.from(document.querySelectorAll('.nbl-logbox'), box => {
+    const rows = box.querySelectorAll('.nbl-row');
+    return Math.round(rows[rows.length - 1].getBoundingClientRect().bottom - box.getBoundingClientRect().bottom);
+})"""
+
+
+def test_logs_follow_their_end_whatever_changes_around_them(page: Page) -> None:
+    _show(page, nprocs=8, width=1080)
+    changes = [
+        "document.documentElement.style.setProperty('--jp-code-font-size', '17px')",
+        "document.documentElement.style.setProperty('--jp-code-font-size', '11px')",
+        "document.getElementById('cell').style.width = '540px'",
+        "document.querySelector('.nbl-panel').style.height = '900px'",
+        "document.documentElement.dataset.theme = 'dark'; document.getElementById('cell').style.width = '1080px'",
+        "document.getElementById('cell').style.display = 'none'",
+        "document.getElementById('cell').style.display = ''",
+        # the panes change places, and so leave the document for a moment
+        "kernel.change(3, {state: 'failed', root: true, why: 'x'}); kernel.tick()",
+    ]
+    for change in changes:
+        page.evaluate(f"() => {{ {change}; return harness.settled(8) }}")
+        if "none" not in change:
+            # heights in fractions of a pixel are rounded
+            assert set(page.evaluate(LAST_ROWS)) <= {-1, 0, 1}, change
+    assert page.get_attribute(".nbl-icon[aria-label='follow the end']", "aria-pressed") == "true"
+
+
+def test_what_all_use_together(page: Page) -> None:
+    _show(page, nprocs=4, seconds=-1)
+    _write(page, "for (let rank = 0; rank < 4; rank++) kernel.change(rank, {state: 'running', began: 0, pid: 7})")
+    assert page.inner_text(".nbl-metrics .nbl-cpu") == ""
+    _write(page, "kernel.setRun({state: 'running', samples: 1, memory: 4e6, about: true, cpu: 0})")
+    assert page.inner_text(".nbl-metrics .nbl-memory") == "≈ 4.0 MB"
+    assert page.inner_text(".nbl-metrics .nbl-cpu") == "CPU 0 %"
+    _write(page, "kernel.setRun({samples: 2, about: false})")
+    assert page.inner_text(".nbl-metrics .nbl-memory") == "4.0 MB"
+
+
+def test_the_curve_goes_on_while_the_memory_stays_as_it_is(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1)
+    _write(page, "kernel.change(0, {state: 'running', memory: 5e6}); kernel.setRun({samples: 1})")
+    curve = page.locator(".nbl-curve path >> nth=1")
+    assert not curve.get_attribute("d")
+    _write(page, "kernel.setRun({samples: 2})")
+    assert curve.get_attribute("d") == "M0.0 1.5L59.0 1.5"
+
+
+def test_the_lines_above_the_logs_are_alike(page: Page) -> None:
+    for nprocs, width in ((8, 1080), (8, 540), (5, 1080), (3, 860)):
+        _show(page, nprocs=nprocs, width=width, failing=2, running=True)
+        without = page.evaluate("Array.from(document.querySelectorAll('.nbl-pane'), pane => pane.dataset.without)")
+        assert len(set(without[1:])) == 1, (nprocs, width)
+
+
+def test_of_two_ranks_the_one_that_goes_on_has_room(page: Page) -> None:
+    for width in (540, 1080):
+        _show(page, nprocs=2, width=width, failing=1, running=True)
+        assert page.evaluate("document.querySelectorAll('.nbl-logbox')[1].clientHeight") >= 5 * 17, width
+
+
+def test_copy_and_download_are_found(page: Page) -> None:
+    shown = "document.querySelectorAll('.nbl-panetools')[0].computedStyleMap().get('opacity').value"
+    _show(page, nprocs=4, width=860)
+    page.wait_for_function(f"{shown} === 0")
+    page.hover(LOG)
+    page.wait_for_function(f"{shown} === 1")
+    for options in ({"nprocs": 1}, {"nprocs": 2, "width": 1080}):
+        page.mouse.move(0, 0)
+        _show(page, **options)
+        page.wait_for_function(f"{shown} === 1")
+
+
+def test_of_many_ranks_the_number_is_told(page: Page) -> None:
+    _show(page, nprocs=64)
+    _write(
+        page,
+        "for (let rank = 0; rank < 64; rank++) if (rank % 3 === 0) "
+        "kernel.change(rank, rank ? {state: 'stopped', collateral: true} : {state: 'failed', root: true, why: 'x'})",
+    )
+    assert "21 ranks ended because of rank 0" in page.inner_text(".nbl-cause")
+    assert page.inner_text(".nbl-live") == "rank 0 failed; 21 ranks ended with the others"
+    assert page.get_by_role("button", name="Map").get_attribute("title") == "a tile for each rank, and the log of one"
+
+
+def test_long_lines_are_wrapped_at_spaces(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1, width=400)
+    page.get_by_role("button", name="wrap long lines").click()
+    _write(
+        page,
+        "for (let k = 0; k < 300; k++)"
+        " kernel.write(0, `line ${k} of words, some-with-hyphens ${'and more '.repeat(k % 9)}`"
+        " + `${'x'.repeat(k % 7 ? 9 : 150)} 日本語\\n`)",
+    )
+    _until_acknowledged(page)
+    assert page.evaluate(LAST_ROWS) == [0]
+    # no row lies over another one, and none is cut in the midst of a word that fits into a line
+    lines = page.evaluate(
+        """() => {
+            const words = [];
+            for (const row of document.querySelectorAll('.nbl-row')) {
+                const text = row.firstChild;
+                for (const match of text.data.matchAll(/[a-z]+/g)) {
+                    if (match[0].length > 20) continue;
+                    const range = document.createRange();
+                    range.setStart(text, match.index);
+                    range.setEnd(text, match.index + match[0].length);
+                    words.push(range.getClientRects().length);
+                }
+            }
+            return words;
+        }"""
+    )
+    assert set(lines) == {1}
+    rows = page.evaluate(
+        "Array.from(document.querySelectorAll('.nbl-row'), row => row.getBoundingClientRect().height / 17 % 1)"
+    )
+    assert set(rows) == {0}
+    # and lines after the first are indented
+    row = page.locator(".nbl-row").last
+    assert row.evaluate("row => getComputedStyle(row).textIndent").startswith("-")
+
+
+def test_a_hit_in_one_log_leaves_the_others_at_their_end(page: Page) -> None:
+    _show(page, nprocs=2, seconds=0)
+    _write(page, "for (let k = 0; k < 300; k++) kernel.write(k % 2, k === 40 ? 'needle\\n' : `hay ${k}\\n`)")
+    follow = page.get_by_role("button", name="follow the end")
+    assert follow.get_attribute("aria-pressed") == "true"
+    page.fill(".nbl-field", "needle")
+    page.press(".nbl-field", "Enter")
+    page.wait_for_selector(".nbl-now")
+    assert follow.get_attribute("aria-pressed") == "mixed"
+    follow.click()
+    page.wait_for_selector(".nbl-icon[aria-pressed='true'][aria-label='follow the end']")
+
+
+WARNING = "has neither computed nor written for 60 s: waiting in recv"
+
+
+def test_a_rank_that_may_hang_is_marked(page: Page) -> None:
+    for nprocs in (4, 16, 64, 256):
+        _show(page, nprocs=nprocs)
+        _write(page, f"kernel.change(1, {{why: {WARNING!r}}})")
+        assert page.inner_text(".nbl-counts .nbl-warning") == "1 warning"
+        assert page.inner_text(".nbl-live") == f"rank 1 {WARNING}"
+        if nprocs == 4:
+            assert page.inner_text("section[aria-label='rank 1'] .nbl-fate") == WARNING
+        else:
+            assert page.get_attribute(".nbl-tile.nbl-warned", "aria-label") == f"rank 1, {WARNING}"
+            page.wait_for_selector(".nbl-tile.nbl-warned .nbl-sign[data-shape='warning']:visible")
+        _write(page, "kernel.change(1, {why: ''})")
+        assert page.locator(".nbl-warned").count() == 0
+
+
+def test_ranks_that_are_restarted(page: Page) -> None:
+    _show(page, nprocs=4, restart="restart 1 of 3")
+    assert page.inner_text(".nbl-words") == "running: restart 1 of 3"
+    assert page.inner_text(".nbl-counts") == "4 restarting"
+    assert page.inner_text("section[aria-label='rank 0'] .nbl-fate") == "restarting"

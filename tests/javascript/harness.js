@@ -67,6 +67,9 @@ export class Kernel {
     this.acked = -1;
     this.runChanged = true;
     this.pagesFail = "";
+    // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
+    this.asks = true;
+    this.hears = "";
   }
 
   /** A face of the model, as each view gets one. */
@@ -82,12 +85,18 @@ export class Kernel {
       },
       off: (name, callback) => this.callbacks.delete(callback),
       send: (content) => this.#receive(structuredClone(content)),
-      widget_manager: (this.manager ??= { kernel: { clientId: "page", sendControlMessage: (message) => void this.control.push(message) } }),
+      widget_manager: (this.manager ??= { kernel: { clientId: "page", sendControlMessage: (message) => this.#control(message) } }),
     };
+  }
+
+  #control(message) {
+    this.control.push(message);
+    if (this.hears === "control") this.#receive(structuredClone(message.content));
   }
 
   #receive(message) {
     this.sent.push(message);
+    this.client = message.client;
     if (message.kind === "hello") queueMicrotask(() => this.tick(true));
     if (message.kind === "ack") this.acked = message.seq;
     if (message.kind === "stop") this.onstop?.();
@@ -153,7 +162,8 @@ export class Kernel {
       buffers.push(new DataView(bytes.buffer));
       this.watched.set(id, log.length);
     }
-    const content = { kind: "tick", seq: this.seq++, clock: this.clock, sizes, chunks };
+    const content = { kind: "tick", seq: this.seq++, clock: this.clock, sizes, chunks, ack: this.asks };
+    if (this.hears) content.heard = { [this.client]: this.hears };
     if (full || this.runChanged) content.run = this.run;
     content.ranks = full ? this.ranks : this.changed;
     if (full) Object.assign(content, { full, history: this.history });
@@ -178,7 +188,7 @@ export class Kernel {
       cpu += used;
       memory += bytes;
     }
-    this.setRun({ cpu, memory });
+    this.setRun({ cpu, memory, samples: (this.run.samples ?? 0) + 1 });
   }
 }
 
@@ -244,7 +254,7 @@ function palette(kernel) {
 }
 
 /** Plays a run up to some second. */
-function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false } = {}) {
+function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, restart = "", running = false } = {}) {
   const { nprocs } = kernel;
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
@@ -257,15 +267,21 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   }
   if (colours) palette(kernel);
   if (nasty) for (const line of NASTY) kernel.write(0, `${line}\n`);
+  if (warned >= 0) kernel.change(warned, { why: "has neither computed nor written for 60 s: waiting in recv (socket.py:706)" });
+  if (restart) {
+    kernel.setRun({ state: "running", words: restart, cpu: 0 });
+    for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "restarting", cpu: 0 });
+  }
   if (failing >= 0) {
     for (let rank = 0; rank < nprocs; rank++) {
       const root = rank === failing;
+      if (running && !root) continue;
       kernel.change(rank, {
         state: root ? "failed" : "stopped", root, collateral: !root, ended: seconds + (root ? 0.1 : 0.4), cpu: 0,
         ...(root ? { why: "ValueError: loss is nan in shard 2", exit: "exit code 1", traceback: TRACEBACK } : { exit: "SIGTERM" }),
       });
     }
-    kernel.setRun({ state: "over", words: "", over: true, elapsed: seconds + 0.42, cpu: 0 });
+    if (!running) kernel.setRun({ state: "over", words: "", over: true, elapsed: seconds + 0.42, cpu: 0 });
   } else if (over) {
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "finished", ended: seconds + rank / 100, cpu: 0 });
     kernel.setRun({ state: "over", over: true, elapsed: seconds + 0.31, cpu: 0 });

@@ -71,6 +71,14 @@ def scenes() -> Iterator[tuple[str, dict[str, Any]]]:
     for nprocs in (1, 2, 4, 8, 16, 256):
         for theme in ("light", "dark", "contrast"):
             yield f"failed-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "failing": min(2, nprocs - 1)}
+    for nprocs in (2, 8, 16, 256):
+        for width in (560, 1230):
+            root = min(2, nprocs - 1)
+            yield f"first-{nprocs}-{width}", {"nprocs": nprocs, "width": width, "failing": root, "running": True}
+    for nprocs in (4, 16, 64, 256):
+        yield f"warned-{nprocs}", {"nprocs": nprocs, "warned": 1}
+    for nprocs in (4, 16):
+        yield f"restarted-{nprocs}", {"nprocs": nprocs, "restart": "restart 1 of 3"}
     yield "over-4", {"nprocs": 4, "over": True}
     yield "starting-4", {"nprocs": 4, "seconds": -1}
     yield "starting-16", {"nprocs": 16, "seconds": 2, "starting": 5}

@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 import {
   Folder, Log, Terminal, fold, nameRanks, search, secondsInWords, sizeInWords,
 } from "../../nblaunch/panel/terminal.js";
+import { Rows, wrappedRows } from "../../nblaunch/panel/logview.js";
 
 /** @typedef {import("../../nblaunch/panel/terminal.js").Line} Line */
 /** @typedef {import("../../nblaunch/panel/terminal.js").Style} Style */
@@ -488,6 +489,80 @@ describe("a log", () => {
   });
 });
 
+describe("lines that are still written to", () => {
+  const bars = new Source([
+    [0, 2, "\repoch 1:  0%"], [0, 1, "one\n"], [1, 2, "\repoch 1:  5%"], [0, 2, "\repoch 1: 50%"], [0, 1, "two\n"],
+    [1, 1, "two\n"], [0, 2, "\repoch 1: 90%"], [1, 1, "unfinished"],
+  ]);
+  const clear = `\r${" ".repeat(12)}\r`;
+
+  test("stand below all others, in the order in which they began", () => {
+    for (let at = 0; at <= bars.length; at++) {
+      const log = new Log({ id: "all" });
+      log.add(...bars.cut(0, at));
+      log.add(...bars.cut(at));
+      const expected = ["0.1 one", "0.1 two", "1.1 two", "0.2 epoch 1: 90%", "1.2 epoch 1:  5%", "1.1 unfinished"];
+      assert.deepEqual(shown(log), expected, `split at ${at}`);
+    }
+  });
+
+  test("stay where they were when they were finished", () => {
+    const log = new Log({ id: "0" });
+    log.add(...new Source([[0, 2, "\r 5%"], [0, 1, "one\n"], [0, 2, "\r99%\n"], [0, 1, "two\n"], [0, 2, "\r 1%"]]).cut(0));
+    assert.deepEqual(shown(log), ["0.1 one", "0.2 99%", "0.1 two", "0.2  1%"]);
+  });
+
+  test("come down again when the cursor comes back to them, as it does for nested bars", () => {
+    const pieces = /** @type {Piece[]} */ ([
+      [0, 2, "outer 0\n\rinner 0\x1b[A"], [0, 1, "one\n"], [0, 2, "\router 1\n"], [0, 1, "two\n"], [0, 2, "\rinner 1\x1b[A"],
+      [0, 1, "three\n"],
+    ]);
+    const nested = new Source(pieces);
+    for (let at = 0; at <= nested.length; at++) {
+      const log = new Log({ id: "0" });
+      log.add(...nested.cut(0, at));
+      log.add(...nested.cut(at));
+      assert.deepEqual(shown(log), ["0.1 one", "0.1 two", "0.1 three", "0.2 outer 1", "0.2 inner 1"], `split at ${at}`);
+    }
+  });
+
+  test("are put together when a gap before them is filled", () => {
+    const log = new Log({ id: "all" });
+    log.add(...bars.cut(0, 30));
+    log.add(...bars.cut(50));
+    log.fill(...bars.cut(30, 50));
+    const all = new Log({ id: "all" });
+    all.add(...bars.cut(0));
+    assert.deepEqual(shown(log).slice(0, 3), shown(all).slice(0, 3));
+    assert.deepEqual(shown(log).sort(), shown(all).sort());
+  });
+
+  for (const folded of [false, true]) {
+    test(`leave no empty line when they are cleared${folded ? ", folded" : ""}`, () => {
+      const log = new Log({ id: "0" });
+      const rows = new Rows(log, folded);
+      const texts = () => {
+        rows.refresh();
+        return Array.from(rows.rows, (row) => (row.kind === "line" ? row.line.text : "gap"));
+      };
+      let at = 0;
+      const add = (/** @type {number} */ stream, /** @type {string} */ text) => {
+        log.add({ log: "0", offset: at, pieces: [[0, stream, text.length]] }, encoder.encode(text));
+        at += text.length;
+        return texts();
+      };
+      assert.deepEqual(add(2, "\repoch 1: 10%"), ["epoch 1: 10%"]);
+      assert.deepEqual(add(1, "one\n"), ["one", "epoch 1: 10%"]);
+      assert.deepEqual(add(2, clear), ["one"]);
+      assert.deepEqual(add(1, "\n"), ["one", ""], "what is printed empty stays");
+      assert.deepEqual(add(2, "\repoch 2: 10%"), ["one", "", "epoch 2: 10%"]);
+      assert.deepEqual(add(1, "two\n"), ["one", "", "two", "epoch 2: 10%"]);
+      assert.deepEqual(add(2, "\n"), ["one", "", "two", "epoch 2: 10%"]);
+      assert.deepEqual(add(1, "three\n"), ["one", "", "two", "epoch 2: 10%", "three"]);
+    });
+  }
+});
+
 describe("folding", () => {
   /** @type {{name: string, lines: Piece[], groups: [number[], string][]}[]} */
   const cases = JSON.parse(readFileSync(new URL("./folding.json", import.meta.url), "utf8"));
@@ -604,4 +679,13 @@ describe("10 MB are read in little time", () => {
     for (let at = 0; at < 200_000; at++) terminal.feed("x");
     assert.ok(performance.now() - before < 10_000);
   });
+});
+
+describe("a wrapped row takes as many lines as", () => {
+  /** @type {[text: string, rows: number][]} */
+  const cases = [
+    ["", 1], ["0123456789", 1], ["0123456789a", 2], ["words of a line", 2], ["012345 0123456 a", 3], ["0123456789 ", 1],
+    ["0123456789    01234567", 2], ["0123456789012345678901234", 3], ["   01234567890", 3],
+  ];
+  for (const [text, rows] of cases) test(JSON.stringify(text), () => assert.equal(wrappedRows(text, 10, 2), rows));
 });

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Reported
+from nblaunch.events import Ended, Reported, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from nblaunch.processes._linux import punch_hole
@@ -124,13 +124,68 @@ def test_a_flood_is_bounded_and_leaves_a_gap(talk: Talk) -> None:
 def test_a_page_that_does_not_acknowledge_is_not_sent_more(talk: Talk) -> None:
     talk.hear(kind="hello")
     talk.hear(kind="watch", logs=["0"])
+    ticks = []
+    for number in range(100):
+        talk.write(0, f"{number} {'x' * 50_000}\n")
+        if tick := talk.tick():
+            ticks.append(tick)
+    assert 900_000 < sum(len(data) for tick in ticks for data in tick["bytes"]) <= 1_050_000
+    # and is asked in time for what keeps it going
+    asked = [tick["seq"] for tick in ticks if tick.get("ack")]
+    assert len(asked) == 3
+    talk.hear(kind="ack", seq=asked[0])
+    assert b"".join(talk.tick()["bytes"]).startswith(b"99 x")
+
+
+def test_news_of_ranks_count_as_bytes_too(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, 16)
+    talk.hear(kind="hello")
     sent = 0
-    for number in range(20):
-        talk.write(0, f"{number}\n")
+    for number in range(2000):
+        for rank in range(16):
+            talk.write(rank, f"{number}\n")
         sent += bool(talk.tick())
-    assert sent == 4
-    talk.hear(kind="ack", seq=3)
-    assert b"".join(talk.tick()["bytes"]).endswith(b"19\n")
+    assert 100 < sent < 1000
+
+
+def test_little_is_not_acknowledged(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    for number in range(100):
+        talk.write(0, f"{number}\n")
+        assert "ack" not in talk.tick()
+
+
+def test_a_sign_of_life_is_asked_for_now_and_then(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    talk.tick()
+    assert talk.tick() == {}
+    monkeypatch.setattr(pages_module, "_ASK_PERIOD", 0.0)
+    assert talk.tick()["ack"]
+
+
+def test_a_page_that_was_forgotten_says_again_what_it_shows(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["all"])
+    talk.tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(pages_module, "_GONE_AFTER", 0.0)
+        assert talk.tick() == {}
+    talk.hear(kind="ack", seq=1, logs=["all"])
+    talk.write(0, "x\n")
+    assert talk.tick()["sizes"] == {"all": 2}
+
+
+def test_pages_are_told_by_which_way_they_are_heard(talk: Talk) -> None:
+    talk.pages.hear({"client": "a", "kind": "hello"}, "comm")
+    assert talk.tick()["heard"] == {"a": "comm"}
+    assert talk.tick() == {}
+    # what a cell that blocks never holds up
+    talk.pages.hear({"client": "a", "kind": "watch", "logs": []}, "control")
+    assert talk.tick()["heard"] == {"a": "control"}
+    talk.pages.hear({"client": "a", "kind": "watch", "logs": []}, "comm")
+    assert "heard" not in talk.tick()
 
 
 def test_a_page_that_is_gone_is_forgotten(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +263,16 @@ def test_errors_are_answers(talk: Talk) -> None:
 def test_what_is_no_message_is_passed_over(talk: Talk, message: dict[str, Any]) -> None:
     talk.pages.hear(message)
     assert talk.sent == []
+
+
+def test_each_look_at_what_ranks_use_is_told(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    for number, about in ((1, True), (2, False)):
+        talk.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 0 if about else 1000)}, 101.0))
+        run = talk.tick()["run"]
+        assert run["samples"] == number
+        assert run.get("about", True) == about
 
 
 def test_the_end_is_told(talk: Talk) -> None:

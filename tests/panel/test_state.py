@@ -124,6 +124,18 @@ def test_samples_count_while_a_rank_runs() -> None:
     assert (state.cpu, list(state.ranks[0].history), list(state.ranks[1].history)) == (10.0, [1000], [500, 600])
 
 
+def test_memory_is_estimated_until_all_have_been_looked_at() -> None:
+    state = launched(4)
+    assert (state.memory, state.memory_known, state.samples) == (0, False, 0)
+    # many are looked at in turns
+    state.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 3000), 2: Usage(0.0, 0), 3: Usage(0.0, 0)}, 101.0))
+    assert (state.memory, state.memory_known, state.samples) == (8000, False, 1)
+    assert [list(rank.history) for rank in state.ranks] == [[1000], [3000], [], []]
+    state.note(Reported(2, "value", bytearray(), 101.5))
+    state.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 3000), 3: Usage(0.0, 2000)}, 102.0))
+    assert (state.memory, state.memory_known) == (6000, True)
+
+
 def test_displays_are_shown_elsewhere() -> None:
     state = launched(1)
     before = states(state)
