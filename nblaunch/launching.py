@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nblaunch import capture as _capture
 from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
@@ -34,15 +33,16 @@ from nblaunch.panel.live import LivePanel
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
-from nblaunch.payload import Packed, pack, pack_named
+from nblaunch.payload import pack
 from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
+from nblaunch.travelling import pack_or_explain, what_travels
 
-__all__ = ["PREPARE", "RANK_NAMES", "REHEARSE", "Launch", "launch"]
+__all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
 
 # What is done in a process that ranks are forked from, and in a rank that waits for its launch.
 PREPARE = "nblaunch.rank.main:prepare_thoroughly"
@@ -53,9 +53,6 @@ REHEARSE = "nblaunch.rank.main:rehearse"
 _AT_ONCE = 0.05
 # Seconds between two looks at what the ranks use.
 _SAMPLES = 1.0
-
-# Names that a rank has of its own.
-RANK_NAMES = ("rank", "local_rank", "world_size")
 
 
 def launch(
@@ -265,8 +262,8 @@ class Launch:
                 "in JupyterLab or in a terminal"
             )
         env, threads = _thread_variables(nprocs, options)
-        travelling, lines, work = _what_travels(fn_or_source, options, notebook)
-        objects = _pack_or_explain(travelling, lines, notebook)
+        travelling, lines, work = what_travels(fn_or_source, options, notebook)
+        objects = pack_or_explain(travelling, lines, notebook)
         work = replace(
             work,
             nprocs=nprocs,
@@ -496,58 +493,3 @@ def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], in
     # who has set one of them knows better than we do
     inherits_libraries = options.start_method == "fork"
     return defaults | dict(options.env), share if inherits_libraries and not chosen else None
-
-
-def _what_travels(
-    fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
-) -> tuple[dict[str, Any], Mapping[str, int], Work]:
-    """Return the objects to send by name, the lines that use them, and the work's beginning."""
-    if isinstance(fn_or_source, str):
-        transformed = notebook.transform(fn_or_source)
-        filename = notebook.name_cell(transformed)
-        flags = notebook.compiler_flags
-        lines = _names(transformed, filename, flags)
-        objects = _select({} if options.no_capture else lines, options.capture, notebook)
-        return objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
-    objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
-    objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-    return objects, {}, Work()
-
-
-def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
-    import __future__
-
-    future = bool(flags & __future__.annotations.compiler_flag)
-    return _capture.names_read(transformed, filename=filename, future_annotations=future)
-
-
-def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:
-    namespace = notebook.namespace
-    missing = [name for name in capture if name not in namespace]
-    if missing:
-        raise NameError(
-            f"--capture names {', '.join(map(repr, missing))}, which the notebook does not define: "
-            "define it first or leave it out"
-        )
-    needed = [
-        name
-        for name in lines
-        if name in namespace
-        and name not in RANK_NAMES
-        and not (name in notebook.provided and namespace[name] is notebook.provided[name])
-    ]
-    return {name: namespace[name] for name in (*needed, *capture)}
-
-
-def _pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebook: Notebook) -> Packed:
-    def why(thing: Any) -> BaseException | None:
-        try:
-            pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
-        except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
-            return error
-        return None
-
-    try:
-        return pack_named(objects, shared_globals=notebook.namespace, provided=notebook.provided)
-    except (Exception, SystemExit) as error:
-        raise _capture.explain(objects, lines, why) from error

@@ -189,6 +189,7 @@ class Multiproc(Magics):
         self._tell_hidden_names()
         try:
             if chosen.no_wait:
+                launch.announce_questions()
                 launch.start()
                 launch.follow(at_once=True)
                 return
@@ -347,7 +348,7 @@ class Multiproc(Magics):
             self.shell.user_ns.update(results={}, failures={})
 
     def _tell_hidden_names(self) -> None:
-        from nblaunch.launching import RANK_NAMES
+        from nblaunch.travelling import RANK_NAMES
 
         hidden = [name for name in RANK_NAMES if name in self.shell.user_ns and name not in self._hidden_names_told]
         if hidden:

@@ -35,6 +35,7 @@ FLOORS = {
     "attempt": 5,
     "run": 6,
     "commands": 7,
+    "travelling": 7,
     "launching": 8,
     "doctor": 4,
     "grammar": 8,

@@ -174,6 +174,17 @@ def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
     )
 
 
+def test_a_cell_that_does_not_wait_says_who_asks(kernel: Kernel) -> None:
+    cell = begin(kernel, "%%multiproc 2 --no-wait --out job\nif rank:\n    rank = int(input('how many? '))\nrank")
+    cell.finish().ok()
+    cell.wait_for("rank 1 waits: asks 'how many? '. %multiproc debug 1 or run.debug(1) answers.")
+    asking = begin(kernel, "%multiproc debug 1")
+    assert asking.asked() == "rank 1: how many? "
+    asking.enter("7").finish().ok()
+    kernel.run("job.wait()").ok()
+    assert kernel.value("job.results") == {0: 0, 1: 7}
+
+
 NO_BOX = "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and the like)"
 
 

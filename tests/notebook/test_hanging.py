@@ -118,3 +118,5 @@ def test_a_comment_behind_a_command(kernel: Kernel) -> None:
         .stdout.startswith(kernel.run("%multiproc doctor").stdout[:20])
     )
     assert "%%multiproc 4" in kernel.run("%multiproc").evalue
+
+

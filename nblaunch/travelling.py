@@ -1,0 +1,80 @@
+"""What travels with a launch: the objects of the notebook that a cell uses, or a function and its arguments, packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nblaunch import capture as _capture
+from nblaunch.notebook import Notebook
+from nblaunch.options import Options
+from nblaunch.payload import Packed, pack, pack_named
+from nblaunch.rank.work import Work
+
+__all__ = ["RANK_NAMES", "pack_or_explain", "what_travels"]
+
+RANK_NAMES = ("rank", "local_rank", "world_size")
+"""Names that a rank has of its own."""
+
+
+def what_travels(
+    fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
+) -> tuple[dict[str, Any], Mapping[str, int], Work]:
+    """Return the objects to send by name, the lines that use them, and the work's beginning."""
+    if isinstance(fn_or_source, str):
+        transformed = notebook.transform(fn_or_source)
+        filename = notebook.name_cell(transformed)
+        flags = notebook.compiler_flags
+        lines = _names(transformed, filename, flags)
+        objects = _select({} if options.no_capture else lines, options.capture, notebook)
+        return objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
+    objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
+    objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
+    return objects, {}, Work()
+
+
+def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
+    import __future__
+
+    future = bool(flags & __future__.annotations.compiler_flag)
+    return _capture.names_read(transformed, filename=filename, future_annotations=future)
+
+
+def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:
+    namespace = notebook.namespace
+    missing = [name for name in capture if name not in namespace]
+    if missing:
+        raise NameError(
+            f"--capture names {', '.join(map(repr, missing))}, which the notebook does not define: "
+            "define it first or leave it out"
+        )
+    needed = [
+        name
+        for name in lines
+        if name in namespace
+        and name not in RANK_NAMES
+        and not (name in notebook.provided and namespace[name] is notebook.provided[name])
+    ]
+    return {name: namespace[name] for name in (*needed, *capture)}
+
+
+def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebook: Notebook) -> Packed:
+    """Pack objects by name.
+
+    Raises
+    ------
+    CaptureError
+        If one cannot be sent, with its place and what can be done.
+    """
+
+    def why(thing: Any) -> BaseException | None:
+        try:
+            pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
+        except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
+            return error
+        return None
+
+    try:
+        return pack_named(objects, shared_globals=notebook.namespace, provided=notebook.provided)
+    except (Exception, SystemExit) as error:
+        raise _capture.explain(objects, lines, why) from error
