@@ -86,7 +86,8 @@ def still_running(state: RunState, now: float) -> tuple[str, str]:
     counts = ", ".join(f"{count} {word}" for word, count in state.counts.items())
     times = f"running since {_hour(since)}, last seen {_hour(now)}"
     text = f"{cut(state.title)}: {times}: {counts}; logs in {cut(state.log_dir)}"
-    return f'<div style="font-size: 85%; {MUTED}">{escape(text)}</div>', text
+    # panel.css hides it, as long as there is a panel beside it
+    return f'<div class="nblaunch-note" style="font-size: 85%; {MUTED}">{escape(text)}</div>', text
 
 
 def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
