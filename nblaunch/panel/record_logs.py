@@ -17,9 +17,10 @@ from nblaunch.sizes import in_words
 
 __all__ = ["add_logs"]
 
-# Lines that are seen without opening anything: the last ones. Fewer where an exception comes below.
+# Lines that are seen without opening anything: the last ones. Fewer where an exception comes below, or where ranks are
+# so many that nobody reads what each has written.
 _OPEN = 100
-_OPEN_ABOVE_ERROR = 40
+_FEW_OPEN = 40
 # Sections that are seen as such; the ranks of the others are behind one fold.
 _SECTIONS = 16
 # Bytes that stand around the lines of a section.
@@ -47,7 +48,7 @@ def add_logs(page: Markup, state: RunState, arrivals: Arrivals, *, told: bool) -
     OSError
         If a log cannot be read.
     """
-    opened = _OPEN_ABOVE_ERROR if told else _OPEN
+    opened = _FEW_OPEN if told or len(state.ranks) > _SECTIONS else _OPEN
     if arrivals.size(ALL) and not _add_together(page, arrivals, len(state.ranks) > 1, opened):
         _add_by_rank(page, state, arrivals, opened)
 
