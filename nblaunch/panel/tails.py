@@ -11,6 +11,7 @@ is shown.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
@@ -51,8 +52,9 @@ def whole(arrivals: Arrivals, most: int) -> list[Shown] | None:
     size = arrivals.size(ALL)
     if size > _READ:
         return None
-    data = (excerpt := arrivals.read(ALL, 0, size)).data
-    if _effort(data) > _EFFORT or (size > most and _at_least(data) > most):
+    excerpt = arrivals.read(ALL, 0, size)
+    data = excerpt.data
+    if _effort(data) > _EFFORT or (size > most and _at_least(data) > most) or _lines_of_one(excerpt) > MOST_LINES:
         return None
     return in_order(excerpt)
 
@@ -145,6 +147,17 @@ def in_order(excerpt: Excerpt) -> list[Shown]:
 
 def _effort(data: bytes) -> int:
     return sum(map(data.count, _MEANINGFUL))
+
+
+def _lines_of_one(excerpt: Excerpt) -> int:
+    """Return about how many lines the rank has that has most: folding does not make them fewer."""
+    counts: Counter[int] = Counter()
+    position = 0
+    for rank, _, count in excerpt.pieces:
+        part = excerpt.data[position : position + count]
+        position += count
+        counts[rank] += part.count(b"\n") - sum(1 for _ in _UPWARDS.finditer(part))
+    return max(counts.values(), default=0)
 
 
 def _at_least(data: bytes) -> int:
