@@ -34,7 +34,7 @@ _READ = 4_000_000
 _EFFORT = 150_000
 _MEANINGFUL = (b"\n", b"\r", b"\x1b", b"\b", b"\t")
 # What is read of a rank at first, and how many times more each time that too little of it can be seen.
-_FIRST = 2_000
+_FIRST = 1_000
 _MORE = 8
 # The cursor's moves upwards: behind one of them nobody can say what a line is without rendering it.
 _UPWARDS = re.compile(rb"\x1b\[[0-9:;]*A")
