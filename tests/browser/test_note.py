@@ -8,13 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_frontends import _begin, gate, page
-from tests.browser.test_jupyterlab import IDLE, _open
-from tests.browser.test_panel import PANEL, _save
+from tests.browser.conftest import IDLE, PANEL, begin, open_notebook, save
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-__all__ = ["gate", "page"]
 
 NOTED = """import nblaunch.panel.live as live
 live._NOTE_PERIOD = 0.0
@@ -25,7 +21,7 @@ HEIGHTS = "[...document.querySelectorAll('.jp-OutputArea')].map(area => area.get
 
 
 def test_the_note_moves_nothing_while_the_panel_lives(
-    page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path
+    light_page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path
 ) -> None:
     note = gate.with_name(f"{gate.name}-note")
     cells = [
@@ -33,30 +29,30 @@ def test_the_note_moves_nothing_while_the_panel_lives(
         f"%%multiproc 2\nprint('waits')\nwait({str(gate)!r})",
         "print('the', 'end')",
     ]
-    notebook = _begin(page, lab, lab_folder, "noted", cells)
-    page.wait_for_selector(f"{PANEL} >> text=waits")
-    before = page.evaluate(HEIGHTS)
+    notebook = begin(light_page, lab, lab_folder, "noted", cells)
+    light_page.wait_for_selector(f"{PANEL} >> text=waits")
+    before = light_page.evaluate(HEIGHTS)
     note.touch()
-    page.wait_for_selector(".nblaunch-note", state="attached")
-    assert page.evaluate(HEIGHTS) == before
-    assert not page.is_visible(".nblaunch-note")
-    assert page.is_visible(PANEL)
-    page.screenshot(path=pictures / "noted.png")
+    light_page.wait_for_selector(".nblaunch-note", state="attached")
+    assert light_page.evaluate(HEIGHTS) == before
+    assert not light_page.is_visible(".nblaunch-note")
+    assert light_page.is_visible(PANEL)
+    light_page.screenshot(path=pictures / "noted.png")
     # it is in the file, and seen where there is no panel
-    _save(page)
+    save(light_page)
     saved = json.loads((lab_folder / notebook).read_text())
     widget, noted = saved["cells"][2]["outputs"]
     assert "application/vnd.jupyter.widget-view+json" in widget["data"]
     assert "%%multiproc 2: running since" in "".join(noted["data"]["text/plain"])
     gate.touch()
-    page.wait_for_selector("text=the end")
-    page.wait_for_function(IDLE)
-    assert page.locator(".nblaunch-note").count() == 0
+    light_page.wait_for_selector("text=the end")
+    light_page.wait_for_function(IDLE)
+    assert light_page.locator(".nblaunch-note").count() == 0
     # its place stays, and is empty
-    assert page.evaluate(HEIGHTS_OF_OUTPUTS)[1] == 0
+    assert light_page.evaluate(HEIGHTS_OF_OUTPUTS)[1] == 0
     # the saved notebook of a kernel that has died meanwhile
     (lab_folder / "dead.ipynb").write_text(json.dumps(saved))
-    _open(page, lab, "dead.ipynb")
-    page.wait_for_selector(".nblaunch-note")
-    page.screenshot(path=pictures / "noted-dead.png")
-    assert "%%multiproc 2: running since" in page.inner_text(".jp-Notebook")
+    open_notebook(light_page, lab, "dead.ipynb")
+    light_page.wait_for_selector(".nblaunch-note")
+    light_page.screenshot(path=pictures / "noted-dead.png")
+    assert "%%multiproc 2: running since" in light_page.inner_text(".jp-Notebook")
