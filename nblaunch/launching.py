@@ -410,6 +410,7 @@ class Launch:
             bound=self._bound,
             logs="" if run.logs.temporary and not self._bound else run.logs.path,
             told=self._raises and bool(run.failures),
+            crashes={rank: failure.traceback for rank, failure in run.failures.items() if failure.exception is None},
         )
 
     def _consume(self, event: Event) -> None:

@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from nblaunch.displaying import Displaying
 from nblaunch.events import Displayed, Reported
 from nblaunch.payload import unpack_plain
 
@@ -44,47 +45,20 @@ class Output:
         return f"<Output: {', '.join(self.data) or 'empty'}>"
 
 
-class Outputs:
-    """What the ranks of a run display.
-
-    Attributes
-    ----------
-    by_rank : dict of int to list of Output
-        In the order in which each rank displayed them; of an output that was updated, its last content.
-    """
+class Outputs(Displaying[Output]):
+    """What the ranks of a run display; `by_rank` has a list for each of them."""
 
     def __init__(self, nprocs: int) -> None:
-        self.by_rank: dict[int, list[Output]] = {rank: [] for rank in range(nprocs)}
-        self._named: dict[tuple[int, str], list[Output]] = {}
-        self._to_clear: set[int] = set()
+        super().__init__()
+        self.by_rank.update((rank, []) for rank in range(nprocs))
 
-    def note(self, event: Displayed) -> None:
-        """Take what a rank displayed, updated or cleared."""
-        rank = event.rank
-        if event.kind == "clear":
-            if event.wait:
-                self._to_clear.add(rank)
-            else:
-                self._clear(rank)
-            return
-        name = None if event.display_id is None else (rank, event.display_id)
-        if event.kind == "display" and rank in self._to_clear:
-            self._clear(rank)
-        if name is not None:
-            # as frontends do, also when something new is displayed under a name that there is already
-            for output in self._named.get(name, ()):
-                output.data, output.metadata = event.data, event.metadata
-        if event.kind == "display":
-            output = Output(event.data, event.metadata)
-            self.by_rank[rank].append(output)
-            if name is not None:
-                self._named.setdefault(name, []).append(output)
+    def made(self, event: Displayed) -> Output:
+        """Return a new output."""
+        return Output(event.data, event.metadata)
 
-    def _clear(self, rank: int) -> None:
-        self._to_clear.discard(rank)
-        self.by_rank[rank].clear()
-        for name in [name for name in self._named if name[0] == rank]:
-            del self._named[name]
+    def change(self, item: Output, event: Displayed) -> None:
+        """Give an output other content."""
+        item.data, item.metadata = event.data, event.metadata
 
 
 def displayed(report: Reported) -> Displayed | None:

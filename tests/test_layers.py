@@ -16,6 +16,7 @@ FLOORS = {
     "events": 0,
     "naming": 0,
     "sizes": 0,
+    "displaying": 1,
     "stacks": 1,
     "temporary": 0,
     "log_files": 1,

@@ -9,18 +9,24 @@ import functools
 
 from nblaunch.panel.terminal import Style
 
-__all__ = ["COLOURS", "css"]
+__all__ = ["COLOURS", "TEXT", "css", "on_any_ground"]
 
-# Middle tones, to be read on white and on Jupyter's dark ground: a contrast of about 4 with both, and 4.5 is as much as
-# any colour can have.
+# Middle tones, to be read on white and on Jupyter's dark ground: a contrast of about 4 with both.
 COLOURS = (
     *("#747474", "#d64a3f", "#2f8c45", "#9a700d", "#3f7bd6", "#ad55be", "#21828f", "#808080"),
     *("#7c7c7c", "#dc4f44", "#32904a", "#a0750e", "#4a80dc", "#b45cc5", "#248896", "#868686"),
 )
 """The 16 of a terminal."""
 
-# What text of a rank has at least on either ground, and how bright the dark one is.
-_CONTRAST = 3.3
+TEXT = "--nbl-text: var(--jp-content-font-color0, gray)"
+"""Has to stand in an element around all that has a colour: it knows whether the theme is light or dark."""
+
+# No colour has a contrast of 4.5, as the guidelines ask, with white and with black. So each text has one that has a
+# contrast of 3.3 with both, and where the theme is known, a part of the theme's own black or white is mixed in.
+_CONTRAST = 4.5
+_CONTRAST_WITH_ANY = 3.3
+_PART = "75%"
+# How bright Jupyter's dark ground is.
 _DARK = 0.0056
 
 
@@ -28,8 +34,10 @@ def css(style: Style) -> str:
     """Return the rules of a style attribute."""
     fg, bg = (style.bg, style.fg) if style.inverse else (style.fg, style.bg)
     rules = []
-    if fg is not None or isinstance(bg, str):
-        rules.append(f"color: {_readable(fg, bg)}")
+    if bg is not None:
+        rules.append(f"color: {_readable_on(bg, fg)}")
+    elif fg is not None:
+        rules.append(on_any_ground(_readable(_colour(fg))))
     elif style.inverse and bg is None:
         rules.append("color: var(--jp-layout-color0, white)")
     if bg is not None:
@@ -52,20 +60,30 @@ def _colour(colour: int | str) -> str:
     return COLOURS[colour] if isinstance(colour, int) else colour
 
 
+def on_any_ground(colour: str) -> str:
+    """Return the rules for text of a middle tone, darker where the theme is light and lighter where it is dark."""
+    # twice, because Jupyter takes all but plain colours away where it does not trust a notebook
+    return f"color: {colour}; color: color-mix(in srgb, {colour} {_PART}, var(--nbl-text, gray))"
+
+
 @functools.lru_cache(maxsize=1024)
-def _readable(fg: int | str | None, bg: int | str | None) -> str:
-    """Return the text's colour, changed as far as it has to be to be read on this ground, or on any."""
-    colour = _colour(fg) if fg is not None else "#808080"
-    if bg is not None:
-        ground = _brightness(_colour(bg))
-        if _contrast(_brightness(colour), ground) >= _CONTRAST and fg is not None:
-            return colour
-        return "#ffffff" if _contrast(1.0, ground) > _contrast(0.0, ground) else "#000000"
+def _readable_on(bg: int | str, fg: int | str | None) -> str:
+    """Return the text's colour, or another one if it cannot be read on this ground."""
+    ground = _brightness(_colour(bg))
+    if fg is not None and _contrast(_brightness(_colour(fg)), ground) >= _CONTRAST:
+        return _colour(fg)
+    return "#ffffff" if _contrast(1.0, ground) > _contrast(0.0, ground) else "#000000"
+
+
+@functools.lru_cache(maxsize=1024)
+def _readable(colour: str) -> str:
+    """Return the text's colour, changed as far as it has to be to be read on any ground."""
     # a rank does not know whether it writes on white or on black
-    end, light = ("#000000", True) if _contrast(_brightness(colour), 1.0) < _CONTRAST else ("#ffffff", False)
+    too_bright = _contrast(_brightness(colour), 1.0) < _CONTRAST_WITH_ANY
+    end, ground = ("#000000", 1.0) if too_bright else ("#ffffff", _DARK)
     for part in range(21):
         mixed = _mixed(colour, end, part / 20)
-        if _contrast(_brightness(mixed), 1.0 if light else _DARK) >= _CONTRAST:
+        if _contrast(_brightness(mixed), ground) >= _CONTRAST_WITH_ANY:
             return mixed
     return colour
 

@@ -36,20 +36,30 @@ def fold(lines: Iterable[tuple[int, int, str, Shown]]) -> list[Group[Shown]]:
     # of each group; a list of hundreds of ranks would be searched for every line
     members: list[set[int]] = []
     latest: dict[tuple[int, str], list[int]] = {}
+    # Where a rank is in all groups of a text, as positions in the list above: for one that repeats itself thousands of
+    # times, hundreds of them would be looked through each time.
+    full: dict[tuple[int, int, str], tuple[int, int]] = {}
     for rank, stream, text, line in lines:
         alike = latest.setdefault((stream, text), [])
-        joined = next(
-            (index for index in reversed(alike) if len(groups) - index <= _REACH and rank not in members[index]),
-            None,
-        )
-        if joined is not None:
-            groups[joined].ranks.append(rank)
-            members[joined].add(rank)
-            continue
-        alike.append(len(groups))
-        del alike[:-_REACH]
-        members.append({rank})
-        groups.append(Group([rank], stream, text, line))
+        begin, end = full.get((rank, stream, text), (0, 0))
+        position = len(alike) - 1
+        while position >= 0 and len(groups) - alike[position] <= _REACH:
+            if begin <= position < end:
+                position = begin - 1
+            elif rank in members[alike[position]]:
+                position -= 1
+            else:
+                break
+        if position >= 0 and len(groups) - alike[position] <= _REACH:
+            groups[alike[position]].ranks.append(rank)
+            members[alike[position]].add(rank)
+        else:
+            position += 1
+            alike.append(len(groups))
+            members.append({rank})
+            groups.append(Group([rank], stream, text, line))
+        if len(alike) > 1:
+            full[rank, stream, text] = (begin if position == end else position, len(alike))
     return groups
 
 

@@ -123,7 +123,7 @@ class OutputArea:
             if isinstance(event, Displayed):
                 if self._show_ranks is None or event.rank in self._show_ranks:
                     with self._condition:
-                        self._places.take(event)
+                        self._places.note(event)
                         self._wake()
             elif isinstance(event, Ended):
                 self._end()

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from nblaunch.displaying import Displaying
 from nblaunch.events import Displayed
 from nblaunch.naming import name_ranks
 from nblaunch.sizes import in_words
@@ -76,44 +77,48 @@ class _Item:
     place: _Place | None = None
 
 
-class Places:
+class Places(Displaying[_Item]):
     """The outputs of ranks and their places, at most so many of them with at most so many bytes."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
+        super().__init__()
         self._most = most
         self._most_bytes = most_bytes
-        self._items: dict[int, list[_Item]] = {}
-        self._named: dict[int, dict[str, list[_Item]]] = {}
         self._hidden: Counter[int] = Counter()
-        self._to_clear: set[int] = set()
         self._places: list[_Place] = []
         self._by_key: dict[object, list[_Place]] = {}
         self._bytes = 0
         self._changed: dict[_Place, None] = {}
         self._rest_told: str | None = None
 
-    def take(self, event: Displayed) -> None:
-        """Show, change or clear outputs of a rank."""
-        rank = event.rank
-        if event.kind == "clear":
-            if event.wait:
-                self._to_clear.add(rank)
-            else:
-                self._clear(rank)
+    def made(self, event: Displayed) -> _Item:
+        """Return a new output; it has no place yet."""
+        return _Item(_content(event))
+
+    def added(self, item: _Item, event: Displayed) -> None:
+        """Show it, alike ones of other ranks in one place."""
+        self._show(event.rank, item, has_name=event.display_id is not None)
+
+    def change(self, item: _Item, event: Displayed) -> None:
+        """Show its other content, in its place."""
+        item.content = _content(event)
+        place = item.place
+        if place is None:
             return
-        content = Bundle(event.data, event.metadata)
-        if event.kind == "display" and rank in self._to_clear:
-            self._clear(rank)
-        named = self._named.setdefault(rank, {})
-        # as frontends do, also when something new is displayed under a name that there is already
-        for item in named.get(event.display_id, ()) if event.display_id is not None else ():
-            self._change(rank, item, content)
-        if event.kind == "display":
-            item = _Item(content)
-            self._items.setdefault(rank, []).append(item)
-            if event.display_id is not None:
-                named.setdefault(event.display_id, []).append(item)
-            self._show(rank, item, has_name=event.display_id is not None)
+        size = item.content.size()
+        if self._bytes - place.size + size <= self._most_bytes:
+            self._fill(place, item.content, size)
+        else:
+            item.place = None
+            self._hidden[event.rank] += 1
+            self._leave(event.rank, place)
+
+    def left(self, rank: int, items: list[_Item]) -> None:
+        """Empty their places."""
+        self._hidden.pop(rank, None)
+        for item in items:
+            if item.place is not None:
+                self._leave(rank, item.place)
 
     def has_changed(self) -> bool:
         """Tell whether `changes` would return anything."""
@@ -144,14 +149,6 @@ class Places:
         if hidden:
             shown.append(_text(self._tell_rest(len(hidden), set().union(*hidden))))
         return shown
-
-    def _clear(self, rank: int) -> None:
-        self._to_clear.discard(rank)
-        self._named.pop(rank, None)
-        self._hidden.pop(rank, None)
-        for item in self._items.pop(rank, ()):
-            if item.place is not None:
-                self._leave(rank, item.place)
 
     def _show(self, rank: int, item: _Item, has_name: bool) -> None:
         # what has a name will change, each rank's in its own way: it has a place of its own
@@ -189,21 +186,8 @@ class Places:
         """Return the free places that keep the order of the rank's outputs."""
         if not free:
             return []
-        last = max((item.place.number for item in self._items[rank] if item.place is not None), default=-1)
+        last = max((item.place.number for item in self.by_rank[rank] if item.place is not None), default=-1)
         return [place for place in free if place.number > last]
-
-    def _change(self, rank: int, item: _Item, content: Bundle) -> None:
-        item.content = content
-        place = item.place
-        if place is None:
-            return
-        size = content.size()
-        if self._bytes - place.size + size <= self._most_bytes:
-            self._fill(place, content, size)
-        else:
-            item.place = None
-            self._hidden[rank] += 1
-            self._leave(rank, place)
 
     def _leave(self, rank: int, place: _Place) -> None:
         place.ranks.discard(rank)
@@ -238,7 +222,7 @@ class Places:
         """Return the outputs of all ranks, in the order of the ranks; alike ones once, with the ranks that have it."""
         found: list[tuple[set[int], Bundle]] = []
         by_key: dict[object, list[set[int]]] = {}
-        for rank, items in sorted(self._items.items()):
+        for rank, items in sorted(self.by_rank.items()):
             for item in items:
                 alike = by_key.setdefault(item.content.key(), [])
                 ranks = next((ranks for ranks in alike if rank not in ranks), None)
@@ -249,6 +233,10 @@ class Places:
                 else:
                     ranks.add(rank)
         return found
+
+
+def _content(event: Displayed) -> Bundle:
+    return Bundle(event.data, event.metadata)
 
 
 def _changes_of(place: _Place) -> list[Change]:

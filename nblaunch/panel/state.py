@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nblaunch.events import (
@@ -105,6 +106,8 @@ class Outcome:
         Folder of the log files, if they can still be read later; else empty.
     told : bool
         Whether an exception tells about the failures, right below.
+    crashes : mapping of int to str
+        Where ranks were that ended without an exception, if they left word of it.
     """
 
     status: str
@@ -112,6 +115,7 @@ class Outcome:
     bound: str = ""
     logs: str = ""
     told: bool = False
+    crashes: Mapping[int, str] = field(default_factory=dict)
 
 
 class RunState:

@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     r"|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\|\x1b?\Z)?"
     r"|[ -/]{0,8}(?:[0-~]|\Z)"
     r"|)"
-    r"|[\r\b\t]"
+    r"|\r+|[\b\t]"
 )
 # What reaches from one line into another: the cursor's moves up and down, and erasing what lies below.
 _BETWEEN_LINES = re.compile(rb"\x1b\[[0-9:;]*[ABJ]")
@@ -111,8 +111,8 @@ def render(data: bytes) -> list[Line]:
         if final:
             if not between and not _PRIVATE.search(parameters):
                 screen.control(final, parameters)
-        elif token[0] in _MOVES or (token[0] == "\x1b" and position < len(text)):
-            screen.move(token[0])
+        elif token[0][0] in _MOVES or (token[0] == "\x1b" and position < len(text)):
+            screen.move(token[0][0])
     if position < len(text):
         screen.write_lines(visible(text[position:]))
     return screen.lines()
@@ -132,6 +132,10 @@ class _Row:
         if self.cells is None and column == self.length:
             self.spans.append((text, style))
             self.length += len(text)
+            return
+        if column == 0 and len(text) >= self.length:
+            # as redraws of progress bars do, thousands of times: nothing is left of what was there
+            self.spans, self.cells, self.length = [(text, style)], None, len(text)
             return
         cells = self._as_cells()
         if column > len(cells):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import nblaunch
 from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Raised, Reported, Started
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
@@ -187,11 +188,12 @@ def test_much_output_that_is_alike_is_folded(folder: Path) -> None:
 
 
 def test_much_output_of_few_lines_that_cannot_be_folded_is_shown_by_rank(folder: Path) -> None:
-    run = Played(folder, 2)
+    run = Played(folder, 3)
     for rank in range(2):
         run.write(rank, "x\n" * 50_000)
+    run.write(2, "y\n" * 50_000)
     _, text = run.finish()
-    assert text.splitlines()[1].startswith("--- rank 0, 100 kB of output, the last 200 lines of it")
+    assert text.splitlines()[1].startswith("--- ranks 0-1, 100 kB of output each, the last 2,000 lines of it")
 
 
 EVIL = [
@@ -261,9 +263,158 @@ def test_many_colours_in_little_output_leave_its_end(folder: Path) -> None:
 
 def test_lines_that_are_left_out_are_told_although_all_were_read(folder: Path) -> None:
     run = Played(folder, 1)
-    run.write(0, "".join(f"line {number:045}\n" for number in range(1000)))
+    run.write(0, "".join(f"{number:04}\n" for number in range(2100)))
     _, text = run.finish()
-    assert text.splitlines()[1].endswith(f", the last 200 lines of it; all of it in {folder}")
+    assert text.splitlines()[1:3] == [
+        f"--- rank 0, 10 kB of output, the last 2,000 lines of it; all of it in {folder}",
+        "0100",
+    ]
+
+
+def tqdm(done: int, total: int, seconds: int, rate: float = 9.85, desc: str = "epoch 3") -> str:
+    bar = f"{'█' * (10 * done // total):10}"
+    percent = 100 * done // total
+    return (
+        f"\r{desc}: {percent:3}%|{bar}| {done}/{total} [00:{seconds:02}<00:{(total - done) % 60:02}, {rate:5.2f}it/s]"
+    )
+
+
+def test_redraws_of_bars_do_not_count(folder: Path) -> None:
+    run = Played(folder, 4)
+    for rank in range(4):
+        run.write(rank, "".join(f"rank {rank}: epoch {epoch}\n" for epoch in range(40)))
+        # 900 kB, of which one line is seen
+        run.write(rank, "".join(tqdm(done, 10_000, 7) for done in range(10_001)), err=True)
+    _, text = run.finish()
+    lines = text.splitlines()[1:]
+    assert lines[:40] == [f"[0] rank 0: epoch {epoch}" for epoch in range(40)]
+    assert lines[40] == "[0-3] ! epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
+    assert len(lines) == 162
+
+
+def test_a_long_bar_leaves_the_lines_before_it(folder: Path) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        for epoch in range(20):
+            run.write(rank, f"rank {rank}: epoch {epoch}\n")
+            # 6 MB in all: too much to be looked at, but for the end
+            run.write(rank, "".join(tqdm(done, 2000, 7) for done in range(2001)), err=True)
+    _, text = run.finish()
+    head, *lines = text.splitlines()[1:]
+    assert head.startswith("--- rank 0, 2.8 MB of output, the last 15 lines of it; ")
+    seen = lines[: lines.index(next(line for line in lines if line.startswith("--- rank 1")))]
+    assert [line for line in seen if "epoch 3" not in line] == [f"rank 0: epoch {epoch}" for epoch in range(6, 20)]
+
+
+def test_bars_of_several_ranks_that_stand_at_the_same_place_are_one(folder: Path) -> None:
+    run = Played(folder, 4)
+    for rank in range(3):
+        run.write(rank, tqdm(80, 80, 8 + rank, 9.85 - rank), err=True)
+    run.write(3, tqdm(79, 80, 8), err=True)
+    html, text = run.finish()
+    assert text.splitlines()[1:3] == [
+        "[0-2] ! epoch 3: 100%|██████████| 80/80 [00:08-00:10]",
+        "[3] ! epoch 3:  98%|█████████ | 79/80 [00:08<00:01,  9.85it/s]",
+    ]
+    assert "80/80 [00:08-00:10]" in words(html)
+
+
+def test_what_a_bar_tells_besides_keeps_it_apart(folder: Path) -> None:
+    run = Played(folder, 3)
+    for rank, loss in enumerate((1, 1, 2)):
+        run.write(rank, tqdm(80, 80, 8, 9.85 - rank)[:-1] + f", loss={loss}]\n")
+    _, text = run.finish()
+    assert text.splitlines()[1:] == [
+        "[0-1] epoch 3: 100%|██████████| 80/80 [00:08, loss=1]",
+        "[2] epoch 3: 100%|██████████| 80/80 [00:08<00:00,  7.85it/s, loss=2]",
+    ]
+
+
+def test_a_bar_that_was_cleared_leaves_no_line(folder: Path) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        run.write(rank, tqdm(1, 2, 1), err=True)
+        run.write(rank, f"\r{' ' * 70}\r", err=True)
+        run.write(rank, "done\n\n")
+    _, text = run.finish()
+    assert text.splitlines()[1:] == ["[0-1] done", "[0-1] "]
+
+
+def test_nested_bars_that_were_cleared_leave_no_lines(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "\router 1\n\rinner 1\x1b[A\n\r       \r\x1b[A\r       \r", err=True)
+    assert len(run.finish()[1].splitlines()) == 1
+
+
+def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
+    run = Played(folder, 256)
+    for rank in range(256):
+        run.write(rank, "".join(f"rank {rank} epoch {epoch}: {'long ' * 40}\n" for epoch in range(30)) + "done\n")
+    run.note(Raised(7, "ValueError: x", "trace", 101.0), Exited(7, 1, "error", False, 101.2))
+    html, text = run.finish(FAILED)
+    summaries = re.findall(r"<summary>([^<]*)", html)
+    assert summaries[1].startswith("rank 7, 6.5 kB of output, the last ")
+    assert [summary.split(",")[0] for summary in summaries[2:17]] == [
+        f"rank {rank}" for rank in (*range(7), *range(8, 16))
+    ]
+    assert summaries[17] == f"output of 240 more ranks, the last 2 lines of each; all of it in {folder}"
+    assert len(summaries) == 18
+    lines = text.splitlines()
+    assert "[16-255] done" in lines
+    assert f"[16] rank 16 epoch 29: {'long ' * 40}" in lines
+
+
+def test_many_lines_leave_the_last_ones_in_sight(folder: Path) -> None:
+    run = Played(folder, 2)
+    run.write(0, "".join(f"line {number:03}\n" for number in range(300)))
+    run.note(Raised(1, "ValueError: x", "trace", 101.0), Exited(1, 1, "error", False, 101.2))
+    html, text = run.finish(FAILED)
+    folded, seen = html.split("<summary>260 lines before</summary>")[1].split("</details>")
+    assert words(folded).split("[0] line ")[1:] == [f"{number:03} " for number in range(259)] + ["259"]
+    assert words(seen).startswith("[0] line 260 [0] line 261")
+    # a text has no folds
+    assert len([line for line in text.splitlines() if line.startswith("[0] line")]) == 300
+    assert "<summary>200 lines before</summary>" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+
+
+CRASH = """before
+Fatal Python error: Segmentation fault
+
+Thread 0x00007f12fd82eb80 (most recent call first):
+  File "{package}/rank/displays.py", line 10 in send
+  File "/usr/lib/python3.11/threading.py", line 982 in run
+
+Current thread 0x00007f12fd82eb80 [python] (most recent call first):
+  File "/home/me/c_code.py", line 7 in work
+  File "/tmp/ipykernel_14736/3166111201.py", line 3 in <module>
+  File "/venv/lib/python3.11/site-packages/IPython/core/interactiveshell.py", line 3823 in run_code
+  File "{package}/rank/main.py", line 177 in _work
+  File "<string>", line 11 in <module>
+
+Extension modules: psutil._psutil_linux, numpy._core._multiarray_umath (total: 2)
+behind
+"""
+
+
+def test_a_crash_is_told_without_the_launchers_frames(folder: Path) -> None:
+    run = Played(folder, 2)
+    run.write(1, CRASH.format(package=Path(nblaunch.__file__).parent), err=True)
+    run.note(Exited(1, -11, None, False, 101.2))
+    stack = "Fatal Python error: Segmentation fault, most recent call first\n  Cell In[61], line 3"
+    html, text = run.finish(Outcome("failed", "", crashes={1: stack}))
+    assert text.splitlines()[3:] == [
+        "traceback of rank 1:",
+        "Fatal Python error: Segmentation fault, most recent call first",
+        "  Cell In[61], line 3",
+        "[1] ! before",
+        "[1] ! Fatal Python error: Segmentation fault",
+        "[1] ! Current thread 0x00007f12fd82eb80 [python] (most recent call first):",
+        '[1] !   File "/home/me/c_code.py", line 7 in work',
+        '[1] !   File "/tmp/ipykernel_14736/3166111201.py", line 3 in <module>',
+        "[1] ! behind",
+        "(! marks stderr)",
+    ]
+    assert "<details open><summary>traceback of rank 1: SIGSEGV" in html
 
 
 @pytest.mark.parametrize("far", ["\x1b[19990C", "\x1b[19990G", "\x1b[1G\x1b[19990CX\x1b[1G"])
@@ -295,7 +446,7 @@ def test_logs_whose_oldest_part_was_released(folder: Path) -> None:
     with (folder / "1.out").open("r+b") as file:
         punch_hole(file.fileno(), 0, 49_152)
     html, text = played.finish()
-    assert f"rank 0, 1.6 MB of output, the last 200 lines of it; the last 576 kB of it in {folder}" in words(html)
+    assert f"rank 0, 1.6 MB of output, the last 2,000 lines of it; the last 576 kB of it in {folder}" in words(html)
     assert f"rank 1, 50 kB of output, the last line of it; the last 849 B of it in {folder}" in words(html)
     assert "␀" not in html + text
     assert "\0" not in html + text

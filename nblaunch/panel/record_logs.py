@@ -1,0 +1,201 @@
+"""The part of a record that shows logs: all of them as one text, if that is little, else their ends by rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from itertools import zip_longest
+
+from nblaunch.naming import count_ranks, name_ranks
+from nblaunch.panel.arrivals import ALL, STDERR, Arrivals
+from nblaunch.panel.folding import Group, prefix
+from nblaunch.panel.markup import MUTED, PRE, Markup, cut, row
+from nblaunch.panel.state import RankState, RunState
+from nblaunch.panel.tails import MOST_LINES, Shown, folded, tail, whole
+from nblaunch.panel.terminal import Line
+from nblaunch.sizes import in_words
+
+__all__ = ["add_logs"]
+
+# Lines that are seen without opening anything: the last ones. Fewer where an exception comes below, or where ranks are
+# so many that nobody reads what each has written.
+_OPEN = 100
+_FEW_OPEN = 40
+# Sections that are seen as such; the ranks of the others are behind one fold.
+_SECTIONS = 16
+# Bytes that stand around the lines of a section.
+_HEAD = 500
+# Lines of each of the other ranks: as many as there is room for.
+_LAST_LINES = (50, 20, 10, 5, 3, 2, 1)
+
+
+def add_logs(page: Markup, state: RunState, arrivals: Arrivals, *, told: bool) -> None:
+    """Add what ranks wrote.
+
+    Parameters
+    ----------
+    page : Markup
+        Where it goes.
+    state : RunState
+        Which ranks failed: they come first.
+    arrivals : Arrivals
+        The logs.
+    told : bool
+        Whether an exception follows below, which shall not be far away.
+
+    Raises
+    ------
+    OSError
+        If a log cannot be read.
+    """
+    opened = _FEW_OPEN if told or len(state.ranks) > _SECTIONS else _OPEN
+    if arrivals.size(ALL) and not _add_together(page, arrivals, len(state.ranks) > 1, opened):
+        _add_by_rank(page, state, arrivals, opened)
+
+
+def _add_together(page: Markup, arrivals: Arrivals, named: bool, opened: int) -> bool:
+    """Add what all ranks wrote, in order, unless that is too much."""
+    lines = whole(arrivals, page.room // 2)
+    if lines is None:
+        return False
+    groups = folded(lines)
+    # each is there twice
+    if len(groups) > MOST_LINES or sum(len(group.text) + 1 for group in groups) > page.room // 2:
+        return False
+    rows, texts = _rows(groups, named)
+    legend = "(! marks stderr)" if any(group.stream == STDERR for group in groups) else ""
+    html = _listing(rows, opened)
+    if legend:
+        html += f'<div style="font-size: 85%; {MUTED}">{legend}</div>\n'
+    return page.add(html, "\n".join([*texts, *([legend] if legend else [])]))
+
+
+def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, opened: int) -> None:
+    # failed ones and rank 0 first: there may not be room for all
+    order = sorted(
+        (rank for rank in state.ranks if sum(arrivals.written(rank.rank))),
+        key=lambda rank: (not rank.root, rank.state != "failed", rank.rank),
+    )
+    enough = page.room // 2 // len(order)
+    ends = {rank.rank: tail(arrivals, rank.rank, len(order), enough) for rank in order}
+    alike: dict[object, list[RankState]] = {}
+    for rank in order:
+        lines, _ = ends[rank.rank]
+        alike.setdefault(tuple((stream, text) for _, stream, text, _ in lines), []).append(rank)
+    sections = list(alike.values())
+    others = [rank for ranks in sections[_SECTIONS:] for rank in ranks]
+    sections = sections[:_SECTIONS]
+    # those behind the fold are many
+    reserved = page.room * 2 // 3 if others else 0
+    for position, ranks in enumerate(sections):
+        room = (page.room - reserved) // (len(sections) - position) - _HEAD
+        is_open = position == 0 and not others and len(sections) <= 8
+        if not _add_section(page, ranks, ends[ranks[0].rank], arrivals, room, opened if is_open else 0):
+            others = [rank for ranks in sections[position:] for rank in ranks] + others
+            break
+    if others and not _add_others(page, state, others, ends, arrivals):
+        text = f"… the output of {count_ranks(len(others))} more is in the logs: {cut(state.log_dir)}"
+        page.add(f"<div>{escape(text)}</div>", text)
+
+
+def _add_section(
+    page: Markup,
+    ranks: Sequence[RankState],
+    end: tuple[list[Shown], bool],
+    arrivals: Arrivals,
+    room: int,
+    opened: int,
+) -> bool:
+    """Add the last lines of ranks that wrote the same, as many as there is room for."""
+    found, complete = end
+    # colours and what has to be escaped may take many times the room
+    rows, texts = _last_that_fit(found, room)
+    sizes = {arrivals.size(str(rank.rank)) for rank in ranks}
+    each = " each" if len(ranks) > 1 else ""
+    head = f"{name_ranks(rank.rank for rank in ranks)}, {in_words(max(sizes))} of output{each}"
+    if not complete or len(rows) < len(found):
+        last = "the last line" if len(rows) == 1 else f"the last {len(rows):,} lines" if rows else "nothing"
+        folder = ranks[0].stdout.rpartition("/")[0]
+        where = cut(folder.rpartition("/")[0] if each else folder)
+        head += f", {last} of it; {_kept(ranks, arrivals)} of it in {where}"
+    return page.add(
+        f"<details{' open' if opened else ''}><summary>{escape(head)}</summary>\n"
+        f"{_listing(rows, opened or len(rows))}</details>\n",
+        "\n".join([f"--- {head}", *texts]),
+    )
+
+
+def _add_others(
+    page: Markup,
+    state: RunState,
+    ranks: Sequence[RankState],
+    ends: dict[int, tuple[list[Shown], bool]],
+    arrivals: Arrivals,
+) -> bool:
+    """Add the last lines of many ranks as one text behind one fold, as many of each as there is room for."""
+    for count in _LAST_LINES:
+        # those that come last in each stand side by side, so that alike ones are found
+        columns = [ends[rank.rank][0][-count:][::-1] for rank in ranks]
+        lines = [line for level in list(zip_longest(*columns))[::-1] for line in level if line is not None]
+        # folding takes much longer than seeing that it will be of no use; bars of ranks may fold though they differ
+        if count > 1 and sum(map(len, {text for _, _, text, _ in lines})) > page.room:
+            continue
+        groups = folded(lines)
+        if sum(len(group.text) + 1 for group in groups) > page.room // 2:
+            continue
+        rows, texts = _rows(groups, True)
+        head = f"output of {count_ranks(len(ranks)).replace(' ', ' more ', 1)}"
+        if any(not complete or len(found) > count for found, complete in (ends[rank.rank] for rank in ranks)):
+            last = "the last line" if count == 1 else f"the last {count} lines"
+            head += f", {last} of each; {_kept(ranks, arrivals)} of it in {cut(state.log_dir)}"
+        html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, len(rows))}</details>\n"
+        if page.add(html, "\n".join([f"--- {head}", *texts])):
+            return True
+    return False
+
+
+def _kept(ranks: Sequence[RankState], arrivals: Arrivals) -> str:
+    released = [arrivals.released(rank.rank) for rank in ranks]
+    if not any(released):
+        return "all"
+    left = sum(arrivals.size(str(rank.rank)) for rank in ranks) - sum(released)
+    return f"the last {in_words(left)}"
+
+
+def _rows(groups: Sequence[Group[Line]], named: bool) -> tuple[list[str], list[str]]:
+    rows, texts = [], []
+    for group in groups:
+        head = prefix(group.ranks) if named else ""
+        mark = "! " if group.stream == STDERR else ""
+        texts.append(f"{head}{mark}{cut(group.text)}")
+        rows.append(row(head, group.line, group.stream))
+    return rows, texts
+
+
+def _listing(rows: Sequence[str], opened: int) -> str:
+    """Return rows, of which those before the last ones are folded."""
+    before = len(rows) - opened
+    # a fold takes a line too
+    if before <= 1:
+        return f'<pre style="{PRE}">' + "\n".join(rows) + "</pre>\n"
+    return (
+        f"<details><summary>{before:,} lines before</summary>\n{_listing(rows[:before], before)}</details>\n"
+        f"{_listing(rows[before:], opened)}"
+    )
+
+
+def _last_that_fit(found: Sequence[Shown], room: int) -> tuple[list[str], list[str]]:
+    """Return HTML and text of the last lines that together take no more than so many bytes, one at least."""
+    rows: list[str] = []
+    texts: list[str] = []
+    for _, stream, text, line in reversed(found):
+        html, shown = row("", line, stream), cut(text)
+        if not rows and len(html.encode()) + len(shown.encode()) > room:
+            # better without its colours than not at all
+            html = row("", Line([(text, None)]), stream)
+        room -= len(html.encode()) + len(shown.encode()) + 2
+        if rows and room < 0:
+            break
+        rows.append(html)
+        texts.append(shown)
+    return rows[::-1], texts[::-1]
