@@ -118,5 +118,3 @@ def test_a_comment_behind_a_command(kernel: Kernel) -> None:
         .stdout.startswith(kernel.run("%multiproc doctor").stdout[:20])
     )
     assert "%%multiproc 4" in kernel.run("%multiproc").evalue
-
-
