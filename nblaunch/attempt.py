@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from nblaunch.events import Abandoned, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
+from nblaunch.events import Abandoned, Ending, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
 from nblaunch.failures import (
     CRASHES,
     RankFailure,
@@ -65,6 +65,7 @@ class Attempt:
         self._reports: dict[int, Reported] = {}
         self._exits: dict[int, Exited] = {}
         self._abandoned: set[int] = set()
+        self._ending_at = 0.0
         self._began = time.monotonic()
 
     @property
@@ -74,7 +75,10 @@ class Attempt:
 
     def __repr__(self) -> str:
         root = self.root_cause
-        return f"<Attempt {self.number}: {f'rank {root.rank} failed: {root.summary()}' if root else 'finished'}>"
+        became = "ended before any rank had failed" if self.failures else "finished"
+        if root is not None:
+            became = f"rank {root.rank} failed: {root.summary()}"
+        return f"<Attempt {self.number}: {became}>"
 
     def note(self, event: Event) -> None:
         """Take an event."""
@@ -89,6 +93,8 @@ class Attempt:
             self._exits[event.rank] = event
         elif isinstance(event, TimedOut):
             self.timed_out = event
+        elif isinstance(event, Ending):
+            self._ending_at = self._ending_at or event.at
         elif isinstance(event, StacksTaken) and event.reason in ("failure", "timeout"):
             self.stacks_at_failure = Stacks(event.stacks)
         elif isinstance(event, Abandoned):
@@ -164,6 +170,8 @@ class Attempt:
             )
             return
         failure.at = told.raised_at
+        # a rank that was held for a debugger had failed by itself, whatever has ended it
+        failure.collateral = failure.collateral and not (self._ending_at and told.raised_at < self._ending_at)
         if not isinstance(failure.error_file_data.get("message"), dict):
             # the rank could not write its error file, as on a full disk
             failure.message = FailureMessage(f"{told.type_name}: {told.text}")

@@ -70,8 +70,11 @@ def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) ->
     if runs:
         texts = []
         for run in runs:
+            if chosen is not None and len(runs) > 1 and not set(chosen) & set(range(run.nprocs)):
+                continue
             head = f"{count_ranks(run.nprocs)}, running for {run.elapsed:.0f} s:\n" if len(runs) > 1 else ""
-            texts.append(f"{head}{run.stacks(chosen, native)}")
+            asked = chosen if chosen is None or len(runs) == 1 else [rank for rank in chosen if rank < run.nprocs]
+            texts.append(f"{head}{run.stacks(asked, native)}")
         return "\n\n".join(texts)
     last = next((run for run in (known() for known in reversed(_KNOWN)) if run is not None), None)
     if last is None:

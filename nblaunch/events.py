@@ -396,11 +396,20 @@ class Abandoned:
 class Ended:
     """No rank is left. Always the last event.
 
-    ``defect`` is the traceback of an error in the supervision itself, else None.
+    Parameters
+    ----------
+    defect : str or None
+        The traceback of an error in the supervision itself.
+    refused : str
+        Why the ranks could not be started, in words; empty if they were.
+    ordered : bool
+        Whether somebody had ordered the gang to end.
     """
 
     at: float
     defect: str | None = None
+    refused: str = ""
+    ordered: bool = False
 
 
 Event = (

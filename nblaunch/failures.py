@@ -133,6 +133,8 @@ class RanksFailed(Exception):
         if root is not None:
             parts.append(_root_text(root, coloured))
         parts += _others(self.run)
+        if self.run.refused:
+            parts.append(f"{self.run.refused[0].upper()}{self.run.refused[1:]}")
         parts.append(_where_the_others_were(self.run))
         parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
         return _encodable("\n\n".join(part for part in parts if part))
@@ -157,6 +159,8 @@ def _headline(run: Run) -> str:
     total = count_ranks(run.nprocs)
     if run.status == "timed out":
         text = f"the run was ended by its timeout; {len(failed)} of {total} had not finished"
+    elif run.status in ("interrupted", "stopped") and not failed:
+        text = f"the run was {run.status} before {len(run.failures)} of {total} had finished"
     else:
         text = f"{len(failed)} of {total} failed"
     if run.results:
@@ -198,7 +202,8 @@ def _others(run: Run) -> list[str]:
             lines.append(f"{who}: {first.summary()}{_place(first)}")
     collateral = [failure for failure in run.failures.values() if failure.collateral]
     if collateral:
-        lines.append(f"{_who_was(collateral)} ended because of that")
+        why = "with the run" if root is None else "because of that"
+        lines.append(f"{_who_was(collateral)} ended {why}")
     return ["\n".join(lines)] if lines else []
 
 

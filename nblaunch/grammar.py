@@ -174,7 +174,7 @@ def aligned(line: str, cell: str) -> str:
 
 def unknown_command(name: str) -> str:
     """Say what is wrong with a command."""
-    known = "It knows doctor, preload NAME, stacks [RANKS], debug RANK, stop and kill."
+    known = "It knows doctor, preload NAME, stacks [RANKS] [native], debug RANK, stop and kill."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
     if not name:

@@ -11,7 +11,9 @@ offsets stay as they are. Readers pass over it, and say so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from nblaunch.sizes import in_words
@@ -56,17 +58,39 @@ def data_from(descriptor: int, offset: int) -> int:
     return found + len(head) - len(head.lstrip(b"\0"))
 
 
+def open_log(path: str) -> int:
+    """Open a log for reading, and nothing else that a rank may have put in its place.
+
+    Reading a pipe could last for ever, and so may whoever watches the ranks.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file, or something that is none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, "it is no file any more", path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "it is no file any more", path)
+    return descriptor
+
+
 def read_log(path: str, last: int | None = None) -> str:
     """Return what a log holds, or its last bytes, with a line for what was released; nothing if there is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_log(path)
     except FileNotFoundError:
         return ""  # the rank never came to write it
     with open(descriptor, "rb") as file:
         begin = 0 if last is None else max(0, os.fstat(descriptor).st_size - last)
         start = data_from(descriptor, begin)
         file.seek(start)
-        content = file.read()
+        content = file.read() if last is None else file.read(last)
         # more may have been released meanwhile
         now = data_from(descriptor, begin)
         text = content[max(0, now - start) :].decode(errors="replace")
@@ -182,7 +206,7 @@ class LogFollower:
     def _open(self) -> int | None:
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
         return self._descriptor

@@ -11,8 +11,10 @@ looked at: then all of them report, so that none is ended because of another one
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # Bytes of an answer: it has to fit into a socket's buffer, because the gang does not wait for a rank.
 _LONGEST_ANSWER = 60_000
+# Seconds for a rank whose user has quit to report that, before all are stopped.
+_QUIT_PATIENCE = 2.0
 # Questions of one rank at a time; what asks more does not wait for answers.
 _MOST = 1000
 # Characters of a question that are shown.
@@ -75,6 +79,7 @@ class Questions:
         # nobody is asked any more: the ranks are being ended, or will be in a moment
         self._closing = False
         self._over = False
+        self._insisting: threading.Timer | None = None
         self._changed: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._holder: tuple[int, int] | None = None
         self._told: frozenset[int] = frozenset()
@@ -114,6 +119,9 @@ class Questions:
         elif isinstance(event, Ended):
             self._over = True
             self._open.clear()
+            if self._insisting is not None and self._insisting.ident is not None:
+                self._insisting.cancel()
+                self._insisting.join()
         else:
             return
         self._release()
@@ -144,6 +152,17 @@ class Questions:
     def _quit(self, rank: int) -> None:
         self._quits.add(rank)
         self._closing = True
+        # the rank's own code may catch what its debugger raises, and go on
+        if self._insisting is not None:
+            return
+        self._insisting = threading.Timer(_QUIT_PATIENCE, self._insist, [rank])
+        self._insisting.daemon = True
+        with contextlib.suppress(RuntimeError):  # no more threads
+            self._insisting.start()
+
+    def _insist(self, rank: int) -> None:
+        if rank in self._quits and not self._over:
+            self._stop()
 
     def _forget(self, rank: int, *, failed: bool) -> None:
         """Forget a rank that has nothing more to ask."""
@@ -160,6 +179,11 @@ class Questions:
         """Let ranks that are held report, once nobody is to be looked at any more."""
         if self._sessions and not self._closing:
             return
+        if self._closing:
+            # what was raised shall be told, whoever looks at it
+            for question in list(self._open.values()):
+                if question.kind == "command":
+                    self._answer(question, _END)
         for question in list(self._open.values()):
             if question.kind in ("held", "left", "quit"):
                 self._answer(question, _GO)

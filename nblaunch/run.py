@@ -33,6 +33,9 @@ __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
+# Seconds.
+_LONGEST_DEAF = 0.5
+
 
 class Run:
     """One launch and what came of it.
@@ -58,6 +61,8 @@ class Run:
     attempts : list of Attempt
         Every time that the ranks were started and have ended, with the failures of each; the last one's are those of
         the run.
+    refused : str
+        Why the ranks could not be started once more after a failure, in words; empty if they could.
     status : str
         ``"running"``, ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or
         ``"not started"``.
@@ -80,6 +85,7 @@ class Run:
         self._outputs = Outputs(nprocs)
         self.logs = logs
         self.attempts: list[Attempt] = []
+        self.refused = ""
         self.status = "running"
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
@@ -137,6 +143,10 @@ class Run:
         RuntimeError
             If nblaunch itself failed.
         """
+        if timeout is None:
+            # not for ever at once: an interrupt that comes just before is heard only when the wait ends
+            while not self._done.wait(_LONGEST_DEAF):
+                continue
         ended = self._done.wait(timeout)
         if ended and self._ranks is not None:
             self._ranks.join()
@@ -263,11 +273,13 @@ class Run:
     def note(self, event: Event) -> None:
         """Take an event; they come in order, from the thread that watches the ranks."""
         if isinstance(event, Ended):
-            self._conclude(event)
+            if not self._done.is_set():
+                self._conclude(event)
         elif isinstance(event, Displayed):
             self._outputs.note(event)
         elif isinstance(event, Restarting):
             self._give_up_attempt()
+            self._outputs = Outputs(self.nprocs)
         else:
             self._attempt.note(event)
             if isinstance(event, Launched):
@@ -288,8 +300,13 @@ class Run:
         self._ended_at = ended.at
         self._defect = ended.defect
         try:
-            self.attempts.append(self._attempt)
-            self._attempt.conclude(self._take)
+            if ended.refused and self.attempts:
+                # the attempt before is what the run has failed of
+                self._attempt = self.attempts[-1]
+                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
+            else:
+                self.attempts.append(self._attempt)
+                self._attempt.conclude(self._take)
             self.failures.update(self._attempt.failures)
             self.status = self._final_status()
         except BaseException:
@@ -337,9 +354,14 @@ class Run:
         parts = [f"{which} {self.status}", f"{self.elapsed:.1f} s"]
         if self.failures and self.results:
             parts.append(f"results of {name_ranks(self.results)}")
+        if self.refused:
+            parts.append(self.refused)
         if self.root_cause is not None:
             parts.append(f"root cause: rank {self.root_cause.rank}, {self.root_cause.summary()}")
         return ", ".join(parts)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Run cannot be sent to ranks: bind what they need of it first, as in data = run.results")
 
     def __repr__(self) -> str:
         return f"<Run: {self.summary()}>"

@@ -25,6 +25,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _SHOWN = 8
 # Groups of ranks in a text.
 _MOST_GROUPS = 12
+# Where a rank waits for a person.
+_ASKING = (os.path.join("nblaunch", "rank", "asking.py"), os.path.join("nblaunch", "rank", "debugging.py"))
 # What decorators and modules put around the function that a person has called.
 _WRAPPERS = {
     "call",
@@ -67,9 +69,14 @@ def users_frames(frames: Iterable[Frame]) -> list[Frame]:
     # the outermost call of the shell: the user's code may call the shell too
     shells = [index for index, frame in enumerate(found) if frame.file.endswith("IPython/core/interactiveshell.py")]
     cells = [index for index in shells if found[index].function == "run_code"]
-    ours = [index for index, frame in enumerate(found) if frame.file.startswith(_PACKAGE)]
-    ends = (cells[-1:] or shells[:1]) + ours[:1]
-    return found[: min(ends, default=len(found))]
+    end = next(iter(cells[-1:] or shells[:1]), len(found))
+    # the outermost of ours that follow each other; others belong to what the user's code has called, as input() does
+    ours = [index for index, frame in enumerate(found[:end]) if frame.file.startswith(_PACKAGE)]
+    while ours and (ours[-1] - 1 in ours):
+        ours.pop()
+    if ours and not shells:
+        end = ours[-1]
+    return found[:end]
 
 
 def frame_text(frame: Frame) -> str:
@@ -90,6 +97,8 @@ def where(stack: Stack) -> str:
     place = frame_text(frames[position])
     if position == 0:
         return place
+    if any(frame.file.endswith(_ASKING) for frame in frames[:position]):
+        return f"waiting for an answer, {place}"
     called = [frame.function for frame in reversed(frames[:position])]
     function = next((name for name in called if name.strip("_") not in _WRAPPERS), called[0])
     return f"{_WORDS.get(stack.state, 'in')} {function}, {place}"
@@ -159,7 +168,7 @@ def _cut(frames: list[Frame]) -> list[Frame]:
 
 
 def _is_users(frame: Frame) -> bool:
-    return frame.file.startswith(_CELL) or not frame.file.startswith(("<frozen", *_libraries()))
+    return frame.file.startswith(_CELL) or not frame.file.startswith(("<frozen", _PACKAGE, *_libraries()))
 
 
 @cache

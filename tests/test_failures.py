@@ -49,6 +49,7 @@ def failed(error: BaseException, rank: int, at: float = 0.0, **fields: Any) -> R
 def run_of(*failures: RankFailure, nprocs: int = 4, results: tuple[int, ...] = (), status: str = "failed") -> Any:
     found = {failure.rank: failure for failure in failures}
     return SimpleNamespace(
+        refused="",
         nprocs=nprocs,
         results=dict.fromkeys(results),
         failures=found,

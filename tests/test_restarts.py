@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Ended, Ending, Event, Exited, Launched, Restarting, Started
+from nblaunch.failures import RanksFailed
 from nblaunch.launching import launch
 from nblaunch.notebook import Notebook
 from nblaunch.payload import pack, pack_named
+from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.processes.zygotes import Zygote
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
@@ -154,3 +160,48 @@ def test_a_restart_that_the_system_refuses_ends_the_run(tmp_path: Path, monkeypa
 def test_a_number_of_restarts_that_is_none(number: Any) -> None:
     with pytest.raises(ValueError, match="max_restarts is a whole number, 0 or more, not "):
         run_cell("1", max_restarts=number)
+
+
+class _Refusing(Zygote):
+    """Refuses every rank of a restart."""
+
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+            raise OSError(28, "No space left on device")
+        return super().start(birth, descriptors, inherited)
+
+
+def test_a_restart_that_is_refused_does_not_hide_what_had_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(START_METHODS, "zygote", _Refusing)
+    run = run_cell("raise ValueError('the real failure')", max_restarts=2)
+    assert run.status == "failed"
+    assert [len(attempt.failures) for attempt in run.attempts] == [2]
+    assert run.root_cause is not None
+    assert str(run.root_cause.exception) == "the real failure"
+    text = RanksFailed(run)._text(coloured=False)
+    assert "the real failure" in text
+    assert "Restart 1 was not possible: " in text
+    assert "No space left on device" in text
+
+
+def test_a_launch_that_is_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Zygote, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        if birth.rank:
+            raise OSError(11, "no more processes")
+        return start(self, birth, descriptors, inherited)
+
+    start = Zygote.start
+    monkeypatch.setattr(Zygote, "start", refuse)
+    with pytest.raises(OSError, match="no more processes"):
+        run_cell("import os\nos._exit(3)", 2, max_restarts=3)
+
+
+def test_arrays_go_with_the_last_attempt() -> None:
+    data = np.zeros(10_000_000, np.uint8)
+    kept = weakref.ref(data)
+    run = launch("int(data[rank])", 2, notebook=Notebook({"__name__": "__main__", "data": data}), quiet=True)
+    assert run.ok
+    del data
+    gc.collect()
+    assert kept() is None
+    assert repr(run)

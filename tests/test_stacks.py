@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import nblaunch
 from nblaunch.events import Frame, Stack
 from nblaunch.failures import RanksFailed
 from nblaunch.launching import launch
@@ -215,3 +217,44 @@ def test_native_stacks_need_py_spy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert os.path.exists(f"/proc/{run.pids[0]}")
     run.kill()
     run.wait()
+
+
+def test_stacks_asked_for_while_a_run_ends_are_not_waited_for() -> None:
+    run = begin("rank", 2)
+    while not run.wait(0):
+        run.stacks()
+    assert str(run.stacks()) == "no rank is running"
+
+
+def test_a_rank_that_asks_is_said_to_wait_for_an_answer() -> None:
+    asking = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "asking.py"), 9, "ask")
+    assert where(stack(WAIT, asking, CELL, LAUNCHER)) == "waiting for an answer, Cell In[7], line 9"
+
+
+def test_logs_that_are_no_files_any_more_hold_nobody() -> None:
+    run = begin(
+        "import os\nbase = os.path.dirname(os.environ['TORCHELASTIC_ERROR_FILE'])\n"
+        "for name in ('stderr.log', 'stacks.txt'):\n"
+        "    os.remove(f'{base}/{name}')\n    os.mkfifo(f'{base}/{name}')\n"
+        "if rank: raise ValueError('x')\nimport threading\nthreading.Event().wait()",
+        2,
+    )
+    assert run.wait(60)
+    assert run.root_cause is not None
+    assert run.root_cause.rank == 1
+
+
+def test_a_run_that_was_stopped_says_so() -> None:
+    run = begin("import threading\nthreading.Event().wait()", 2)
+    until(run, waits_at(2, 0, 1))
+    run.stop()
+    run.wait()
+    text = RanksFailed(run)._text(coloured=False)
+    assert text.startswith("the run was stopped before 2 of 2 ranks had finished\n\nranks 0-1 were ended with the run")
+
+
+def test_a_run_is_not_sent_to_ranks() -> None:
+    run = begin("rank", 1)
+    run.wait()
+    with pytest.raises(TypeError, match="a Run cannot be sent to ranks: bind what they need of it first"):
+        pickle.dumps(run)

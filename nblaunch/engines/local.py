@@ -78,21 +78,22 @@ class LocalRanks:
             )
             limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
 
+            timeout = plan.timeout
+
             def pass_on(event: Event) -> None:
                 stalls.note(event)
-                self._watch(event)
-                if isinstance(event, TimedOut):
+                if isinstance(event, Exited):
+                    self._failed = self._failed or (event.reported != "value" and not event.collateral)
+                elif isinstance(event, TimedOut):
+                    self._ordered = True
                     # of all attempts together
-                    event = replace(event, seconds=plan.timeout or event.seconds)
-                if isinstance(event, Ended):
+                    event = replace(event, seconds=timeout or event.seconds)
+                elif isinstance(event, Ended):
                     port.close()
                     for limit in limits:  # what was written since the last look
                         limit.look()
-                    if event.defect is None and self._restart():
-                        return
-                    self._over = True
-                    # what every rank was sent are the user's arrays: let go of them
-                    self._plan = replace(plan, payload=())
+                    self._go_on_or_end(event)
+                    return
                 self._on_event(event)
 
             gang = Gang(
@@ -115,37 +116,43 @@ class LocalRanks:
             stack.pop_all()
         return gang
 
-    def _watch(self, event: Event) -> None:
-        if isinstance(event, Exited):
-            self._failed = self._failed or (event.reported != "value" and not event.collateral)
-        elif isinstance(event, TimedOut):
-            self._ordered = True
-
-    def _restart(self) -> bool:
-        """Start all ranks once more, if that is what is to be done; tell whether the run goes on.
+    def _go_on_or_end(self, ended: Ended) -> None:
+        """Start all ranks once more, if that is what is to be done, or tell that the run is over.
 
         In the thread of the gang that has just ended: nobody else may be left to do it.
         """
         with self._lock:
-            if self._ordered or not self._failed or self._attempt >= self._plan.max_restarts:
-                return False
-            self._failed = False
-            self._attempt += 1
-        self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+            again = self._failed and self._attempt < self._plan.max_restarts and not self._ordered
+            # one that was ordered to end, or could not be started, is followed by none
+            again = again and not (ended.ordered or ended.refused or ended.defect)
+            if again:
+                self._failed = False
+                self._attempt += 1
+        if again:
+            self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+            refused = self._start_again()
+            if refused is None:
+                return
+            ended = replace(ended, refused=refused, at=time.monotonic())
+        self._over = True
+        # what every rank was sent are the user's arrays: let go of them
+        self._plan = replace(self._plan, payload=())
+        self._on_event(ended)
+
+    def _start_again(self) -> str | None:
+        """Start the next attempt; return why that was not possible, if its gang has not told so itself."""
         try:
             gang = self._make_gang()
             if self._ordered:
                 gang.drop()
                 self._port.close()
-                return False
+                return "the run was ended before"
             if self._sampled_every is not None:
                 gang.sample(self._sampled_every)
             gang.start()
-        except BaseException:
-            logger.exception("the ranks could not be started once more")
-            # a gang that had begun has told its own end
-            return self._over
-        return True
+        except BaseException as error:
+            return None if self._over else str(error)
+        return None
 
     def interrupt(self) -> None:
         """Send SIGINT, then SIGTERM, then SIGKILL, a grace apart."""
@@ -179,7 +186,7 @@ class LocalRanks:
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked."""
         if self._stalls is not None:
-            self._stalls.answered(rank)
+            self._stalls.answered(rank, number)
         if self._gang is not None:
             self._gang.answer(rank, number, body)
 

@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nblaunch.log_files import data_from, older
+from nblaunch.log_files import data_from, older, open_log
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
@@ -237,7 +237,7 @@ class Arrivals:
 
 def _read(path: str, offset: int, count: int) -> bytes:
     # opened each time: hundreds of open files would be more than a process may have
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_log(path)
     try:
         return os.pread(descriptor, count, offset)
     finally:
@@ -248,7 +248,7 @@ def _held_from(path: str, offset: int, count: int, found: bytes = b"\0") -> int:
     """Return how many of so many bytes of a file were released; `found` is what was read there, if it was read."""
     if not found.startswith(b"\0"):
         return 0
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_log(path)
     try:
         return min(count, data_from(descriptor, offset) - offset)
     finally:

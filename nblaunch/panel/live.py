@@ -240,6 +240,9 @@ class LivePanel:
                     step()
                 except Exception:
                     logger.exception("the panel failed; the run is not concerned")
+            # a page may keep the widget, and it must not keep the run with all its results
+            self._orders.clear()
+            del self._outcome
 
     def _put_record(self) -> None:
         # a run is kept for long, and this is of no use any more

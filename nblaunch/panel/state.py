@@ -215,7 +215,10 @@ class RunState:
         elif isinstance(event, StacksTaken):
             for number, stack in event.stacks.items():
                 if event.reason == "stall":
-                    self.ranks[number].remark += f": {where(stack)}"
+                    rank = self.ranks[number]
+                    # it may have gone on meanwhile
+                    if rank.stalls:
+                        rank.remark = f"{rank.remark.partition(': ')[0]}: {where(stack)}"
                 else:
                     self.ranks[number].where = where(stack)
         elif isinstance(event, Stalled):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from nblaunch.events import Captured, Ended, Event, Launched, StacksTaken, Stalled, Straggling
-from nblaunch.log_files import LogFollower, data_from
+from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
 from nblaunch.panel.state import stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
@@ -79,7 +79,7 @@ class _Source:
     def last_lines(self) -> list[str]:
         size = os.path.getsize(self.follower.path)
         start = max(self.follower.offset, size - _LAST_BYTES)
-        with open(self.follower.path, "rb") as file:
+        with open(open_log(self.follower.path), "rb") as file:
             file.seek(data_from(file.fileno(), start))
             return file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
 

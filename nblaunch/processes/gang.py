@@ -167,6 +167,7 @@ class Gang:
         self._sampler: Sampler | None = None
         self._steps: deque[Step] = deque()
         self._ending = False
+        self._ordered = False
         self._timed_out = False
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
@@ -229,6 +230,7 @@ class Gang:
 
         A later call replaces the steps of an earlier one.
         """
+        self._ordered = True
         self._orders.append((reason, tuple(steps)))
         self._wake()
 
@@ -257,16 +259,20 @@ class Gang:
         Raises
         ------
         TimeoutError
-            If the supervisor has no time for it within so many seconds: it still starts ranks, or has ended.
+            If the supervisor has no time for it within so many seconds, because it still starts ranks.
         """
         chosen = None if ranks is None else frozenset(ranks)
         answer: SimpleQueue[dict[int, Stack]] = SimpleQueue()
         self._wishes.append(lambda: self._ask_for_stacks(chosen, answer.put))
         self._wake()
+        if self._done.is_set():
+            return {}  # it may be too late for the wish to be heard
         try:
-            return answer.get(timeout=0 if self._done.is_set() else timeout)
+            return answer.get(timeout=timeout)
         except Empty:
-            raise TimeoutError(f"the stacks of the ranks could not be taken within {timeout:g} s") from None
+            raise TimeoutError(
+                f"the stacks of the ranks could not be taken within {timeout:g} s: the ranks are still being started"
+            ) from None
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
@@ -382,15 +388,20 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
+                self._grant_wishes()
                 self._stacks.close()
                 if self._sampler is not None:
                     self._sampler.close()
                 self._tidy_up()
             finally:
-                self._tell(Ended(time.monotonic(), defect))
+                refused = "" if self._start_error is None else str(self._start_error)
+                self._tell(Ended(time.monotonic(), defect, refused, self._ordered))
                 _ALIVE.discard(self)
                 self._all_started.set()
                 self._done.set()
+                # what was wished for too late: somebody waits for an answer
+                self._grant_wishes()
+                self._stacks.close()
                 # again, for one that was made in the meantime: whoever makes one after this sees that it is over
                 if self._sampler is not None:
                     self._sampler.close()
@@ -412,6 +423,8 @@ class Gang:
                     break
             self._method.begin()
         self._inherited = None
+        # who waited for a helper meanwhile has swallowed what woke it for others
+        self._wake()
 
     def _start_one(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> None:
         while True:
@@ -525,10 +538,14 @@ class Gang:
             self._wake_reader.recv(4096)
         while self._samples:
             self._tell(self._samples.popleft())
-        while self._wishes:
-            self._wishes.popleft()()
+        self._grant_wishes()
         while self._orders:
             self._begin_ending(*self._orders.popleft())
+
+    def _grant_wishes(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._wishes.popleft()()
 
     def _begin_ending(self, reason: str, steps: tuple[Step, ...]) -> None:
         if not self._ending:
@@ -706,7 +723,10 @@ os.register_at_fork(after_in_child=_ALIVE.clear)
 @atexit.register
 def _end_gangs() -> None:
     """Leave nothing behind when the interpreter ends in an orderly way."""
-    for gang in list(_ALIVE):
-        gang.end("the interpreter is ending", KILL)
-    for gang in list(_ALIVE):
-        gang.join(AFTER_KILL)
+    # until none is left: one may be followed by another
+    while gangs := list(_ALIVE):
+        for gang in gangs:
+            gang.end("the interpreter is ending", KILL)
+        for gang in gangs:
+            if not gang.join(AFTER_KILL):
+                return

@@ -5,7 +5,8 @@
     gang ─ signal ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
 
 The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
-where ranks hang; and a rank that only waits goes on waiting, because system calls are restarted.
+where ranks hang. A rank that only waits goes on waiting: system calls are restarted by the kernel or, those that are
+not (poll and sleep, signal(7)), by Python; C code of others may see them interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nblaunch.events import Frame, Stack
+from nblaunch.log_files import open_log
 
 __all__ = ["StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
 
@@ -29,6 +31,8 @@ __all__ = ["StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
 _SIGNAL = signal.SIGRTMAX - 1
 # Seconds that a rank may take to answer. A handler runs as soon as its thread does.
 _PATIENCE = 1.0
+# Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
+_MOST = 4 << 20
 # Programs close the low descriptors without asking what they are; this one must not become another file of theirs.
 _OUT_OF_REACH = 200
 
@@ -159,6 +163,9 @@ class StackRequests:
 def _ask(pid: int, path: str) -> _Asked:
     # the signal would end a process that does not handle it: one that is still starting, or has become a program
     caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
+    if _size(path) > _MOST:
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)  # it is opened for appending
     asked = _Asked(pid, path, _size(path), _state(pid), _threads_that_block(pid))
     if not path or not caught:
         asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
@@ -167,6 +174,8 @@ def _ask(pid: int, path: str) -> _Asked:
         os.kill(pid, _SIGNAL)
     except ProcessLookupError:
         asked.problem = _STATES["Z"]
+    except PermissionError:
+        asked.problem = "it may not be asked: it belongs to another user by now"
     if asked.state in ("T", "t"):
         asked.problem = _STATES[asked.state]
     return asked
@@ -216,11 +225,14 @@ def _size(path: str) -> int:
 
 def _stack(asked: _Asked) -> Stack:
     text = ""
-    with contextlib.suppress(OSError), open(asked.path, "rb") as file:
+    with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
         file.seek(asked.begin)
-        text = file.read().decode(errors="replace")
+        text = file.read(_MOST).decode(errors="replace")
     threads = _threads(text) if asked.answered else ()
     problem = asked.problem
+    if text.rstrip().endswith("\n..."):
+        # faulthandler tells of no more than a hundred threads, and of the main one last
+        threads, problem = (), "it has too many threads: ask for native stacks (py-spy)"
     if not threads and not problem:
         problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
     return Stack(threads, asked.state, problem)

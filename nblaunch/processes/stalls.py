@@ -5,12 +5,14 @@ A lookout that only tells. What a rank has started counts as the rank: one that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nblaunch.events import Event, Exited, Reported, Stalled, Started, Straggling
+from nblaunch.processes.channel import numbered
 from nblaunch.processes.sampling import cpu_seconds, family
 
 __all__ = ["StallWatch"]
@@ -57,8 +59,8 @@ class StallWatch:
         self._working: dict[int, _Watched] = {}
         self._finished_at: float | None = None
         self._stalled: tuple[int, ...] = ()
-        # ranks that wait for a person
-        self._asking: set[int] = set()
+        # questions of ranks that wait for a person: rank and number
+        self._asking: set[tuple[int, int]] = set()
 
     def note(self, event: Event) -> None:
         """Take an event of the gang."""
@@ -69,12 +71,14 @@ class StallWatch:
             if left is not None and isinstance(event, Reported) and event.kind == "value":
                 self._finished_at = time.monotonic()
 
-        elif isinstance(event, Reported) and event.kind == "ask":
-            self._asking.add(event.rank)
+        elif isinstance(event, Reported) and event.kind in ("ask", "unask"):
+            with contextlib.suppress(ValueError):  # garbage
+                question = (event.rank, numbered(event.body)[0])
+                (self._asking.add if event.kind == "ask" else self._asking.discard)(question)
 
-    def answered(self, rank: int) -> None:
+    def answered(self, rank: int, number: int) -> None:
         """Take note that a rank has been told what it asked."""
-        self._asking.discard(rank)
+        self._asking.discard((rank, number))
 
     def look(self, now: float) -> Iterable[Event]:
         """Tell which ranks have begun, or ceased, to do nothing."""
@@ -96,7 +100,7 @@ class StallWatch:
         written = sum(map(_size, self._logs.get(rank, ())))
         # less than before: a child has ended, and has been waited for by somebody else
         computed = abs(seconds - watched.seconds) > _IDLE * (now - watched.seen_at)
-        if computed or written != watched.written or rank in self._asking:
+        if computed or written != watched.written or any(asking == rank for asking, _ in self._asking):
             watched.active_at = now
         watched.seconds, watched.written, watched.seen_at = seconds, written, now
 

@@ -313,13 +313,30 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     while last.tb_next is not None:
         last = last.tb_next
     where, session = _place(last.tb_frame), next(_SESSIONS)
-    # whatever becomes of the debugger, the failure is reported
-    with contextlib.suppress(EOFError, TimeoutError, KeyboardInterrupt):
+    # whatever becomes of the debugger, the failure is reported: commands such as run and restart raise what they like
+    with contextlib.suppress(BaseException), _leaving_when_ended():
         asker.ask("held", "", shown, where, session, asker.hold)
         debugger = RankDebugger()
         debugger.debug(tb, session, asker.hold)
         kind = "quit" if debugger.has_quit else "left"
         asker.ask(kind, "", debugger.leftover(), where, session, asker.hold)
+
+
+@contextlib.contextmanager
+def _leaving_when_ended() -> Iterator[None]:
+    """Have SIGTERM, by which a gang ends its ranks, leave a debugger rather than the process."""
+
+    def leave(*_: object) -> None:
+        raise EOFError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def make_readable(error: BaseException) -> None:

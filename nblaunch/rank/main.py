@@ -285,7 +285,8 @@ def _report_failure(
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     if cells is not None:
-        text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
+        with contextlib.suppress(BaseException):  # values may do anything when they are looked at
+            text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
     raised_at = time.monotonic()
     if asker is not None and asker.hold:
         from nblaunch.rank.debugging import debug_failure

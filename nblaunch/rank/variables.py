@@ -53,7 +53,9 @@ def local_variables(tb: TracebackType | None, cells: Mapping[str, int]) -> str:
 def _variables(code: CodeType, found: Mapping[str, Any]) -> list[tuple[str, Any]]:
     # at the level of a module there are all that the notebook has sent, and IPython's own
     names = [name for name in dict.fromkeys(code.co_names) if name in found] if code.co_name == "<module>" else found
-    return [(name, found[name]) for name in names if not (name.startswith("__") or isinstance(found[name], _KNOWN))]
+    own = [name for name in names if not name.startswith("__")]
+    # by its type: what an object says of its own class may be anything, or raise
+    return [(name, found[name]) for name in own if not issubclass(type(found[name]), _KNOWN)]
 
 
 def _text(value: object) -> str:

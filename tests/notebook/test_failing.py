@@ -66,7 +66,10 @@ def test_the_message_has_root_cause_others_and_logs(kernel: Kernel) -> None:
     )
     head, rest = reply.traceback.split("\n\nRank 2 failed first:\n")
     assert head == "RanksFailed: 1 of 4 ranks failed"
-    assert "ValueError: boom\n\nranks 0-1, 3 were ended because of that\n\nLogs: " in rest
+    assert (
+        "ValueError: boom\n\nranks 0-1, 3 were ended because of that\n\nWhere they were when rank 2 failed:\n  rank"
+        in rest
+    )
     logs = Path(rest.rpartition("Logs: ")[2])
     assert sorted(path.name for path in logs.iterdir()) == ["0", "1", "2", "3"]
     assert (logs / "2" / "error.json").exists()

@@ -229,7 +229,7 @@ def test_configuration(kernel: Kernel) -> None:
     kernel.run(
         "%config Multiproc.nprocs = 3\n"
         "%config Multiproc.no_raise = True\n"
-        "%config Multiproc.timeout = 1\n"
+        "%config Multiproc.timeout = 4\n"
         "%config Multiproc.grace = 0.1\n"
         "%config Multiproc.threads = 2\n"
         "%config Multiproc.on_failure = 'continue'\n"

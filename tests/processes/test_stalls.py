@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,9 +83,12 @@ def test_ranks_that_have_reported_are_at_work_no_more(tmp_path: Path, used: Used
 
 def test_ranks_that_wait_for_a_person_are_at_work(tmp_path: Path, used: Used) -> None:
     made = watch(tmp_path, 1)
-    made.note(Reported(0, "ask", bytearray(), 1.0))
+    made.note(Reported(0, "ask", bytearray(struct.pack("!Q", 1)), 1.0))
+    made.note(Reported(0, "ask", bytearray(struct.pack("!Q", 2)), 1.0))
+    made.note(Reported(0, "ask", bytearray(b"?"), 1.0))
+    made.answered(0, 1)
     assert told(made, 70.0) == []
-    made.answered(0)
+    made.note(Reported(0, "unask", bytearray(struct.pack("!Q", 2)), 70.0))
     assert told(made, 129.0) == []
     assert told(made, 130.0) == [Stalled((0,), 60.0, 130.0)]
 
