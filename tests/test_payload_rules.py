@@ -71,3 +71,11 @@ def test_maps_of_files_stay_maps(tmp_path: Path, order: Any) -> None:
     arrived[2, 3] = 99
     assert array[2, 3] == 99
     assert unpack(bytearray(bytes(pack(array[1:])))).tolist() == array[1:].tolist()
+
+
+def test_code_keeps_the_name_of_its_file() -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("def outer():\n    def inner(): pass\n    return inner", "/tmp/ipykernel_7/1.py", "exec"), namespace)
+    outer = unpack(bytes(pack(namespace["outer"])))
+    assert outer.__code__.co_filename == "/tmp/ipykernel_7/1.py"
+    assert outer().__code__.co_filename == "/tmp/ipykernel_7/1.py"

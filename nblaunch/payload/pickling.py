@@ -9,9 +9,9 @@ import io
 import pickle
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FunctionType, MappingProxyType, TracebackType
+from types import CodeType, FunctionType, MappingProxyType, TracebackType
 from typing import Any
 
 import cloudpickle
@@ -31,7 +31,7 @@ from nblaunch.payload.exceptions import (
     why,
 )
 from nblaunch.payload.packed import Packed, Parts, split
-from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_memmap, reduce_singledispatch
+from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_code, reduce_memmap, reduce_singledispatch
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types
 
 __all__ = ["pack", "pack_exception", "pack_named", "received_classes", "unpack", "unpack_named"]
@@ -283,7 +283,9 @@ class _Pickler(cloudpickle.Pickler):
         raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
 
 
-_RULES = {functools.cached_property: reduce_cached_property} if sys.version_info < (3, 12) else {}
+_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
+if sys.version_info < (3, 12):
+    _RULES[functools.cached_property] = reduce_cached_property
 
 
 class _SharedGlobals:

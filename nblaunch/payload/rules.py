@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import mmap
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
-__all__ = ["is_memmap", "reduce_cached_property", "reduce_memmap", "reduce_singledispatch"]
+import cloudpickle
+
+__all__ = ["is_memmap", "reduce_cached_property", "reduce_code", "reduce_memmap", "reduce_singledispatch"]
 
 
 def reduce_cached_property(prop: functools.cached_property[Any]) -> Any:
@@ -19,6 +22,19 @@ def _cached_property(function: Callable[[Any], Any], name: str | None) -> functo
     prop = functools.cached_property(function)
     prop.attrname = name
     return prop
+
+
+def reduce_code(code: CodeType) -> Any:
+    """Return how to rebuild a code object under the name of its own file.
+
+    cloudpickle 3.1.3 puts ``<dynamic-code>`` in its place, and no traceback would find the lines of the notebook.
+    """
+    function, args, *_ = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    return _code, (function, args, code.co_filename)
+
+
+def _code(function: Callable[..., CodeType], args: tuple[Any, ...], filename: str) -> CodeType:
+    return function(*args).replace(co_filename=filename)
 
 
 def reduce_singledispatch(function: Any) -> Any:

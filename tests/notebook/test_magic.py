@@ -253,7 +253,7 @@ def test_configuration(kernel: Kernel) -> None:
         assert kernel.value("len(run.logs[0].stdout)") == 300_001
         kernel.run("%config Multiproc.max_log = 'much'").ok()
         assert kernel.run("%%multiproc 1\n1").stderr == (
-            "UsageError: %%multiproc: max_log is a size such as 500M or 2G, or 0 for no limit, not 'much'. "
+            "UsageError: %%multiproc: --max-log is a size such as 500M or 2G, or 0 for no limit, not 'much'. "
             "Nothing was started.\n"
         )
         assert kernel.run("%%multiproc 1 --max-log 1Q\n1").stderr == (
