@@ -15,13 +15,17 @@ _KNOWN: list[weakref.ref[Run]] = []
 
 def remember(run: Run) -> None:
     """Take note of a run that is about to start."""
-    _KNOWN[:] = [known for known in _KNOWN if known() is not None]
-    _KNOWN.append(weakref.ref(run))
+    _KNOWN[:] = [*map(weakref.ref, _known()), weakref.ref(run)]
+
+
+def _known() -> list[Run]:
+    """Return the runs that somebody still holds, the latest last."""
+    return [run for run in (known() for known in _KNOWN) if run is not None]
 
 
 def running() -> list[Run]:
     """Return the runs that still go on, the latest last."""
-    return [run for run in (known() for known in _KNOWN) if run is not None and run.status == "running"]
+    return [run for run in _known() if run.status == "running"]
 
 
 def runs_that_ask() -> list[Run]:
@@ -76,9 +80,10 @@ def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) ->
             asked = chosen if chosen is None or len(runs) == 1 else [rank for rank in chosen if rank < run.nprocs]
             texts.append(f"{head}{run.stacks(asked, native)}")
         return "\n\n".join(texts)
-    last = next((run for run in (known() for known in reversed(_KNOWN)) if run is not None), None)
-    if last is None:
+    known = _known()
+    if not known:
         return "No run has been started yet."
+    last = known[-1]
     if not last.stacks_at_failure:
         return "No run is going on, and in the last one no rank was waiting when another one failed."
     root = last.root_cause

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.payload import shortened, traceback_of, type_name, why
+from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.stacks import frames_of
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of
 from nblaunch.rank.reports import read_report
 from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
 
@@ -32,9 +32,7 @@ _LONGEST_SUMMARY = 300
 _TRACEBACK_ENDS = 20_000
 # Ranks that failed at the same line with another text, before they are only counted.
 _SHOWN_ALIKE = 6
-# Begins what Python's faulthandler writes when the process crashes.
-_FATAL = "Fatal Python error: "
-_STACK = re.compile(r"^(?P<whose>Current thread|Thread) 0x[0-9a-f]+.* \(most recent call first\):\n", re.MULTILINE)
+_STACK = re.compile(rf"^{THREAD.pattern}\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -82,7 +80,7 @@ class RankFailure(ProcessFailure):
         text = (str(self.message).splitlines() or [""])[0].removesuffix(": ")
         if not text:
             text = f"exit code {self.exitcode}" if self.exception is None else type_name(self.exception)
-        return _encodable(text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…")
+        return encodable(text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…")
 
     def same_as(self, other: RankFailure) -> bool:
         """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
@@ -118,7 +116,7 @@ class RanksFailed(Exception):
         self.failures = run.failures
         self.root_cause = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
-        super().__init__(_encodable(_headline(run) + first))
+        super().__init__(encodable(_headline(run) + first))
         if sys.version_info >= (3, 11):
             # a plain interpreter prints notes below the message
             self.add_note(self._text(coloured=False))
@@ -137,7 +135,7 @@ class RanksFailed(Exception):
             parts.append(f"{self.run.refused[0].upper()}{self.run.refused[1:]}")
         parts.append(_where_the_others_were(self.run))
         parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
-        return _encodable("\n\n".join(part for part in parts if part))
+        return encodable("\n\n".join(part for part in parts if part))
 
 
 def _shell() -> Any:
@@ -259,12 +257,12 @@ def raised(event: Reported) -> Raised:
     try:
         report = read_report(event.body)
     except ValueError as error:
-        return Raised(event.rank, _encodable(makes_no_sense("exception", error)), "", event.at)
+        return Raised(event.rank, encodable(makes_no_sense("exception", error)), "", event.at)
     summary = (f"{report.type_name}: {report.text}".splitlines() or [""])[0].removesuffix(": ")
     traceback = report.traceback
     if len(traceback) > 2 * _TRACEBACK_ENDS:
         traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
-    return Raised(event.rank, _encodable(summary[:_LONGEST_SUMMARY]), _encodable(traceback), event.at)
+    return Raised(event.rank, encodable(summary[:_LONGEST_SUMMARY]), encodable(traceback), event.at)
 
 
 def makes_no_sense(what: str, error: BaseException) -> str:
@@ -273,11 +271,6 @@ def makes_no_sense(what: str, error: BaseException) -> str:
         f"it sent bytes that are no {what} ({why(error)}). Look for code in this rank that writes to descriptors or "
         "sockets which it has not opened itself"
     )
-
-
-def _encodable(text: str) -> str:
-    # with half of a character in it, which the message of an exception may hold, a text can be sent to no page
-    return text.encode(errors="replace").decode()
 
 
 def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
@@ -290,11 +283,11 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
     cells : mapping of str to int
         Numbers of the notebook's cells by the names of the files that they were compiled under.
     """
-    _, found, dump = stderr.rpartition(_FATAL)
+    _, found, dump = stderr.rpartition(FATAL)
     stacks = list(_STACK.finditer(dump))
     if not found or not stacks:
         return ""
-    headline = f"{_FATAL}{dump.splitlines()[0]}, most recent call first"
+    headline = f"{FATAL}{dump.splitlines()[0]}, most recent call first"
     crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
     if crashed is None:
         # the main thread, which is the oldest, comes last
@@ -308,7 +301,7 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
 
 def without_crash_dump(stderr: str) -> str:
     """Return what was written before faulthandler's dump."""
-    before, found, _ = stderr.rpartition(_FATAL)
+    before, found, _ = stderr.rpartition(FATAL)
     return before.rstrip() if found else stderr
 
 

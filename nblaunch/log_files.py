@@ -58,6 +58,14 @@ def data_from(descriptor: int, offset: int) -> int:
     return found + len(head) - len(head.lstrip(b"\0"))
 
 
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Return how many bytes a log has, 0 if there is none."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def open_log(path: str) -> int:
     """Open a log for reading, and nothing else that a rank may have put in its place.
 

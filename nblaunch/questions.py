@@ -21,7 +21,7 @@ from typing import Any
 
 from nblaunch.events import Asked, Ended, Ending, Event, Exited, Reported, Restarting, SessionEnded, Unasked
 from nblaunch.naming import name_ranks
-from nblaunch.payload import pack_plain, unpack_plain
+from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import numbered
 from nblaunch.stdin import Box, tell
 
@@ -262,7 +262,7 @@ class Questions:
             if line is None:
                 tell(f"rank {question.rank} does not wait for an answer any more.\n")
                 return
-            line = line.encode(errors="replace").decode()
+            line = encodable(line)
             if len(line.encode()) <= _LONGEST_ANSWER:
                 self._answer(question, {"line": line})
                 return

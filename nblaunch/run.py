@@ -33,7 +33,7 @@ __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
-# Seconds.
+# Seconds after which a wait without end is begun anew, see `Run.wait`.
 _LONGEST_DEAF = 0.5
 
 

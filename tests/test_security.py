@@ -23,6 +23,7 @@ from nblaunch.launching import launch
 from nblaunch.payload import pack
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.run import Run
+from tests.processes.targets import write_to_sockets
 
 PACKAGE = Path(nblaunch.__file__).parent
 
@@ -189,13 +190,7 @@ FORGED: list[tuple[str, bytes]] = [
 def forge(kind: str, body: bytes) -> None:
     """Write a message to every socket of this process, as somebody might who knows how."""
     head = struct.pack("!4sBQd", b"NBLM", len(kind), len(body), time.monotonic())
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            connection = socket.socket(fileno=os.dup(int(entry)))
-        except OSError:
-            continue
-        with connection:
-            connection.sendall(head + kind.encode() + body)
+    write_to_sockets(head + kind.encode() + body)
     os._exit(1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import resource
 import signal
@@ -32,8 +31,6 @@ from nblaunch.processes.starting import Preparation
 from nblaunch.processes.zygotes import ZYGOTES
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
-
-logger = logging.getLogger(__name__)
 
 
 class LocalRanks:
@@ -77,7 +74,7 @@ class LocalRanks:
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
             limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
-
+            # not the plan, or the run would hold the payload for as long as its gang
             timeout = plan.timeout
 
             def pass_on(event: Event) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
-from nblaunch.processes.stacks import frames_of
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of
 from nblaunch.stacks import users_frames
 
 __all__ = ["MOST_LINES", "Shown", "folded", "in_order", "tail", "whole"]
@@ -40,9 +40,7 @@ _MORE = 8
 _UPWARDS = re.compile(rb"\x1b\[[0-9:;]*A")
 # A bar of tqdm: what comes before its times, the time that it has taken, and what else it tells.
 _BAR = re.compile(r"(.*\| +\S+/\S+ )\[([\d:]+)<[\d:?]+, *[^,\]]*((?:, [^\]]*)?)\] *")
-# What Python writes when a process crashes.
-_FATAL = "Fatal Python error: "
-_THREAD = re.compile(r"(?:Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):")
+# What else Python writes when a process crashes.
 _FRAME = re.compile(r"  (?:File \"|Binary file \"|\.\.\.|<)")
 _REST_OF_DUMP = re.compile(r"|Python runtime state: .*|Current thread's C stack trace .*|Extension modules: .*")
 
@@ -184,7 +182,7 @@ def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:
     for numbered in lines:
         text = numbered[1].text
         if threads is not None:
-            if _THREAD.fullmatch(text):
+            if THREAD.fullmatch(text):
                 threads.append((numbered, []))
                 continue
             if _FRAME.match(text):
@@ -196,7 +194,7 @@ def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:
             kept += _of_user(threads)
             threads = None
         kept.append(numbered)
-        if text.startswith(_FATAL):
+        if text.startswith(FATAL):
             threads = []
     return kept + _of_user(threads or [])
 

@@ -20,7 +20,7 @@ from nblaunch.payload.exceptions import ExceptionStandIn, relatives, shortened, 
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
-from nblaunch.payload.plain import pack_plain, unpack_plain
+from nblaunch.payload.plain import encodable, pack_plain, unpack_plain
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Parts",
     "Stored",
     "available_memory",
+    "encodable",
     "pack",
     "pack_exception",
     "pack_named",

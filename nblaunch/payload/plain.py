@@ -13,7 +13,7 @@ from typing import Any
 
 from nblaunch.payload.packed import Packed, split
 
-__all__ = ["pack_plain", "unpack_plain"]
+__all__ = ["encodable", "pack_plain", "unpack_plain"]
 
 # No output of a library is nested as deep; whoever reads it, JSON encoders for example, calls itself for each level.
 _DEEPEST = 100
@@ -22,6 +22,11 @@ _DEEPEST = 100
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"plain objects have no {module}.{name}")
+
+
+def encodable(text: str) -> str:
+    """Return a text without halves of characters, which can be sent to no page."""
+    return text.encode(errors="replace").decode()
 
 
 def pack_plain(value: object) -> Packed:

@@ -23,9 +23,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from nblaunch.events import Frame, Stack
-from nblaunch.log_files import open_log
+from nblaunch.log_files import open_log, size_of
 
-__all__ = ["StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
+__all__ = ["FATAL", "THREAD", "StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
+
+FATAL = "Fatal Python error: "
+"""Begins what faulthandler writes when the process crashes."""
+
+THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):")
+"""The line before the frames of each thread, for `fullmatch`; whose it is when the process has crashed."""
 
 # One that hardly anybody uses for anything else; the one above it is for the death of the parent.
 _SIGNAL = signal.SIGRTMAX - 1
@@ -36,7 +42,6 @@ _MOST = 4 << 20
 # Programs close the low descriptors without asking what they are; this one must not become another file of theirs.
 _OUT_OF_REACH = 200
 
-_HEAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):$")
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.+)$')
 _MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
 _BIT = 1 << (_SIGNAL - 1)
@@ -163,10 +168,10 @@ class StackRequests:
 def _ask(pid: int, path: str) -> _Asked:
     # the signal would end a process that does not handle it: one that is still starting, or has become a program
     caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
-    if _size(path) > _MOST:
+    if size_of(path) > _MOST:
         with contextlib.suppress(OSError):
             os.truncate(path, 0)  # it is opened for appending
-    asked = _Asked(pid, path, _size(path), _state(pid), _threads_that_block(pid))
+    asked = _Asked(pid, path, size_of(path), _state(pid), _threads_that_block(pid))
     if not path or not caught:
         asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
         return asked
@@ -186,7 +191,7 @@ def _has_answered(asked: _Asked) -> bool:
 
     While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
     """
-    if _size(asked.path) <= asked.begin:
+    if size_of(asked.path) <= asked.begin:
         if _state(asked.pid) == "Z":
             asked.problem = _STATES["Z"]
         return False
@@ -217,12 +222,6 @@ def _state(pid: int) -> str:
     return "Z"
 
 
-def _size(path: str) -> int:
-    with contextlib.suppress(OSError):
-        return os.path.getsize(path)
-    return 0
-
-
 def _stack(asked: _Asked) -> Stack:
     text = ""
     with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
@@ -242,7 +241,7 @@ def _threads(text: str) -> tuple[tuple[Frame, ...], ...]:
     """Return the frames of each thread, the main one first: it was the first one, and is written last."""
     found: list[list[Frame]] = []
     for line in text.splitlines():
-        if _HEAD.match(line):
+        if THREAD.fullmatch(line):
             found.append([])
         elif found:
             found[-1] += frames_of([line])

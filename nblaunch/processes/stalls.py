@@ -6,12 +6,12 @@ A lookout that only tells. What a rank has started counts as the rank: one that 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nblaunch.events import Event, Exited, Reported, Stalled, Started, Straggling
+from nblaunch.log_files import size_of
 from nblaunch.processes.channel import numbered
 from nblaunch.processes.sampling import cpu_seconds, family
 
@@ -66,15 +66,19 @@ class StallWatch:
         """Take an event of the gang."""
         if isinstance(event, Started):
             self._working[event.rank] = _Watched(event.pid, event.at, event.at)
-        elif isinstance(event, (Reported, Exited)) and (isinstance(event, Exited) or event.kind in ("value", "error")):
-            left = self._working.pop(event.rank, None)
-            if left is not None and isinstance(event, Reported) and event.kind == "value":
-                self._finished_at = time.monotonic()
+        elif isinstance(event, Exited):
+            self._working.pop(event.rank, None)
+        elif isinstance(event, Reported):
+            self._note_report(event)
 
-        elif isinstance(event, Reported) and event.kind in ("ask", "unask"):
+    def _note_report(self, report: Reported) -> None:
+        if report.kind in ("value", "error"):
+            if self._working.pop(report.rank, None) is not None and report.kind == "value":
+                self._finished_at = time.monotonic()
+        elif report.kind in ("ask", "unask"):
             with contextlib.suppress(ValueError):  # garbage
-                question = (event.rank, numbered(event.body)[0])
-                (self._asking.add if event.kind == "ask" else self._asking.discard)(question)
+                question = (report.rank, numbered(report.body)[0])
+                (self._asking.add if report.kind == "ask" else self._asking.discard)(question)
 
     def answered(self, rank: int, number: int) -> None:
         """Take note that a rank has been told what it asked."""
@@ -97,16 +101,9 @@ class StallWatch:
 
     def _look_at(self, rank: int, watched: _Watched, now: float) -> None:
         seconds = sum(map(cpu_seconds, family(watched.pid)))
-        written = sum(map(_size, self._logs.get(rank, ())))
+        written = sum(map(size_of, self._logs.get(rank, ())))
         # less than before: a child has ended, and has been waited for by somebody else
         computed = abs(seconds - watched.seconds) > _IDLE * (now - watched.seen_at)
         if computed or written != watched.written or any(asking == rank for asking, _ in self._asking):
             watched.active_at = now
         watched.seconds, watched.written, watched.seen_at = seconds, written, now
-
-
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0

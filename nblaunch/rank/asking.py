@@ -18,7 +18,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from nblaunch.payload import pack_plain, unpack_plain
+from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.rank.imports import when_imported
 
@@ -174,6 +174,5 @@ def _set_trace(frame: FrameType | None = None, header: str | None = None, **_: o
 
 
 def _cut(text: str) -> str:
-    # half a character can be sent to no page
-    text = text.encode(errors="replace").decode()
+    text = encodable(text)
     return text if len(text) <= _LONGEST else f"…{text[-_LONGEST:]}"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +22,27 @@ from tests.processes.targets import METHODS, Announcements, Gate
 def _importable_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ranks, which get this process's `sys.path`, import `tests.processes.targets`."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str], int]]:
+    """Start Python programs that print that they are ready, each in a session of its own; they go with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(code: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process.pid
+
+    yield run
+    for process in started:
+        # one that has ended and was not waited for still has its group
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture(params=METHODS)

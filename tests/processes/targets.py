@@ -298,7 +298,7 @@ def children_of_multiprocessing() -> int:
     return len(multiprocessing.active_children())
 
 
-def send_garbage(garbage: bytes) -> None:
+def write_to_sockets(garbage: bytes) -> None:
     """Write to every socket that this process has, as a broken library might."""
     import socket
 
@@ -309,6 +309,11 @@ def send_garbage(garbage: bytes) -> None:
             continue
         with connection:
             connection.sendall(garbage)
+
+
+def send_garbage(garbage: bytes) -> None:
+    """Do so, and wait for what comes of it."""
+    write_to_sockets(garbage)
     block()
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from nblaunch.events import Sampled
 from nblaunch.processes.sampling import Sampler
@@ -19,27 +15,6 @@ DIE_TOO = "import ctypes\nctypes.CDLL(None).prctl(1, 9)\n"
 BUSY = DIE_TOO + "print('ready', flush=True)\nwhile True: pass"
 IDLE = DIE_TOO + "x = bytearray(64_000_000)\nprint('ready', flush=True)\nimport time\ntime.sleep(9999)"
 CHILD = DIE_TOO + f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])"
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[[str], int]]:
-    started: list[subprocess.Popen[str]] = []
-
-    def run(code: str) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process.pid
-
-    yield run
-    for process in started:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def first(pids: dict[int, int], wanted: int = 1) -> list[Sampled]:

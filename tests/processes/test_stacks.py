@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from nblaunch.events import Stack
 from nblaunch.processes.stacks import StackRequest, frames_of
 
 READY = "from nblaunch.processes.stacks import answer_with_stacks\nanswer_with_stacks({path!r})\n"
 Start = Callable[[str], int]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start programs that say when they are ready, in sessions of their own; they are gone afterwards."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start(source: str) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        running.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process.pid
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 def ask(pid: int, path: Path) -> Stack:
