@@ -268,3 +268,15 @@ def test_crashes_alike_are_the_same() -> None:
     assert root is not None
     text = "\n".join(RanksFailed(run)._render_traceback_())
     assert f"rank {1 - root.rank}: the same" in text
+
+
+def test_an_interrupt_just_before_the_ranks_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nblaunch.processes.gang import Gang
+
+    def interrupted(gang: Gang) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Gang, "start", interrupted)
+    # it used to wait for ever for the end of ranks that nobody had started
+    with pytest.raises(KeyboardInterrupt):
+        run_cell("1", 2)

@@ -47,6 +47,7 @@ class LocalRanks:
         # guards what an order to end and a restart that comes at the same time both look at
         self._lock = threading.Lock()
         self._gang: Gang | None = None
+        self._port: socket.socket | None = None
         self._attempt = 0
         # whether a rank has failed by itself, in this attempt; whether somebody, or the time, has ended the run
         self._failed = self._ordered = False
@@ -58,7 +59,18 @@ class LocalRanks:
         if plan.timeout is not None:
             self._deadline = time.monotonic() + plan.timeout
         self._logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL)
-        self._make_gang().start()
+        try:
+            self._make_gang().start()
+        except BaseException:
+            self._drop_unstarted()
+            raise
+
+    def _drop_unstarted(self) -> None:
+        """Let go of a gang that an interrupt, for example, has kept from starting: nobody would ever end it."""
+        if self._gang is not None:
+            self._gang.drop()
+        if self._port is not None:
+            self._port.close()
 
     def _make_gang(self) -> Gang:
         plan, attempt = self._plan, self._attempt
@@ -141,13 +153,13 @@ class LocalRanks:
         try:
             gang = self._make_gang()
             if self._ordered:
-                gang.drop()
-                self._port.close()
+                self._drop_unstarted()
                 return "the run was ended before"
             if self._sampled_every is not None:
                 gang.sample(self._sampled_every)
             gang.start()
         except BaseException as error:
+            self._drop_unstarted()
             return None if self._over else str(error)
         return None
 

@@ -207,10 +207,7 @@ class Gang:
             self._all_started.wait()
         except BaseException:
             # The system refused the thread, or an interrupt came while it was starting: it may still begin.
-            if self._claim.acquire(blocking=False):
-                self._tidy_up()
-                _ALIVE.discard(self)
-                self._done.set()
+            if self.drop():
                 raise
             self.end("the launch was interrupted", KILL)
             self.join()
@@ -219,11 +216,14 @@ class Gang:
             self.join()
             raise self._start_error
 
-    def drop(self) -> None:
-        """Let go of a gang that was not started and will not be."""
-        if self._claim.acquire(blocking=False):
-            self._tidy_up()
-            self._done.set()
+    def drop(self) -> bool:
+        """Let go of a gang that was not started and will not be, and tell so; one that was started is left alone."""
+        if not self._claim.acquire(blocking=False):
+            return False
+        self._tidy_up()
+        _ALIVE.discard(self)
+        self._done.set()
+        return True
 
     def end(self, reason: str, steps: Iterable[Step]) -> None:
         """Have all ranks ended, grandchildren included; returns at once.
