@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
                     blank.reload()
         yield chromium
         chromium.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say what the page showed when a test failed: a picture cannot be read in CI's log."""
+    report = yield
+    used = getattr(item, "funcargs", {})
+    page = used.get("page") or used.get("light_page")
+    if report.when == "call" and report.failed and page is not None:
+        report.sections.append(("What the page showed", page.inner_text("body")))
+    return report
 
 
 @contextmanager
