@@ -23,6 +23,7 @@ from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Captured, Event, Reported, StacksTaken
 from nblaunch.failures import raised
+from nblaunch.interrupts import lost_interrupts_repeated
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
@@ -342,6 +343,10 @@ class Launch:
         KeyboardInterrupt
             If interrupted; no rank is left then, and the run holds what there is.
         """
+        with lost_interrupts_repeated():
+            self._start_and_wait()
+
+    def _start_and_wait(self) -> None:
         interrupts = acted_on = 0
         started = False
         while True:

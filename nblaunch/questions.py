@@ -37,6 +37,8 @@ _QUIT_PATIENCE = 2.0
 _MOST = 1000
 # Characters of a question that are shown.
 _LONGEST_QUESTION = 200_000
+# Seconds.
+_LONGEST_DEAF = 0.5
 _KINDS = ("input", "password", "command", "held", "left", "quit")
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
@@ -221,7 +223,9 @@ class Questions:
                 elif only is not None and self._holder is None:
                     return
                 else:
-                    self._changed.get()
+                    # not for ever at once: an interrupt that comes just before is heard only when the wait ends
+                    with contextlib.suppress(queue.Empty):
+                        self._changed.get(timeout=_LONGEST_DEAF)
         finally:
             self._holder = None
 

@@ -15,6 +15,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
     "naming": 0,
+    "interrupts": 0,
     "sizes": 0,
     "displaying": 1,
     "stacks": 1,

@@ -1,0 +1,55 @@
+"""Interrupts that the interpreter would lose."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import UnraisableHookArgs
+
+__all__ = ["lost_interrupts_repeated"]
+
+# Seconds after which the main thread has most likely left the finalizer.
+_OUT_OF_FINALIZER = 0.02
+
+
+@contextlib.contextmanager
+def lost_interrupts_repeated() -> Iterator[None]:
+    """Have an interrupt come once more if it hit a finalizer, whose exceptions are printed and go nowhere else.
+
+    The main thread runs finalizers (``__del__``, callbacks of weak references) between any two steps; an interrupt that
+    happens to come meanwhile is raised in there, and reaches ``sys.unraisablehook`` instead of whoever waits.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # interrupts are the main thread's
+        return
+    before = sys.unraisablehook
+
+    def hook(lost: UnraisableHookArgs, /) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            # by another thread and later, or it would be raised in here; if it hits a finalizer again, it is repeated
+            with contextlib.suppress(RuntimeError):  # no more threads
+                threading.Thread(target=_interrupt_main_thread, name="nblaunch-interrupt", daemon=True).start()
+                return
+        before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        # not if somebody has put a hook of theirs before it meanwhile
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+
+
+def _interrupt_main_thread() -> None:
+    time.sleep(_OUT_OF_FINALIZER)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
