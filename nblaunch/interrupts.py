@@ -8,10 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import UnraisableHookArgs
 
 __all__ = ["lost_interrupts_repeated"]
 
@@ -31,7 +27,7 @@ def lost_interrupts_repeated() -> Iterator[None]:
         return
     before = sys.unraisablehook
 
-    def hook(lost: UnraisableHookArgs, /) -> None:
+    def hook(lost: sys.UnraisableHookArgs, /) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             # by another thread and later, or it would be raised in here; if it hits a finalizer again, it is repeated
             with contextlib.suppress(RuntimeError):  # no more threads

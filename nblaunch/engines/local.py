@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -306,7 +307,8 @@ def _packages(modules: tuple[str, ...]) -> frozenset[str]:
 def _make_files(paths: Iterable[str]) -> None:
     """Make the log files, so that a disk that has no room for them is told before anything starts."""
     for path in paths:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        # without a descriptor, which an interrupt would leave open
+        os.mknod(path, stat.S_IFREG | 0o600)
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:

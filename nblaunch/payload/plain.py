@@ -1,14 +1,14 @@
 """Plain objects as bytes: containers, texts and numbers of Python's own and nothing else, in both directions.
 
-Reading them runs no code of the sender's, imports nothing, and yields nothing that would: for what is taken apart in a
-thread that must not fail, such as the one that watches the ranks.
+Reading them runs no code of the sender's, imports nothing, yields nothing that would, and takes no more memory than the
+bytes themselves call for: for what is taken apart in a thread that must not fail, such as the one that watches the
+ranks. They travel as JSON (RFC 8259), in the frame of other packed objects.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import math
-import pickle
 from typing import Any
 
 from nblaunch.payload.packed import Packed, split
@@ -17,11 +17,6 @@ __all__ = ["encodable", "pack_plain", "unpack_plain"]
 
 # No output of a library is nested as deep; whoever reads it, JSON encoders for example, calls itself for each level.
 _DEEPEST = 100
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"plain objects have no {module}.{name}")
 
 
 def encodable(text: str) -> str:
@@ -38,7 +33,8 @@ def pack_plain(value: object) -> Packed:
         If it is none; see `unpack_plain`.
     """
     _require_plain(value, _DEEPEST)
-    return Packed(pickle.dumps(value, protocol=5), [], set())
+    # halves of characters, as in names of files that are no UTF-8, pass as they are
+    return Packed(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), [], set())
 
 
 def unpack_plain(data: Any) -> Any:
@@ -56,9 +52,11 @@ def unpack_plain(data: Any) -> Any:
         have, or containers nested deeper than a hundred times.
     """
     try:
-        parts = data if isinstance(data, list) else split(data)[0]
-        value = _PlainUnpickler(io.BytesIO(parts[0])).load()
-    except Exception as error:  # a pickle stream that is none fails in any way
+        stream, *buffers = data if isinstance(data, list) else split(data)[0]
+        if buffers:
+            raise ValueError("they have no buffers")
+        value = json.loads(str(stream, "utf-8", "surrogatepass"))
+    except (ValueError, IndexError, RecursionError) as error:
         raise ValueError(f"no plain objects: {type(error).__name__}: {error}") from None
     _require_plain(value, _DEEPEST)
     return value
