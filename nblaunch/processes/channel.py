@@ -60,7 +60,8 @@ class Channel:
         self._lock = threading.Lock()
         self._owner = os.getpid()
         # questions that wait for their answers; None tells that there will be none any more
-        self._numbers = itertools.count(1)
+        # from anywhere on: a late answer to a rank that was started again must fit no question of its successor
+        self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
         self._waiting: dict[int, queue.SimpleQueue[bytes | None]] = {}
         self._listener: threading.Thread | None = None
         self._over = False

@@ -165,6 +165,7 @@ class Gang:
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
         self._sampler: Sampler | None = None
+        self._sampling = threading.Lock()
         self._steps: deque[Step] = deque()
         self._ending = False
         self._ordered = False
@@ -276,9 +277,11 @@ class Gang:
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
-        if self._sampler is None and not self._done.is_set():
-            with contextlib.suppress(RuntimeError):  # no more threads: what the ranks use remains unknown
-                self._sampler = Sampler(self._running_pids, self._take_sample, period)
+        # who restarts the ranks and who shows them may both come at the same time
+        with self._sampling:
+            if self._sampler is None and not self._done.is_set():
+                with contextlib.suppress(RuntimeError):  # no more threads: what the ranks use remains unknown
+                    self._sampler = Sampler(self._running_pids, self._take_sample, period)
             if self._done.is_set() and self._sampler is not None:
                 self._sampler.close()
 

@@ -397,6 +397,19 @@ def test_a_question_that_nobody_answers_in_time_is_taken_back(exchange: Exchange
     assert exchange.results["again?"] == b"yes"
 
 
+def test_a_late_answer_fits_no_question_of_a_rank_that_was_started_again(exchange: Exchange) -> None:
+    exchange.begin("who?")
+    _, before, _ = exchange.next()
+    again = Exchange()
+    again.begin("who?")
+    _, number, _ = again.next()
+    again.inbox.answer(before, b"meant for the one before")
+    again.inbox.answer(number, b"me")
+    again.join()
+    again.close()
+    assert again.results == {"who?": b"me"}
+
+
 def test_closing_wakes_those_who_wait(exchange: Exchange) -> None:
     exchange.begin("who?")
     exchange.next()
