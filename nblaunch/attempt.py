@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from nblaunch.events import Abandoned, Ending, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
@@ -66,6 +66,7 @@ class Attempt:
         self._exits: dict[int, Exited] = {}
         self._abandoned: set[int] = set()
         self._ending_at = 0.0
+        self._given_up = False
         self._began = time.monotonic()
 
     @property
@@ -111,12 +112,28 @@ class Attempt:
         """
         for rank in range(self._nprocs):
             report = self._reports.pop(rank, None)
-            if report is None or report.kind != "value":
-                self.failures[rank] = self._failure(rank, report)
-            elif take is not None:
-                self._take_value(rank, report, take)
+            if report is not None and report.kind == "value":
+                failure = None if take is None else self._take_value(rank, report, take)
+            else:
+                failure = self._failure(rank, report)
+            if failure is not None and not self._given_up:
+                self.failures[rank] = failure
 
-    def _take_value(self, rank: int, report: Reported, take: Callable[[int, dict[str, Any]], None]) -> None:
+    def give_up(self, results: Container[int]) -> None:
+        """Count every rank as failed of which there is neither a result nor a failure yet."""
+        self._given_up = True
+        for rank in range(self._nprocs):
+            if rank not in results and rank not in self.failures:
+                failure = self._bare_failure(rank, at=time.monotonic())
+                failure.message = FailureMessage(
+                    f"what rank {rank} has sent was still being rebuilt in the notebook when that was interrupted; "
+                    "code of its class, __setstate__ for example, runs then"
+                )
+                self.failures[rank] = failure
+
+    def _take_value(
+        self, rank: int, report: Reported, take: Callable[[int, dict[str, Any]], None]
+    ) -> RankFailure | None:
         try:
             body = unpack_named(report.body)
             body = {name: body[name] for name in (VALUE, *self._collect)}
@@ -126,9 +143,9 @@ class Attempt:
             failure.message = FailureMessage(
                 f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
             )
-            self.failures[rank] = failure
-            return
+            return failure
         take(rank, body)
+        return None
 
     def _failure(self, rank: int, report: Reported | None) -> RankFailure:
         exited = self._exits.get(rank)

@@ -1,4 +1,4 @@
-"""Interrupts that the interpreter would lose."""
+"""Interrupts that would be lost, or heard late."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 
-__all__ = ["lost_interrupts_repeated"]
+__all__ = ["LONGEST_DEAF", "lost_interrupts_repeated"]
 
+# Seconds that the main thread waits at once: an interrupt that comes just before is heard only when a wait ends.
+LONGEST_DEAF = 0.5
 # Seconds after which the main thread has most likely left the finalizer.
 _OUT_OF_FINALIZER = 0.02
 

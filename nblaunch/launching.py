@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -23,7 +22,7 @@ from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Captured, Event, Reported, StacksTaken
 from nblaunch.failures import raised
-from nblaunch.interrupts import lost_interrupts_repeated
+from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
@@ -326,15 +325,28 @@ class Launch:
             self._ranks.start()
         except BaseException as error:
             self._ranks.kill()
-            _insist(self._ranks.join)
+            self._insist_on_end()
             self.run.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "not started")
             self._close_panel()
             raise
 
+    def _insist_on_end(self) -> None:
+        """Wait until no rank is left, whatever interrupts come, unless code of the user's is what is waited for."""
+        while True:
+            try:
+                # not for ever at once, as in `Run.wait`
+                while not self._ranks.join(LONGEST_DEAF):
+                    continue
+                return
+            except KeyboardInterrupt:
+                if self.run.leave():
+                    return
+
     def start_and_wait(self) -> None:
         """Start the ranks and wait for their end.
 
-        The first interrupt interrupts the ranks, the second kills them.
+        The first interrupt interrupts the ranks, the second kills them, or leaves if none is left but what they have
+        sent does not get rebuilt.
 
         Raises
         ------
@@ -359,6 +371,8 @@ class Launch:
                     acted_on = interrupts
                     self._questions.close()
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
+                    if interrupts > 1:
+                        self.run.leave()
                 if not self.run.wait(_AT_ONCE):
                     self.follow()
                     if not isinstance(self._box, NoBox):
@@ -456,14 +470,6 @@ def _preparation(work: Work, options: Options) -> str:
 def _title(fn_or_source: Callable[..., Any] | str, nprocs: int) -> str:
     what = "a cell" if isinstance(fn_or_source, str) else getattr(fn_or_source, "__name__", "a function")
     return f"launch({what}, {nprocs})"
-
-
-def _insist(wait: Callable[[], object]) -> None:
-    """Wait, whatever interrupts come: what is waited for is short and must not be left half done."""
-    while True:
-        with contextlib.suppress(KeyboardInterrupt):
-            wait()
-            return
 
 
 def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:

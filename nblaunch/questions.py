@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nblaunch.events import Asked, Ended, Ending, Event, Exited, Reported, Restarting, SessionEnded, Unasked
+from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.naming import name_ranks
 from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import numbered
@@ -37,8 +38,6 @@ _QUIT_PATIENCE = 2.0
 _MOST = 1000
 # Characters of a question that are shown.
 _LONGEST_QUESTION = 200_000
-# Seconds.
-_LONGEST_DEAF = 0.5
 _KINDS = ("input", "password", "command", "held", "left", "quit")
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
@@ -223,9 +222,8 @@ class Questions:
                 elif only is not None and self._holder is None:
                     return
                 else:
-                    # not for ever at once: an interrupt that comes just before is heard only when the wait ends
                     with contextlib.suppress(queue.Empty):
-                        self._changed.get(timeout=_LONGEST_DEAF)
+                        self._changed.get(timeout=LONGEST_DEAF)
         finally:
             self._holder = None
 

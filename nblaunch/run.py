@@ -19,6 +19,7 @@ from nblaunch.attempt import Attempt
 from nblaunch.engines.base import Ranks
 from nblaunch.events import Displayed, Ended, Event, Launched, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
+from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
@@ -32,9 +33,6 @@ from nblaunch.stdin import NoBox, find_box
 __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
-
-# Seconds after which a wait without end is begun anew, see `Run.wait`.
-_LONGEST_DEAF = 0.5
 
 
 class Run:
@@ -94,6 +92,9 @@ class Run:
         self._ended_at: float | None = None
         self._defect: str | None = None
         self._done = threading.Event()
+        # what comes back is being put together; guarded: who leaves before that is done comes from another thread
+        self._concluding = self._left = False
+        self._conclusion = threading.Lock()
         # numbers of the notebook's cells by file name, for stacks
         self._cells = cells or {}
         self._attempt = self._next_attempt()
@@ -144,11 +145,10 @@ class Run:
             If nblaunch itself failed.
         """
         if timeout is None:
-            # not for ever at once: an interrupt that comes just before is heard only when the wait ends
-            while not self._done.wait(_LONGEST_DEAF):
+            while not self._done.wait(LONGEST_DEAF):
                 continue
         ended = self._done.wait(timeout)
-        if ended and self._ranks is not None:
+        if ended and self._ranks is not None and not self._left:
             self._ranks.join()
         if self._defect is not None:
             raise RuntimeError(f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}")
@@ -296,9 +296,27 @@ class Run:
             self._conclude(Ended(time.monotonic()))
         self.status = status
 
+    def leave(self) -> bool:
+        """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
+
+        No rank is left by then. Whatever has not been put together counts as failed.
+        """
+        with self._conclusion:
+            if not self._concluding or self._done.is_set():
+                return False
+            self._left = True
+            if self._attempt not in self.attempts:
+                self.attempts.append(self._attempt)
+            self._attempt.give_up(self.results)
+            self.failures.update(self._attempt.failures)
+            self.status = "interrupted"
+            self._done.set()
+            return True
+
     def _conclude(self, ended: Ended) -> None:
         self._ended_at = ended.at
         self._defect = ended.defect
+        self._concluding = True
         try:
             if ended.refused and self.attempts:
                 # the attempt before is what the run has failed of
@@ -307,31 +325,37 @@ class Run:
             else:
                 self.attempts.append(self._attempt)
                 self._attempt.conclude(self._take)
-            self.failures.update(self._attempt.failures)
-            self.status = self._final_status()
         except BaseException:
             # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
             self._defect = traceback.format_exc()
-            self.status = "failed"
         finally:
-            self._sent = None
-            self._done.set()
+            with self._conclusion:
+                if not self._left:
+                    self.failures.update(self._attempt.failures)
+                    self.status = self._final_status()
+                self._sent = None
+                self._done.set()
 
     def _next_attempt(self) -> Attempt:
         return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected)
 
     def _take(self, rank: int, body: dict[str, Any]) -> None:
-        self.results[rank] = body.pop(VALUE)
-        for name, variable in body.items():
-            self.collected[name][rank] = variable
+        with self._conclusion:
+            if self._left:
+                return
+            self.results[rank] = body.pop(VALUE)
+            for name, variable in body.items():
+                self.collected[name][rank] = variable
 
     def _give_up_attempt(self) -> None:
         self.attempts.append(self._attempt)
+        self._concluding = True
         try:
             self._attempt.conclude()
         except BaseException:
             # as below; the next one goes on all the same
             logger.exception("the failures of an attempt could not be put together")
+        self._concluding = False
         self._attempt = self._next_attempt()
 
     def _final_status(self) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nblaunch.engines.base import Plan, Ranks
-from nblaunch.engines.local import LocalEngine
-from nblaunch.interrupts import lost_interrupts_repeated
-from nblaunch.launching import launch
+from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
+from nblaunch.launching import Launch, launch
 from nblaunch.notebook import Notebook
+from nblaunch.run import Run
 
 
 class _Interrupted:
@@ -41,8 +45,8 @@ def test_a_lost_interrupt_comes_again(lose: Callable[[], object]) -> None:
     hook = sys.unraisablehook
     with pytest.raises(KeyboardInterrupt), lost_interrupts_repeated():
         lose()
-        threading.Event().wait(60)
-        pytest.fail("it was lost")
+        while True:
+            threading.Event().wait(LONGEST_DEAF)
     assert sys.unraisablehook is hook
 
 
@@ -91,3 +95,147 @@ def test_a_launch_hears_an_interrupt_that_hits_a_finalizer() -> None:
             start_method="fork",
             panel="none",
         )
+
+
+class _NeverRebuilt(Exception):
+    """Does not get rebuilt in the process that the test runs in."""
+
+    home = os.getpid()
+    begun = threading.Event()
+    go_on = threading.Event()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_note("a state to be set")
+
+    def __setstate__(self, state: object) -> None:
+        if os.getpid() == self.home:
+            self.begun.set()
+            self.go_on.wait()
+
+
+class _Runs(list[Run]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one_more = threading.Event()
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Runs]:
+    """The runs that were interrupted, `_NeverRebuilt` made ready for use."""
+    interrupt, found = Run.interrupt, _Runs()
+
+    def noted(run: Run) -> None:
+        interrupt(run)
+        found.append(run)
+        found.one_more.set()
+
+    monkeypatch.setattr(Run, "interrupt", noted)
+    _NeverRebuilt.begun.clear()
+    _NeverRebuilt.go_on.clear()
+    yield found
+    _NeverRebuilt.go_on.set()
+    # the folder of their logs goes with them
+    found.clear()
+
+
+@contextmanager
+def _pressing(*moments: threading.Event) -> Iterator[None]:
+    """Interrupt this process at each of these moments."""
+
+    def press() -> None:
+        for moment in moments:
+            moment.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    yield
+    thread.join()
+
+
+def _launch_what_is_never_rebuilt(how: str, gate: Path, **options: Any) -> None:
+    def work() -> object:
+        while not gate.exists():
+            threading.Event().wait(0.01)
+        if os.environ["RANK"] == "0":
+            return 0
+        if how == "raised":
+            raise _NeverRebuilt
+        return _NeverRebuilt()
+
+    launch(work, 2, start_method="fork", panel="none", on_failure="continue", **options)
+
+
+def _check(run: Run) -> None:
+    assert (run.status, run.wait(0), run.results, list(run.failures)) == ("interrupted", True, {0: 0}, [1])
+    assert str(run.failures[1].message).startswith(
+        "what rank 1 has sent was still being rebuilt in the notebook when that was interrupted; code of its class, "
+        "__setstate__ for example, runs then"
+    )
+    failures = dict(run.failures)
+    _NeverRebuilt.go_on.set()
+    assert run._ranks is not None
+    run._ranks.join()
+    assert (run.status, run.results, run.failures) == ("interrupted", {0: 0}, failures)
+
+
+@pytest.mark.parametrize("how", ["returned", "raised"])
+def test_what_never_gets_rebuilt_is_left_at_the_second_interrupt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs, how: str
+) -> None:
+    follow = Launch.follow
+
+    def followed(prepared: Launch, at_once: bool = False) -> None:
+        # the start is over
+        (tmp_path / "gate").touch()
+        follow(prepared, at_once)
+
+    monkeypatch.setattr(Launch, "follow", followed)
+    with _pressing(_NeverRebuilt.begun, runs.one_more), pytest.raises(KeyboardInterrupt):
+        _launch_what_is_never_rebuilt(how, tmp_path / "gate")
+    _check(runs[0])
+
+
+def test_what_never_gets_rebuilt_while_the_ranks_start_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs
+) -> None:
+    follow = Launch.follow
+
+    def followed(prepared: Launch, at_once: bool = False) -> None:
+        # the start is over
+        (tmp_path / "gate").touch()
+        follow(prepared, at_once)
+
+    monkeypatch.setattr(Launch, "follow", followed)
+    with _pressing(_NeverRebuilt.begun, runs.one_more), pytest.raises(KeyboardInterrupt):
+        _launch_what_is_never_rebuilt("raised", tmp_path / "gate", max_restarts=3)
+    run = runs[0]
+    assert (run.status, len(run.attempts), sorted([*run.results, *run.failures])) == ("interrupted", 1, [0, 1])
+    _NeverRebuilt.go_on.set()
+    assert run._ranks is not None
+    run._ranks.join()
+    assert (run.status, len(run.attempts)) == ("interrupted", 1)
+
+
+def test_what_never_gets_rebuilt_while_the_launch_is_being_interrupted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs
+) -> None:
+    joining = threading.Event()
+    start, join = LocalRanks.start, LocalRanks.join
+
+    def start_until_interrupted(ranks: LocalRanks) -> None:
+        start(ranks)
+        (tmp_path / "gate").touch()
+        _NeverRebuilt.begun.wait()
+        raise KeyboardInterrupt
+
+    def noted_join(ranks: LocalRanks, timeout: float | None = None) -> bool:
+        joining.set()
+        return join(ranks, timeout)
+
+    monkeypatch.setattr(LocalRanks, "start", start_until_interrupted)
+    monkeypatch.setattr(LocalRanks, "join", noted_join)
+    with _pressing(joining), pytest.raises(KeyboardInterrupt):
+        _launch_what_is_never_rebuilt("returned", tmp_path / "gate")
+    _check(runs[0])
