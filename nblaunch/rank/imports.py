@@ -4,57 +4,67 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 __all__ = ["when_imported"]
 
 
-def when_imported(name: str, change: Callable[[ModuleType], None]) -> None:
-    """Have `change` called with a module, now if it has been imported, otherwise as soon as it has been loaded."""
+def when_imported(name: str, change: Callable[[ModuleType], object]) -> None:
+    """Have `change` called with a module, now if it has been imported, otherwise as soon as it has been executed.
+
+    Of two calls for one module the later one counts, also in a process that was forked in between.
+    """
+    finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
     module = sys.modules.get(name)
     if module is not None:
+        if finder is not None:
+            finder.done(name)
         change(module)
         return
-    for finder in sys.meta_path:
-        if isinstance(finder, _Finder):
-            finder.changes[name] = change
-            return
-    sys.meta_path.insert(0, _Finder(name, change))
+    if finder is None:
+        finder = _Finder()
+        sys.meta_path.insert(0, finder)
+    finder.changes[name] = change
 
 
 class _Finder(MetaPathFinder):
-    """Finds some modules where they are, and has them changed when they have been loaded."""
+    """Finds some modules as the other finders would, and has them changed when they have been executed."""
 
-    def __init__(self, name: str, change: Callable[[ModuleType], None]) -> None:
-        self.changes = {name: change}
+    def __init__(self) -> None:
+        self.changes: dict[str, Callable[[ModuleType], object]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        change = self.changes.get(fullname)
-        if change is None:
+        if fullname not in self.changes:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, change)
-        return spec
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                self._watch(spec)
+                return spec
+        return None
 
+    def _watch(self, spec: ModuleSpec) -> None:
+        # On the loader that it has, which is made for each search: tracebacks and others ask it for more than to load.
+        # Whoever only looks whether there is such a module throws it away, and the next search begins here again.
+        if spec.loader is None:
+            return
+        execute = spec.loader.exec_module
 
-class _Loader(Loader):
-    def __init__(self, loader: Loader, change: Callable[[ModuleType], None]) -> None:
-        self._loader = loader
-        self._change = change
+        def execute_and_change(module: ModuleType) -> None:
+            execute(module)
+            change = self.done(spec.name)
+            if change is not None:
+                change(module)
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
+        spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
 
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        self._change(module)
-
-    def __getattr__(self, name: str) -> Any:
-        # get_source and the like, which tracebacks ask for
-        return getattr(self._loader, name)
+    def done(self, name: str) -> Callable[[ModuleType], object] | None:
+        """Return what was to be done with a module, which is awaited no longer; go when no module is."""
+        change = self.changes.pop(name, None)
+        if not self.changes and self in sys.meta_path:
+            sys.meta_path.remove(self)
+        return change

@@ -8,14 +8,10 @@ import is done.
 from __future__ import annotations
 
 import hashlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import random
-import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
+
+from nblaunch.rank.imports import when_imported
 
 __all__ = ["seed_everything"]
 
@@ -42,41 +38,5 @@ def seed_everything(seed: int | None, rank: int) -> None:
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
     number = int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
     random.seed(number)
-    _when_imported("numpy.random", lambda module: module.seed(number % 2**32))
-    _when_imported("torch", lambda module: module.manual_seed(number % 2**63))
-
-
-def _when_imported(name: str, act: Callable[[ModuleType], object]) -> None:
-    # one that an earlier call has left, in the process that this one was forked from too
-    sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "awaited", None) != name]
-    module = sys.modules.get(name)
-    if module is not None:
-        act(module)
-    else:
-        sys.meta_path.insert(0, _AfterImport(name, act))
-
-
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Finds one module as the other finders would, and acts when it has been executed."""
-
-    def __init__(self, name: str, act: Callable[[ModuleType], object]) -> None:
-        self.awaited = name
-        self._act = act
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.awaited:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_act(module: ModuleType) -> None:
-            execute(module)
-            self._act(module)
-
-        spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
-        return spec
+    when_imported("numpy.random", lambda module: module.seed(number % 2**32))
+    when_imported("torch", lambda module: module.manual_seed(number % 2**63))

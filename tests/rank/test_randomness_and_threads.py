@@ -47,15 +47,16 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
     assert len(fresh(SEED.format(seed=seed, rank=3) + DRAW)) == 3
 
 
-def test_nothing_is_imported_for_it_and_hooks_go_after_their_work() -> None:
-    found = fresh(
-        "before = list(sys.meta_path)\n" + SEED.format(seed=1, rank=0) + "early = 'numpy' in sys.modules\n"
-        "pending = len(sys.meta_path) - len(before)\n"
-        "import numpy.random\n"
-        "print(json.dumps([early, pending, len(sys.meta_path) - len(before), numpy.random.__spec__.name,\n"
-        "                  type(numpy.random.__loader__).__name__]))"
-    )
-    assert found == [False, 2, 1, "numpy.random", "SourceFileLoader"]
+def test_nothing_is_imported_for_it() -> None:
+    assert fresh(
+        SEED.format(seed=1, rank=0) + "print(json.dumps('numpy' in sys.modules or 'torch' in sys.modules))"
+    ) is (False)
+
+
+def test_a_look_whether_there_is_a_module_costs_no_seed() -> None:
+    """As libraries take that use torch only where it is installed."""
+    look = "import importlib.util\nassert importlib.util.find_spec('numpy.random')\n"
+    assert fresh(SEED.format(seed=1, rank=0) + look + DRAW) == fresh(SEED.format(seed=1, rank=0) + DRAW)
 
 
 def test_modules_that_do_not_exist_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
