@@ -22,7 +22,7 @@ from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Captured, Event, Reported, StacksTaken
-from nblaunch.failures import raised
+from nblaunch.failures import failure_in_words, raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
@@ -208,7 +208,7 @@ def launch(
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
-        prepared.announce_questions()
+        prepared.nobody_waits()
         prepared.start()
         prepared.follow(at_once=True)
         return prepared.run
@@ -284,7 +284,8 @@ class Launch:
         self._cells = cells
         self._bound = bound
         self._raises = raises
-        self._consumers = self._shown_by(options, title or _title(fn_or_source, nprocs))
+        self._title = title or _title(fn_or_source, nprocs)
+        self._consumers = self._shown_by(options)
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -369,9 +370,12 @@ class Launch:
         if interrupts:
             raise KeyboardInterrupt
 
-    def announce_questions(self) -> None:
-        """Print a line about what ranks ask, because nobody waits for that."""
+    def nobody_waits(self) -> None:
+        """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
         self._questions.announce = tell
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.tell_failure(self._failure)
 
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
@@ -382,7 +386,7 @@ class Launch:
             elif isinstance(consumer, TextPanel):
                 consumer.follow()
 
-    def _shown_by(self, options: Options, title: str) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
+    def _shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
@@ -390,7 +394,7 @@ class Launch:
             run = self.run
             return (
                 LivePanel(
-                    title,
+                    self._title,
                     publish,
                     self._outcome,
                     run.interrupt,
@@ -400,7 +404,11 @@ class Launch:
                     options.quiet,
                 ),
             )
-        return () if options.quiet else (TextPanel(options.size_notice), show_outputs(options.show_ranks))
+        text = TextPanel(options.size_notice, options.quiet)
+        return (text,) if options.quiet else (text, show_outputs(options.show_ranks))
+
+    def _failure(self) -> str:
+        return failure_in_words(self.run, self._title, self._bound)
 
     def _outcome(self) -> Outcome:
         run = self.run

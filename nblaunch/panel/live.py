@@ -248,7 +248,7 @@ class LivePanel:
         # a run is kept for long, and this is of no use any more
         arrivals, self._arrivals = self._arrivals, None
         outcome = self._outcome()
-        if arrivals is None or (self._quiet and outcome.status == "finished"):
+        if arrivals is None or (self._quiet and outcome.status == "finished" and not self._state.restarts):
             return
         with self._lock:
             html, text = record(self._state, outcome, arrivals)

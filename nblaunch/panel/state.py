@@ -32,6 +32,7 @@ from nblaunch.events import (
     TimedOut,
     Unasked,
 )
+from nblaunch.naming import name_ranks
 from nblaunch.stacks import where
 
 __all__ = ["STATES", "Outcome", "RankState", "RunState", "stalls_for", "straggles"]
@@ -136,6 +137,8 @@ class RunState:
         Why the ranks are being ended, or an empty string.
     restarts : str
         Which restart this is, in words, or an empty string.
+    restarted : str
+        The same, and what the attempt before has failed of.
     over : bool
         Whether the run has ended.
     samples : int
@@ -149,7 +152,7 @@ class RunState:
         self.ranks: list[RankState] = []
         self.log_dir = ""
         self.ending = ""
-        self.restarts = ""
+        self.restarts = self.restarted = ""
         self.over = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
@@ -241,9 +244,19 @@ class RunState:
 
     def _restart(self, event: Restarting) -> None:
         self.restarts = f"restart {event.attempt} of {event.most}"
+        again = "all ranks start again" if len(self.ranks) > 1 else "it starts again"
+        self.restarted = f"{self._what_failed()}; {again}: {self.restarts}"
         self.ending = ""
         for rank in self.ranks:
             rank.state = "restarting"
+
+    def _what_failed(self) -> str:
+        root = self.root
+        if root is None:
+            return "the ranks failed"
+        others = [rank.rank for rank in self.ranks if rank.state == "failed" and not rank.root]
+        too = f", and {name_ranks(others)} too" if others else ""
+        return f"rank {root.rank} failed{' first' if others else ''} ({root.why}){too}"
 
     def _time_out(self, event: TimedOut) -> None:
         self._timed_out = event
