@@ -21,7 +21,7 @@ from typing import Any
 from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Captured, Event, Reported, StacksTaken
+from nblaunch.events import Answered, Captured, Event, Reported, StacksTaken
 from nblaunch.failures import failure_in_words, raised
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
@@ -306,7 +306,7 @@ class Launch:
         )
         self._ranks = engine.prepare(plan, self._consume)
         self._questions = Questions(
-            self._ranks.answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
+            self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
         )
         self.run.belongs_to(self._ranks, self._questions)
 
@@ -376,6 +376,8 @@ class Launch:
         for consumer in self._consumers:
             if isinstance(consumer, TextPanel):
                 consumer.tell_failure(self._failure)
+            elif isinstance(consumer, LivePanel):
+                consumer.nobody_waits()
 
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
@@ -435,10 +437,15 @@ class Launch:
                 return
             event = question
         self.run.note(event)
-        self._questions.note(event)
         if isinstance(event, Reported) and event.kind == "error" and self._consumers:
             self._show(raised(event))
         self._show(event)
+        # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
+        self._questions.note(event)
+
+    def _answer(self, rank: int, number: int, body: bytes) -> None:
+        self._ranks.answer(rank, number, body)
+        self._show(Answered(rank, number, time.monotonic()))
 
     def _show(self, event: Event) -> None:
         for consumer in self._consumers:

@@ -1,7 +1,7 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
 import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
-import { RankLine, RankMap, percentInWords, reshape, sign, warningOf } from "./tiles.js";
+import { RankLine, RankMap, fateInWords, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -89,7 +89,7 @@ function cutUp(chunk, bytes) {
 function newRank(rank) {
   return {
     ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
-    ...{ collateral: false, root: false, history: [] },
+    ...{ collateral: false, root: false, history: [], asks: "", about: "", answer: "" },
   };
 }
 
@@ -321,9 +321,13 @@ class Store {
       const rank = this.ranks[Number(id)];
       if (!rank) continue;
       const before = rank.state;
-      const remarked = Boolean(warningOf(rank));
+      const last = noteOf(rank);
+      const waited = rank.asks?.startsWith("waits");
       Object.assign(rank, changes);
-      if (warningOf(rank) && !remarked) news.set(rank.why, [...(news.get(rank.why) ?? []), rank.rank]);
+      const note = noteOf(rank);
+      // said once: where a debugger is now, or for how long a rank has done nothing, is on the screen
+      const other = rank.asks && (rank.asks.startsWith("waits") ? !waited : note?.text !== last?.text);
+      if (note && (note.shape !== last?.shape || other)) news.set(note.text, [...(news.get(note.text) ?? []), rank.rank]);
       if (rank.state !== before && ["finished", "failed", "stopped", "restarting"].includes(rank.state)) {
         const key = rank.collateral ? "ended with the others" : rank.state;
         news.set(key, [...(news.get(key) ?? []), rank.rank]);
@@ -782,7 +786,7 @@ class View {
       this.#arrange();
     }
     if (quiet || !news.size) return;
-    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${what}`);
+    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${saidOf(what, ranks.length)}`);
     put(this.live, said.join("; "));
   }
 
@@ -812,11 +816,14 @@ class View {
     const shapes = /** @type {Record<string, string>} */ ({ stopping: "stopped", interrupted: "stopped", "timed out": "failed" });
     put(this.title, String(this.store.model.get("title") ?? ""));
     const state = run.state === "over" ? this.#outcome() : run.state;
-    const words = run.words && run.words !== state ? `${state}: ${run.words}` : state;
+    const asking = run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");
+    const details = [run.words !== state ? run.words : "", this.#whoAsks(asking)].filter(Boolean).join("  \u00b7  ");
+    const words = details ? `${state}: ${details}` : state;
     put(this.words, words);
     this.words.title = words;
     this.panel.dataset.state = state.replace(" ", "-");
-    reshape(this.sign, shapes[state] ?? state);
+    reshape(this.sign, asking.length ? "asks" : (shapes[state] ?? state));
+    this.panel.classList.toggle("nbl-asked", asking.length > 0);
     put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
     // both are known at the first look, and stay from then on
     const looked = !this.store.over && Boolean(run.samples);
@@ -840,6 +847,15 @@ class View {
     if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, pointed.line);
   }
 
+  /** @param {Rank[]} asking */
+  #whoAsks(asking) {
+    if (asking.length === 1 && this.store.ranks.length > 1) return `rank ${asking[0].rank} ${fateInWords(asking[0])}`;
+    if (asking.length === 1) return fateInWords(asking[0]);
+    const names = ranksInWords(asking.map(({ rank }) => rank));
+    const how = asking.some(({ answer }) => answer) ? " (%multiproc debug RANK)" : "";
+    return asking.length ? `${names} wait for an answer${how}` : "";
+  }
+
   /** What became of a run that is over, as long as nobody has said it in words. */
   #outcome() {
     const { ranks } = this.store;
@@ -854,8 +870,10 @@ class View {
     for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
     const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
     const present = order.filter((state) => counts.has(state));
-    const warned = ranks.filter((rank) => warningOf(rank)).length;
-    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned}`;
+    const notes = ranks.map(noteOf);
+    const warned = notes.filter((note) => note?.shape === "warning").length;
+    const asking = notes.filter((note) => note?.shape === "asks").length;
+    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned} ${asking}`;
     if (is !== this.counted) {
       this.counted = is;
       const parts = present.map((state) => {
@@ -863,10 +881,8 @@ class View {
         part.dataset.state = state;
         return part;
       });
-      if (warned) {
-        const part = make("span", "warning", sign("warning"), counted(warned, "warning"));
-        parts.push(part);
-      }
+      if (asking) parts.push(make("span", "asking", sign("asks"), `${asking} ${saidOf("asks", asking)}`));
+      if (warned) parts.push(make("span", "warned", sign("warning"), counted(warned, "warning")));
       this.counts.replaceChildren(...parts);
       this.bar.replaceChildren(
         ...present.map((state) => {

@@ -474,7 +474,7 @@ def test_a_rank_that_may_hang_is_marked(page: Page) -> None:
     for nprocs in (4, 16, 64, 256):
         _show(page, nprocs=nprocs)
         _write(page, f"kernel.change(1, {{why: {WARNING!r}}})")
-        assert page.inner_text(".nbl-counts .nbl-warning") == "1 warning"
+        assert page.inner_text(".nbl-counts .nbl-warned") == "1 warning"
         assert page.inner_text(".nbl-live") == f"rank 1 {WARNING}"
         if nprocs == 4:
             assert page.inner_text("section[aria-label='rank 1'] .nbl-fate") == WARNING
@@ -483,6 +483,53 @@ def test_a_rank_that_may_hang_is_marked(page: Page) -> None:
             page.wait_for_selector(".nbl-tile.nbl-warned .nbl-sign[data-shape='warning']:visible")
         _write(page, "kernel.change(1, {why: ''})")
         assert page.locator(".nbl-warned").count() == 0
+
+
+def test_a_rank_that_asks_is_marked(page: Page) -> None:
+    asks = "{asks: 'asks', about: ': <b>name</b>?', answer: '%multiproc debug 1'}"
+    words = "asks (%multiproc debug 1): <b>name</b>?"
+    for nprocs in (1, 4, 16, 64, 256):
+        rank = min(1, nprocs - 1)
+        _show(page, nprocs=nprocs)
+        _write(page, f"kernel.change({rank}, {asks})")
+        assert page.inner_text(".nbl-counts .nbl-asking") == "1 asks"
+        assert page.inner_text(".nbl-live") == f"rank {rank} asks: <b>name</b>?"
+        who = f"rank {rank} " if nprocs > 1 else ""
+        assert page.inner_text(".nbl-words") == f"running: {who}{words}"
+        page.wait_for_selector(".nbl-head > .nbl-sign[data-shape='asks']")
+        if nprocs <= 4:
+            assert page.inner_text(f"section[aria-label='rank {rank}'] .nbl-fate") == words
+        else:
+            assert page.get_attribute(".nbl-tile.nbl-asking", "aria-label") == f"rank 1, {words}"
+            page.wait_for_selector(".nbl-tile.nbl-asking .nbl-sign[data-shape='asks']:visible")
+        assert page.locator(".nbl-panel b").count() == 0
+        # answered
+        _write(page, f"kernel.change({rank}, {{asks: '', about: '', answer: ''}})")
+        assert page.locator(".nbl-asking, .nbl-asked").count() == 0
+        assert page.inner_text(".nbl-words") == "running"
+        page.wait_for_selector(".nbl-head > .nbl-sign[data-shape='running']")
+
+
+def test_what_ranks_ask_is_said_aloud_once(page: Page) -> None:
+    _show(page, nprocs=4)
+    page.evaluate(
+        "() => { window.said = []; new MutationObserver(() => said.push(document.querySelector('.nbl-live').innerText))"
+        ".observe(document.querySelector('.nbl-live'), {childList: true, characterData: true, subtree: true}) }"
+    )
+    _write(page, "for (const rank of [0, 1, 3]) kernel.change(rank, {asks: 'asks', about: ': name?'})")
+    assert page.inner_text(".nbl-words") == "running: ranks 0-1, 3 wait for an answer"
+    assert page.inner_text(".nbl-counts .nbl-asking") == "3 ask"
+    _write(page, "kernel.change(0, {answer: '%multiproc debug 0'})")
+    assert page.inner_text(".nbl-words") == "running: ranks 0-1, 3 wait for an answer (%multiproc debug RANK)"
+    _write(page, "kernel.change(0, {asks: 'asks', about: ': next?'})")
+    _write(page, "kernel.change(2, {asks: 'waits at its failure', about: ', Cell In[2], line 3'})")
+    _write(page, "kernel.change(2, {asks: 'waits in its debugger', about: ', Cell In[2], line 3'})")
+    _write(page, "kernel.change(2, {about: ', Cell In[2], line 4'})")
+    assert page.evaluate("said") == [
+        "ranks 0-1, 3 ask: name?",
+        "rank 0 asks: next?",
+        "rank 2 waits at its failure, Cell In[2], line 3",
+    ]
 
 
 def test_ranks_that_are_restarted(page: Page) -> None:

@@ -254,7 +254,7 @@ function palette(kernel) {
 }
 
 /** Plays a run up to some second. */
-function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, restart = "", running = false } = {}) {
+function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, asking = -1, restart = "", running = false } = {}) {
   const { nprocs } = kernel;
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
@@ -268,6 +268,10 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   if (colours) palette(kernel);
   if (nasty) for (const line of NASTY) kernel.write(0, `${line}\n`);
   if (warned >= 0) kernel.change(warned, { why: "has neither computed nor written for 60 s: waiting in recv (socket.py:706)" });
+  if (asking >= 0) {
+    kernel.change(asking, { asks: "asks", about: ": learning rate for this shard?", answer: "%multiproc debug " + asking, cpu: 0 });
+    if (nprocs > 2) kernel.change(0, { asks: "waits in its debugger", about: ", Cell In[12], line 9", cpu: 0 });
+  }
   if (restart) {
     kernel.setRun({ state: "running", words: restart, cpu: 0 });
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "restarting", cpu: 0 });

@@ -77,6 +77,9 @@ def scenes() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"first-{nprocs}-{width}", {"nprocs": nprocs, "width": width, "failing": root, "running": True}
     for nprocs in (4, 16, 64, 256):
         yield f"warned-{nprocs}", {"nprocs": nprocs, "warned": 1}
+    for nprocs in (2, 4, 16, 64, 256):
+        for theme in ("light", "dark"):
+            yield f"asking-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "asking": 1}
     for nprocs in (4, 16):
         yield f"restarted-{nprocs}", {"nprocs": nprocs, "restart": "restart 1 of 3"}
     yield "over-4", {"nprocs": 4, "over": True}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Reported, Sampled, Usage
+from nblaunch.events import Answered, Asked, Ended, Reported, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from nblaunch.processes._linux import punch_hole
@@ -297,3 +297,13 @@ def test_many_ranks_are_told_of_in_one_bounded_message(tmp_path: Path) -> None:
     talk.hear(kind="ack", seq=tick["seq"])
     talk.write(3, "more\n")
     assert "ranks" not in talk.tick()
+
+
+def test_pages_are_told_who_asks_and_which_command_answers(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    talk.state.nobody_waits = True
+    talk.note(Asked(1, 1, "input", "rank 1: name? ", "", "", 0, 101.0))
+    assert talk.tick()["ranks"] == {"1": {"asks": "asks", "about": ": name?", "answer": "%multiproc debug 1"}}
+    talk.note(Answered(1, 1, 101.0))
+    assert talk.tick()["ranks"] == {"1": {"asks": "", "about": "", "answer": ""}}
