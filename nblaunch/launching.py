@@ -401,6 +401,7 @@ class Launch:
                     self._outcome,
                     run.interrupt,
                     run.kill,
+                    lambda: str(run.stacks()),
                     options.show_ranks,
                     options.size_notice,
                     options.quiet,

@@ -62,6 +62,8 @@ class LivePanel:
         Returns what became of the run, once it has ended.
     stop, kill : callable
         End the ranks: what the panel's button does at the first click and at the second.
+    stacks : callable
+        Returns where every rank is now, as text: what another button asks.
     show_ranks : collection of int, optional
         Ranks whose displays are shown; by default all.
     size_notice : float
@@ -77,6 +79,7 @@ class LivePanel:
         outcome: Callable[[], Outcome],
         stop: Callable[[], None],
         kill: Callable[[], None],
+        stacks: Callable[[], str],
         show_ranks: Collection[int] | None = None,
         size_notice: float = 0,
         quiet: bool = False,
@@ -86,6 +89,7 @@ class LivePanel:
         self._quiet = quiet
         self._outcome = outcome
         self._orders = {"stop": stop, "kill": kill}
+        self._stacks = stacks
         self._state = RunState(title)
         self._outputs = OutputArea(publish, show_ranks=show_ranks)
         self._arrivals: Arrivals | None = None
@@ -173,6 +177,7 @@ class LivePanel:
     def _show(self, at_once: bool) -> None:
         if self._arrivals is None:
             return  # it has begun so late that the record is there already
+        pages = None
         try:
             # takes its time at the first launch, which the run does too
             from nblaunch.panel.pages import Pages
@@ -183,11 +188,14 @@ class LivePanel:
                 self._over.wait()
             elif not self._over.wait(max(0.0, left)):
                 self._open(PanelWidget)
-                self._keep_up(Pages(self._state, self._arrivals, self._send))
+                pages = Pages(self._state, self._arrivals, self._send, self._stacks)
+                self._keep_up(pages)
         except Exception:
             logger.exception("the panel failed; the run goes on without it")
             self._over.wait()
         self._finish()
+        if pages is not None:
+            pages.close()
 
     def _open(self, kind: type[PanelWidget]) -> None:
         widget = kind(title=self._state.title, nprocs=len(self._state.ranks), token=self._token)
@@ -246,7 +254,7 @@ class LivePanel:
                     logger.exception("the panel failed; the run is not concerned")
             # a page may keep the widget, and it must not keep the run with all its results
             self._orders.clear()
-            del self._outcome
+            del self._outcome, self._stacks
 
     def _put_record(self) -> None:
         # a run is kept for long, and this is of no use any more

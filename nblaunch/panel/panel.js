@@ -1,7 +1,8 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
 import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
-import { RankLine, RankMap, fateInWords, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
+import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
+import { StacksView } from "./stacks.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -271,11 +272,28 @@ class Store {
    * @returns {Promise<{chunk: Chunk, bytes: Uint8Array}>}
    */
   page(log, from, to, exact = false) {
+    return this.#ask({ kind: "page", log, from, to, ...(exact ? { exact } : {}) });
+  }
+
+  /**
+   * Asks where every rank is now.
+   * @returns {Promise<string>}
+   */
+  stacks() {
+    return this.#ask({ kind: "stacks" }, true);
+  }
+
+  /**
+   * @param {object} question
+   * @param {boolean} [surely]
+   * @returns {Promise<any>}
+   */
+  #ask(question, surely = false) {
     const id = ++this.asks;
-    const message = { kind: "page", id, log, from, to, ...(exact ? { exact } : {}) };
+    const message = { id, ...question };
     return new Promise((resolve, reject) => {
       this.asked.set(id, { resolve, reject, message, sent: performance.now(), tries: 0 });
-      this.send(message);
+      this.send(message, surely);
     });
   }
 
@@ -292,10 +310,11 @@ class Store {
    */
   receive(content, buffers = []) {
     if (content?.kind === "tick") this.#tick(content, buffers);
-    if (content?.kind !== "page" || content.client !== this.client) return;
+    if (!["page", "stacks"].includes(content?.kind) || content.client !== this.client) return;
     const ask = this.asked.get(content.id);
     this.asked.delete(content.id);
-    if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
+    if (typeof content.text === "string") ask?.resolve(content.text);
+    else if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
     else ask?.resolve({ chunk: content.chunk, bytes: asBytes(buffers[0]) });
   }
 
@@ -402,19 +421,6 @@ function storeOf(model) {
   let store = known.get(token ?? "");
   if (!store) known.set(token ?? "", (store = new Store(model)));
   return store;
-}
-
-/**
- * @param {string} shape
- * @param {string} label
- * @param {() => void} action
- */
-function iconButton(shape, label, action) {
-  const button = make("button", "icon", sign(shape));
-  button.title = label;
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", action);
-  return button;
 }
 
 /** A log with a line of numbers above it, and what a failed rank has to say. */
@@ -544,7 +550,13 @@ class View {
     this.stop = /** @type {HTMLButtonElement} */ (make("button", "stop", make("span", "", "Stop")));
     this.stop.addEventListener("click", () => this.#stop());
     const metrics = make("span", "metrics", this.memory, this.cpu, this.elapsed);
-    const head = make("header", "head", this.sign, this.title, this.words, metrics, this.stop);
+    this.stacks = new StacksView({
+      ask: () => store.stacks(),
+      copy: (text, what) => void this.copyText(text, what),
+      when: () => secondsInWords(store.now()),
+      say: (text) => put(this.live, text),
+    });
+    const head = make("header", "head", this.sign, this.title, this.words, metrics, this.stacks.button, this.stop);
 
     this.bar = make("div", "bar");
     this.bar.setAttribute("aria-hidden", "true");
@@ -568,7 +580,8 @@ class View {
     this.live.setAttribute("aria-live", "polite");
 
     const size = [1, 2, 4, 8, 16, 64].find((most) => count <= most) ?? "many";
-    this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause, this.body, foot, this.live);
+    this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause);
+    this.panel.append(this.stacks.el, this.body, foot, this.live);
     this.el = make("div", "root", this.panel);
     // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
     this.el.dataset.lmSuppressShortcuts = "true";
@@ -834,6 +847,7 @@ class View {
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
     this.stop.title = stopping ? "end the ranks at once" : "interrupt the ranks; click again to kill them";
     this.stop.disabled = this.store.over;
+    this.stacks.button.hidden = this.store.over;
     this.#paintCounts();
     this.#paintCause();
     for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
@@ -946,6 +960,8 @@ class View {
     } else if (event.target === this.field && event.key === "Enter") {
       this.#next(event.shiftKey ? -1 : 1);
       event.preventDefault();
+    } else if (event.key === "Escape" && this.stacks.holds(event.target)) {
+      this.stacks.close();
     } else if (event.key === "Escape" && this.field?.value) {
       this.field.value = "";
       this.#search();
@@ -1004,19 +1020,28 @@ class View {
 
   /** @param {Pane} pane */
   async copy(pane) {
-    const text = pane.log.text();
+    await this.copyText(pane.log.text(), counted(pane.log.rows.rows.length, "line"));
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} what  the same in words
+   */
+  async copyText(text, what) {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
       // a page without https has no clipboard, but can copy what is selected
+      const focused = document.activeElement;
       const area = document.createElement("textarea");
       area.value = text;
       this.el.append(area);
       area.select();
       document.execCommand("copy");
       area.remove();
+      if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
     }
-    this.notice(`copied ${counted(pane.log.rows.rows.length, "line")}`);
+    this.notice(`copied ${what}`);
   }
 
   /** @param {Pane} pane */

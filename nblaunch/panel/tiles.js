@@ -28,6 +28,7 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   download: "M6 1v6.2M3.4 4.9L6 7.5l2.6-2.6M1.5 8.3v2.5h9V8.3",
   previous: "M2.5 7.8L6 4.3l3.5 3.5",
   next: "M2.5 4.2L6 7.7l3.5-3.5",
+  stacks: "M6 1.4L10.9 3.9L6 6.4L1.1 3.9zM1.1 6.3L6 8.8l4.9-2.5M1.1 8.7L6 11.2l4.9-2.5",
   close: "M3 3l6 6M9 3l-6 6",
   search: "M5 1.6a3.4 3.4 0 1 0 0 6.8a3.4 3.4 0 1 0 0-6.8zM7.6 7.6l3 3",
   larger: "M7.2 1.5h3.3v3.3M10.3 1.7L7 5M4.8 10.5H1.5V7.2M1.7 10.3L5 7",
@@ -53,6 +54,19 @@ export function reshape(svg, shape) {
   if (svg.dataset.shape === shape) return;
   svg.dataset.shape = shape;
   svg.firstElementChild?.setAttribute("d", SIGNS[shape] ?? SIGNS.starting);
+}
+
+/**
+ * @param {string} shape
+ * @param {string} label
+ * @param {() => void} action
+ */
+export function iconButton(shape, label, action) {
+  const button = make("button", "icon", sign(shape));
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", action);
+  return button;
 }
 
 /** A small curve of the memory of a rank. */

@@ -67,6 +67,9 @@ export class Kernel {
     this.acked = -1;
     this.runChanged = true;
     this.pagesFail = "";
+    // whether it says at once where ranks are, and how often it has
+    this.answers = true;
+    this.answered = 0;
     // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
     this.asks = true;
     this.hears = "";
@@ -109,6 +112,7 @@ export class Kernel {
         queueMicrotask(() => this.tick());
       }
     }
+    if (message.kind === "stacks" && this.answers) queueMicrotask(() => this.answer());
     if (message.kind === "page") {
       queueMicrotask(() => {
         const { id, client, log, from, to } = message;
@@ -121,6 +125,13 @@ export class Kernel {
 
   #send(content, buffers = []) {
     for (const callback of [...this.callbacks]) callback(structuredClone(content), buffers);
+  }
+
+  /** Answers what pages have asked about the ranks. */
+  answer(found = { text: STACKS }) {
+    const open = this.sent.filter((message) => message.kind === "stacks").slice(this.answered);
+    this.answered += open.length;
+    for (const { id, client } of open) this.#send({ kind: "stacks", id, client, ...found });
   }
 
   change(rank, changes) {
@@ -228,6 +239,17 @@ const TRACEBACK = [
   "\x1b[32m----> \x1b[39m\x1b[32m4\x1b[39m         \x1b[38;5;28;01mraise\x1b[39;00m \x1b[38;5;167;01mValueError\x1b[39;00m(\x1b[33m\"loss is nan in shard 2\"\x1b[39m)",
   "",
   "\x1b[31mValueError\x1b[39m: loss is nan in shard 2",
+].join("\n");
+
+const STACKS = [
+  "ranks 0-1, 3: waiting in recv, Cell In[12], line 9",
+  "    File /usr/lib/python3.11/socket.py:706, in recv",
+  "    File /opt/site-packages/torch/distributed/distributed_c10d.py:2501, in all_reduce",
+  "    Cell In[11], line 4, in check",
+  "    Cell In[12], line 9",
+  "rank 2: running in load, Cell In[12], line 6",
+  "    Cell In[10], line 2, in load",
+  "    Cell In[12], line 6",
 ].join("\n");
 
 export const NASTY = [
