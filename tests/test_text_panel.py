@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Captured, Ended, Event, Launched, Raised, Restarting, Started, Straggling
+from nblaunch.events import Answered, Asked, Captured, Ended, Event, Launched, Raised, Restarting, Started, Straggling
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
 from nblaunch.processes._linux import punch_hole
@@ -301,6 +301,18 @@ def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path)
             path.unlink()
         panel.note(Ended(1.0))
     assert err.getvalue() == "2 ranks failed\n"
+
+
+def test_answers_come_in_any_thread(tmp_path: Path) -> None:
+    panel = TextPanel()
+    panel.note(launched(tmp_path, 1))
+    panel.note(Started(0, 1, 0.0))
+    panel.note(Asked(0, 1, "input", "rank 0: name? ", "", "", 0, 1.0))
+    panel.note(Answered(0, 1, 1.1))
+    # two threads must not change the same state
+    assert panel._state.ranks[0].asking._lines == {}
+    panel.note(Asked(0, 2, "input", "rank 0: name? ", "", "", 0, 1.2))
+    assert panel._state.ranks[0].asking._lines == {}
 
 
 def captured(sizes: dict[str, int], size_notice: float = 1e9) -> tuple[str, str]:

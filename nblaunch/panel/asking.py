@@ -13,10 +13,12 @@ __all__ = ["Asking"]
 
 # Characters of a prompt: it is the user's, and has one line here.
 _LONGEST = 100
+# Questions and debuggers that are kept in mind: a rank may ask without end.
+_MOST = 1000
 
 
 class Asking:
-    """The open questions of one rank; feed it the events about them with `note`.
+    """The open questions of one rank; feed it the events about them with `note`, one thread at a time.
 
     Attributes
     ----------
@@ -32,40 +34,53 @@ class Asking:
     def __init__(self) -> None:
         self.what = self.about = ""
         self.wanted = False
-        self._open: dict[int, Asked] = {}
+        # by number: of lines what is said of them, of others which session of a debugger they belong to
+        self._lines: dict[int, tuple[str, str]] = {}
+        self._commands: dict[int, int] = {}
+        # those of ranks whose debugger was left
+        self._left: set[int] = set()
         # sessions of debuggers, and where each was last
         self._sessions: dict[int, tuple[str, str]] = {}
 
     def note(self, event: Asked | Answered | Unasked | SessionEnded) -> None:
         """Take an event of this rank."""
         if isinstance(event, Asked):
-            self._open[event.number] = event
-            if event.kind in ("left", "quit"):
-                self._sessions.pop(event.session, None)
-            elif event.session:
-                self._sessions[event.session] = _at_debugger(event)
+            if len(self._lines) + len(self._commands) + len(self._left) + len(self._sessions) >= _MOST:
+                return
+            self._take(event)
         elif isinstance(event, SessionEnded):
             self._sessions.pop(event.session, None)
         else:
-            question = self._open.pop(event.number, None)
-            if question is not None and isinstance(event, Unasked):
-                self._sessions.pop(question.session, None)
+            self._lines.pop(event.number, None)
+            self._left.discard(event.number)
+            session = self._commands.pop(event.number, 0)
+            if isinstance(event, Unasked):
+                self._sessions.pop(session, None)
         self._say()
 
     def forget(self) -> None:
         """Take note that the rank waits for nobody any more."""
-        self._open.clear()
-        self._sessions.clear()
+        for known in (self._lines, self._commands, self._left, self._sessions):
+            known.clear()
         self._say()
 
+    def _take(self, question: Asked) -> None:
+        if question.kind in ("input", "password"):
+            self._lines[question.number] = _line(question)
+        elif question.kind in ("left", "quit"):
+            self._sessions.pop(question.session, None)
+            if question.kind == "left":
+                self._left.add(question.number)
+        else:
+            self._commands[question.number] = question.session
+            self._sessions[question.session] = _at_debugger(question)
+
     def _say(self) -> None:
-        lines = [_question(asked) for asked in self._open.values() if asked.kind in ("input", "password")]
-        debuggers = list(self._sessions.values())
-        self.wanted = bool(lines or debuggers)
         # a debugger keeps the box until it is left
-        self.what, self.about = next(iter(debuggers + lines), ("", ""))
-        if not self.wanted and any(asked.kind == "left" for asked in self._open.values()):
-            self.what = "waits until the debuggers of other ranks are left"
+        shown = next(iter(self._sessions.values()), None) or next(iter(self._lines.values()), None)
+        self.wanted = shown is not None
+        others = ("waits until the debuggers of other ranks are left", "") if self._left else ("", "")
+        self.what, self.about = shown or others
 
 
 def _at_debugger(asked: Asked) -> tuple[str, str]:
@@ -73,7 +88,7 @@ def _at_debugger(asked: Asked) -> tuple[str, str]:
     return "waits at its failure" if asked.kind == "held" else "waits in its debugger", f", {where}" if where else ""
 
 
-def _question(asked: Asked) -> tuple[str, str]:
+def _line(asked: Asked) -> tuple[str, str]:
     # the box says which rank asks, because it has no other place for that
     prompt = _in_one_line(asked.prompt.removeprefix(f"rank {asked.rank}: "))
     return ("asks", f": {prompt}") if prompt else ("asks for a line", "")

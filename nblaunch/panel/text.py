@@ -18,7 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Captured, Ended, Event, Launched, Restarting, StacksTaken, Stalled, Straggling
+from nblaunch.events import (
+    Answered,
+    Asked,
+    Captured,
+    Ended,
+    Event,
+    Launched,
+    Restarting,
+    SessionEnded,
+    StacksTaken,
+    Stalled,
+    Straggling,
+    Unasked,
+)
 from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
 from nblaunch.panel.state import RunState, stalls_for, straggles
@@ -126,6 +139,8 @@ class TextPanel:
 
     def note(self, event: Event) -> None:
         """Take an event."""
+        if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
+            return  # told where they are put to somebody; and answers come in any thread
         self._state.note(event)
         if isinstance(event, Launched):
             self._begin(event)

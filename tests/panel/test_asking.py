@@ -100,3 +100,14 @@ def test_a_rank_that_is_being_ended_is_not_answered() -> None:
     state.note(Ending("the run was stopped", 101.0))
     state.note(asks())
     assert said(state) == ""
+
+
+def test_a_rank_that_asks_without_end_costs_little() -> None:
+    state = launched()
+    for number in range(100_000):
+        state.note(asks(number))
+    asking = state.ranks[1].asking
+    assert (said(state), len(asking._lines)) == ("asks: name?", 1000)
+    for number in range(1000):
+        state.note(Answered(1, number, 102.0))
+    assert said(state) == ""
