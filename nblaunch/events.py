@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Abandoned",
+    "Answered",
     "Asked",
     "Captured",
     "Displayed",
@@ -245,6 +246,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A rank has been sent the answer to its question. It comes from whoever answers, in any thread."""
+
+    rank: int
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Which ranks neither compute nor write.
 
@@ -424,6 +434,7 @@ Event = (
     | Stalled
     | Straggling
     | Asked
+    | Answered
     | Unasked
     | SessionEnded
     | Exited

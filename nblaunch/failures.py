@@ -126,16 +126,39 @@ class RanksFailed(Exception):
         return [f"RanksFailed: {self._text(coloured=_colours_are_wanted())}"]
 
     def _text(self, *, coloured: bool) -> str:
-        parts = [_headline(self.run)]
-        root = self.root_cause
-        if root is not None:
-            parts.append(_root_text(root, coloured))
-        parts += _others(self.run)
-        if self.run.refused:
-            parts.append(f"{self.run.refused[0].upper()}{self.run.refused[1:]}")
-        parts.append(_where_the_others_were(self.run))
-        parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
-        return encodable("\n\n".join(part for part in parts if part))
+        return encodable("\n\n".join([_headline(self.run), *_details(self.run, coloured)]))
+
+
+def failure_in_words(run: Run, title: str, bound: str = "") -> str:
+    """Say what a run has failed of, as its exception would, where nobody waits whom that could reach.
+
+    Returns an empty text if no rank has failed by itself: one that was ended by order is no news.
+
+    Parameters
+    ----------
+    title : str
+        What has run.
+    bound : str
+        The variables that hold what came of it.
+    """
+    if run.defect:
+        return encodable(f"{title}: {run.defect}")
+    if run.status not in ("failed", "timed out") and run.root_cause is None:
+        return ""
+    see = f" (see {bound})" if bound else ""
+    coloured = _shell() is not None and _colours_are_wanted()
+    return encodable("\n\n".join([f"{title}: {run.summary()}{see}", *_details(run, coloured)]))
+
+
+def _details(run: Run, coloured: bool) -> list[str]:
+    root = run.root_cause
+    parts = [_root_text(root, coloured)] if root is not None else []
+    parts += _others(run)
+    if run.refused:
+        parts.append(f"{run.refused[0].upper()}{run.refused[1:]}")
+    parts.append(_where_the_others_were(run))
+    parts.append(f"Logs: {run.logs.path}{_how_long_kept(run)}")
+    return [part for part in parts if part]
 
 
 def _shell() -> Any:

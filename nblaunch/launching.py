@@ -20,8 +20,8 @@ from typing import Any
 from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Captured, Event, Reported, StacksTaken
-from nblaunch.failures import raised
+from nblaunch.events import Answered, Captured, Event, Reported, StacksTaken
+from nblaunch.failures import failure_in_words, raised
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
@@ -208,7 +208,7 @@ def launch(
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
-        prepared.announce_questions()
+        prepared.nobody_waits()
         prepared.start()
         prepared.follow(at_once=True)
         return prepared.run
@@ -284,7 +284,8 @@ class Launch:
         self._cells = cells
         self._bound = bound
         self._raises = raises
-        self._consumers = self._shown_by(options, title or _title(fn_or_source, nprocs))
+        self._title = title or _title(fn_or_source, nprocs)
+        self._consumers = self._shown_by(options)
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -305,7 +306,7 @@ class Launch:
         )
         self._ranks = engine.prepare(plan, self._consume)
         self._questions = Questions(
-            self._ranks.answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
+            self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
         )
         self.run.belongs_to(self._ranks, self._questions)
 
@@ -388,9 +389,14 @@ class Launch:
         if interrupts:
             raise KeyboardInterrupt
 
-    def announce_questions(self) -> None:
-        """Print a line about what ranks ask, because nobody waits for that."""
+    def nobody_waits(self) -> None:
+        """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
         self._questions.announce = tell
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.tell_failure(self._failure)
+            elif isinstance(consumer, LivePanel):
+                consumer.nobody_waits()
 
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
@@ -401,7 +407,7 @@ class Launch:
             elif isinstance(consumer, TextPanel):
                 consumer.follow()
 
-    def _shown_by(self, options: Options, title: str) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
+    def _shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
@@ -409,17 +415,22 @@ class Launch:
             run = self.run
             return (
                 LivePanel(
-                    title,
+                    self._title,
                     publish,
                     self._outcome,
                     run.interrupt,
                     run.kill,
+                    lambda: str(run.stacks()),
                     options.show_ranks,
                     options.size_notice,
                     options.quiet,
                 ),
             )
-        return () if options.quiet else (TextPanel(options.size_notice), show_outputs(options.show_ranks))
+        text = TextPanel(options.size_notice, options.quiet)
+        return (text,) if options.quiet else (text, show_outputs(options.show_ranks))
+
+    def _failure(self) -> str:
+        return failure_in_words(self.run, self._title, self._bound)
 
     def _outcome(self) -> Outcome:
         run = self.run
@@ -446,10 +457,15 @@ class Launch:
                 return
             event = question
         self.run.note(event)
-        self._questions.note(event)
         if isinstance(event, Reported) and event.kind == "error" and self._consumers:
             self._show(raised(event))
         self._show(event)
+        # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
+        self._questions.note(event)
+
+    def _answer(self, rank: int, number: int, body: bytes) -> None:
+        self._ranks.answer(rank, number, body)
+        self._show(Answered(rank, number, time.monotonic()))
 
     def _show(self, event: Event) -> None:
         for consumer in self._consumers:

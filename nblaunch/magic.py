@@ -189,7 +189,7 @@ class Multiproc(Magics):
         self._tell_hidden_names()
         try:
             if chosen.no_wait:
-                launch.announce_questions()
+                launch.nobody_waits()
                 launch.start()
                 launch.follow(at_once=True)
                 return

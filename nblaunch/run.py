@@ -151,8 +151,15 @@ class Run:
         if ended and self._ranks is not None and not self._left:
             self._ranks.join()
         if self._defect is not None:
-            raise RuntimeError(f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}")
+            raise RuntimeError(self.defect)
         return ended
+
+    @property
+    def defect(self) -> str:
+        """What failed in nblaunch itself while it watched the ranks, which `wait` raises; else empty."""
+        if self._defect is None:
+            return ""
+        return f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}"
 
     def __await__(self) -> Generator[Any, None, Run]:
         yield from asyncio.get_running_loop().run_in_executor(None, self.wait).__await__()

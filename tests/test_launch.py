@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -91,6 +92,41 @@ def test_an_uncaught_failure_of_a_script_reads_well(tmp_path: Path) -> None:
         assert "ZeroDivisionError: division by zero" in done.stderr
         assert ": the same" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("options", ["", ", quiet=True"])
+def test_a_script_that_waits_later_is_told_of_a_failure(tmp_path: Path, options: str) -> None:
+    done = script(
+        "import nblaunch, os\n"
+        "def work():\n"
+        "    print('begun', flush=True)\n"
+        "    return 1 / int(os.environ['RANK'])\n"
+        f"run = nblaunch.launch(work, 2, wait=False, on_failure='continue'{options})\n"
+        "assert run.wait() and run.results == {1: 1.0}\n"
+        "run.wait()\n",
+        tmp_path,
+    )
+    assert sorted(done.stdout.splitlines()) == ([] if options else ["[0] begun", "[1] begun"])
+    told = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"launch\(work, 2\): 1 of 2 ranks failed, \d+\.\d s, results of rank 1, root cause: rank 0, "
+        "ZeroDivisionError: division by zero",
+        told[0],
+    )
+    assert told[1:3] == ["", "Rank 0 failed first:"]
+    assert done.stderr.count("Traceback (most recent call last)") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_script_that_stops_its_ranks_knows_that(tmp_path: Path) -> None:
+    done = script(
+        "import nblaunch\n"
+        "run = nblaunch.launch('import time\\ntime.sleep(600)', 2, wait=False)\n"
+        "run.stop()\n"
+        "run.wait()\n",
+        tmp_path,
+    )
+    assert done.stderr == ""
 
 
 def test_a_script_that_ends_first_leaves_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Captured, Ended, Launched, Started
+from nblaunch.events import Answered, Asked, Captured, Ended, Event, Launched, Raised, Restarting, Started, Straggling
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
 from nblaunch.processes._linux import punch_hole
@@ -214,6 +214,105 @@ def test_it_prints_in_the_context_of_the_launch(tmp_path: Path) -> None:
     finally:
         cell.reset(token)
     assert set(seen) == {("this one", False)}
+
+
+def attempts(place: Path) -> list[Event]:
+    """Return what happens when the first of two attempts fails, with logs of their own that are complete."""
+    starts = []
+    for number in range(2):
+        folder = place / str(number)
+        folder.mkdir()
+        starts.append(launched(folder, 3))
+        (folder / "1.out").write_bytes(b"attempt %d\nhalf a line" % number)
+    failures = [Raised(1, "ValueError: bad", "", 1.0), Raised(2, "KeyError: 'x'", "", 1.1)]
+    return [starts[0], *failures, Restarting(1, 3, 2.0), starts[1], Ended(3.0)]
+
+
+def test_a_restart_is_told_between_the_lines_of_the_two_attempts(tmp_path: Path) -> None:
+    panel = TextPanel()
+    both = Screen()
+    with redirect_stdout(both), redirect_stderr(both):
+        for event in attempts(tmp_path):
+            panel.note(event)
+        panel.close()
+    assert both.getvalue() == (
+        "[1] attempt 0\n[1] half a line\n"
+        "rank 1 failed first (ValueError: bad), and rank 2 too; all ranks start again: restart 1 of 3\n"
+        "[1] attempt 1\n[1] half a line\n"
+    )
+
+
+def test_a_restart_is_told_when_it_happens_and_the_old_logs_are_let_go(tmp_path: Path) -> None:
+    panel = TextPanel()
+    first, *failures, restart, second, end = attempts(tmp_path)
+    with screens() as (out, err), contextlib.closing(panel):
+        panel.note(first)
+        panel.follow()
+        out.wait_for("attempt 0\n")
+        for event in (*failures, restart, second):
+            panel.note(event)
+        err.wait_for("restart 1 of 3\n")
+        out.wait_for("attempt 1\n")
+        assert len(panel._sources) == 6
+        panel.note(end)
+
+
+def test_a_quiet_panel_tells_of_restarts_only(tmp_path: Path) -> None:
+    panel = TextPanel(size_notice=1, quiet=True)
+    first, *failures, restart, second, end = attempts(tmp_path)
+    with screens() as (out, err), contextlib.closing(panel):
+        panel.note(Captured({"data": 1 << 30}, 0.0))
+        panel.note(first)
+        panel.follow()
+        panel.note(Straggling((1,), 60.0, 1.0))
+        for event in (*failures, restart):
+            panel.note(event)
+        err.wait_for("restart 1 of 3\n")
+        panel.note(second)
+        panel.note(end)
+    assert out.getvalue() == ""
+    assert err.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("followed", [False, True])
+def test_what_a_run_failed_of_is_told_once_at_its_very_end(tmp_path: Path, quiet: bool, followed: bool) -> None:
+    panel = TextPanel(quiet=quiet)
+    panel.tell_failure(lambda: "2 ranks failed")
+    both = Screen()
+    with redirect_stdout(both), redirect_stderr(both):
+        panel.note(launched(tmp_path, 1))
+        if followed:
+            panel.follow()
+        add(tmp_path / "0.out", b"first\n")
+        panel.note(Ended(1.0))
+        # all is there when this returns, and nobody follows a run that has ended
+        panel.follow()
+        panel.close()
+    assert both.getvalue() == ("" if quiet else "[0] first\n") + "2 ranks failed\n"
+
+
+def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path) -> None:
+    panel = TextPanel()
+    panel.tell_failure(lambda: "2 ranks failed")
+    with screens() as (_, err):
+        panel.note(launched(tmp_path, 1))
+        for path in tmp_path.iterdir():
+            path.unlink()
+        panel.note(Ended(1.0))
+    assert err.getvalue() == "2 ranks failed\n"
+
+
+def test_answers_come_in_any_thread(tmp_path: Path) -> None:
+    panel = TextPanel()
+    panel.note(launched(tmp_path, 1))
+    panel.note(Started(0, 1, 0.0))
+    panel.note(Asked(0, 1, "input", "rank 0: name? ", "", "", 0, 1.0))
+    panel.note(Answered(0, 1, 1.1))
+    # two threads must not change the same state
+    assert panel._state.ranks[0].asking._lines == {}
+    panel.note(Asked(0, 2, "input", "rank 0: name? ", "", "", 0, 1.2))
+    assert panel._state.ranks[0].asking._lines == {}
 
 
 def captured(sizes: dict[str, int], size_notice: float = 1e9) -> tuple[str, str]:

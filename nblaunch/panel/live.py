@@ -62,6 +62,8 @@ class LivePanel:
         Returns what became of the run, once it has ended.
     stop, kill : callable
         End the ranks: what the panel's button does at the first click and at the second.
+    stacks : callable
+        Returns where every rank is now, as text: what another button asks.
     show_ranks : collection of int, optional
         Ranks whose displays are shown; by default all.
     size_notice : float
@@ -77,6 +79,7 @@ class LivePanel:
         outcome: Callable[[], Outcome],
         stop: Callable[[], None],
         kill: Callable[[], None],
+        stacks: Callable[[], str],
         show_ranks: Collection[int] | None = None,
         size_notice: float = 0,
         quiet: bool = False,
@@ -86,6 +89,7 @@ class LivePanel:
         self._quiet = quiet
         self._outcome = outcome
         self._orders = {"stop": stop, "kill": kill}
+        self._stacks = stacks
         self._state = RunState(title)
         self._outputs = OutputArea(publish, show_ranks=show_ranks)
         self._arrivals: Arrivals | None = None
@@ -126,6 +130,10 @@ class LivePanel:
             self._outputs.note(event)
         elif isinstance(event, Ended):
             self._over.set()
+
+    def nobody_waits(self) -> None:
+        """Have it said how a rank that asks is answered: nobody waits for the run, and so there will be no box."""
+        self._state.nobody_waits = True
 
     def follow(self, at_once: bool = False) -> None:
         """Show the widget from a thread, unless the run has ended in a moment.
@@ -169,6 +177,7 @@ class LivePanel:
     def _show(self, at_once: bool) -> None:
         if self._arrivals is None:
             return  # it has begun so late that the record is there already
+        pages = None
         try:
             # takes its time at the first launch, which the run does too
             from nblaunch.panel.pages import Pages
@@ -179,11 +188,14 @@ class LivePanel:
                 self._over.wait()
             elif not self._over.wait(max(0.0, left)):
                 self._open(PanelWidget)
-                self._keep_up(Pages(self._state, self._arrivals, self._send))
+                pages = Pages(self._state, self._arrivals, self._send, self._stacks)
+                self._keep_up(pages)
         except Exception:
             logger.exception("the panel failed; the run goes on without it")
             self._over.wait()
         self._finish()
+        if pages is not None:
+            pages.close()
 
     def _open(self, kind: type[PanelWidget]) -> None:
         widget = kind(title=self._state.title, nprocs=len(self._state.ranks), token=self._token)
@@ -242,13 +254,13 @@ class LivePanel:
                     logger.exception("the panel failed; the run is not concerned")
             # a page may keep the widget, and it must not keep the run with all its results
             self._orders.clear()
-            del self._outcome
+            del self._outcome, self._stacks
 
     def _put_record(self) -> None:
         # a run is kept for long, and this is of no use any more
         arrivals, self._arrivals = self._arrivals, None
         outcome = self._outcome()
-        if arrivals is None or (self._quiet and outcome.status == "finished"):
+        if arrivals is None or (self._quiet and outcome.status == "finished" and not self._state.restarts):
             return
         with self._lock:
             html, text = record(self._state, outcome, arrivals)

@@ -3,7 +3,7 @@
 ::
 
     RunState, Arrivals ─► Pages.tick() ─► one bounded message ─► every page
-                          Pages.hear() ◄─ hello, ack, watch, page
+                          Pages.hear() ◄─ hello, ack, watch, page, stacks
 
 Pages of one panel are sent the same. A tick holds what has changed since the one before, and of the logs that a page
 watches what is new, at most so many bytes: what a flood leaves out is a gap, which a page can have filled from the
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.panel.arrivals import ALL, Arrivals, Excerpt
+from nblaunch.panel.inquiry import Inquiry
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.terminal import last_line
 from nblaunch.sizes import WORTH_TELLING, listed
@@ -88,9 +89,12 @@ class Pages:
         The logs.
     send : callable
         Sends a message and its buffers to all pages.
+    stacks : callable
+        Returns where every rank is now, as text.
     """
 
-    def __init__(self, state: RunState, arrivals: Arrivals, send: Send) -> None:
+    def __init__(self, state: RunState, arrivals: Arrivals, send: Send, stacks: Callable[[], str]) -> None:
+        self._inquiry = Inquiry(stacks)
         self._state = state
         self._arrivals = arrivals
         self._send = send
@@ -137,6 +141,8 @@ class Pages:
             self._watch(page, message["logs"])
         elif kind == "page":
             self._answer(client, message)
+        elif kind == "stacks" and isinstance(message.get("id"), int) and self._is_new(client, message):
+            self._inquiry.ask((client, message["id"]))
 
     def _watch(self, page: _Page, logs: list[object]) -> None:
         watched = tuple(log for log in logs if isinstance(log, str) and self._arrivals.knows(log))
@@ -150,10 +156,8 @@ class Pages:
         number, log, start, end = (message.get(name) for name in ("id", "log", "from", "to"))
         if not (isinstance(number, int) and isinstance(log, str) and isinstance(start, int) and isinstance(end, int)):
             return
-        # it comes over two channels
-        if (client, number) in self._answered and not message.get("again"):
+        if not self._is_new(client, message):
             return
-        self._answered[client, number] = None
         answer: dict[str, Any] = {"kind": "page", "id": number, "client": client}
         if not self._arrivals.knows(log):
             self._send({**answer, "error": f"there is no log {log!r}"}, [])
@@ -171,11 +175,21 @@ class Pages:
             return
         self._send({**answer, "chunk": _chunk(log, excerpt)}, [excerpt.data])
 
+    def _is_new(self, client: str, message: dict[str, Any]) -> bool:
+        """Tell whether this question has not been heard over the other channel."""
+        question = (client, message["id"])
+        if question in self._answered and not message.get("again"):
+            return False
+        self._answered[question] = None
+        return True
+
     # ---- to the pages
 
     def tick(self, grown: set[int]) -> None:
         """Send what is new, if there is anybody to send it to; `grown` are the ranks that have written."""
         self._changed |= grown
+        for (client, number), found in self._inquiry.answers():
+            self._send({"kind": "stacks", "id": number, "client": client, **found}, [])
         now = time.monotonic()
         self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
         deaf = not self._pages
@@ -191,6 +205,10 @@ class Pages:
         self._changed |= set(range(len(self._state.ranks)))
         self._ranks_at = 0.0
         self._send_tick(time.monotonic(), _PER_TICK)
+
+    def close(self) -> None:
+        """End what was begun for pages."""
+        self._inquiry.close()
 
     def _send_tick(self, now: float, budget: int) -> None:
         full = not self._sent.ranks
@@ -271,6 +289,9 @@ class Pages:
             "line": self._lines.get(rank.rank, ""),
             "exit": rank.exit,
             "why": rank.why or rank.remark,
+            "asks": rank.asking.what,
+            "about": rank.asking.about,
+            "answer": self._state.answer_to(rank),
             "traceback": rank.traceback,
             "collateral": rank.state == "stopped" and self._state.root is not None,
             "root": rank.root,

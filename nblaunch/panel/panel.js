@@ -1,7 +1,8 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
 import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
-import { RankLine, RankMap, percentInWords, reshape, sign, warningOf } from "./tiles.js";
+import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
+import { StacksView } from "./stacks.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -89,7 +90,7 @@ function cutUp(chunk, bytes) {
 function newRank(rank) {
   return {
     ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
-    ...{ collateral: false, root: false, history: [] },
+    ...{ collateral: false, root: false, history: [], asks: "", about: "", answer: "" },
   };
 }
 
@@ -271,11 +272,28 @@ class Store {
    * @returns {Promise<{chunk: Chunk, bytes: Uint8Array}>}
    */
   page(log, from, to, exact = false) {
+    return this.#ask({ kind: "page", log, from, to, ...(exact ? { exact } : {}) });
+  }
+
+  /**
+   * Asks where every rank is now.
+   * @returns {Promise<string>}
+   */
+  stacks() {
+    return this.#ask({ kind: "stacks" }, true);
+  }
+
+  /**
+   * @param {object} question
+   * @param {boolean} [surely]
+   * @returns {Promise<any>}
+   */
+  #ask(question, surely = false) {
     const id = ++this.asks;
-    const message = { kind: "page", id, log, from, to, ...(exact ? { exact } : {}) };
+    const message = { id, ...question };
     return new Promise((resolve, reject) => {
       this.asked.set(id, { resolve, reject, message, sent: performance.now(), tries: 0 });
-      this.send(message);
+      this.send(message, surely);
     });
   }
 
@@ -292,10 +310,11 @@ class Store {
    */
   receive(content, buffers = []) {
     if (content?.kind === "tick") this.#tick(content, buffers);
-    if (content?.kind !== "page" || content.client !== this.client) return;
+    if (!["page", "stacks"].includes(content?.kind) || content.client !== this.client) return;
     const ask = this.asked.get(content.id);
     this.asked.delete(content.id);
-    if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
+    if (typeof content.text === "string") ask?.resolve(content.text);
+    else if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
     else ask?.resolve({ chunk: content.chunk, bytes: asBytes(buffers[0]) });
   }
 
@@ -321,9 +340,13 @@ class Store {
       const rank = this.ranks[Number(id)];
       if (!rank) continue;
       const before = rank.state;
-      const remarked = Boolean(warningOf(rank));
+      const last = noteOf(rank);
+      const waited = rank.asks?.startsWith("waits");
       Object.assign(rank, changes);
-      if (warningOf(rank) && !remarked) news.set(rank.why, [...(news.get(rank.why) ?? []), rank.rank]);
+      const note = noteOf(rank);
+      // said once: where a debugger is now, or for how long a rank has done nothing, is on the screen
+      const other = rank.asks && (rank.asks.startsWith("waits") ? !waited : note?.text !== last?.text);
+      if (note && (note.shape !== last?.shape || other)) news.set(note.text, [...(news.get(note.text) ?? []), rank.rank]);
       if (rank.state !== before && ["finished", "failed", "stopped", "restarting"].includes(rank.state)) {
         const key = rank.collateral ? "ended with the others" : rank.state;
         news.set(key, [...(news.get(key) ?? []), rank.rank]);
@@ -398,19 +421,6 @@ function storeOf(model) {
   let store = known.get(token ?? "");
   if (!store) known.set(token ?? "", (store = new Store(model)));
   return store;
-}
-
-/**
- * @param {string} shape
- * @param {string} label
- * @param {() => void} action
- */
-function iconButton(shape, label, action) {
-  const button = make("button", "icon", sign(shape));
-  button.title = label;
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", action);
-  return button;
 }
 
 /** A log with a line of numbers above it, and what a failed rank has to say. */
@@ -540,7 +550,13 @@ class View {
     this.stop = /** @type {HTMLButtonElement} */ (make("button", "stop", make("span", "", "Stop")));
     this.stop.addEventListener("click", () => this.#stop());
     const metrics = make("span", "metrics", this.memory, this.cpu, this.elapsed);
-    const head = make("header", "head", this.sign, this.title, this.words, metrics, this.stop);
+    this.stacks = new StacksView({
+      ask: () => store.stacks(),
+      copy: (text, what) => void this.copyText(text, what),
+      when: () => secondsInWords(store.now()),
+      say: (text) => put(this.live, text),
+    });
+    const head = make("header", "head", this.sign, this.title, this.words, metrics, this.stacks.button, this.stop);
 
     this.bar = make("div", "bar");
     this.bar.setAttribute("aria-hidden", "true");
@@ -564,7 +580,8 @@ class View {
     this.live.setAttribute("aria-live", "polite");
 
     const size = [1, 2, 4, 8, 16, 64].find((most) => count <= most) ?? "many";
-    this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause, this.body, foot, this.live);
+    this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause);
+    this.panel.append(this.stacks.el, this.body, foot, this.live);
     this.el = make("div", "root", this.panel);
     // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
     this.el.dataset.lmSuppressShortcuts = "true";
@@ -782,7 +799,7 @@ class View {
       this.#arrange();
     }
     if (quiet || !news.size) return;
-    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${what}`);
+    const said = [...news].map(([what, ranks]) => `${ranksInWords(ranks)} ${saidOf(what, ranks.length)}`);
     put(this.live, said.join("; "));
   }
 
@@ -812,11 +829,14 @@ class View {
     const shapes = /** @type {Record<string, string>} */ ({ stopping: "stopped", interrupted: "stopped", "timed out": "failed" });
     put(this.title, String(this.store.model.get("title") ?? ""));
     const state = run.state === "over" ? this.#outcome() : run.state;
-    const words = run.words && run.words !== state ? `${state}: ${run.words}` : state;
+    const asking = run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");
+    const details = [run.words !== state ? run.words : "", this.#whoAsks(asking)].filter(Boolean).join("  \u00b7  ");
+    const words = details ? `${state}: ${details}` : state;
     put(this.words, words);
     this.words.title = words;
     this.panel.dataset.state = state.replace(" ", "-");
-    reshape(this.sign, shapes[state] ?? state);
+    reshape(this.sign, asking.length ? "asks" : (shapes[state] ?? state));
+    this.panel.classList.toggle("nbl-asked", asking.length > 0);
     put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
     // both are known at the first look, and stay from then on
     const looked = !this.store.over && Boolean(run.samples);
@@ -827,6 +847,7 @@ class View {
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
     this.stop.title = stopping ? "end the ranks at once" : "interrupt the ranks; click again to kill them";
     this.stop.disabled = this.store.over;
+    this.stacks.button.hidden = this.store.over;
     this.#paintCounts();
     this.#paintCause();
     for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
@@ -838,6 +859,15 @@ class View {
     if (!pointed) return;
     this.hovered.update(pointed, now);
     if (this.hovered.el.lastElementChild instanceof HTMLElement) put(this.hovered.el.lastElementChild, pointed.line);
+  }
+
+  /** @param {Rank[]} asking */
+  #whoAsks(asking) {
+    if (asking.length === 1 && this.store.ranks.length > 1) return `rank ${asking[0].rank} ${fateInWords(asking[0])}`;
+    if (asking.length === 1) return fateInWords(asking[0]);
+    const names = ranksInWords(asking.map(({ rank }) => rank));
+    const how = asking.some(({ answer }) => answer) ? " (%multiproc debug RANK)" : "";
+    return asking.length ? `${names} wait for an answer${how}` : "";
   }
 
   /** What became of a run that is over, as long as nobody has said it in words. */
@@ -854,8 +884,10 @@ class View {
     for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
     const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
     const present = order.filter((state) => counts.has(state));
-    const warned = ranks.filter((rank) => warningOf(rank)).length;
-    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned}`;
+    const notes = ranks.map(noteOf);
+    const warned = notes.filter((note) => note?.shape === "warning").length;
+    const asking = notes.filter((note) => note?.shape === "asks").length;
+    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned} ${asking}`;
     if (is !== this.counted) {
       this.counted = is;
       const parts = present.map((state) => {
@@ -863,10 +895,8 @@ class View {
         part.dataset.state = state;
         return part;
       });
-      if (warned) {
-        const part = make("span", "warning", sign("warning"), counted(warned, "warning"));
-        parts.push(part);
-      }
+      if (asking) parts.push(make("span", "asking", sign("asks"), `${asking} ${saidOf("asks", asking)}`));
+      if (warned) parts.push(make("span", "warned", sign("warning"), counted(warned, "warning")));
       this.counts.replaceChildren(...parts);
       this.bar.replaceChildren(
         ...present.map((state) => {
@@ -930,6 +960,8 @@ class View {
     } else if (event.target === this.field && event.key === "Enter") {
       this.#next(event.shiftKey ? -1 : 1);
       event.preventDefault();
+    } else if (event.key === "Escape" && this.stacks.holds(event.target)) {
+      this.stacks.close();
     } else if (event.key === "Escape" && this.field?.value) {
       this.field.value = "";
       this.#search();
@@ -988,19 +1020,28 @@ class View {
 
   /** @param {Pane} pane */
   async copy(pane) {
-    const text = pane.log.text();
+    await this.copyText(pane.log.text(), counted(pane.log.rows.rows.length, "line"));
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} what  the same in words
+   */
+  async copyText(text, what) {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
       // a page without https has no clipboard, but can copy what is selected
+      const focused = document.activeElement;
       const area = document.createElement("textarea");
       area.value = text;
       this.el.append(area);
       area.select();
       document.execCommand("copy");
       area.remove();
+      if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
     }
-    this.notice(`copied ${counted(pane.log.rows.rows.length, "line")}`);
+    this.notice(`copied ${what}`);
   }
 
   /** @param {Pane} pane */

@@ -112,6 +112,9 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
         f'<span style="{MUTED}">{escape(told)}</span></div>\n',
         f"{sign} {title}  {told}",
     )
+    if state.restarted:
+        why = cut(state.restarted)
+        page.add(f'<div style="{MUTED}">{escape(why)}</div>\n', why)
     if outcome.status in ("failed", "not started") and state.root is None and outcome.summary:
         # no rank tells the reason
         why = cut(outcome.summary)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from nblaunch.events import (
     Abandoned,
+    Answered,
     Asked,
     Captured,
     Displayed,
@@ -32,6 +33,8 @@ from nblaunch.events import (
     TimedOut,
     Unasked,
 )
+from nblaunch.naming import name_ranks
+from nblaunch.panel.asking import Asking
 from nblaunch.stacks import where
 
 __all__ = ["STATES", "Outcome", "RankState", "RunState", "stalls_for", "straggles"]
@@ -69,6 +72,8 @@ class RankState:
         Whether it neither computes nor writes.
     remark : str
         What a person may want to know of a rank that goes on.
+    asking : Asking
+        What it waits for somebody to answer.
     """
 
     rank: int
@@ -88,6 +93,7 @@ class RankState:
     where: str = ""
     stalls: bool = False
     remark: str = ""
+    asking: Asking = field(default_factory=Asking)
 
 
 @dataclass(frozen=True)
@@ -136,20 +142,25 @@ class RunState:
         Why the ranks are being ended, or an empty string.
     restarts : str
         Which restart this is, in words, or an empty string.
+    restarted : str
+        The same, and what the attempt before has failed of.
     over : bool
         Whether the run has ended.
     samples : int
         How often it was looked at what ranks use.
+    nobody_waits : bool
+        Whether what ranks ask is put only when somebody calls for that.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.samples = 0
+        self.nobody_waits = False
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
         self.log_dir = ""
         self.ending = ""
-        self.restarts = ""
+        self.restarts = self.restarted = ""
         self.over = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
@@ -191,6 +202,10 @@ class RunState:
         """Whether all that run have been looked at: that takes its time, and many are looked at in turns."""
         return all(rank.memory for rank in self.ranks if rank.state == "running")
 
+    def answer_to(self, rank: RankState) -> str:
+        """Say which command answers a rank; empty if it does not ask, or has a box of its own."""
+        return f"%multiproc debug {rank.rank}" if self.nobody_waits and rank.asking.wanted else ""
+
     def clock(self, at: float) -> float:
         """Return a time of `time.monotonic` in seconds since the launch."""
         return max(0.0, at - self.launched_at)
@@ -203,6 +218,9 @@ class RunState:
             self._begin(event)
         elif isinstance(event, Ending):
             self.ending = self.ending or event.reason
+            # nobody is asked any more
+            for rank in self.ranks:
+                rank.asking.forget()
         elif isinstance(event, TimedOut):
             self._time_out(event)
         elif isinstance(event, Sampled):
@@ -226,7 +244,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, (Displayed, Asked, Unasked, SessionEnded)):
+        elif isinstance(event, Displayed):
             return  # shown elsewhere
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
@@ -241,9 +259,20 @@ class RunState:
 
     def _restart(self, event: Restarting) -> None:
         self.restarts = f"restart {event.attempt} of {event.most}"
+        again = "all ranks start again" if len(self.ranks) > 1 else "it starts again"
+        self.restarted = f"{self._what_failed()}; {again}: {self.restarts}"
         self.ending = ""
         for rank in self.ranks:
             rank.state = "restarting"
+            rank.asking.forget()
+
+    def _what_failed(self) -> str:
+        root = self.root
+        if root is None:
+            return "the ranks failed"
+        others = [rank.rank for rank in self.ranks if rank.state == "failed" and not rank.root]
+        too = f", and {name_ranks(others)} too" if others else ""
+        return f"rank {root.rank} failed{' first' if others else ''} ({root.why}){too}"
 
     def _time_out(self, event: TimedOut) -> None:
         self._timed_out = event
@@ -266,8 +295,15 @@ class RunState:
                 if usage.memory:
                     rank.history.append(usage.memory)
 
-    def _note_of_rank(self, rank: RankState, event: Started | Reported | Raised | Exited | Abandoned) -> None:
-        if isinstance(event, Started):
+    def _note_of_rank(
+        self,
+        rank: RankState,
+        event: Started | Reported | Raised | Exited | Abandoned | Asked | Answered | Unasked | SessionEnded,
+    ) -> None:
+        if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
+            if rank.state == "running" and not self.ending:
+                rank.asking.note(event)
+        elif isinstance(event, Started):
             rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
         elif isinstance(event, Reported):
             if event.kind == "value":
@@ -310,6 +346,7 @@ class RunState:
 
     def _leave(self, rank: RankState, state: str, at: float) -> None:
         rank.state, rank.ended, rank.cpu, rank.remark = state, self.clock(at), 0.0, ""
+        rank.asking.forget()
 
 
 def stalls_for(seconds: float) -> str:

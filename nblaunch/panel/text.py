@@ -14,13 +14,27 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from nblaunch.events import Captured, Ended, Event, Launched, StacksTaken, Stalled, Straggling
+from nblaunch.events import (
+    Answered,
+    Asked,
+    Captured,
+    Ended,
+    Event,
+    Launched,
+    Restarting,
+    SessionEnded,
+    StacksTaken,
+    Stalled,
+    Straggling,
+    Unasked,
+)
 from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
-from nblaunch.panel.state import stalls_for, straggles
+from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks import Stacks
 
@@ -93,43 +107,84 @@ class TextPanel:
     ----------
     size_notice : float
         Bytes sent to each rank from which on it says what can be done about them; 0 is never.
+    quiet : bool
+        Print nothing but what ranks fail of: that all start again, and, if nobody waits, how the run has failed.
     """
 
-    def __init__(self, size_notice: float = 0) -> None:
+    def __init__(self, size_notice: float = 0, quiet: bool = False) -> None:
         self._size_notice = size_notice
+        self._quiet = quiet
+        self._state = RunState("")
         self._sources: list[_Source] = []
-        # on their way from the thread that watches the ranks
-        self._remarks: deque[str] = deque()
+        # on its way from the thread that watches the ranks: remarks, and the logs of the next attempt
+        self._arriving: deque[str | list[_Source]] = deque()
+        self._failure: Callable[[], str] | None = None
+        self._begun = False
         self._over = threading.Event()
+        # something has arrived, or the run is over: what a quiet panel waits for, which has no logs to look at
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
+        # guards that no thread starts when the end is being shown: a run may end before anybody follows it
+        self._starting = threading.Lock()
+
+    def tell_failure(self, failure: Callable[[], str]) -> None:
+        """Print what the run has failed of when it has ended: nobody waits for it, whom an exception would tell.
+
+        Parameters
+        ----------
+        failure : callable
+            Returns that as text, or an empty one.
+        """
+        self._failure = failure
 
     def note(self, event: Event) -> None:
         """Take an event."""
+        if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
+            return  # told where they are put to somebody; and answers come in any thread
+        self._state.note(event)
+        if isinstance(event, Launched):
+            self._begin(event)
+        elif isinstance(event, Restarting):
+            # what is left of the logs comes first, then why there will be others
+            self._arrive([])
+            self._arrive(self._state.restarted)
+        elif isinstance(event, Ended):
+            self._over.set()
+            self._woken.set()
+            if self._failure is not None:
+                # who waits for the run later, as a program does before it ends, shall find all of it told
+                self.close()
+        elif not self._quiet:
+            self._remark(event)
+
+    def _remark(self, event: Event) -> None:
         if isinstance(event, Captured):
             self._tell_sizes(event.sizes)
-        elif isinstance(event, Launched):
-            self._begin(event)
         elif isinstance(event, Straggling):
-            self._remarks.append(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
+            self._arrive(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
         elif isinstance(event, Stalled):
             if event.ranks:
                 has = stalls_for(event.seconds)
                 one = len(event.ranks) == 1
-                self._remarks.append(f"{name_ranks(event.ranks)} {has if one else has.replace('has', 'have', 1)}")
+                self._arrive(f"{name_ranks(event.ranks)} {has if one else has.replace('has', 'have', 1)}")
         elif isinstance(event, StacksTaken) and event.reason == "stall":
-            self._remarks += Stacks(event.stacks).lines()
-        elif isinstance(event, Ended):
-            self._over.set()
+            self._arrive("\n".join(Stacks(event.stacks).lines()))
+
+    def _arrive(self, item: str | list[_Source]) -> None:
+        self._arriving.append(item)
+        self._woken.set()
 
     def close(self) -> None:
         """Print the rest and end the thread."""
-        self._over.set()
+        with self._starting:
+            self._over.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        elif self._sources:
+        elif self._begun:
             self._show()
-        self._sources = []
+        self._begun = False
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
         # a closed stream: there is nobody to tell
@@ -139,17 +194,25 @@ class TextPanel:
             print_size_notice(sizes, self._size_notice)
 
     def _begin(self, launched: Launched) -> None:
+        self._begun = True
+        if self._quiet:
+            return
+        sources = []
         width = len(str(launched.nprocs - 1))
         share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
         for rank in range(launched.nprocs):
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
                 follower = LogFollower(paths[rank], overwriting=True)
-                self._sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+                sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+        self._arrive(sources)
 
     def follow(self) -> None:
         """Print from a thread of its own, from now on until `close`; a run that ends at once needs none."""
-        if self._thread is not None or not self._sources:
-            return
+        with self._starting:
+            if self._thread is None and self._begun and not self._over.is_set():
+                self._start()
+
+    def _start(self) -> None:
         # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
         # that an interpreter whose run was never waited for can end.
         thread = threading.Thread(
@@ -160,27 +223,55 @@ class TextPanel:
             self._thread = thread
 
     def _show(self) -> None:
-        with contextlib.ExitStack() as stack:
-            # those of a restart too
-            stack.callback(self._close_all)
-            # a closed stream: there is nobody to show anything to
-            stack.enter_context(contextlib.suppress(ValueError, OSError))
-            while not self._over.wait(_PERIOD):
-                self._look()
+        # A closed stream: there is nobody to show that anything to. Logs that are gone: what the run has failed of is
+        # told all the same, but not before its end.
+        for step in (self._keep_up, self._over.wait, self._take_arrivals, self._finish_logs, self._tell):
+            with contextlib.suppress(ValueError, OSError):
+                step()
+        self._close_all()
+
+    def _keep_up(self) -> None:
+        while not self._over.is_set():
+            if self._quiet:
+                self._woken.wait()
+                self._woken.clear()
+            else:
+                self._over.wait(_PERIOD)
+            self._take_arrivals()
+            self._look()
+
+    def _tell(self) -> None:
+        if self._failure is not None:
+            text, self._failure = self._failure(), None
+            _write(sys.stderr, [f"{text}\n"] if text else [])
+
+    def _take_arrivals(self) -> None:
+        while self._arriving:
+            item = self._arriving.popleft()
+            if isinstance(item, list):
+                self._finish_logs()
+                self._sources = item
+            else:
+                _write(sys.stderr, [f"{item}\n"])
+
+    def _finish_logs(self) -> None:
+        """Print the rest of the logs of an attempt that has ended."""
+        try:
             while self._look():
                 continue
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
+        finally:
+            self._close_all()
 
     def _close_all(self) -> None:
         for source in self._sources:
             source.follower.close()
+        self._sources = []
 
     def _look(self) -> bool:
         """Print what is new, within bounds; tell whether there was anything."""
-        while self._remarks:
-            _write(sys.stderr, [f"{self._remarks.popleft()}\n"])
-        limit = max(1000, _PER_LOOK // len(self._sources))
+        limit = max(1000, _PER_LOOK // max(1, len(self._sources)))
         before = sum(source.follower.offset for source in self._sources)
         self._write([(source, source.read(limit)) for source in self._sources])
         return sum(source.follower.offset for source in self._sources) != before

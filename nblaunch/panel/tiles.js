@@ -6,7 +6,8 @@ import { make, put } from "./logview.js";
  * @typedef {{
  *   rank: number, state: string, pid?: number | null, began?: number | null, ended?: number | null,
  *   cpu: number, memory: number, out: number, err: number, line: string, exit: string, why: string,
- *   traceback: string, collateral: boolean, root: boolean, history: number[],
+ *   traceback: string, collateral: boolean, root: boolean, history: number[], asks: string, about: string,
+ *   answer: string,
  * }} Rank
  */
 
@@ -19,6 +20,7 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   failed: "M2.6 2.6l6.8 6.8M9.4 2.6l-6.8 6.8",
   stopped: "M2.6 2.6h6.8v6.8H2.6z",
   warning: "M6 1.6L11 10.4H1zM6 4.8v2.4M6 8.9v.1",
+  asks: "M3.6 4.2a2.4 2.4 0 1 1 3.7 2c-.8.5-1.3.9-1.3 1.8M6 10.3v.1",
   restarting: "M10 6.2a4 4 0 1 1-1.3-3.1M9 .9v2.5H6.5",
   wrap: "M1.5 3h9M1.5 6h6.7a1.6 1.6 0 0 1 0 3.4H6M7.3 8L5.8 9.4l1.5 1.4M1.5 9.4h2",
   follow: "M1.5 2.5h9M1.5 5.5h4.5M1.5 8.5h4.5M9 5v5.2M7 8.3l2 2 2-2",
@@ -26,6 +28,7 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   download: "M6 1v6.2M3.4 4.9L6 7.5l2.6-2.6M1.5 8.3v2.5h9V8.3",
   previous: "M2.5 7.8L6 4.3l3.5 3.5",
   next: "M2.5 4.2L6 7.7l3.5-3.5",
+  stacks: "M6 1.4L10.9 3.9L6 6.4L1.1 3.9zM1.1 6.3L6 8.8l4.9-2.5M1.1 8.7L6 11.2l4.9-2.5",
   close: "M3 3l6 6M9 3l-6 6",
   search: "M5 1.6a3.4 3.4 0 1 0 0 6.8a3.4 3.4 0 1 0 0-6.8zM7.6 7.6l3 3",
   larger: "M7.2 1.5h3.3v3.3M10.3 1.7L7 5M4.8 10.5H1.5V7.2M1.7 10.3L5 7",
@@ -51,6 +54,19 @@ export function reshape(svg, shape) {
   if (svg.dataset.shape === shape) return;
   svg.dataset.shape = shape;
   svg.firstElementChild?.setAttribute("d", SIGNS[shape] ?? SIGNS.starting);
+}
+
+/**
+ * @param {string} shape
+ * @param {string} label
+ * @param {() => void} action
+ */
+export function iconButton(shape, label, action) {
+  const button = make("button", "icon", sign(shape));
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", action);
+  return button;
 }
 
 /** A small curve of the memory of a rank. */
@@ -102,11 +118,34 @@ export function elapsedInWords(rank, now) {
 }
 
 /**
- * What a person may want to know of a rank that goes on: that it hangs, perhaps.
+ * What a person may want to know of a rank that goes on: that it asks somebody, or hangs, perhaps.
  * @param {Rank} rank
+ * @returns {{shape: "asks" | "warning", text: string} | null}
  */
-export function warningOf(rank) {
-  return rank.state === "running" ? rank.why : "";
+export function noteOf(rank) {
+  if (rank.state !== "running") return null;
+  if (rank.asks) return { shape: "asks", text: rank.asks + rank.about };
+  return rank.why ? { shape: "warning", text: rank.why } : null;
+}
+
+/**
+ * The same, for as many ranks: "rank 1 waits for it", "ranks 1-2 wait for it".
+ * @param {string} words
+ * @param {number} count
+ */
+export function saidOf(words, count) {
+  if (count === 1) return words;
+  return words.replace(/^(has|asks|waits)\b/, (verb) => (verb === "has" ? "have" : verb.slice(0, -1)));
+}
+
+/**
+ * Marks an element of a rank that asks, or may hang.
+ * @param {Element} el
+ * @param {ReturnType<typeof noteOf>} note
+ */
+function mark(el, note) {
+  el.classList.toggle("nbl-warned", note?.shape === "warning");
+  el.classList.toggle("nbl-asking", note?.shape === "asks");
 }
 
 /**
@@ -114,6 +153,8 @@ export function warningOf(rank) {
  */
 export function fateInWords(rank) {
   if (rank.collateral) return "stopped";
+  // the command before what may be long
+  if (noteOf(rank)?.shape === "asks") return `${rank.asks}${rank.answer && ` (${rank.answer})`}${rank.about}`;
   return rank.why || rank.exit || (rank.state === "running" ? "" : rank.state);
 }
 
@@ -126,8 +167,8 @@ export class RankLine {
     this.badge = make("span", `badge r${number % 8}`, String(number));
     this.pid = make("span", "pid");
     this.fate = make("span", "fate");
-    this.warning = sign("warning");
-    this.warning.classList.add("nbl-warning");
+    this.note = sign("warning");
+    this.note.classList.add("nbl-note");
     this.elapsed = make("span", "num elapsed");
     this.cpu = make("span", "num cpu");
     this.memory = make("span", "num memory");
@@ -137,7 +178,7 @@ export class RankLine {
     this.written.title = "bytes written";
     this.elapsed.title = "running for";
     this.curve = new Curve();
-    this.el = make("div", "rankline", this.sign, this.badge, this.pid, this.warning, this.fate, make("span", "space"));
+    this.el = make("div", "rankline", this.sign, this.badge, this.pid, this.note, this.fate, make("span", "space"));
     this.el.append(this.written, this.curve.el, this.memory, this.cpu, this.elapsed);
   }
 
@@ -147,7 +188,9 @@ export class RankLine {
    */
   update(rank, now) {
     this.el.dataset.state = rank.state;
-    this.el.classList.toggle("nbl-warned", Boolean(warningOf(rank)));
+    const note = noteOf(rank);
+    mark(this.el, note);
+    if (note) reshape(this.note, note.shape);
     reshape(this.sign, rank.state);
     put(this.badge, String(rank.rank));
     if (rank.rank !== this.number) {
@@ -227,14 +270,15 @@ export class RankMap {
       el,
       /** @param {Rank} rank @param {number} now */
       update(rank, now) {
-        const warning = warningOf(rank);
-        const is = `rank ${number}, ${warning || rank.state}`;
+        const note = noteOf(rank);
+        const fate = note ? fateInWords(rank) : "";
+        const is = `rank ${number}, ${fate || rank.state}`;
         if (el.getAttribute("aria-label") !== is) {
-          reshape(shape, warning ? "warning" : rank.state);
+          reshape(shape, note?.shape ?? rank.state);
           el.dataset.state = rank.state;
           el.setAttribute("aria-label", is);
-          el.title = warning;
-          el.classList.toggle("nbl-warned", Boolean(warning));
+          el.title = fate;
+          mark(el, note);
         }
         el.classList.toggle("nbl-first", rank.root);
         el.classList.toggle("nbl-collateral", rank.collateral);
@@ -246,7 +290,7 @@ export class RankMap {
         if (!curve) return;
         put(cpu, rank.state === "running" ? percentInWords(rank.cpu) : elapsedInWords(rank, now));
         put(memory, rank.memory ? sizeInWords(rank.memory) : "");
-        put(last, rank.state === "failed" || warning ? fateInWords(rank) : rank.line);
+        put(last, rank.state === "failed" || note ? fateInWords(rank) : rank.line);
         curve.draw(rank.history);
       },
     };

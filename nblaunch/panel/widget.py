@@ -15,7 +15,7 @@ __all__ = ["PanelWidget", "module_source"]
 
 _HERE = Path(__file__).parent
 # Each needs only those before it.
-_FILES = ("terminal.js", "logview.js", "tiles.js", "panel.js")
+_FILES = ("terminal.js", "logview.js", "tiles.js", "stacks.js", "panel.js")
 _IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
 # What a page loads of a panel whose run has ended.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import IDLE, open_notebook, write_notebook
+from tests.browser.conftest import IDLE, PANEL, begin, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -39,6 +39,9 @@ def test_a_debugger_session(page: Any, lab: str, lab_folder: Path, pictures: Pat
     _enter(page, "p n, parts")
     page.wait_for_selector("text=(12, 0)")
     page.wait_for_selector(f"{BOX}:not([disabled])")
+    waits = "waits in its debugger, Cell In[1], line 3"
+    assert page.get_attribute(f"{PANEL} section[aria-label='rank 2'] .nbl-fate", "title") == waits
+    assert page.get_attribute(f"{PANEL} .nbl-words", "title") == f"running: rank 2 {waits}"
     page.locator(BOX).scroll_into_view_if_needed()
     page.screenshot(path=pictures / f"debugger-{page.theme}.png")
     _enter(page, "c")
@@ -63,3 +66,35 @@ def test_a_box_that_was_left_answers_no_other_question(page: Any, lab: str, lab_
         which.press("Enter")
     page.wait_for_selector("text={0: 'fresh'}")
     page.wait_for_function(IDLE)
+
+
+def test_a_rank_that_asks_is_seen_although_nobody_waits(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    cells = ["%%multiproc 4 --no-wait --out job\nif rank == 1:\n    name = input('name? ')\nthreading.Event().wait()"]
+    begin(page, lab, lab_folder, "asks", cells)
+    fate = page.wait_for_selector(
+        f"{PANEL} section[aria-label='rank 1'] .nbl-asking >> text=asks (%multiproc debug 1): name?"
+    )
+    page.wait_for_function(IDLE)
+    assert page.get_attribute(f"{PANEL} .nbl-words", "title") == "running: rank 1 asks (%multiproc debug 1): name?"
+    page.wait_for_selector("text=rank 1 waits: asks 'name? '. %multiproc debug 1 or run.debug(1) answers.")
+    page.screenshot(path=pictures / f"asks-{page.theme}.png")
+    _run_in_new_cell(page, "%multiproc debug 1")
+    _enter(page, "Ada")
+    fate.wait_for_element_state("hidden")
+    page.wait_for_function(f"document.querySelector('{PANEL} .nbl-words').title === 'running'")
+    page.wait_for_function(IDLE)
+    _run_in_new_cell(page, "%multiproc stop")
+    page.wait_for_selector(PANEL, state="detached")
+
+
+def _run_in_new_cell(page: Any, code: str) -> None:
+    """Run code in a cell below the others."""
+    page.evaluate(
+        """async code => {
+            const { commands, shell } = window.jupyterapp;
+            await commands.execute('notebook:insert-cell-below');
+            shell.currentWidget.content.activeCell.model.sharedModel.setSource(code);
+            void commands.execute('notebook:run-cell');
+        }""",
+        code,
+    )

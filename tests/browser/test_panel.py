@@ -93,6 +93,35 @@ finally:
     page.screenshot(path=pictures / f"stopped-{page.theme}.png")
 
 
+def test_where_every_rank_is_while_the_cell_blocks(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
+    cell = """%%multiproc 4
+def all_reduce():
+    threading.Event().wait()
+print("begun")
+if rank == 2:
+    exec(compile("threading.Event().wait()", "<img src=x onerror='window.hacked=1'>", "exec"))
+else:
+    all_reduce()"""
+    begin(page, lab, lab_folder, "stacks", [cell])
+    page.wait_for_function(f"document.querySelector('{PANEL}')?.innerText.match(/begun/g)?.length >= 4")
+    page.click(f"{PANEL} .nbl-ask")
+    page.wait_for_selector(
+        f"{PANEL} .nbl-stackslines >> text=ranks 0-1, 3: waiting in wait, Cell In[2], line 3, in all_reduce"
+    )
+    shown = page.inner_text(f"{PANEL} .nbl-stackslines")
+    assert "\n    Cell In[2], line 8\n" in shown
+    assert "\nrank 2: " in shown
+    assert "<img src=x onerror='window.hacked=1'>" in shown
+    assert page.evaluate("window.hacked") is None
+    page.screenshot(path=pictures / f"stacks-{page.theme}.png")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(f"{PANEL} .nbl-stacks", state="hidden")
+    page.click(f"{PANEL} .nbl-stop")
+    page.wait_for_selector("text=KeyboardInterrupt: 4 of 4 ranks interrupted")
+    page.wait_for_function(IDLE)
+    assert page.locator(".nbl-ask").count() == 0
+
+
 def test_a_second_click_kills(page: Any, lab: str, lab_folder: Path) -> None:
     cell = """%%multiproc 2 --grace 9999
 import signal

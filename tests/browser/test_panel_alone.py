@@ -71,6 +71,77 @@ def test_stop_then_kill_over_both_channels(page: Page) -> None:
     assert page.is_disabled(".nbl-stop")
 
 
+def test_where_every_rank_is(page: Page) -> None:
+    _show(page)
+    _write(page, "kernel.answers = false")
+    assert page.is_hidden(".nbl-stacks")
+    # by the keyboard; pressing again while it is asked asks nothing more
+    page.focus(".nbl-ask")
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    (message,) = _sent(page, "stacks")
+    control = page.evaluate("kernel.control.map(message => message.content)")
+    assert {**message, "widget": page.evaluate("kernel.traits.token")} in control
+    assert page.get_attribute(".nbl-ask", "aria-busy") == "true"
+    # a Stop does not wait for the answer
+    page.click(".nbl-stop")
+    assert len(_sent(page, "stop")) == 1
+    page.focus(".nbl-ask")
+    nasty = "rank 0: waiting in <img src=x onerror='window.hacked=1'>, Cell In[2], line 1\\n    <b>frame</b>"
+    _write(page, f'kernel.answer({{text: "{nasty}"}})')
+    assert page.inner_text(".nbl-stackslines") == nasty.replace("\\n", "\n")
+    assert page.locator(".nbl-stacks img, .nbl-stacks b").count() == 0
+    assert page.inner_text(".nbl-stackstitle") == "where the ranks were after 23 s"
+    assert page.inner_text(".nbl-live") == "where the ranks were after 23 s"
+    assert page.get_attribute(".nbl-ask", "aria-busy") is None
+    assert page.get_attribute(".nbl-ask", "aria-expanded") == "true"
+    # the focus is where one reads, and goes back
+    assert page.evaluate("document.activeElement.className") == "nbl-stackslines"
+    page.keyboard.press("Escape")
+    assert page.is_hidden(".nbl-stacks")
+    assert page.evaluate("document.activeElement.className") == "nbl-ask"
+    assert page.evaluate("window.hacked") is None
+
+
+def test_where_every_rank_is_once_more_and_copied(page: Page) -> None:
+    _show(page)
+    page.click(".nbl-ask")
+    page.wait_for_selector(".nbl-stackslines >> text=ranks 0-1, 3: waiting in recv")
+    page.click(".nbl-stacks [aria-label='copy this text']")
+    page.wait_for_selector(".nbl-where >> text=copied 8 lines")
+    page.focus(".nbl-field")
+    page.keyboard.press("Control+v")
+    assert "rank 2: running in load, Cell In[12], line 6" in page.input_value(".nbl-field")
+    page.fill(".nbl-field", "")
+    _write(page, "kernel.answers = false; kernel.clock = 25")
+    page.click(".nbl-stacks [aria-label='ask once more']")
+    _write(page, "kernel.answer({error: 'TimeoutError: the ranks are still being started'})")
+    assert page.inner_text(".nbl-stackstitle") == "the ranks could not be asked"
+    assert page.inner_text(".nbl-stackslines") == "TimeoutError: the ranks are still being started"
+    page.click(".nbl-stacks [aria-label='close (Escape)']")
+    assert page.is_hidden(".nbl-stacks")
+    # there is nobody any more who could be asked
+    _write(page, "kernel.setRun({state: 'over', over: true})")
+    assert page.is_hidden(".nbl-ask")
+
+
+def test_many_stacks_leave_room_for_the_logs(page: Page) -> None:
+    _show(page, nprocs=8)
+    page.evaluate("kernel.answers = false")
+    page.click(".nbl-ask")
+    _write(
+        page,
+        "kernel.answer({text: Array.from({length: 300}, (_, k) => `rank ${k}: ${'deep '.repeat(90)}`).join('\\n')})",
+    )
+    heights = page.evaluate(
+        "['.nbl-panel', '.nbl-stacks', '.nbl-body'].map(name => document.querySelector(name).clientHeight)"
+    )
+    assert heights[1] <= heights[0] / 2 < heights[1] + heights[2]
+    assert page.evaluate(
+        "(lines => lines.scrollHeight > lines.clientHeight)(document.querySelector('.nbl-stackslines'))"
+    )
+
+
 def test_whoever_scrolls_up_stays_there(page: Page) -> None:
     _show(page, nprocs=1, seconds=0)
     _write(page, "for (let k = 0; k < 500; k++) kernel.write(0, `line ${k}\\n`)")
@@ -474,7 +545,7 @@ def test_a_rank_that_may_hang_is_marked(page: Page) -> None:
     for nprocs in (4, 16, 64, 256):
         _show(page, nprocs=nprocs)
         _write(page, f"kernel.change(1, {{why: {WARNING!r}}})")
-        assert page.inner_text(".nbl-counts .nbl-warning") == "1 warning"
+        assert page.inner_text(".nbl-counts .nbl-warned") == "1 warning"
         assert page.inner_text(".nbl-live") == f"rank 1 {WARNING}"
         if nprocs == 4:
             assert page.inner_text("section[aria-label='rank 1'] .nbl-fate") == WARNING
@@ -483,6 +554,53 @@ def test_a_rank_that_may_hang_is_marked(page: Page) -> None:
             page.wait_for_selector(".nbl-tile.nbl-warned .nbl-sign[data-shape='warning']:visible")
         _write(page, "kernel.change(1, {why: ''})")
         assert page.locator(".nbl-warned").count() == 0
+
+
+def test_a_rank_that_asks_is_marked(page: Page) -> None:
+    asks = "{asks: 'asks', about: ': <b>name</b>?', answer: '%multiproc debug 1'}"
+    words = "asks (%multiproc debug 1): <b>name</b>?"
+    for nprocs in (1, 4, 16, 64, 256):
+        rank = min(1, nprocs - 1)
+        _show(page, nprocs=nprocs)
+        _write(page, f"kernel.change({rank}, {asks})")
+        assert page.inner_text(".nbl-counts .nbl-asking") == "1 asks"
+        assert page.inner_text(".nbl-live") == f"rank {rank} asks: <b>name</b>?"
+        who = f"rank {rank} " if nprocs > 1 else ""
+        assert page.inner_text(".nbl-words") == f"running: {who}{words}"
+        page.wait_for_selector(".nbl-head > .nbl-sign[data-shape='asks']")
+        if nprocs <= 4:
+            assert page.inner_text(f"section[aria-label='rank {rank}'] .nbl-fate") == words
+        else:
+            assert page.get_attribute(".nbl-tile.nbl-asking", "aria-label") == f"rank 1, {words}"
+            page.wait_for_selector(".nbl-tile.nbl-asking .nbl-sign[data-shape='asks']:visible")
+        assert page.locator(".nbl-panel b").count() == 0
+        # answered
+        _write(page, f"kernel.change({rank}, {{asks: '', about: '', answer: ''}})")
+        assert page.locator(".nbl-asking, .nbl-asked").count() == 0
+        assert page.inner_text(".nbl-words") == "running"
+        page.wait_for_selector(".nbl-head > .nbl-sign[data-shape='running']")
+
+
+def test_what_ranks_ask_is_said_aloud_once(page: Page) -> None:
+    _show(page, nprocs=4)
+    page.evaluate(
+        "() => { window.said = []; new MutationObserver(() => said.push(document.querySelector('.nbl-live').innerText))"
+        ".observe(document.querySelector('.nbl-live'), {childList: true, characterData: true, subtree: true}) }"
+    )
+    _write(page, "for (const rank of [0, 1, 3]) kernel.change(rank, {asks: 'asks', about: ': name?'})")
+    assert page.inner_text(".nbl-words") == "running: ranks 0-1, 3 wait for an answer"
+    assert page.inner_text(".nbl-counts .nbl-asking") == "3 ask"
+    _write(page, "kernel.change(0, {answer: '%multiproc debug 0'})")
+    assert page.inner_text(".nbl-words") == "running: ranks 0-1, 3 wait for an answer (%multiproc debug RANK)"
+    _write(page, "kernel.change(0, {asks: 'asks', about: ': next?'})")
+    _write(page, "kernel.change(2, {asks: 'waits at its failure', about: ', Cell In[2], line 3'})")
+    _write(page, "kernel.change(2, {asks: 'waits in its debugger', about: ', Cell In[2], line 3'})")
+    _write(page, "kernel.change(2, {about: ', Cell In[2], line 4'})")
+    assert page.evaluate("said") == [
+        "ranks 0-1, 3 ask: name?",
+        "rank 0 asks: next?",
+        "rank 2 waits at its failure, Cell In[2], line 3",
+    ]
 
 
 def test_ranks_that_are_restarted(page: Page) -> None:

@@ -67,6 +67,9 @@ export class Kernel {
     this.acked = -1;
     this.runChanged = true;
     this.pagesFail = "";
+    // whether it says at once where ranks are, and how often it has
+    this.answers = true;
+    this.answered = 0;
     // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
     this.asks = true;
     this.hears = "";
@@ -109,6 +112,7 @@ export class Kernel {
         queueMicrotask(() => this.tick());
       }
     }
+    if (message.kind === "stacks" && this.answers) queueMicrotask(() => this.answer());
     if (message.kind === "page") {
       queueMicrotask(() => {
         const { id, client, log, from, to } = message;
@@ -121,6 +125,13 @@ export class Kernel {
 
   #send(content, buffers = []) {
     for (const callback of [...this.callbacks]) callback(structuredClone(content), buffers);
+  }
+
+  /** Answers what pages have asked about the ranks. */
+  answer(found = { text: STACKS }) {
+    const open = this.sent.filter((message) => message.kind === "stacks").slice(this.answered);
+    this.answered += open.length;
+    for (const { id, client } of open) this.#send({ kind: "stacks", id, client, ...found });
   }
 
   change(rank, changes) {
@@ -230,6 +241,17 @@ const TRACEBACK = [
   "\x1b[31mValueError\x1b[39m: loss is nan in shard 2",
 ].join("\n");
 
+const STACKS = [
+  "ranks 0-1, 3: waiting in recv, Cell In[12], line 9",
+  "    File /usr/lib/python3.11/socket.py:706, in recv",
+  "    File /opt/site-packages/torch/distributed/distributed_c10d.py:2501, in all_reduce",
+  "    Cell In[11], line 4, in check",
+  "    Cell In[12], line 9",
+  "rank 2: running in load, Cell In[12], line 6",
+  "    Cell In[10], line 2, in load",
+  "    Cell In[12], line 6",
+].join("\n");
+
 export const NASTY = [
   "<script>window.hacked = 1</script>",
   "<img src=x onerror=\"window.hacked = 2\">",
@@ -254,7 +276,7 @@ function palette(kernel) {
 }
 
 /** Plays a run up to some second. */
-function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, restart = "", running = false } = {}) {
+function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, asking = -1, restart = "", running = false } = {}) {
   const { nprocs } = kernel;
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
@@ -268,6 +290,10 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   if (colours) palette(kernel);
   if (nasty) for (const line of NASTY) kernel.write(0, `${line}\n`);
   if (warned >= 0) kernel.change(warned, { why: "has neither computed nor written for 60 s: waiting in recv (socket.py:706)" });
+  if (asking >= 0) {
+    kernel.change(asking, { asks: "asks", about: ": learning rate for this shard?", answer: "%multiproc debug " + asking, cpu: 0 });
+    if (nprocs > 2) kernel.change(0, { asks: "waits in its debugger", about: ", Cell In[12], line 9", cpu: 0 });
+  }
   if (restart) {
     kernel.setRun({ state: "running", words: restart, cpu: 0 });
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "restarting", cpu: 0 });

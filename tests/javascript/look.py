@@ -77,6 +77,12 @@ def scenes() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"first-{nprocs}-{width}", {"nprocs": nprocs, "width": width, "failing": root, "running": True}
     for nprocs in (4, 16, 64, 256):
         yield f"warned-{nprocs}", {"nprocs": nprocs, "warned": 1}
+    for nprocs in (2, 4, 16, 64, 256):
+        for theme in ("light", "dark"):
+            yield f"asking-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "asking": 1}
+    for nprocs in (1, 2, 4, 8, 16, 256):
+        for theme, width in (("light", 1000), ("dark", 1000), ("contrast", 560)):
+            yield f"stacks-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "width": width, "stacks": True}
     for nprocs in (4, 16):
         yield f"restarted-{nprocs}", {"nprocs": nprocs, "restart": "restart 1 of 3"}
     yield "over-4", {"nprocs": 4, "over": True}
@@ -99,6 +105,9 @@ def take(page: Page, folder: Path, wanted: str) -> None:
         if "mode" in options:
             page.get_by_role("button", name=options["mode"]).click()
             page.evaluate("harness.settled()")
+        if "stacks" in options:
+            page.click(".nbl-ask")
+            page.wait_for_selector(".nbl-stackslines")
         page.wait_for_timeout(400)
         page.locator("#cell").screenshot(path=folder / f"{name}.png")
 

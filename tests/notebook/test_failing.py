@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import Kernel
+from tests.kernel import Kernel, without_escapes
 
 pytestmark = pytest.mark.kernel
 
@@ -301,3 +301,35 @@ def test_settled_results_are_kept(kernel: Kernel) -> None:
 def test_repr_of_a_failure(kernel: Kernel) -> None:
     kernel.run("%%multiproc 1 --no-raise\n1 / 0").ok()
     assert kernel.run("failures").ok().value == "{0: RankFailure(rank=0, ZeroDivisionError: division by zero)}"
+
+
+@pytest.mark.parametrize("quiet", ["", " --quiet"])
+def test_a_run_that_nobody_waits_for_tells_its_failure(kernel: Kernel, quiet: str) -> None:
+    cell = kernel.begin(f"%%multiproc 2 --no-wait --out job{quiet}\n{WAIT.format(rank=1)}print('begun')\n1 / 0")
+    cell.finish().ok()
+    # all of it is told under its own cell when the wait is over, and nothing where it was waited
+    later = kernel.run("job.wait()\njob.wait()").ok()
+    assert (later.stdout, later.stderr) == ("", "")
+    cell.wait_for("\nLogs: ", stream="stderr")
+    told = without_escapes(cell.streams["stderr"])
+    assert told.startswith(f"%%multiproc 2 --no-wait --out job{quiet}: 1 of 2 ranks failed, ")
+    headline = told.splitlines()[0]
+    assert headline.endswith(" s, root cause: rank 1, ZeroDivisionError: division by zero (see job)")
+    assert "\n\nRank 1 failed first:\n" in told
+    assert "----> 5 1 / 0" in told
+    assert "\n\nrank 0 was ended because of that\n" in told
+    assert told.count("Rank 1 failed first") == 1
+    assert ("begun" in cell.streams["stdout"]) is (not quiet)
+
+
+def test_a_restart_is_told(kernel: Kernel) -> None:
+    kernel.run("import os").ok()
+    source = (
+        "%%multiproc 2 --max-restarts 1{}\nif os.environ['TORCHELASTIC_RESTART_COUNT'] == '0' and rank: 1 / 0\n'fine'"
+    )
+    for option in ("", " --quiet"):
+        reply = kernel.run(source.format(option)).ok()
+        assert reply.stderr == (
+            "rank 1 failed (ZeroDivisionError: division by zero); all ranks start again: restart 1 of 1\n"
+        )
+        assert kernel.value("results") == {0: "fine", 1: "fine"}

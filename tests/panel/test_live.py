@@ -52,7 +52,7 @@ def page() -> Page:
 @pytest.fixture
 def panel(page: Page, tmp_path: Path) -> LivePanel:
     """A panel of one rank that has written something."""
-    panel = LivePanel("%%multiproc 1", page, lambda: Outcome("finished", ""), lambda: None, lambda: None)
+    panel = LivePanel("%%multiproc 1", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "")
     (tmp_path / "out").write_text("hello\n")
     (tmp_path / "err").touch()
     panel.note(Launched(1, {0: str(tmp_path / "out")}, {0: str(tmp_path / "err")}, str(tmp_path), 100.0))
@@ -168,3 +168,36 @@ def test_what_a_panel_is_told_of_an_exception_is_bounded() -> None:
     assert (told.summary[:18], len(told.summary)) == ("ValueError: begins", 300)
     assert (told.traceback[:6], told.traceback[-6:]) == ("begins", "? ends")
     assert len(told.traceback) < 50_000
+
+
+def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Path) -> None:
+    asked, stopped, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def stacks() -> str:
+        asked.set()
+        assert go_on.wait(30)
+        return "here"
+
+    recorded = threading.Event()
+
+    def publish(
+        data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        if data["text/plain"].startswith("■"):
+            recorded.set()
+
+    panel = LivePanel("%%multiproc 1", publish, lambda: Outcome("stopped", ""), stopped.set, lambda: None, stacks)
+    (tmp_path / "out").touch()
+    (tmp_path / "err").touch()
+    panel.note(Launched(1, {0: str(tmp_path / "out")}, {0: str(tmp_path / "err")}, str(tmp_path), 100.0))
+    panel.follow(at_once=True)
+    for number in range(3):
+        panel._hear({"client": "a", "kind": "stacks", "id": number}, "control")
+    assert asked.wait(30)
+    panel._hear({"client": "a", "kind": "stop"}, "control")
+    assert stopped.is_set()
+    # nor does the record
+    panel.note(Ended(101.0))
+    assert recorded.wait(30)
+    go_on.set()
+    panel.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Reported, Sampled, Usage
+from nblaunch.events import Answered, Asked, Ended, Reported, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from nblaunch.processes._linux import punch_hole
@@ -20,7 +20,15 @@ class Talk(Played):
     def __init__(self, folder: Path, nprocs: int) -> None:
         super().__init__(folder, nprocs)
         self.sent: list[tuple[dict[str, Any], list[bytes]]] = []
-        self.pages = Pages(self.state, self.arrivals, lambda content, buffers: self.sent.append((content, buffers)))
+        self.stacks = 0
+        self.pages = Pages(
+            self.state, self.arrivals, lambda content, buffers: self.sent.append((content, buffers)), self.look
+        )
+
+    def look(self) -> str:
+        """Say where the ranks are."""
+        self.stacks += 1
+        return f"look {self.stacks}"
 
     def hear(self, **message: Any) -> None:
         self.pages.hear({"client": "a", **message})
@@ -297,3 +305,37 @@ def test_many_ranks_are_told_of_in_one_bounded_message(tmp_path: Path) -> None:
     talk.hear(kind="ack", seq=tick["seq"])
     talk.write(3, "more\n")
     assert "ranks" not in talk.tick()
+
+
+def test_pages_are_told_who_asks_and_which_command_answers(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    talk.state.nobody_waits = True
+    talk.note(Asked(1, 1, "input", "rank 1: name? ", "", "", 0, 101.0))
+    assert talk.tick()["ranks"] == {"1": {"asks": "asks", "about": ": name?", "answer": "%multiproc debug 1"}}
+    talk.note(Answered(1, 1, 101.0))
+    assert talk.tick()["ranks"] == {"1": {"asks": "", "about": "", "answer": ""}}
+
+
+def test_where_the_ranks_are_is_asked_once_for_a_message_that_comes_twice(talk: Talk) -> None:
+    talk.hear(kind="hello")
+    talk.tick()
+    for _ in range(2):
+        talk.hear(kind="stacks", id=7)
+        talk.pages.close()
+        talk.tick()
+    answers = [content for content, _ in talk.sent if content["kind"] == "stacks"]
+    assert answers == [{"kind": "stacks", "id": 7, "client": "a", "text": "look 1"}]
+    # an answer may be lost
+    talk.hear(kind="stacks", id=7, again=True)
+    talk.pages.close()
+    talk.tick()
+    assert talk.sent[-1][0] == {"kind": "stacks", "id": 7, "client": "a", "text": "look 2"}
+
+
+@pytest.mark.parametrize("number", [None, "7", 7.5])
+def test_a_question_without_a_number_is_passed_over(talk: Talk, number: object) -> None:
+    talk.hear(kind="stacks", id=number)
+    talk.pages.close()
+    talk.tick()
+    assert talk.stacks == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nblaunch
-from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Raised, Reported, Started
+from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Raised, Reported, Restarting, Started
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
@@ -482,3 +482,12 @@ def test_a_run_that_goes_on(folder: Path) -> None:
         r"%%multiproc 2: running since [\d:]{8}, last seen [\d:]{8}: 1 finished, 1 running; logs in .*", text
     )
     assert text.replace("&", "&amp;") in html
+
+
+def test_a_restart_and_its_reason(tmp_path: Path) -> None:
+    run = Played(tmp_path, 2)
+    run.note(Raised(1, "ValueError: <b>", "trace", 101.0), Restarting(1, 2, 101.1))
+    html, text = run.finish()
+    assert "· restart 1 of 2 ·" in words(html)
+    assert text.splitlines()[1] == "rank 1 failed (ValueError: <b>); all ranks start again: restart 1 of 2"
+    assert "rank 1 failed (ValueError: &lt;b&gt;); all ranks" in html

@@ -12,6 +12,7 @@ from nblaunch.events import (
     Launched,
     Raised,
     Reported,
+    Restarting,
     Sampled,
     Started,
     TimedOut,
@@ -134,6 +135,20 @@ def test_memory_is_estimated_until_all_have_been_looked_at() -> None:
     state.note(Reported(2, "value", bytearray(), 101.5))
     state.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 3000), 3: Usage(0.0, 2000)}, 102.0))
     assert (state.memory, state.memory_known) == (6000, True)
+
+
+def test_a_restart_says_why() -> None:
+    state = launched(1)
+    state.note(Raised(0, "ValueError: no", "trace", 101.0))
+    state.note(Restarting(2, 3, 102.0))
+    assert state.restarts == "restart 2 of 3"
+    assert state.restarted == "rank 0 failed (ValueError: no); it starts again: restart 2 of 3"
+    assert states(state) == ["restarting"]
+    state = launched(5)
+    for rank in (3, 0, 1):
+        state.note(Exited(rank, -9, None, False, 101.0 + rank))
+    state.note(Restarting(1, 1, 106.0))
+    assert state.restarted == "rank 3 failed first (SIGKILL), and ranks 0-1 too; all ranks start again: restart 1 of 1"
 
 
 def test_displays_are_shown_elsewhere() -> None:

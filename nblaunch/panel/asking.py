@@ -1,0 +1,99 @@
+"""What a rank waits for somebody to answer, in words, out of the events.
+
+::
+
+    Asked, Answered, Unasked, SessionEnded ─► Asking ─► RankState ─► tiles, lines and header of the panel
+"""
+
+from __future__ import annotations
+
+from nblaunch.events import Answered, Asked, SessionEnded, Unasked
+
+__all__ = ["Asking"]
+
+# Characters of a prompt: it is the user's, and has one line here.
+_LONGEST = 100
+# Questions and debuggers that are kept in mind: a rank may ask without end.
+_MOST = 1000
+
+
+class Asking:
+    """The open questions of one rank; feed it the events about them with `note`, one thread at a time.
+
+    Attributes
+    ----------
+    what : str
+        What the rank does, as in ``"asks"`` or ``"waits in its debugger"``; empty if it asks nobody. A debugger counts
+        from its first command until it is left, and not only between two commands.
+    about : str
+        What comes behind that, as in ``": name?"`` or ``", Cell In[2], line 3"``; may be empty.
+    wanted : bool
+        Whether somebody can do something about that.
+    """
+
+    def __init__(self) -> None:
+        self.what = self.about = ""
+        self.wanted = False
+        # by number: of lines what is said of them, of others which session of a debugger they belong to
+        self._lines: dict[int, tuple[str, str]] = {}
+        self._commands: dict[int, int] = {}
+        # those of ranks whose debugger was left
+        self._left: set[int] = set()
+        # sessions of debuggers, and where each was last
+        self._sessions: dict[int, tuple[str, str]] = {}
+
+    def note(self, event: Asked | Answered | Unasked | SessionEnded) -> None:
+        """Take an event of this rank."""
+        if isinstance(event, Asked):
+            if len(self._lines) + len(self._commands) + len(self._left) + len(self._sessions) >= _MOST:
+                return
+            self._take(event)
+        elif isinstance(event, SessionEnded):
+            self._sessions.pop(event.session, None)
+        else:
+            self._lines.pop(event.number, None)
+            self._left.discard(event.number)
+            session = self._commands.pop(event.number, 0)
+            if isinstance(event, Unasked):
+                self._sessions.pop(session, None)
+        self._say()
+
+    def forget(self) -> None:
+        """Take note that the rank waits for nobody any more."""
+        for known in (self._lines, self._commands, self._left, self._sessions):
+            known.clear()
+        self._say()
+
+    def _take(self, question: Asked) -> None:
+        if question.kind in ("input", "password"):
+            self._lines[question.number] = _line(question)
+        elif question.kind in ("left", "quit"):
+            self._sessions.pop(question.session, None)
+            if question.kind == "left":
+                self._left.add(question.number)
+        else:
+            self._commands[question.number] = question.session
+            self._sessions[question.session] = _at_debugger(question)
+
+    def _say(self) -> None:
+        # a debugger keeps the box until it is left
+        shown = next(iter(self._sessions.values()), None) or next(iter(self._lines.values()), None)
+        self.wanted = shown is not None
+        others = ("waits until the debuggers of other ranks are left", "") if self._left else ("", "")
+        self.what, self.about = shown or others
+
+
+def _at_debugger(asked: Asked) -> tuple[str, str]:
+    where = _in_one_line(asked.where)
+    return "waits at its failure" if asked.kind == "held" else "waits in its debugger", f", {where}" if where else ""
+
+
+def _line(asked: Asked) -> tuple[str, str]:
+    # the box says which rank asks, because it has no other place for that
+    prompt = _in_one_line(asked.prompt.removeprefix(f"rank {asked.rank}: "))
+    return ("asks", f": {prompt}") if prompt else ("asks for a line", "")
+
+
+def _in_one_line(text: str) -> str:
+    line = " ".join("".join(character if character.isprintable() else " " for character in text[:1000]).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
