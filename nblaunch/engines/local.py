@@ -29,6 +29,7 @@ from nblaunch.processes.stalls import StallWatch
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.temporary import refused
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 
@@ -79,9 +80,12 @@ class LocalRanks:
             self._port = port = stack.enter_context(reserve_port())
             number = port.getsockname()[1]
             envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
-            logs = self._logs.reify(envs)
-            files = [*logs.stdouts.values(), *logs.stderrs.values()]
-            _make_files(files)
+            try:
+                logs = self._logs.reify(envs)
+                files = [*logs.stdouts.values(), *logs.stderrs.values()]
+                _make_files(files)
+            except OSError as error:
+                raise refused(error, self._logs.root_log_dir) from error
             self._stalls = stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
