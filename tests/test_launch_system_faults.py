@@ -131,7 +131,8 @@ def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[st
     said = program(
         """
         run = run_cell("if rank == 1:\\n    while True:\\n        print('x' * 10_000)\\nrank", on_failure="continue")
-        print(run.status, run.results, run.failures[1].summary(), type(run.failures[1].exception).__name__)
+        print(run.status, run.results, run.failures[1].summary().replace(run.logs.path, "LOGS"))
+        print(type(run.failures[1].exception).__name__, run.failures[1].exception.args)
         del run
         nothing_left()
         print(run_cell("rank").results, os.listdir(os.environ["TMPDIR"]))
@@ -139,9 +140,13 @@ def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[st
         *small_disk,
         tmp=tmp_path,
     )
-    first, second = said.splitlines()
-    assert first == "failed {0: 0, 2: 2} OSError: [Errno 28] No space left on device OSError"
-    assert second.startswith("{0: 0, 1: 1, 2: 2} ")
+    first, second, third = said.splitlines()
+    assert first == (
+        "failed {0: 0, 2: 2} OSError: [Errno 28] No space left on device: the disk with the logs of this run, LOGS, is "
+        "full; make room there, or choose another disk with log_dir (--log-dir)"
+    )
+    assert second == "OSError (28, 'No space left on device')"
+    assert third.startswith("{0: 0, 1: 1, 2: 2} ")
 
 
 def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> None:
