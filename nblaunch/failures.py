@@ -116,7 +116,8 @@ class RanksFailed(Exception):
         self.failures = run.failures
         self.root_cause = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
-        super().__init__(encodable(_headline(run) + first))
+        before = f"; before that, {'; '.join(run.earlier)}" if run.status == "timed out" and run.earlier else ""
+        super().__init__(encodable(_headline(run) + first + before))
         if sys.version_info >= (3, 11):
             # a plain interpreter prints notes below the message
             self.add_note(self._text(coloured=False))
@@ -134,6 +135,8 @@ class RanksFailed(Exception):
         if self.run.refused:
             parts.append(f"{self.run.refused[0].upper()}{self.run.refused[1:]}")
         parts.append(_where_the_others_were(self.run))
+        if self.run.earlier:
+            parts.append("\n".join(["What had failed before:", *(f"  {line}" for line in self.run.earlier)]))
         parts.append(f"Logs: {self.run.logs.path}{_how_long_kept(self.run)}")
         return encodable("\n\n".join(part for part in parts if part))
 
@@ -197,7 +200,7 @@ def _others(run: Run) -> list[str]:
             lines += _like_root(alike, root)
         else:
             who = name_ranks(failure.rank for failure in alike)
-            lines.append(f"{who}: {first.summary()}{_place(first)}")
+            lines.append(f"{who}: {first.summary()}{place_of(first)}")
     collateral = [failure for failure in run.failures.values() if failure.collateral]
     if collateral:
         why = "with the run" if root is None else "because of that"
@@ -235,7 +238,8 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     return lines
 
 
-def _place(failure: RankFailure) -> str:
+def place_of(failure: RankFailure) -> str:
+    """Return the line of a cell where it failed, in brackets behind a space; empty if there is none."""
     places = re.findall(r"Cell In\[\d+\], line \d+", failure.traceback)
     return f" ({places[-1]})" if places else ""
 
