@@ -58,7 +58,7 @@ from nblaunch.processes.escalation import AFTER_KILL, KILL, Step, escalation
 from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
-from nblaunch.processes.stacks import StackRequests
+from nblaunch.processes.stack_requests import StackRequests
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod, explained
 from nblaunch.processes.threads import cores
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nblaunch.events import Stack
-from nblaunch.processes.stacks import StackRequest, frames_of
+from nblaunch.processes.stack_requests import StackRequest
+from nblaunch.processes.stacks import frames_of
 
 READY = "from nblaunch.processes.stacks import answer_with_stacks\nanswer_with_stacks({path!r})\n"
 Start = Callable[[str], int]

@@ -1,0 +1,202 @@
+"""What the gang does to learn where its ranks are: it asks them all at once, and looks for their answers.
+
+::
+
+    Gang ─► StackRequests ─► StackRequest ─ signal ─► ranks, see `nblaunch.processes.stacks`
+              │                   ◄─ their files, and what /proc tells ─┘
+              └─► give(stacks by rank)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from nblaunch.events import Stack
+from nblaunch.log_files import open_log, size_of
+from nblaunch.processes.stacks import SIGNAL, threads_in
+
+__all__ = ["StackRequest", "StackRequests"]
+
+# Seconds that a rank may take to answer. A handler runs as soon as its thread does.
+_PATIENCE = 1.0
+# Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
+_MOST = 4 << 20
+
+_MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
+_BIT = 1 << (SIGNAL - 1)
+_NO_ANSWER = "it did not answer within a second"
+_STATES = {
+    "T": "it is stopped (SIGSTOP), and answers when it goes on",
+    "t": "a debugger holds it, and it answers when it goes on",
+    "D": "it hangs in the kernel (state D)",
+    "Z": "it has just ended",
+}
+
+
+@dataclass
+class _Asked:
+    """A rank that has been asked."""
+
+    pid: int
+    path: str
+    begin: int
+    state: str
+    blocking: frozenset[str]
+    problem: str = ""
+    answered: bool = False
+
+
+class StackRequest:
+    """Asks processes for their stacks; the answers come within milliseconds, or not at all.
+
+    Parameters
+    ----------
+    ranks : mapping of int to (int, str)
+        Process id and file of each rank to ask.
+
+    Attributes
+    ----------
+    deadline : float
+        `time.monotonic` after which no answer is waited for.
+    """
+
+    PERIOD = 0.002
+    """Seconds between two looks for answers."""
+
+    def __init__(self, ranks: Mapping[int, tuple[int, str]]) -> None:
+        self.deadline = time.monotonic() + _PATIENCE
+        self._asked = {rank: _ask(pid, path) for rank, (pid, path) in ranks.items()}
+
+    def look(self) -> bool:
+        """Look for answers; tell whether nothing is left to wait for."""
+        for asked in self._asked.values():
+            if not (asked.answered or asked.problem):
+                asked.answered = _has_answered(asked)
+        return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
+
+    def stacks(self) -> dict[int, Stack]:
+        """Return what there is by now."""
+        return {rank: _stack(asked) for rank, asked in self._asked.items()}
+
+
+@dataclass
+class _Open:
+    """A request without its answers, who gets these, and when to look for them."""
+
+    request: StackRequest
+    give: Callable[[dict[int, Stack]], None]
+    look_at: float
+    ending_waits: bool
+
+
+class StackRequests:
+    """What a gang has asked its ranks and has no answers to yet."""
+
+    def __init__(self) -> None:
+        self._open: list[_Open] = []
+
+    def ask(
+        self, ranks: Mapping[int, tuple[int, str]], give: Callable[[dict[int, Stack]], None], ending_waits: bool
+    ) -> None:
+        """Ask ranks where they are; `give` gets the answers. If `ending_waits`, the gang is to end none before."""
+        self._open.append(_Open(StackRequest(ranks), give, time.monotonic(), ending_waits))
+
+    @property
+    def ending_waits(self) -> bool:
+        """Whether ranks are to be ended only when they have answered."""
+        return any(one.ending_waits for one in self._open)
+
+    def deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
+        """Return when to look for answers, and how."""
+        return [(one.look_at, partial(self._look, one)) for one in self._open]
+
+    def close(self) -> None:
+        """Give what there is: no rank is left that could answer."""
+        while self._open:
+            one = self._open.pop(0)
+            one.give(one.request.stacks())
+
+    def _look(self, one: _Open) -> None:
+        if one.request.look():
+            self._open.remove(one)
+            one.give(one.request.stacks())
+        else:
+            one.look_at = time.monotonic() + StackRequest.PERIOD
+
+
+def _ask(pid: int, path: str) -> _Asked:
+    # the signal would end a process that does not handle it: one that is still starting, or has become a program
+    caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
+    if size_of(path) > _MOST:
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)  # it is opened for appending
+    asked = _Asked(pid, path, size_of(path), _state(pid), _threads_that_block(pid))
+    if not path or not caught:
+        asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
+        return asked
+    try:
+        os.kill(pid, SIGNAL)
+    except ProcessLookupError:
+        asked.problem = _STATES["Z"]
+    except PermissionError:
+        asked.problem = "it may not be asked: it belongs to another user by now"
+    if asked.state in ("T", "t"):
+        asked.problem = _STATES[asked.state]
+    return asked
+
+
+def _has_answered(asked: _Asked) -> bool:
+    """Tell whether all has been written: something has, the signal is not pending, and no handler is at it.
+
+    While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
+    """
+    if size_of(asked.path) <= asked.begin:
+        if _state(asked.pid) == "Z":
+            asked.problem = _STATES["Z"]
+        return False
+    masks = _masks(f"/proc/{asked.pid}/status")
+    if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _BIT:
+        return False
+    return _threads_that_block(asked.pid) <= asked.blocking
+
+
+def _threads_that_block(pid: int) -> frozenset[str]:
+    with contextlib.suppress(OSError):
+        threads = os.listdir(f"/proc/{pid}/task")
+        return frozenset(
+            thread for thread in threads if _masks(f"/proc/{pid}/task/{thread}/status").get("SigBlk", 0) & _BIT
+        )
+    return frozenset()
+
+
+def _masks(path: str) -> dict[str, int]:
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        return {name.decode(): int(mask, 16) for name, mask in _MASK.findall(file.read())}
+    return {}
+
+
+def _state(pid: int) -> str:
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        return file.read().rpartition(b")")[2].split()[0].decode()
+    return "Z"
+
+
+def _stack(asked: _Asked) -> Stack:
+    text = ""
+    with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
+        file.seek(asked.begin)
+        text = file.read(_MOST).decode(errors="replace")
+    threads = threads_in(text) if asked.answered else ()
+    problem = asked.problem
+    if text.rstrip().endswith("\n..."):
+        # faulthandler tells of no more than a hundred threads, and of the main one last
+        threads, problem = (), "it has too many threads: ask for native stacks (py-spy)"
+    if not threads and not problem:
+        problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
+    return Stack(threads, asked.state, problem)
