@@ -20,6 +20,7 @@ from functools import partial
 from nblaunch.events import Stack
 from nblaunch.log_files import open_log, size_of
 from nblaunch.processes.stacks import SIGNAL, threads_in
+from nblaunch.temporary import has_no_room
 
 __all__ = ["StackRequest", "StackRequests"]
 
@@ -31,6 +32,8 @@ _MOST = 4 << 20
 _MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
 _BIT = 1 << (SIGNAL - 1)
 _NO_ANSWER = "it did not answer within a second"
+_GONE = "the folder with the file for its stacks was removed while it ran"
+_FULL = "the disk with the file for its stacks is full"
 _STATES = {
     "T": "it is stopped (SIGSTOP), and answers when it goes on",
     "t": "a debugger holds it, and it answers when it goes on",
@@ -140,6 +143,10 @@ def _ask(pid: int, path: str) -> _Asked:
     if not path or not caught:
         asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
         return asked
+    if not os.path.isfile(path):
+        # it would write into a file that nobody can open any more
+        asked.problem = _GONE
+        return asked
     try:
         os.kill(pid, SIGNAL)
     except ProcessLookupError:
@@ -197,6 +204,9 @@ def _stack(asked: _Asked) -> Stack:
     if text.rstrip().endswith("\n..."):
         # faulthandler tells of no more than a hundred threads, and of the main one last
         threads, problem = (), "it has too many threads: ask for native stacks (py-spy)"
+    if not problem and has_no_room(os.path.dirname(asked.path)) and not (text.endswith("\n") and all(threads)):
+        # of what is not written to its end nobody can tell which thread is the main one, which is the last
+        threads, problem = (), _FULL
     if not threads and not problem:
         problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
     return Stack(threads, asked.state, problem)

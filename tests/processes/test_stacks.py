@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from nblaunch.events import Stack
+from nblaunch.processes import stack_requests
 from nblaunch.processes.stack_requests import StackRequest
 from nblaunch.processes.stacks import frames_of
 
@@ -104,6 +108,35 @@ def test_a_process_that_has_ended(start: Start, tmp_path: Path) -> None:
     pid = start("print('ready', flush=True)")
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert ask(pid, tmp_path / "none").problem == "it has just ended"
+
+
+def test_one_whose_folder_was_removed_says_so(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "stacks"
+    path.parent.mkdir()
+    source = READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    pid = start(source)
+    shutil.rmtree(path.parent)
+    assert ask(pid, path).problem == "the folder with the file for its stacks was removed while it ran"
+
+
+@pytest.mark.parametrize("room", [0, 60, 100])
+def test_one_whose_disk_is_full_says_so(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path = tmp_path / "stacks"
+    # a limit on the size of files refuses what is written just as a full disk does
+    source = READY.format(path=str(path)) + (
+        "import resource, signal, threading\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        "print('ready', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    pid = start(source)
+    monkeypatch.setattr(stack_requests, "has_no_room", lambda folder: folder == str(tmp_path))
+    for _ in range(2):
+        stack = ask(pid, path)
+        assert (stack.threads, stack.problem) == ((), "the disk with the file for its stacks is full")
 
 
 def test_one_whose_file_was_closed_is_not_waited_for_long(start: Start, tmp_path: Path) -> None:
