@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from nblaunch.events import Stack
 from nblaunch.log_files import open_log, size_of
-from nblaunch.processes.stacks import SIGNAL, threads_in
+from nblaunch.processes.stacks import HEAD, SIGNAL, threads_in
 from nblaunch.temporary import has_no_room
 
 __all__ = ["StackRequest", "StackRequests"]
 
 # Seconds that a rank may take to answer. A handler runs as soon as its thread does.
 _PATIENCE = 1.0
+# Bytes of the first line of the file.
+_HEAD_SIZE = 11
 # Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
 _MOST = 4 << 20
 
@@ -34,6 +37,9 @@ _BIT = 1 << (SIGNAL - 1)
 _NO_ANSWER = "it did not answer within a second"
 _GONE = "the folder with the file for its stacks was removed while it ran"
 _FULL = "the disk with the file for its stacks is full"
+_NOT_ALLOWED = "it may not be asked: it belongs to another user by now"
+_NOT_READY = "it is not ready to answer"
+_NATIVE = ": ask for native stacks (py-spy)"
 _STATES = {
     "T": "it is stopped (SIGSTOP), and answers when it goes on",
     "t": "a debugger holds it, and it answers when it goes on",
@@ -134,28 +140,47 @@ class StackRequests:
 
 
 def _ask(pid: int, path: str) -> _Asked:
-    # the signal would end a process that does not handle it: one that is still starting, or has become a program
-    caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
     if size_of(path) > _MOST:
         with contextlib.suppress(OSError):
-            os.truncate(path, 0)  # it is opened for appending
+            os.truncate(path, _HEAD_SIZE)  # it is opened for appending
     asked = _Asked(pid, path, size_of(path), _state(pid), _threads_that_block(pid))
-    if not path or not caught:
-        asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
-        return asked
-    if not os.path.isfile(path):
-        # it would write into a file that nobody can open any more
-        asked.problem = _GONE
+    asked.problem = _STATES["Z"] if asked.state == "Z" else _why_not(pid, path)
+    if asked.problem:
         return asked
     try:
         os.kill(pid, SIGNAL)
     except ProcessLookupError:
         asked.problem = _STATES["Z"]
     except PermissionError:
-        asked.problem = "it may not be asked: it belongs to another user by now"
+        asked.problem = _NOT_ALLOWED
     if asked.state in ("T", "t"):
         asked.problem = _STATES[asked.state]
     return asked
+
+
+def _why_not(pid: int, path: str) -> str:
+    """Return why a process must not be sent the signal; empty if it may be."""
+    # the signal would end a process that does not handle it: one that is still starting, or has become a program
+    if not path or not _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT:
+        return _NOT_READY
+    try:
+        with open(open_log(path), "rb") as file:
+            head = HEAD.fullmatch(file.read(_HEAD_SIZE))
+            wanted = os.fstat(file.fileno())
+    except OSError:
+        return _GONE  # it would write into a file that nobody can open any more
+    if head is None:
+        return _FULL if has_no_room(os.path.dirname(path)) else _NOT_READY
+    # what it writes to may be a file of the user's by now, who may close any descriptor and use it again
+    try:
+        found = Path(f"/proc/{pid}/fd/{int(head[1])}").stat()
+    except PermissionError:
+        return _NOT_ALLOWED
+    except OSError:
+        return f"its code has closed the file for its stacks, descriptor {int(head[1])}{_NATIVE}"
+    if not os.path.samestat(wanted, found):
+        return f"its code uses the descriptor of the file for its stacks, {int(head[1])}, for something else{_NATIVE}"
+    return ""
 
 
 def _has_answered(asked: _Asked) -> bool:
@@ -203,7 +228,7 @@ def _stack(asked: _Asked) -> Stack:
     problem = asked.problem
     if text.rstrip().endswith("\n..."):
         # faulthandler tells of no more than a hundred threads, and of the main one last
-        threads, problem = (), "it has too many threads: ask for native stacks (py-spy)"
+        threads, problem = (), f"it has too many threads{_NATIVE}"
     if not problem and has_no_room(os.path.dirname(asked.path)) and not (text.endswith("\n") and all(threads)):
         # of what is not written to its end nobody can tell which thread is the main one, which is the last
         threads, problem = (), _FULL

@@ -11,15 +11,17 @@ not (poll and sleep, signal(7)), by Python; C code of others may see them interr
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import fcntl
 import os
 import re
+import resource
 import signal
 
 from nblaunch.events import Frame
 
-__all__ = ["FATAL", "SIGNAL", "THREAD", "answer_with_stacks", "frames_of", "threads_in"]
+__all__ = ["FATAL", "HEAD", "SIGNAL", "THREAD", "answer_with_stacks", "frames_of", "threads_in"]
 
 FATAL = "Fatal Python error: "
 """Begins what faulthandler writes when the process crashes."""
@@ -31,8 +33,12 @@ THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?
 SIGNAL = signal.SIGRTMAX - 1
 """Asks a process for its stacks."""
 
-# Programs close the low descriptors without asking what they are; this one must not become another file of theirs.
-_OUT_OF_REACH = 200
+HEAD = re.compile(rb" *(\d+)\n")
+"""The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
+
+# Programs close the low descriptors without asking what they are; this one must not become another file of theirs. Not
+# higher, because the system keeps a table of all descriptors up to the highest, and copies it when it forks.
+_OUT_OF_REACH = 1023
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.+)$')
 
@@ -47,14 +53,22 @@ def answer_with_stacks(path: str) -> None:
     """
     if not path:
         return
-    low = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        descriptor = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
-    except OSError:  # the process may not have so many
-        descriptor = low
-    else:
-        os.close(low)
+    descriptor = _moved_up(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    with contextlib.suppress(OSError):  # a full disk; nobody will ask then
+        os.write(descriptor, b"%10d\n" % descriptor)
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True)
+
+
+def _moved_up(descriptor: int) -> int:
+    """Move a descriptor to the highest free number that is out of reach, and not beyond it if that can be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    highest = _OUT_OF_REACH if limit == resource.RLIM_INFINITY else min(_OUT_OF_REACH, limit - 1)
+    for number in range(highest, descriptor, -1):
+        with contextlib.suppress(OSError):  # it is in use, and so are all above it that there may be
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
+            os.close(descriptor)
+            return moved
+    return descriptor
 
 
 def threads_in(text: str) -> tuple[tuple[Frame, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -119,7 +120,7 @@ def test_one_whose_folder_was_removed_says_so(start: Start, tmp_path: Path) -> N
     assert ask(pid, path).problem == "the folder with the file for its stacks was removed while it ran"
 
 
-@pytest.mark.parametrize("room", [0, 60, 100])
+@pytest.mark.parametrize("room", [0, 60, 90])
 def test_one_whose_disk_is_full_says_so(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
@@ -128,7 +129,7 @@ def test_one_whose_disk_is_full_says_so(
     source = READY.format(path=str(path)) + (
         "import resource, signal, threading\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({11 + room}, {11 + room}))\n"
         "print('ready', flush=True)\n"
         "threading.Event().wait()\n"
     )
@@ -137,20 +138,64 @@ def test_one_whose_disk_is_full_says_so(
     for _ in range(2):
         stack = ask(pid, path)
         assert (stack.threads, stack.problem) == ((), "the disk with the file for its stacks is full")
+    # and one that had no room for the first line
+    path.write_text("")
+    assert ask(pid, path).problem == "the disk with the file for its stacks is full"
 
 
-def test_one_whose_file_was_closed_is_not_waited_for_long(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("closes", ["os.closerange(3, 5000)", "os.close(FD)"])
+def test_one_whose_file_was_closed_is_not_asked(start: Start, tmp_path: Path, closes: str) -> None:
     path = tmp_path / "stacks"
     source = READY.format(path=str(path)) + (
-        "import os, threading\nos.closerange(3, 1000)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+        f"import os, threading\nFD = int(open({str(path)!r}).readline())\n{closes}\n"
+        "print('ready', flush=True)\nthreading.Event().wait()\n"
     )
-    assert ask(start(source), path).problem == "it did not answer within a second"
+    problem = ask(start(source), path).problem
+    assert re.fullmatch(
+        r"its code has closed the file for its stacks, descriptor \d+: ask for native stacks \(py-spy\)", problem
+    )
+
+
+@pytest.mark.parametrize("takes", ["os.dup2(file.fileno(), FD)", "os.closerange(3, FD + 1); os.dup2(1, FD)"])
+def test_stacks_are_never_written_into_what_is_the_users(start: Start, tmp_path: Path, takes: str) -> None:
+    path, own = tmp_path / "stacks", tmp_path / "own"
+    source = READY.format(path=str(path)) + (
+        f"import os, threading\nFD = int(open({str(path)!r}).readline())\nfile = open({str(own)!r}, 'w')\n{takes}\n"
+        "print('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+    problem = ask(start(source), path).problem
+    said = r"its code uses the descriptor of the file for its stacks, \d+, for something else: ask for native stacks.*"
+    assert re.fullmatch(said, problem)
+    assert own.read_text() == ""
+
+
+@pytest.mark.parametrize("limit", [64, 1024, 4096])
+def test_its_file_has_the_highest_number_that_is_free(start: Start, tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "stacks"
+    highest = min(limit, 1024) - 1
+    source = (
+        f"import os, resource, threading\nresource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"os.dup2(0, {highest})\n"
+    ) + READY.format(path=str(path))
+    pid = start(source + "print('ready', flush=True)\nthreading.Event().wait()\n")
+    expected = highest + 1 if limit > 1024 else highest - 1
+    assert path.read_text() == f"{expected:10}\n"
+    assert path.samefile(f"/proc/{pid}/fd/{expected}")
+    assert wait_for(pid, path, "wait").problem == ""
+
+
+def test_one_whose_file_was_emptied_is_not_asked(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    pid = start(source)
+    path.write_text("")
+    assert ask(pid, path).problem == "it is not ready to answer"
 
 
 def test_its_file_is_out_of_reach_of_who_closes_the_low_descriptors(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "stacks"
     source = READY.format(path=str(path)) + (
-        "import os, threading\nos.closerange(3, 100)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+        "import os, threading\nos.closerange(3, 1000)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
     )
     assert wait_for(start(source), path, "wait").problem == ""
 
