@@ -188,12 +188,19 @@ class Stack:
         Why there are no frames; empty if there are.
     native : str
         The frames of C code among those of Python, as text, where they were asked for.
+    left_out : int
+        Threads of the process that are not among `threads`, because Python tells of no more than a hundred at once;
+        those that run no Python code are counted too.
+    cut : bool
+        Whether the outermost frames of the main thread are not known, because Python tells of no more than a hundred.
     """
 
     threads: tuple[tuple[Frame, ...], ...]
     state: str
     problem: str = ""
     native: str = ""
+    left_out: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,16 @@ from pathlib import Path
 
 from nblaunch.events import Stack
 from nblaunch.log_files import open_log, size_of
-from nblaunch.processes.stacks import HEAD, SIGNAL, threads_in
+from nblaunch.processes import _linux
+from nblaunch.processes.stacks import (
+    HEAD,
+    SIGNAL,
+    SIGNAL_FOR_MAIN,
+    is_cut,
+    lacks_frames,
+    main_thread_in,
+    threads_in,
+)
 from nblaunch.temporary import has_no_room
 
 __all__ = ["StackRequest", "StackRequests"]
@@ -33,13 +42,16 @@ _HEAD_SIZE = 11
 _MOST = 4 << 20
 
 _MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
-_BIT = 1 << (SIGNAL - 1)
 _NO_ANSWER = "it did not answer within a second"
 _GONE = "the folder with the file for its stacks was removed while it ran"
 _FULL = "the disk with the file for its stacks is full"
 _NOT_ALLOWED = "it may not be asked: it belongs to another user by now"
 _NOT_READY = "it is not ready to answer"
 _NATIVE = ": ask for native stacks (py-spy)"
+_MAIN_IS_SILENT = (
+    "it has more than a hundred threads, of which Python tells the newest, and its main one did not answer within a "
+    f"second{_NATIVE}"
+)
 _STATES = {
     "T": "it is stopped (SIGSTOP), and answers when it goes on",
     "t": "a debugger holds it, and it answers when it goes on",
@@ -56,9 +68,12 @@ class _Asked:
     path: str
     begin: int
     state: str
-    blocking: frozenset[str]
     problem: str = ""
     answered: bool = False
+    # the signal that was sent last, the size of the file before, and the threads that blocked that signal
+    signal: int = SIGNAL
+    size: int = 0
+    blocking: frozenset[str] = frozenset()
 
 
 class StackRequest:
@@ -85,8 +100,12 @@ class StackRequest:
     def look(self) -> bool:
         """Look for answers; tell whether nothing is left to wait for."""
         for asked in self._asked.values():
-            if not (asked.answered or asked.problem):
-                asked.answered = _has_answered(asked)
+            if not (asked.answered or asked.problem) and _has_answered(asked):
+                if asked.signal == SIGNAL and is_cut(_answer(asked)):
+                    # when it has written, because one handler would write into what the other writes
+                    _send(asked, SIGNAL_FOR_MAIN)
+                else:
+                    asked.answered = True
         return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
 
     def stacks(self) -> dict[int, Stack]:
@@ -143,25 +162,37 @@ def _ask(pid: int, path: str) -> _Asked:
     if size_of(path) > _MOST:
         with contextlib.suppress(OSError):
             os.truncate(path, _HEAD_SIZE)  # it is opened for appending
-    asked = _Asked(pid, path, size_of(path), _state(pid), _threads_that_block(pid))
-    asked.problem = _STATES["Z"] if asked.state == "Z" else _why_not(pid, path)
-    if asked.problem:
-        return asked
-    try:
-        os.kill(pid, SIGNAL)
-    except ProcessLookupError:
+    asked = _Asked(pid, path, size_of(path), _state(pid))
+    if asked.state == "Z":
         asked.problem = _STATES["Z"]
-    except PermissionError:
-        asked.problem = _NOT_ALLOWED
-    if asked.state in ("T", "t"):
+    else:
+        _send(asked, SIGNAL)
+    if asked.state in ("T", "t") and not asked.problem:
         asked.problem = _STATES[asked.state]
     return asked
 
 
-def _why_not(pid: int, path: str) -> str:
-    """Return why a process must not be sent the signal; empty if it may be."""
+def _send(asked: _Asked, number: int) -> None:
+    asked.problem = _why_not(asked.pid, asked.path, number)
+    if asked.problem:
+        return
+    asked.signal, asked.size = number, size_of(asked.path)
+    asked.blocking = _threads_that_block(asked.pid, number)
+    try:
+        if number == SIGNAL_FOR_MAIN:
+            _linux.signal_main_thread(asked.pid, number)
+        else:
+            os.kill(asked.pid, number)
+    except ProcessLookupError:
+        asked.problem = _STATES["Z"]
+    except PermissionError:
+        asked.problem = _NOT_ALLOWED
+
+
+def _why_not(pid: int, path: str, number: int) -> str:
+    """Return why a process must not be sent a signal; empty if it may be."""
     # the signal would end a process that does not handle it: one that is still starting, or has become a program
-    if not path or not _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT:
+    if not path or not _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _bit(number):
         return _NOT_READY
     try:
         with open(open_log(path), "rb") as file:
@@ -188,23 +219,33 @@ def _has_answered(asked: _Asked) -> bool:
 
     While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
     """
-    if size_of(asked.path) <= asked.begin:
+    if size_of(asked.path) <= asked.size:
         if _state(asked.pid) == "Z":
             asked.problem = _STATES["Z"]
         return False
     masks = _masks(f"/proc/{asked.pid}/status")
-    if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _BIT:
+    if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _bit(asked.signal):
         return False
-    return _threads_that_block(asked.pid) <= asked.blocking
+    return _threads_that_block(asked.pid, asked.signal) <= asked.blocking
 
 
-def _threads_that_block(pid: int) -> frozenset[str]:
-    with contextlib.suppress(OSError):
-        threads = os.listdir(f"/proc/{pid}/task")
-        return frozenset(
-            thread for thread in threads if _masks(f"/proc/{pid}/task/{thread}/status").get("SigBlk", 0) & _BIT
-        )
-    return frozenset()
+def _bit(number: int) -> int:
+    return 1 << (number - 1)
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+
+
+def _threads_that_block(pid: int, number: int) -> frozenset[str]:
+    return frozenset(
+        thread
+        for thread in _threads(pid)
+        if _masks(f"/proc/{pid}/task/{thread}/status").get("SigBlk", 0) & _bit(number)
+    )
 
 
 def _masks(path: str) -> dict[str, int]:
@@ -219,19 +260,25 @@ def _state(pid: int) -> str:
     return "Z"
 
 
-def _stack(asked: _Asked) -> Stack:
-    text = ""
+def _answer(asked: _Asked) -> str:
     with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
         file.seek(asked.begin)
-        text = file.read(_MOST).decode(errors="replace")
+        return file.read(_MOST).decode(errors="replace")
+    return ""
+
+
+def _stack(asked: _Asked) -> Stack:
+    text = _answer(asked)
+    problem, left_out = asked.problem, 0
     threads = threads_in(text) if asked.answered else ()
-    problem = asked.problem
-    if text.rstrip().endswith("\n..."):
-        # faulthandler tells of no more than a hundred threads, and of the main one last
-        threads, problem = (), f"it has too many threads{_NATIVE}"
+    if threads and is_cut(text):
+        main = main_thread_in(text)
+        threads = () if main is None else (main, *threads)
+        left_out = max(0, len(_threads(asked.pid)) - len(threads))
     if not problem and has_no_room(os.path.dirname(asked.path)) and not (text.endswith("\n") and all(threads)):
         # of what is not written to its end nobody can tell which thread is the main one, which is the last
         threads, problem = (), _FULL
     if not threads and not problem:
-        problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
-    return Stack(threads, asked.state, problem)
+        unheard = _MAIN_IS_SILENT if asked.signal == SIGNAL_FOR_MAIN else _NO_ANSWER
+        problem = _STATES.get(_state(asked.pid), unheard)
+    return Stack(threads, asked.state, problem, left_out=left_out, cut=bool(threads) and lacks_frames(text))

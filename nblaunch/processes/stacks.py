@@ -3,6 +3,7 @@
 ::
 
     gang ─ signal ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
+           another one, if there are many threads: the main thread alone ─► the same file
 
 The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
 where ranks hang. A rank that only waits goes on waiting: system calls are restarted by the kernel or, those that are
@@ -21,7 +22,19 @@ import signal
 
 from nblaunch.events import Frame
 
-__all__ = ["FATAL", "HEAD", "SIGNAL", "THREAD", "answer_with_stacks", "frames_of", "threads_in"]
+__all__ = [
+    "FATAL",
+    "HEAD",
+    "SIGNAL",
+    "SIGNAL_FOR_MAIN",
+    "THREAD",
+    "answer_with_stacks",
+    "frames_of",
+    "is_cut",
+    "lacks_frames",
+    "main_thread_in",
+    "threads_in",
+]
 
 FATAL = "Fatal Python error: "
 """Begins what faulthandler writes when the process crashes."""
@@ -29,9 +42,14 @@ FATAL = "Fatal Python error: "
 THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):")
 """The line before the frames of each thread, for `fullmatch`; whose it is when the process has crashed."""
 
-# One that hardly anybody uses for anything else; the one above it is for the death of the parent.
+# Two that hardly anybody uses for anything else; the one above them is for the death of the parent.
 SIGNAL = signal.SIGRTMAX - 1
 """Asks a process for its stacks."""
+
+SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
+"""Asks a thread for its own stack alone: Python tells of the newest hundred threads, and the main one is the oldest."""
+
+_ALONE = "Stack (most recent call first):"
 
 HEAD = re.compile(rb" *(\d+)\n")
 """The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
@@ -57,6 +75,7 @@ def answer_with_stacks(path: str) -> None:
     with contextlib.suppress(OSError):  # a full disk; nobody will ask then
         os.write(descriptor, b"%10d\n" % descriptor)
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True)
+    faulthandler.register(SIGNAL_FOR_MAIN, file=descriptor, all_threads=False)
 
 
 def _moved_up(descriptor: int) -> int:
@@ -80,6 +99,22 @@ def threads_in(text: str) -> tuple[tuple[Frame, ...], ...]:
         elif found:
             found[-1] += frames_of([line])
     return tuple(tuple(frames) for frames in reversed(found))
+
+
+def is_cut(text: str) -> bool:
+    """Tell whether there were more threads than those in a text of faulthandler."""
+    return "\n...\n" in text
+
+
+def main_thread_in(text: str) -> tuple[Frame, ...] | None:
+    """Return the frames of a thread that has told of itself alone; None if the text has none."""
+    _, found, frames = text.partition(f"{_ALONE}\n")
+    return tuple(frames_of(frames.splitlines())) if found else None
+
+
+def lacks_frames(text: str) -> bool:
+    """Tell whether the last thread in a text of faulthandler, which is the main one, has more frames than it tells."""
+    return text.endswith("\n  ...\n")
 
 
 def frames_of(lines: list[str]) -> list[Frame]:

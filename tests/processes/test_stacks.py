@@ -75,6 +75,59 @@ def test_all_threads_and_the_main_one_first(start: Start, tmp_path: Path) -> Non
     assert "worker" in [frame.function for frame in stack.threads[1]]
 
 
+MANY = """import signal, threading
+begun = threading.Barrier(151)
+def worker():
+    begun.wait()
+    threading.Event().wait()
+def main():
+    {blocks}
+    print('ready', flush=True)
+    threading.Event().wait()
+for _ in range(150): threading.Thread(target=worker, daemon=True).start()
+begun.wait()
+main()
+"""
+
+
+def test_the_main_thread_of_more_than_python_tells_of(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    pid = start(READY.format(path=str(path)) + MANY.format(blocks="pass"))
+    for _ in range(3):
+        stack = wait_for(pid, path, "main")
+        assert [frame.function for frame in stack.threads[0]][-2:] == ["main", "<module>"]
+        assert len(stack.threads) == 101
+        assert all("worker" in [frame.function for frame in frames] for frames in stack.threads[1:])
+        assert (stack.problem, stack.left_out, stack.cut) == ("", 50, False)
+
+
+def test_a_main_thread_of_many_that_does_not_answer(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    blocks = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMAX - 2])"
+    stack = ask(start(READY.format(path=str(path)) + MANY.format(blocks=blocks)), path)
+    assert stack.threads == ()
+    assert stack.problem == (
+        "it has more than a hundred threads, of which Python tells the newest, and its main one did not answer within "
+        "a second: ask for native stacks (py-spy)"
+    )
+
+
+@pytest.mark.parametrize(("depth", "cut"), [(90, False), (200, True)])
+def test_of_a_deep_recursion_the_innermost_frames_are_told(start: Start, tmp_path: Path, depth: int, cut: bool) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "def down(n):\n"
+        "    if n: down(n - 1)\n"
+        "    print('ready', flush=True)\n"
+        "    threading.Event().wait()\n"
+        f"down({depth})\n"
+    )
+    stack = wait_for(start(source), path, "wait")
+    assert stack.cut is cut
+    assert [frame.function for frame in stack.threads[0]].count("down") == (98 if cut else 91)
+
+
 def test_c_code_that_holds_the_interpreter_lock_is_seen(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "stacks"
     # PyDLL keeps the lock while the function runs
