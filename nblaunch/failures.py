@@ -14,7 +14,7 @@ from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.stacks import FATAL, THREAD, frames_of
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut
 from nblaunch.rank.reports import read_report
 from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
 
@@ -293,6 +293,11 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         return ""
     headline = f"{FATAL}{dump.splitlines()[0]}, most recent call first"
     crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
+    if crashed is None and is_cut(dump):
+        return (
+            f"{FATAL}{dump.splitlines()[0]} (in a thread that Python does not tell of: it had more than a hundred, and "
+            "Python tells of the newest)"
+        )
     if crashed is None:
         # the main thread, which is the oldest, comes last
         crashed = stacks[-1]
