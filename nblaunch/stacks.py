@@ -161,8 +161,8 @@ class Stacks(Mapping[int, Stack]):
             if any(left_out) and not stack.native:
                 number = f"{min(left_out)}-{max(left_out)}" if min(left_out) != max(left_out) else f"{left_out[0]}"
                 found.append(
-                    f"    (Python tells of this thread, the main one, and of the newest hundred; {number} more are left "
-                    "out)"
+                    f"    (Python tells of this thread, the main one, and of the newest hundred; {number} more are "
+                    "left out)"
                 )
         if groups[_MOST_GROUPS:]:
             found.append(f"… and {name_ranks(rank for ranks, _ in groups[_MOST_GROUPS:] for rank in ranks)} elsewhere")
