@@ -23,7 +23,7 @@ from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.log_limit import LogLimit
-from nblaunch.processes.native_stacks import native_stack, require_py_spy
+from nblaunch.processes.native_stacks import native_stacks, require_py_spy
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.stalls import StallWatch
 from nblaunch.processes.start_methods import start_method_named
@@ -186,14 +186,16 @@ class LocalRanks:
 
     def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
         """Return where ranks are."""
-        if self._gang is None:
+        gang = self._gang
+        if gang is None:
             return {}
         if native:
             require_py_spy()
-        stacks = self._gang.stacks(ranks)
+        stacks = gang.stacks(ranks)
         if native:
-            pids = self._gang.pids
-            stacks = {rank: replace(stack, native=native_stack(pids[rank])) for rank, stack in stacks.items()}
+            pids = gang.pids
+            texts = native_stacks({rank: pids[rank] for rank in stacks}, lambda rank: rank in gang.running)
+            stacks = {rank: replace(stack, native=texts[rank]) for rank, stack in stacks.items()}
         return stacks
 
     def answer(self, rank: int, number: int, body: bytes) -> None:

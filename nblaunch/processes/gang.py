@@ -305,6 +305,11 @@ class Gang:
         """Process id of every rank that was started, finished ones included."""
         return {number: rank.pid for number, rank in sorted(self._ranks.items())}
 
+    @property
+    def running(self) -> frozenset[int]:
+        """The ranks whose processes have not exited."""
+        return frozenset(self._running_pids())
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):
             self._wake_writer.send(b"!")
