@@ -26,6 +26,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _SHOWN = 8
 # Groups of ranks in a text.
 _MOST_GROUPS = 12
+# Threads that Python tells of, besides the main one.
+_TOLD_AT_ONCE = 100
 # Where a rank waits for a person.
 _ASKING = (os.path.join("nblaunch", "rank", "asking.py"), os.path.join("nblaunch", "rank", "debugging.py"))
 # What decorators and modules put around the function that a person has called.
@@ -158,7 +160,7 @@ class Stacks(Mapping[int, Stack]):
             elif len(frames) > 1:
                 found += [f"    {line}" for line in _frame_lines(frames, stack.cut)]
             left_out = [self._stacks[rank].left_out for rank in ranks]
-            if any(left_out) and not stack.native:
+            if len(stack.threads) > _TOLD_AT_ONCE and any(left_out) and not stack.native:
                 number = f"{min(left_out)}-{max(left_out)}" if min(left_out) != max(left_out) else f"{left_out[0]}"
                 found.append(
                     f"    (Python tells of this thread, the main one, and of the newest hundred; {number} more are "

@@ -128,10 +128,13 @@ def test_a_stack_that_is_cut_says_so() -> None:
 
 
 def test_threads_that_are_left_out_are_counted() -> None:
-    many = replace(stack(WAIT, CELL, LAUNCHER), left_out=50)
+    one = stack(WAIT, CELL, LAUNCHER)
+    many = replace(one, threads=one.threads + ((WAIT,),) * 100, left_out=50)
     line = "    (Python tells of this thread, the main one, and of the newest hundred; {} more are left out)"
     assert Stacks({0: many, 1: many}).lines()[-1] == line.format("50")
     assert Stacks({0: many, 1: replace(many, left_out=53)}).lines()[-1] == line.format("50-53")
+    # those of libraries, and those that run
+    assert Stacks({0: replace(one, left_out=3)}).lines()[-1] == "    Cell In[7], line 9"
 
 
 # ---- of real ranks
@@ -169,8 +172,10 @@ threading.Event().wait()
 
 def test_ranks_with_many_threads() -> None:
     run = begin(THREADS, 2)
-    stacks = until(run, waits_at(8, 0, 1))
-    assert all(len(stacks[rank].threads) == 101 and stacks[rank].left_out >= 20 for rank in (0, 1))
+    stacks = until(
+        run, lambda stacks: waits_at(8, 0, 1)(stacks) and all(len(stacks[rank].threads) == 101 for rank in (0, 1))
+    )
+    assert all(stacks[rank].left_out >= 20 for rank in (0, 1))
     assert "    (Python tells of this thread, the main one, and of the newest hundred; " in str(stacks)
     run.kill()
     run.wait()

@@ -18,18 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nblaunch.events import Stack
+from nblaunch.events import Frame, Stack
 from nblaunch.log_files import open_log, size_of
 from nblaunch.processes import _linux
-from nblaunch.processes.stacks import (
-    HEAD,
-    SIGNAL,
-    SIGNAL_FOR_MAIN,
-    is_cut,
-    lacks_frames,
-    main_thread_in,
-    threads_in,
-)
+from nblaunch.processes.stacks import HEAD, SIGNAL, SIGNAL_FOR_MAIN, read_answer
 from nblaunch.temporary import has_no_room
 
 __all__ = ["StackRequest", "StackRequests"]
@@ -48,10 +40,7 @@ _FULL = "the disk with the file for its stacks is full"
 _NOT_ALLOWED = "it may not be asked: it belongs to another user by now"
 _NOT_READY = "it is not ready to answer"
 _NATIVE = ": ask for native stacks (py-spy)"
-_MAIN_IS_SILENT = (
-    "it has more than a hundred threads, of which Python tells the newest, and its main one did not answer within a "
-    f"second{_NATIVE}"
-)
+_MAIN_IS_SILENT = f"its main thread blocks the signal that asks for it{_NATIVE}"
 _STATES = {
     "T": "it is stopped (SIGSTOP), and answers when it goes on",
     "t": "a debugger holds it, and it answers when it goes on",
@@ -68,7 +57,10 @@ class _Asked:
     path: str
     begin: int
     state: str
+    others: dict[str, bytes]
     problem: str = ""
+    # whether the main thread has told of itself; whether all has been told that will be
+    first: bool = False
     answered: bool = False
     # the signal that was sent last, the size of the file before, and the threads that blocked that signal
     signal: int = SIGNAL
@@ -101,11 +93,11 @@ class StackRequest:
         """Look for answers; tell whether nothing is left to wait for."""
         for asked in self._asked.values():
             if not (asked.answered or asked.problem) and _has_answered(asked):
-                if asked.signal == SIGNAL and is_cut(_answer(asked)):
-                    # when it has written, because one handler would write into what the other writes
-                    _send(asked, SIGNAL_FOR_MAIN)
-                else:
-                    asked.answered = True
+                asked.answered = True
+                asked.first = asked.first or asked.signal == SIGNAL_FOR_MAIN
+                if asked.signal == SIGNAL_FOR_MAIN and asked.others and _waiting(asked.pid) == asked.others:
+                    # only when the other handler has written, or both would write at once
+                    asked.answered = not _send(asked, SIGNAL)
         return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
 
     def stacks(self) -> dict[int, Stack]:
@@ -162,31 +154,53 @@ def _ask(pid: int, path: str) -> _Asked:
     if size_of(path) > _MOST:
         with contextlib.suppress(OSError):
             os.truncate(path, _HEAD_SIZE)  # it is opened for appending
-    asked = _Asked(pid, path, size_of(path), _state(pid))
+    asked = _Asked(pid, path, size_of(path), _state(pid), _waiting(pid))
     if asked.state == "Z":
         asked.problem = _STATES["Z"]
+    elif str(pid) not in _threads_that_block(pid, SIGNAL_FOR_MAIN):
+        _send(asked, SIGNAL_FOR_MAIN)
     else:
-        _send(asked, SIGNAL)
+        asked.problem = _why_not(pid, path, SIGNAL_FOR_MAIN) or _MAIN_IS_SILENT
     if asked.state in ("T", "t") and not asked.problem:
         asked.problem = _STATES[asked.state]
     return asked
 
 
-def _send(asked: _Asked, number: int) -> None:
-    asked.problem = _why_not(asked.pid, asked.path, number)
-    if asked.problem:
-        return
-    asked.signal, asked.size = number, size_of(asked.path)
-    asked.blocking = _threads_that_block(asked.pid, number)
-    try:
-        if number == SIGNAL_FOR_MAIN:
-            _linux.signal_main_thread(asked.pid, number)
-        else:
-            os.kill(asked.pid, number)
-    except ProcessLookupError:
-        asked.problem = _STATES["Z"]
-    except PermissionError:
-        asked.problem = _NOT_ALLOWED
+def _send(asked: _Asked, number: int) -> bool:
+    """Send a signal to a rank, if that harms nothing; tell whether it was sent."""
+    problem = _why_not(asked.pid, asked.path, number)
+    if not problem:
+        asked.signal, asked.size = number, size_of(asked.path)
+        asked.blocking = _threads_that_block(asked.pid, number)
+        try:
+            if number == SIGNAL_FOR_MAIN:
+                _linux.signal_main_thread(asked.pid, number)
+            else:
+                os.kill(asked.pid, number)
+        except ProcessLookupError:
+            problem = _STATES["Z"]
+        except PermissionError:
+            problem = _NOT_ALLOWED
+    asked.problem = asked.problem or problem
+    return not problem
+
+
+def _waiting(pid: int) -> dict[str, bytes]:
+    """Return the threads of a process besides the main one, and how often each was woken; nothing if one of them runs.
+
+    Only if this is twice the same, none starts, ends or calls anything meanwhile; see `nblaunch.processes.stacks`.
+    """
+    found = {}
+    for thread in _threads(pid):
+        if thread == str(pid):
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/status", "rb", buffering=0) as file:
+            status = file.read()
+            if b"\nState:\tR" not in status:
+                found[thread] = status[status.find(b"\nvoluntary_ctxt_switches") :]
+                continue
+        return {}
+    return found
 
 
 def _why_not(pid: int, path: str, number: int) -> str:
@@ -268,17 +282,16 @@ def _answer(asked: _Asked) -> str:
 
 
 def _stack(asked: _Asked) -> Stack:
-    text = _answer(asked)
-    problem, left_out = asked.problem, 0
-    threads = threads_in(text) if asked.answered else ()
-    if threads and is_cut(text):
-        main = main_thread_in(text)
-        threads = () if main is None else (main, *threads)
-        left_out = max(0, len(_threads(asked.pid)) - len(threads))
+    text, problem = _answer(asked), asked.problem
+    answer = read_answer(text)
+    threads: tuple[tuple[Frame, ...], ...] = ()
+    # what follows the stack of the main thread is more than is needed
+    if answer.main is not None and (asked.answered or asked.first):
+        threads = (answer.main, *(answer.others if asked.answered else ()))
+        problem = ""
     if not problem and has_no_room(os.path.dirname(asked.path)) and not (text.endswith("\n") and all(threads)):
-        # of what is not written to its end nobody can tell which thread is the main one, which is the last
-        threads, problem = (), _FULL
+        threads, problem = (), _FULL  # it may be written in part only
     if not threads and not problem:
-        unheard = _MAIN_IS_SILENT if asked.signal == SIGNAL_FOR_MAIN else _NO_ANSWER
-        problem = _STATES.get(_state(asked.pid), unheard)
-    return Stack(threads, asked.state, problem, left_out=left_out, cut=bool(threads) and lacks_frames(text))
+        problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
+    left_out = max(0, len(_threads(asked.pid)) - len(threads)) if threads else 0
+    return Stack(threads, asked.state, problem, left_out=left_out, cut=bool(threads) and answer.cut)

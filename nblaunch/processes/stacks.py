@@ -2,12 +2,15 @@
 
 ::
 
-    gang ─ signal ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
-           another one, if there are many threads: the main thread alone ─► the same file
+    gang ─ signal to the main thread ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
+                another one, if all other threads wait: all of them ───────────────────────────────────►
 
 The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
 where ranks hang. A rank that only waits goes on waiting: system calls are restarted by the kernel or, those that are
 not (poll and sleep, signal(7)), by Python; C code of others may see them interrupted.
+
+A thread that tells of itself does no harm. But faulthandler follows the frames of other threads without any lock, and
+a process in which one of them starts, ends or calls just then may crash: it is not asked for those of threads that run.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import os
 import re
 import resource
 import signal
+from dataclasses import dataclass
 
 from nblaunch.events import Frame
 
@@ -28,12 +32,11 @@ __all__ = [
     "SIGNAL",
     "SIGNAL_FOR_MAIN",
     "THREAD",
+    "Answer",
     "answer_with_stacks",
     "frames_of",
     "is_cut",
-    "lacks_frames",
-    "main_thread_in",
-    "threads_in",
+    "read_answer",
 ]
 
 FATAL = "Fatal Python error: "
@@ -44,12 +47,13 @@ THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?
 
 # Two that hardly anybody uses for anything else; the one above them is for the death of the parent.
 SIGNAL = signal.SIGRTMAX - 1
-"""Asks a process for its stacks."""
+"""Asks a process for the stacks of all its threads."""
 
 SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
-"""Asks a thread for its own stack alone: Python tells of the newest hundred threads, and the main one is the oldest."""
+"""Asks a thread for its own stack alone. Of all threads Python tells the newest hundred; the main one is the oldest."""
 
 _ALONE = "Stack (most recent call first):"
+_REST = "  ..."
 
 HEAD = re.compile(rb" *(\d+)\n")
 """The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
@@ -90,31 +94,45 @@ def _moved_up(descriptor: int) -> int:
     return descriptor
 
 
-def threads_in(text: str) -> tuple[tuple[Frame, ...], ...]:
-    """Return the frames of each thread, the main one first: it was the first one, and is written last."""
-    found: list[list[Frame]] = []
+@dataclass(frozen=True)
+class Answer:
+    """What a process has written of its threads.
+
+    Parameters
+    ----------
+    main : tuple of Frame or None
+        The frames of the main thread, the innermost first.
+    cut : bool
+        Whether there are more of them, further out.
+    others : tuple of tuple of Frame
+        Those of other threads.
+    """
+
+    main: tuple[Frame, ...] | None
+    cut: bool
+    others: tuple[tuple[Frame, ...], ...]
+
+
+def read_answer(text: str) -> Answer:
+    """Read what a process has written of its threads."""
+    alone: list[list[str]] = []
+    threads: list[list[str]] = []
+    lines: list[str] = []
     for line in text.splitlines():
-        if THREAD.fullmatch(line):
-            found.append([])
-        elif found:
-            found[-1] += frames_of([line])
-    return tuple(tuple(frames) for frames in reversed(found))
+        if line == _ALONE or THREAD.fullmatch(line):
+            (alone if line == _ALONE else threads).append(lines := [])
+        else:
+            lines.append(line)
+    if threads and not is_cut(text):
+        # the main one was the first one, and is written last
+        alone.append(threads.pop())
+    others = tuple(tuple(frames_of(part)) for part in reversed(threads))
+    return Answer(tuple(frames_of(alone[0])), _REST in alone[0], others) if alone else Answer(None, False, others)
 
 
 def is_cut(text: str) -> bool:
     """Tell whether there were more threads than those in a text of faulthandler."""
     return "\n...\n" in text
-
-
-def main_thread_in(text: str) -> tuple[Frame, ...] | None:
-    """Return the frames of a thread that has told of itself alone; None if the text has none."""
-    _, found, frames = text.partition(f"{_ALONE}\n")
-    return tuple(frames_of(frames.splitlines())) if found else None
-
-
-def lacks_frames(text: str) -> bool:
-    """Tell whether the last thread in a text of faulthandler, which is the main one, has more frames than it tells."""
-    return text.endswith("\n  ...\n")
 
 
 def frames_of(lines: list[str]) -> list[Frame]:

@@ -27,11 +27,13 @@ def ask(pid: int, path: Path) -> Stack:
     return request.stacks()[3]
 
 
-def wait_for(pid: int, path: Path, function: str) -> Stack:
-    """Ask until the process is in a function of that name, which it is going to be."""
+def wait_for(pid: int, path: Path, function: str, threads: int = 1) -> Stack:
+    """Ask until the process is in a function of that name, and so many threads wait, which is going to be so."""
     while True:
         stack = ask(pid, path)
-        if any(frame.function == function for frame in stack.threads[0]):
+        if stack.problem == "it has just ended":
+            raise AssertionError(stack)
+        if len(stack.threads) >= threads and any(frame.function == function for frame in stack.threads[0]):
             return stack
 
 
@@ -70,7 +72,7 @@ def test_all_threads_and_the_main_one_first(start: Start, tmp_path: Path) -> Non
         "print('ready', flush=True)\n"
         "main()\n"
     )
-    stack = wait_for(start(source), path, "main")
+    stack = wait_for(start(source), path, "main", 2)
     assert len(stack.threads) == 2
     assert "worker" in [frame.function for frame in stack.threads[1]]
 
@@ -94,22 +96,38 @@ def test_the_main_thread_of_more_than_python_tells_of(start: Start, tmp_path: Pa
     path = tmp_path / "stacks"
     pid = start(READY.format(path=str(path)) + MANY.format(blocks="pass"))
     for _ in range(3):
-        stack = wait_for(pid, path, "main")
+        stack = wait_for(pid, path, "main", 101)
         assert [frame.function for frame in stack.threads[0]][-2:] == ["main", "<module>"]
         assert len(stack.threads) == 101
         assert all("worker" in [frame.function for frame in frames] for frames in stack.threads[1:])
         assert (stack.problem, stack.left_out, stack.cut) == ("", 50, False)
 
 
-def test_a_main_thread_of_many_that_does_not_answer(start: Start, tmp_path: Path) -> None:
+def test_a_main_thread_of_many_that_blocks_the_signal(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "stacks"
     blocks = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMAX - 2])"
     stack = ask(start(READY.format(path=str(path)) + MANY.format(blocks=blocks)), path)
     assert stack.threads == ()
-    assert stack.problem == (
-        "it has more than a hundred threads, of which Python tells the newest, and its main one did not answer within "
-        "a second: ask for native stacks (py-spy)"
+    assert stack.problem == "its main thread blocks the signal that asks for it: ask for native stacks (py-spy)"
+
+
+def test_threads_that_run_are_not_looked_at(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "def worker():\n"
+        "    while True: threading.Thread(target=int).start()\n"
+        "def main():\n"
+        "    print('ready', flush=True)\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=worker, daemon=True).start()\n"
+        "main()\n"
     )
+    pid = start(source)
+    for _ in range(300):
+        stack = wait_for(pid, path, "main")
+        assert [frame.function for frame in stack.threads[0]][-1] == "<module>"
+    os.kill(pid, 0)
 
 
 @pytest.mark.parametrize(("depth", "cut"), [(90, False), (200, True)])
