@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from nblaunch.events import Abandoned, Ending, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
@@ -16,18 +16,23 @@ from nblaunch.failures import (
     crash_stack,
     last_lines,
     makes_no_sense,
+    place_of,
     root_cause_of,
     without_crash_dump,
     without_escapes,
 )
 from nblaunch.logs import Logs, RankLogs
+from nblaunch.naming import spans
 from nblaunch.payload import ExceptionStandIn, unpack, unpack_named, why
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.reports import read_report
 from nblaunch.rank.work import VALUE
 from nblaunch.stacks import Stacks
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "failed_attempts"]
+
+# Kinds of failures of attempts, before the rest is only counted.
+_SHOWN_KINDS = 6
 
 
 class Attempt:
@@ -219,3 +224,39 @@ class Attempt:
             at=at,
             _keeps=self._keeps,
         )
+
+
+def failed_attempts(attempts: Iterable[Attempt]) -> list[str]:
+    """Say what attempts have failed of, in a line each; equal failures are told once.
+
+    Parameters
+    ----------
+    attempts : iterable of Attempt
+        Those that were followed by another one.
+    """
+    kinds: list[tuple[RankFailure, list[int]]] = []
+    for attempt in attempts:
+        root = attempt.root_cause
+        if root is None:
+            continue  # what it has failed of could not be put together
+        alike = next((numbers for known, numbers in kinds if _reads_like(known, root)), None)
+        if alike is None:
+            kinds.append((root, alike := []))
+        alike.append(attempt.number)
+    lines = [f"{_name_attempts(numbers)}: {_in_a_line(root)}" for root, numbers in kinds[:_SHOWN_KINDS]]
+    more = [number for _, numbers in kinds[_SHOWN_KINDS:] for number in numbers]
+    return [*lines, *([f"{_name_attempts(more)}: in other ways, see run.attempts"] if more else [])]
+
+
+def _reads_like(one: RankFailure, other: RankFailure) -> bool:
+    # without an exception the texts differ by process ids only
+    return one.same_as(other) and (one.exception is None or one.summary() == other.summary())
+
+
+def _name_attempts(numbers: Sequence[int]) -> str:
+    return f"attempt{'s' if len(numbers) > 1 else ''} {spans(numbers)}"
+
+
+def _in_a_line(root: RankFailure) -> str:
+    text = root.summary()
+    return f"{text if text.startswith(f'rank {root.rank} ') else f'rank {root.rank}, {text}'}{place_of(root)}"

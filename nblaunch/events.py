@@ -181,7 +181,8 @@ class Stack:
     Parameters
     ----------
     threads : tuple of tuple of Frame
-        The frames of each Python thread, the innermost first; the main thread comes first.
+        The frames of each Python thread, the innermost first; the main thread comes first. Of threads that run just
+        then there are none, because looking at them could end the process, and of no more than a hundred others.
     state : str
         The process's state as in ``/proc/PID/stat`` (proc_pid_stat(5)): ``"R"`` runs, ``"S"`` waits, ``"D"`` hangs in
         the kernel, ``"T"`` is stopped.
@@ -189,12 +190,18 @@ class Stack:
         Why there are no frames; empty if there are.
     native : str
         The frames of C code among those of Python, as text, where they were asked for.
+    left_out : int
+        Threads of the process that are not among `threads`; those that run no Python code are counted too.
+    cut : bool
+        Whether the outermost frames of the main thread are not known, because Python tells of no more than a hundred.
     """
 
     threads: tuple[tuple[Frame, ...], ...]
     state: str
     problem: str = ""
     native: str = ""
+    left_out: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.stacks import FATAL, THREAD, frames_of
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut
 from nblaunch.rank.reports import read_report
 from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
 
@@ -116,7 +116,8 @@ class RanksFailed(Exception):
         self.failures = run.failures
         self.root_cause = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
-        super().__init__(encodable(_headline(run) + first))
+        before = f"; before that, {'; '.join(run.earlier)}" if run.status == "timed out" and run.earlier else ""
+        super().__init__(encodable(_headline(run) + first + before))
         if sys.version_info >= (3, 11):
             # a plain interpreter prints notes below the message
             self.add_note(self._text(coloured=False))
@@ -157,6 +158,8 @@ def _details(run: Run, coloured: bool) -> list[str]:
     if run.refused:
         parts.append(f"{run.refused[0].upper()}{run.refused[1:]}")
     parts.append(_where_the_others_were(run))
+    if run.earlier:
+        parts.append("\n".join(["What had failed before:", *(f"  {line}" for line in run.earlier)]))
     parts.append(f"Logs: {run.logs.path}{_how_long_kept(run)}")
     return [part for part in parts if part]
 
@@ -220,7 +223,7 @@ def _others(run: Run) -> list[str]:
             lines += _like_root(alike, root)
         else:
             who = name_ranks(failure.rank for failure in alike)
-            lines.append(f"{who}: {first.summary()}{_place(first)}")
+            lines.append(f"{who}: {first.summary()}{place_of(first)}")
     collateral = [failure for failure in run.failures.values() if failure.collateral]
     if collateral:
         why = "with the run" if root is None else "because of that"
@@ -258,7 +261,8 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     return lines
 
 
-def _place(failure: RankFailure) -> str:
+def place_of(failure: RankFailure) -> str:
+    """Return the line of a cell where it failed, in brackets behind a space; empty if there is none."""
     places = re.findall(r"Cell In\[\d+\], line \d+", failure.traceback)
     return f" ({places[-1]})" if places else ""
 
@@ -312,6 +316,11 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         return ""
     headline = f"{FATAL}{dump.splitlines()[0]}, most recent call first"
     crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
+    if crashed is None and is_cut(dump):
+        return (
+            f"{FATAL}{dump.splitlines()[0]} (in a thread that Python does not tell of: it had more than a hundred, and "
+            "Python tells of the newest)"
+        )
     if crashed is None:
         # the main thread, which is the oldest, comes last
         crashed = stacks[-1]

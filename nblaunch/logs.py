@@ -75,7 +75,13 @@ class Logs(Mapping[int, RankLogs]):
             self.root = folder.path
             self._finalizer = weakref.finalize(self, _discard, folder)
         else:
-            self.root = os.path.abspath(log_dir)
+            try:
+                self.root = os.path.abspath(log_dir)
+            except FileNotFoundError:
+                raise FileNotFoundError(
+                    f"log_dir {log_dir!r} is a folder below the working directory, which was removed: os.chdir() to "
+                    "one that exists, then launch again"
+                ) from None
             try:
                 os.makedirs(self.root, exist_ok=True)
             except OSError as error:

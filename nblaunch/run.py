@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from nblaunch.attempt import Attempt
+from nblaunch.attempt import Attempt, failed_attempts
 from nblaunch.engines.base import Ranks
 from nblaunch.events import Displayed, Ended, Event, Launched, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
@@ -125,6 +125,11 @@ class Run:
     def pids(self) -> dict[int, int]:
         """Process id of every rank that was started."""
         return dict(self._attempt.pids)
+
+    @property
+    def earlier(self) -> list[str]:
+        """What the attempts before the last one have failed of, in a line for each kind of failure."""
+        return failed_attempts(self.attempts[:-1])
 
     @property
     def outputs(self) -> dict[int, list[Output]]:
@@ -389,6 +394,8 @@ class Run:
             parts.append(self.refused)
         if self.root_cause is not None:
             parts.append(f"root cause: rank {self.root_cause.rank}, {self.root_cause.summary()}")
+        if self.status == "timed out" and self.earlier:
+            parts.append(f"before that, {'; '.join(self.earlier)}")
         return ", ".join(parts)
 
     def __reduce__(self) -> Any:

@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
 
 from nblaunch.events import Frame, Stack
 from nblaunch.naming import name_ranks
@@ -25,6 +26,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _SHOWN = 8
 # Groups of ranks in a text.
 _MOST_GROUPS = 12
+# Threads that Python tells of, besides the main one.
+_TOLD_AT_ONCE = 100
 # Where a rank waits for a person.
 _ASKING = (os.path.join("nblaunch", "rank", "asking.py"), os.path.join("nblaunch", "rank", "debugging.py"))
 # What decorators and modules put around the function that a person has called.
@@ -63,8 +66,16 @@ def in_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int,
     }
 
 
-def users_frames(frames: Iterable[Frame]) -> list[Frame]:
-    """Return the frames down to the cell or function that was launched, without those of the launcher."""
+def users_frames(frames: Iterable[Frame], cut: bool = False) -> list[Frame]:
+    """Return the frames down to the cell or function that was launched, without those of the launcher.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        All of a thread, the innermost first.
+    cut : bool
+        Whether the outermost, which are the launcher's, are not among them.
+    """
     found = list(frames)
     # the outermost call of the shell: the user's code may call the shell too
     shells = [index for index, frame in enumerate(found) if frame.file.endswith("IPython/core/interactiveshell.py")]
@@ -74,7 +85,7 @@ def users_frames(frames: Iterable[Frame]) -> list[Frame]:
     ours = [index for index, frame in enumerate(found[:end]) if frame.file.startswith(_PACKAGE)]
     while ours and (ours[-1] - 1 in ours):
         ours.pop()
-    if ours and not shells:
+    if ours and not shells and not cut:
         end = ours[-1]
     return found[:end]
 
@@ -90,7 +101,7 @@ def where(stack: Stack) -> str:
     """Say in a line where a rank was: what its own code had called, and in which line."""
     if not stack.threads:
         return f"no stack: {stack.problem}"
-    frames = users_frames(stack.threads[0])
+    frames = users_frames(stack.threads[0], stack.cut)
     if not frames:
         return "not yet in the cell, or no longer"
     position = next((index for index, frame in enumerate(frames) if _is_users(frame)), len(frames) - 1)
@@ -132,7 +143,7 @@ class Stacks(Mapping[int, Stack]):
         """Return ranks that are at the same place, with the stack of one of them; the largest group first."""
         found: dict[object, list[int]] = {}
         for rank, stack in self._stacks.items():
-            frames = tuple(users_frames(stack.threads[0])) if stack.threads else ()
+            frames = tuple(users_frames(stack.threads[0], stack.cut)) if stack.threads else ()
             found.setdefault((frames, stack.problem, stack.native), []).append(rank)
         ordered = sorted(found.values(), key=lambda ranks: (-len(ranks), ranks))
         return [(ranks, self._stacks[ranks[0]]) for ranks in ordered]
@@ -143,14 +154,18 @@ class Stacks(Mapping[int, Stack]):
         found = []
         for ranks, stack in groups[:_MOST_GROUPS]:
             found.append(f"{name_ranks(ranks)}: {where(stack)}")
-            frames = users_frames(stack.threads[0]) if stack.threads else []
+            frames = users_frames(stack.threads[0], stack.cut) if stack.threads else []
             if stack.native:
                 found += [f"    {line}" for line in stack.native.splitlines()]
             elif len(frames) > 1:
-                found += [f"    {frame_text(frame)}" for frame in _cut(frames)]
-                left_out = len(frames) - len(_cut(frames))
-                if left_out:
-                    found.append(f"    … and {left_out} of libraries between")
+                found += [f"    {line}" for line in _frame_lines(frames, stack.cut)]
+            left_out = [self._stacks[rank].left_out for rank in ranks]
+            if len(stack.threads) > _TOLD_AT_ONCE and any(left_out) and not stack.native:
+                number = f"{min(left_out)}-{max(left_out)}" if min(left_out) != max(left_out) else f"{left_out[0]}"
+                found.append(
+                    f"    (Python tells of this thread, the main one, and of the newest hundred; {number} more are "
+                    "left out)"
+                )
         if groups[_MOST_GROUPS:]:
             found.append(f"… and {name_ranks(rank for ranks, _ in groups[_MOST_GROUPS:] for rank in ranks)} elsewhere")
         return found
@@ -162,9 +177,24 @@ class Stacks(Mapping[int, Stack]):
         return str(self)
 
 
-def _cut(frames: list[Frame]) -> list[Frame]:
-    """Return the innermost frames, and all others of the user's own: those are what a person looks for."""
-    return frames[:_SHOWN] + [frame for frame in frames[_SHOWN:] if _is_users(frame)][:_SHOWN]
+def _frame_lines(frames: list[Frame], cut: bool) -> list[str]:
+    """Return the innermost frames, and others of the user's own: those are what a person looks for."""
+    runs = [(frame, len(list(same))) for frame, same in groupby(frames)]
+    inner, outer = runs[:_SHOWN], runs[_SHOWN:]
+    users = [run for run in outer if _is_users(run[0])]
+    if len(users) > _SHOWN:
+        # of a recursion, where it began is worth as much as where it is
+        users = users[: _SHOWN // 2] + users[-_SHOWN // 2 :]
+    shown = inner + users
+    lines = [frame_text(frame) + (f" ({count} times)" if count > 1 else "") for frame, count in shown]
+    missing = len(frames) - sum(count for _, count in shown)
+    own = sum(map(_is_users, frames)) - sum(count for frame, count in shown if _is_users(frame))
+    if missing:
+        whose = "of libraries" if not own else "of your own code" if own == missing else f"({own} of your own code)"
+        lines.append(f"… and {missing} {whose} between")
+    if cut:
+        lines.append("… and all that are further out: Python tells of no more than a hundred")
+    return lines
 
 
 def _is_users(frame: Frame) -> bool:

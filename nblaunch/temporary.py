@@ -14,6 +14,7 @@ which the number of a process does not.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -23,7 +24,7 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["Folder", "make_folder", "sweep"]
+__all__ = ["Folder", "has_no_room", "make_folder", "refused", "sweep"]
 
 _PREFIX = "nblaunch_"
 # Under such a name it is made, so that nobody finds it before it is locked, and for so many seconds at most.
@@ -111,18 +112,56 @@ def make_folder() -> Folder:
         If it cannot be made.
     """
     global _has_swept
-    place = tempfile.gettempdir()
-    with _guard:
-        # it may be gone: people and programs tidy up in temporary directories
-        if not (_homes and _homes[-1].place == place and os.path.isdir(_homes[-1].path)):
-            _homes.append(_Home(place))
-        folder = Folder(_homes[-1])
+    place = "the temporary folder"
+    try:
+        place = tempfile.gettempdir()
+        with _guard:
+            # it may be gone: people and programs tidy up in temporary directories
+            if not (_homes and _homes[-1].place == place and os.path.isdir(_homes[-1].path)):
+                _homes.append(_Home(place))
+            folder = Folder(_homes[-1])
+    except OSError as error:
+        raise refused(error, place) from None
     if not _has_swept:
         _has_swept = True
         # In a thread, because a disk may take long. A daemon: what it does not come to is for the next one.
         with contextlib.suppress(RuntimeError):  # no more threads
             threading.Thread(target=sweep, args=(place,), name="nblaunch-logs", daemon=True).start()
     return folder
+
+
+def refused(error: OSError, folder: str) -> OSError:
+    """Return an error of the same kind that says in which folder a run was to have its logs, and what to do now.
+
+    Parameters
+    ----------
+    error : OSError
+        What the system has said; returned as it is if no other folder would help.
+    folder : str
+        Where it said so.
+    """
+    if error.errno in _EVERYWHERE:
+        return error
+    room = "make room there, or " if error.errno in _FULL else ""
+    return OSError(
+        error.errno or errno.EIO,
+        f"{error.strerror or error}: the logs of a run were to go to {folder}; {room}name a folder that can be written "
+        "to with log_dir (--log-dir)",
+    )
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EVERYWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def has_no_room(folder: str) -> bool:
+    """Tell whether nobody but root can write another byte, or make another file, on the disk of a folder."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    # some file systems count no files
+    return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _let_go_of_all() -> None:

@@ -50,6 +50,7 @@ def run_of(*failures: RankFailure, nprocs: int = 4, results: tuple[int, ...] = (
     found = {failure.rank: failure for failure in failures}
     return SimpleNamespace(
         refused="",
+        earlier=[],
         nprocs=nprocs,
         results=dict.fromkeys(results),
         failures=found,

@@ -146,3 +146,20 @@ def test_what_later_pythons_say_of_threads() -> None:
     )
     assert crash_stack(dump, {}).splitlines()[1:] == ["  File /b.py:2, in mine"]
     assert crash_stack("Fatal Python error: something\n", {}) == ""
+
+
+def test_a_crash_of_one_thread_of_very_many_blames_no_other() -> None:
+    source = (
+        "begun = threading.Barrier(121)\n"
+        "def worker():\n"
+        "    begun.wait()\n"
+        "    threading.Event().wait()\n"
+        "for _ in range(120): threading.Thread(target=worker, daemon=True).start()\n"
+        "begun.wait()\n"
+        "os.abort()\n"
+    )
+    failure = run_cell(source).failures[0]
+    assert failure.traceback == (
+        "Fatal Python error: Aborted (in a thread that Python does not tell of: it had more than a hundred, and Python "
+        "tells of the newest)"
+    )

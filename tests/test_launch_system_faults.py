@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[st
     said = program(
         """
         run = run_cell("if rank == 1:\\n    while True:\\n        print('x' * 10_000)\\nrank", on_failure="continue")
-        print(run.status, run.results, run.failures[1].summary(), type(run.failures[1].exception).__name__)
+        print(run.status, run.results, run.failures[1].summary().replace(run.logs.path, "LOGS"))
+        print(type(run.failures[1].exception).__name__, run.failures[1].exception.args)
         del run
         nothing_left()
         print(run_cell("rank").results, os.listdir(os.environ["TMPDIR"]))
@@ -138,9 +140,13 @@ def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[st
         *small_disk,
         tmp=tmp_path,
     )
-    first, second = said.splitlines()
-    assert first == "failed {0: 0, 2: 2} OSError: [Errno 28] No space left on device OSError"
-    assert second.startswith("{0: 0, 1: 1, 2: 2} ")
+    first, second, third = said.splitlines()
+    assert first == (
+        "failed {0: 0, 2: 2} OSError: [Errno 28] No space left on device: the disk with the logs of this run, LOGS, is "
+        "full; make room there, or choose another disk with log_dir (--log-dir)"
+    )
+    assert second == "OSError (28, 'No space left on device')"
+    assert third.startswith("{0: 0, 1: 1, 2: 2} ")
 
 
 def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> None:
@@ -160,6 +166,7 @@ def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> No
             run_cell("rank")
         except OSError as error:
             print(type(error).__name__, error.errno, sorted(os.listdir(place)) == sorted(map(str, range(count - 1))))
+            print(error)
             del error
         nothing_left()
         print(sorted(os.listdir(place)) == sorted(map(str, range(count - 1))))
@@ -167,8 +174,49 @@ def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> No
         *small_disk,
         tmp=tmp_path,
     )
-    assert said.splitlines()[0].startswith("OSError 28")
-    assert said.splitlines()[-1] == "True"
+    first, text, last = said.splitlines()
+    assert (first, last) == ("OSError 28 True", "True")
+    assert text == (
+        f"[Errno 28] No space left on device: the logs of a run were to go to {tmp_path}; make room there, or name a "
+        "folder that can be written to with log_dir (--log-dir)"
+    )
+
+
+def test_a_temporary_folder_that_nobody_can_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/self")
+    with pytest.raises(OSError) as caught:
+        run_cell("rank", 2)
+    assert str(caught.value) == (
+        "[Errno 2] No such file or directory: the logs of a run were to go to /proc/self; name a folder that can be "
+        "written to with log_dir (--log-dir)"
+    )
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/self"])
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"No usable temporary directory .* the logs of a run were to go to the temporary folder",
+    ):
+        run_cell("rank", 2)
+
+
+def test_a_folder_for_logs_that_nobody_can_write_to() -> None:
+    with pytest.raises(FileNotFoundError, match="the logs of a run were to go to /proc/self; name a folder that can"):
+        run_cell("rank", 2, log_dir="/proc/self")
+
+
+def test_a_working_directory_that_was_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        run_cell("rank", 2, log_dir="logs")
+    assert str(caught.value) == (
+        "log_dir 'logs' is a folder below the working directory, which was removed: os.chdir() to one that exists, "
+        "then launch again"
+    )
+    with pytest.raises(FileNotFoundError, match=r"the notebook's working directory was removed: os\.chdir"):
+        run_cell("rank", 2, log_dir=str(tmp_path / "logs"))
 
 
 # ---- a defect of the supervision

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ import numpy as np
 import pytest
 
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local import LocalEngine, LocalRanks
 from nblaunch.events import Ended, Ending, Event, Exited, Launched, Restarting, Started
 from nblaunch.failures import RanksFailed
 from nblaunch.launching import launch
 from nblaunch.notebook import Notebook
 from nblaunch.payload import pack, pack_named
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.gang import Gang
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.processes.zygotes import Zygote
 from nblaunch.rank.work import Work
@@ -85,6 +88,46 @@ def test_a_timeout_is_for_all_attempts_together() -> None:
     assert run.status == "timed out"
     assert len(run.attempts) == 1
     assert "still running after the timeout of 0.3 s" in str(run.failures[0].message)
+
+
+THEN_HANG = """import os, threading
+attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+if attempt < 3 and rank == 0:
+    threading.Event().wait()
+if attempt < 2: raise ValueError("bad data")
+if attempt == 2: os._exit(3)
+threading.Event().wait()
+"""
+
+
+def test_a_timeout_after_restarts_tells_what_failed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    working = LocalRanks._make_gang
+
+    def make_gang(self: LocalRanks) -> Gang:
+        if self._attempt == 3:  # however long the others took
+            self._deadline = time.monotonic() + 0.2
+        return working(self)
+
+    monkeypatch.setattr(LocalRanks, "_make_gang", make_gang)
+    run = run_cell(THEN_HANG, max_restarts=9, timeout=1000.0, grace=0.1)
+    assert run.status == "timed out"
+    assert len(run.attempts) == 4
+    pid = run.attempts[2].pids[1]
+    before = ["attempts 0-1: rank 1, ValueError: bad data", f"attempt 2: rank 1 (pid {pid}) exited with code 3"]
+    assert [re.sub(r" \(.*, line 5\)$", "", line) for line in run.earlier] == before
+    error = RanksFailed(run)
+    assert f"What had failed before:\n  {run.earlier[0]}\n  {run.earlier[1]}\n" in error._text(coloured=False)
+    assert str(error).endswith(f"after the timeout of 1000 s; before that, {'; '.join(run.earlier)}")
+    assert run.summary().endswith(f"after the timeout of 1000 s, before that, {'; '.join(run.earlier)}")
+
+
+def test_many_kinds_of_failures_of_attempts_are_counted() -> None:
+    run = run_cell("import os\nraise ValueError(os.environ['TORCHELASTIC_RESTART_COUNT'])", 1, max_restarts=9)
+    assert [line.partition(" (")[0] for line in run.earlier] == [
+        *(f"attempt {number}: rank 0, ValueError: {number}" for number in range(6)),
+        "attempts 6-8: in other ways, see run.attempts",
+    ]
+    assert run_cell("rank").earlier == []
 
 
 class _Gate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -85,13 +86,99 @@ def test_ranks_at_the_same_place_are_folded() -> None:
 
 
 def test_deep_stacks_and_many_groups_are_bounded() -> None:
-    deep = stack(*[WAIT] * 50, CELL)
-    assert len(Stacks({0: deep}).lines()) == 1 + 8 + 1 + 1
+    deep = stack(*[replace(WAIT, line=line) for line in range(50)], CELL)
+    lines = Stacks({0: deep}).lines()
+    assert len(lines) == 1 + 8 + 1 + 1
+    assert lines[-2:] == ["    Cell In[7], line 9", "    … and 42 of libraries between"]
     apart = {rank: stack(Frame("Cell In[7]", rank + 1, "<module>")) for rank in range(40)}
     assert Stacks(apart).lines()[-1] == "… and ranks 12-39 elsewhere"
 
 
+def down(*lines: int) -> list[Frame]:
+    return [Frame("Cell In[3]", line, "down") for line in lines]
+
+
+def test_the_same_line_of_a_recursion_is_told_once() -> None:
+    lines = Stacks({0: stack(WAIT, *down(*[2] * 70), *down(4), CELL, LAUNCHER)}).lines()
+    assert lines[2:] == [
+        "    Cell In[3], line 2, in down (70 times)",
+        "    Cell In[3], line 4, in down",
+        "    Cell In[7], line 9",
+    ]
+
+
+def test_left_out_frames_are_said_to_be_whose_they_are() -> None:
+    # a recursion through two lines, in the user's own code
+    lines = Stacks({0: stack(WAIT, *down(*[2, 3] * 30), CELL, LAUNCHER)}).lines()
+    assert lines[-2:] == ["    Cell In[7], line 9", "    … and 46 of your own code between"]
+    assert len(lines) == 1 + 8 + 8 + 1
+    mixed = [frame for line in range(30) for frame in (replace(WAIT, line=line), *down(line))]
+    lines = Stacks({0: stack(*mixed, CELL, LAUNCHER)}).lines()
+    assert lines[-1] == "    … and 45 (19 of your own code) between"
+
+
+def test_a_stack_that_is_cut_says_so() -> None:
+    asking = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "asking.py"), 9, "ask")
+    deep = replace(stack(asking, *down(*[2] * 99)), cut=True)
+    assert where(deep) == "waiting for an answer, Cell In[3], line 2, in down"
+    assert Stacks({0: deep}).lines()[-2:] == [
+        "    Cell In[3], line 2, in down (99 times)",
+        "    … and all that are further out: Python tells of no more than a hundred",
+    ]
+
+
+def test_threads_that_are_left_out_are_counted() -> None:
+    one = stack(WAIT, CELL, LAUNCHER)
+    many = replace(one, threads=one.threads + ((WAIT,),) * 100, left_out=50)
+    line = "    (Python tells of this thread, the main one, and of the newest hundred; {} more are left out)"
+    assert Stacks({0: many, 1: many}).lines()[-1] == line.format("50")
+    assert Stacks({0: many, 1: replace(many, left_out=53)}).lines()[-1] == line.format("50-53")
+    # those of libraries, and those that run
+    assert Stacks({0: replace(one, left_out=3)}).lines()[-1] == "    Cell In[7], line 9"
+
+
 # ---- of real ranks
+
+
+DEEP = """import threading
+def down(n):
+    if n: down(n - 1)
+    else: threading.Event().wait()
+down({depth})
+"""
+
+
+def test_ranks_that_are_deep_in_a_recursion() -> None:
+    run = begin(DEEP.format(depth=300), 2)
+    stacks = until(run, waits_at(4, 0, 1))
+    text = str(stacks)
+    assert re.search(r"^ {4}\S.*, line 3, in down \(\d\d times\)$", text, re.MULTILINE)
+    assert text.endswith("    … and all that are further out: Python tells of no more than a hundred")
+    assert text.startswith("ranks 0-1: waiting in wait, ")
+    run.kill()
+    run.wait()
+
+
+THREADS = """import threading
+begun = threading.Barrier(121)
+def worker():
+    begun.wait()
+    threading.Event().wait()
+for _ in range(120): threading.Thread(target=worker, daemon=True).start()
+begun.wait()
+threading.Event().wait()
+"""
+
+
+def test_ranks_with_many_threads() -> None:
+    run = begin(THREADS, 2)
+    stacks = until(
+        run, lambda stacks: waits_at(8, 0, 1)(stacks) and all(len(stacks[rank].threads) == 101 for rank in (0, 1))
+    )
+    assert all(stacks[rank].left_out >= 20 for rank in (0, 1))
+    assert "    (Python tells of this thread, the main one, and of the newest hundred; " in str(stacks)
+    run.kill()
+    run.wait()
 
 
 def begin(source: str, nprocs: int, **options: Any) -> Run:

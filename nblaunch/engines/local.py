@@ -24,12 +24,13 @@ from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.log_limit import LogLimit
-from nblaunch.processes.native_stacks import native_stack, require_py_spy
+from nblaunch.processes.native_stacks import native_stacks, require_py_spy
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.stalls import StallWatch
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.temporary import refused
 
 __all__ = ["LocalEngine", "LocalRanks", "reserve_port"]
 
@@ -80,9 +81,12 @@ class LocalRanks:
             self._port = port = stack.enter_context(reserve_port())
             number = port.getsockname()[1]
             envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
-            logs = self._logs.reify(envs)
-            files = [*logs.stdouts.values(), *logs.stderrs.values()]
-            _make_files(files)
+            try:
+                logs = self._logs.reify(envs)
+                files = [*logs.stdouts.values(), *logs.stderrs.values()]
+                _make_files(files)
+            except OSError as error:
+                raise refused(error, self._logs.root_log_dir) from error
             self._stalls = stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
@@ -183,14 +187,16 @@ class LocalRanks:
 
     def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
         """Return where ranks are."""
-        if self._gang is None:
+        gang = self._gang
+        if gang is None:
             return {}
         if native:
             require_py_spy()
-        stacks = self._gang.stacks(ranks)
+        stacks = gang.stacks(ranks)
         if native:
-            pids = self._gang.pids
-            stacks = {rank: replace(stack, native=native_stack(pids[rank])) for rank, stack in stacks.items()}
+            pids = gang.pids
+            texts = native_stacks({rank: pids[rank] for rank in stacks}, lambda rank: rank in gang.running)
+            stacks = {rank: replace(stack, native=texts[rank]) for rank, stack in stacks.items()}
         return stacks
 
     def answer(self, rank: int, number: int, body: bytes) -> None:

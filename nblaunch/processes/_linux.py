@@ -26,6 +26,7 @@ __all__ = [
     "readable",
     "rename",
     "signal_at_parents_death",
+    "signal_main_thread",
     "writer_is_gone",
 ]
 
@@ -171,6 +172,22 @@ def has_ended(pid: int) -> bool:
         return bool(readable([pidfd], 0.0))
     finally:
         os.close(pidfd)
+
+
+def signal_main_thread(pid: int, number: int) -> None:
+    """Send a signal to the main thread of a process, and to no other one of it.
+
+    Raises
+    ------
+    ProcessLookupError, PermissionError
+        As `os.kill`.
+    """
+    send = getattr(_libc, "tgkill", None)
+    if send is None:  # musl; the kernel prefers the main thread too, unless that one blocks the signal
+        os.kill(pid, number)
+    elif send(pid, pid, int(number)) != 0:
+        reason = ctypes.get_errno()
+        raise OSError(reason, f"tgkill: {os.strerror(reason)}")
 
 
 def punch_hole(descriptor: int, offset: int, length: int) -> None:

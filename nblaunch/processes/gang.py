@@ -58,7 +58,7 @@ from nblaunch.processes.escalation import AFTER_KILL, KILL, Step, escalation
 from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
-from nblaunch.processes.stacks import StackRequests
+from nblaunch.processes.stack_requests import StackRequests
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod, explained
 from nblaunch.processes.threads import cores
 
@@ -307,6 +307,11 @@ class Gang:
     def pids(self) -> dict[int, int]:
         """Process id of every rank that was started, finished ones included."""
         return {number: rank.pid for number, rank in sorted(self._ranks.items())}
+
+    @property
+    def running(self) -> frozenset[int]:
+        """The ranks whose processes have not exited."""
+        return frozenset(self._running_pids())
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):

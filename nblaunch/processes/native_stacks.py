@@ -8,13 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 
-__all__ = ["native_stack", "require_py_spy"]
+__all__ = ["native_stacks", "require_py_spy"]
 
 _THREAD = re.compile(r"^Thread [0-9x]+ ")
 _LAUNCHER = re.compile(r"InteractiveShell\.run_code \(|\(nblaunch/")
-# Seconds for one process; it reads the symbols of every library.
+# Seconds for one process, because the symbols of every library are read; and for all together.
 _PATIENCE = 30.0
+_PATIENCE_FOR_ALL = 60.0
+# Processes that are looked into at the same time: each look takes a core, and 100 MB and more.
+_AT_ONCE = 8
 
 
 def require_py_spy() -> str:
@@ -34,27 +41,118 @@ def require_py_spy() -> str:
     return found
 
 
-def native_stack(pid: int) -> str:
-    """Return the stacks of a process's threads, those of C code among the Python ones, or why there are none.
+def native_stacks(pids: Mapping[int, int], is_running: Callable[[int], bool]) -> dict[int, str]:
+    """Return the stacks of ranks' threads, those of C code among the Python ones, or why there are none.
 
-    The process is held for some milliseconds meanwhile.
+    Each process is held for some milliseconds meanwhile. Several are looked into at the same time, and what could not
+    be had within a minute is left out.
+
+    Parameters
+    ----------
+    pids : mapping of int to int
+        Process id of each rank.
+    is_running : callable
+        Tells of a rank whether its process is still there; asked when its turn has come.
+
+    Raises
+    ------
+    FileNotFoundError
+        If py-spy is not installed.
+    KeyboardInterrupt
+        If interrupted; no py-spy is left running then.
     """
-    command = [require_py_spy(), "dump", "--native", "--pid", str(pid)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False)
-    except subprocess.TimeoutExpired:
-        return f"py-spy did not answer within {_PATIENCE:g} s"
-    said = done.stdout.decode(errors="replace").strip()
-    if done.returncode or not said:
-        problem = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-        hint = ""
-        with contextlib.suppress(OSError), open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
-            if file.read().strip() != "0":
-                hint = " (/proc/sys/kernel/yama/ptrace_scope is not 0: only root may look into other processes)"
-        return f"py-spy could not look into it: {problem}{hint}"
-    # the first lines say which process and which Python, which is known
-    _, _, threads = said.partition("\n\n")
-    return _users_part(threads) or said
+    looks = _Looks(require_py_spy(), pids, is_running)
+    with contextlib.ExitStack() as stack:
+        try:
+            with contextlib.suppress(RuntimeError):  # no more threads: there is this one
+                for _ in range(min(_AT_ONCE, len(pids)) - 1):
+                    thread = threading.Thread(target=looks.work, name="nblaunch-py-spy", daemon=True)
+                    thread.start()
+                    stack.callback(thread.join)
+            looks.work()
+            stack.close()
+        except BaseException:
+            looks.stop()
+            raise
+    return looks.found
+
+
+class _Looks:
+    """Looks into one process after the other, in as many threads as call `work`."""
+
+    def __init__(self, py_spy: str, pids: Mapping[int, int], is_running: Callable[[int], bool]) -> None:
+        self.found: dict[int, str] = {}
+        self._py_spy = py_spy
+        self._left = deque(sorted(pids.items()))
+        self._is_running = is_running
+        self._deadline = time.monotonic() + _PATIENCE_FOR_ALL
+        # guards what `stop` looks at
+        self._lock = threading.Lock()
+        self._at_work: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def work(self) -> None:
+        """Take processes until none is left."""
+        with contextlib.suppress(IndexError):
+            while True:
+                rank, pid = self._left.popleft()
+                self.found[rank] = self._look(rank, pid)
+
+    def stop(self) -> None:
+        """End what is going on."""
+        with self._lock:
+            self._stopped = True
+            self._left.clear()
+            for process in self._at_work:
+                process.kill()
+
+    def _look(self, rank: int, pid: int) -> str:
+        seconds = min(_PATIENCE, self._deadline - time.monotonic())
+        if seconds <= 0:
+            return f"its turn had not come after {_PATIENCE_FOR_ALL:g} s: ask for fewer ranks at a time"
+        # its number may be another process's by now
+        if not self._is_running(rank):
+            return "it ended before py-spy could look into it"
+        try:
+            code, said, complaint = self._run([self._py_spy, "dump", "--native", "--pid", str(pid)], seconds)
+        except subprocess.TimeoutExpired:
+            return f"py-spy did not answer within {seconds:.2g} s"
+        except OSError as error:
+            return f"py-spy could not be started: {error.strerror}"
+        if not code and said:
+            # the first lines say which process and which Python, which is known
+            _, _, threads = said.partition("\n\n")
+            return _users_part(threads) or said
+        if not self._is_running(rank):
+            return "it ended before py-spy could look into it"
+        return f"py-spy could not look into it: {(complaint.splitlines() or ['it said nothing'])[-1]}{_hint()}"
+
+    def _run(self, command: list[str], seconds: float) -> tuple[int, str, str]:
+        with self._lock:
+            if self._stopped:
+                return 1, "", ""
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            self._at_work.add(process)
+        with process:  # closes its pipes
+            try:
+                said, complaint = process.communicate(timeout=seconds)
+            except BaseException:
+                process.kill()
+                process.wait()  # which the end of this block does not after an interrupt
+                raise
+            finally:
+                with self._lock:
+                    self._at_work.discard(process)
+        return process.returncode, said.decode(errors="replace").strip(), complaint.decode(errors="replace").strip()
+
+
+def _hint() -> str:
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
+        if file.read().strip() != "0":
+            return " (/proc/sys/kernel/yama/ptrace_scope is not 0: only root may look into other processes)"
+    return ""
 
 
 def _users_part(threads: str) -> str:

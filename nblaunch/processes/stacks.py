@@ -2,11 +2,15 @@
 
 ::
 
-    gang ─ signal ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
+    gang ─ signal to the main thread ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
+                another one, if all other threads wait: all of them ───────────────────────────────────►
 
 The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
 where ranks hang. A rank that only waits goes on waiting: system calls are restarted by the kernel or, those that are
 not (poll and sleep, signal(7)), by Python; C code of others may see them interrupted.
+
+A thread that tells of itself does no harm. But faulthandler follows the frames of other threads without any lock, and
+a process in which one of them starts, ends or calls just then may crash: it is not asked for those of threads that run.
 """
 
 from __future__ import annotations
@@ -16,16 +20,24 @@ import faulthandler
 import fcntl
 import os
 import re
+import resource
 import signal
-import time
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from nblaunch.events import Frame, Stack
-from nblaunch.log_files import open_log, size_of
+from nblaunch.events import Frame
 
-__all__ = ["FATAL", "THREAD", "StackRequest", "StackRequests", "answer_with_stacks", "frames_of"]
+__all__ = [
+    "FATAL",
+    "HEAD",
+    "SIGNAL",
+    "SIGNAL_FOR_MAIN",
+    "THREAD",
+    "Answer",
+    "answer_with_stacks",
+    "frames_of",
+    "is_cut",
+    "read_answer",
+]
 
 FATAL = "Fatal Python error: "
 """Begins what faulthandler writes when the process crashes."""
@@ -33,25 +45,24 @@ FATAL = "Fatal Python error: "
 THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):")
 """The line before the frames of each thread, for `fullmatch`; whose it is when the process has crashed."""
 
-# One that hardly anybody uses for anything else; the one above it is for the death of the parent.
-_SIGNAL = signal.SIGRTMAX - 1
-# Seconds that a rank may take to answer. A handler runs as soon as its thread does.
-_PATIENCE = 1.0
-# Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
-_MOST = 4 << 20
-# Programs close the low descriptors without asking what they are; this one must not become another file of theirs.
-_OUT_OF_REACH = 200
+# Two that hardly anybody uses for anything else; the one above them is for the death of the parent.
+SIGNAL = signal.SIGRTMAX - 1
+"""Asks a process for the stacks of all its threads."""
+
+SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
+"""Asks a thread for its own stack alone. Of all threads Python tells the newest hundred; the main one is the oldest."""
+
+_ALONE = "Stack (most recent call first):"
+_REST = "  ..."
+
+HEAD = re.compile(rb" *(\d+)\n")
+"""The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
+
+# Programs close the low descriptors without asking what they are; this one must not become another file of theirs. Not
+# higher, because the system keeps a table of all descriptors up to the highest, and copies it when it forks.
+_OUT_OF_REACH = 1023
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.+)$')
-_MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
-_BIT = 1 << (_SIGNAL - 1)
-_NO_ANSWER = "it did not answer within a second"
-_STATES = {
-    "T": "it is stopped (SIGSTOP), and answers when it goes on",
-    "t": "a debugger holds it, and it answers when it goes on",
-    "D": "it hangs in the kernel (state D)",
-    "Z": "it has just ended",
-}
 
 
 def answer_with_stacks(path: str) -> None:
@@ -64,188 +75,64 @@ def answer_with_stacks(path: str) -> None:
     """
     if not path:
         return
-    low = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        descriptor = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
-    except OSError:  # the process may not have so many
-        descriptor = low
-    else:
-        os.close(low)
-    faulthandler.register(_SIGNAL, file=descriptor, all_threads=True)
+    descriptor = _moved_up(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    with contextlib.suppress(OSError):  # a full disk; nobody will ask then
+        os.write(descriptor, b"%10d\n" % descriptor)
+    faulthandler.register(SIGNAL, file=descriptor, all_threads=True)
+    faulthandler.register(SIGNAL_FOR_MAIN, file=descriptor, all_threads=False)
 
 
-@dataclass
-class _Asked:
-    """A rank that has been asked."""
+def _moved_up(descriptor: int) -> int:
+    """Move a descriptor to the highest free number that is out of reach, and not beyond it if that can be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    highest = _OUT_OF_REACH if limit == resource.RLIM_INFINITY else min(_OUT_OF_REACH, limit - 1)
+    for number in range(highest, descriptor, -1):
+        with contextlib.suppress(OSError):  # it is in use, and so are all above it that there may be
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
+            os.close(descriptor)
+            return moved
+    return descriptor
 
-    pid: int
-    path: str
-    begin: int
-    state: str
-    blocking: frozenset[str]
-    problem: str = ""
-    answered: bool = False
 
-
-class StackRequest:
-    """Asks processes for their stacks; the answers come within milliseconds, or not at all.
+@dataclass(frozen=True)
+class Answer:
+    """What a process has written of its threads.
 
     Parameters
     ----------
-    ranks : mapping of int to (int, str)
-        Process id and file of each rank to ask.
-
-    Attributes
-    ----------
-    deadline : float
-        `time.monotonic` after which no answer is waited for.
+    main : tuple of Frame or None
+        The frames of the main thread, the innermost first.
+    cut : bool
+        Whether there are more of them, further out.
+    others : tuple of tuple of Frame
+        Those of other threads.
     """
 
-    PERIOD = 0.002
-    """Seconds between two looks for answers."""
-
-    def __init__(self, ranks: Mapping[int, tuple[int, str]]) -> None:
-        self.deadline = time.monotonic() + _PATIENCE
-        self._asked = {rank: _ask(pid, path) for rank, (pid, path) in ranks.items()}
-
-    def look(self) -> bool:
-        """Look for answers; tell whether nothing is left to wait for."""
-        for asked in self._asked.values():
-            if not (asked.answered or asked.problem):
-                asked.answered = _has_answered(asked)
-        return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
-
-    def stacks(self) -> dict[int, Stack]:
-        """Return what there is by now."""
-        return {rank: _stack(asked) for rank, asked in self._asked.items()}
+    main: tuple[Frame, ...] | None
+    cut: bool
+    others: tuple[tuple[Frame, ...], ...]
 
 
-@dataclass
-class _Open:
-    """A request without its answers, who gets these, and when to look for them."""
-
-    request: StackRequest
-    give: Callable[[dict[int, Stack]], None]
-    look_at: float
-    ending_waits: bool
-
-
-class StackRequests:
-    """What a gang has asked its ranks and has no answers to yet."""
-
-    def __init__(self) -> None:
-        self._open: list[_Open] = []
-
-    def ask(
-        self, ranks: Mapping[int, tuple[int, str]], give: Callable[[dict[int, Stack]], None], ending_waits: bool
-    ) -> None:
-        """Ask ranks where they are; `give` gets the answers. If `ending_waits`, the gang is to end none before."""
-        self._open.append(_Open(StackRequest(ranks), give, time.monotonic(), ending_waits))
-
-    @property
-    def ending_waits(self) -> bool:
-        """Whether ranks are to be ended only when they have answered."""
-        return any(one.ending_waits for one in self._open)
-
-    def deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
-        """Return when to look for answers, and how."""
-        return [(one.look_at, partial(self._look, one)) for one in self._open]
-
-    def close(self) -> None:
-        """Give what there is: no rank is left that could answer."""
-        while self._open:
-            one = self._open.pop(0)
-            one.give(one.request.stacks())
-
-    def _look(self, one: _Open) -> None:
-        if one.request.look():
-            self._open.remove(one)
-            one.give(one.request.stacks())
-        else:
-            one.look_at = time.monotonic() + StackRequest.PERIOD
-
-
-def _ask(pid: int, path: str) -> _Asked:
-    # the signal would end a process that does not handle it: one that is still starting, or has become a program
-    caught = _masks(f"/proc/{pid}/status").get("SigCgt", 0) & _BIT
-    if size_of(path) > _MOST:
-        with contextlib.suppress(OSError):
-            os.truncate(path, 0)  # it is opened for appending
-    asked = _Asked(pid, path, size_of(path), _state(pid), _threads_that_block(pid))
-    if not path or not caught:
-        asked.problem = _STATES["Z"] if asked.state == "Z" else "it is not ready to answer"
-        return asked
-    try:
-        os.kill(pid, _SIGNAL)
-    except ProcessLookupError:
-        asked.problem = _STATES["Z"]
-    except PermissionError:
-        asked.problem = "it may not be asked: it belongs to another user by now"
-    if asked.state in ("T", "t"):
-        asked.problem = _STATES[asked.state]
-    return asked
-
-
-def _has_answered(asked: _Asked) -> bool:
-    """Tell whether all has been written: something has, the signal is not pending, and no handler is at it.
-
-    While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
-    """
-    if size_of(asked.path) <= asked.begin:
-        if _state(asked.pid) == "Z":
-            asked.problem = _STATES["Z"]
-        return False
-    masks = _masks(f"/proc/{asked.pid}/status")
-    if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _BIT:
-        return False
-    return _threads_that_block(asked.pid) <= asked.blocking
-
-
-def _threads_that_block(pid: int) -> frozenset[str]:
-    with contextlib.suppress(OSError):
-        threads = os.listdir(f"/proc/{pid}/task")
-        return frozenset(
-            thread for thread in threads if _masks(f"/proc/{pid}/task/{thread}/status").get("SigBlk", 0) & _BIT
-        )
-    return frozenset()
-
-
-def _masks(path: str) -> dict[str, int]:
-    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
-        return {name.decode(): int(mask, 16) for name, mask in _MASK.findall(file.read())}
-    return {}
-
-
-def _state(pid: int) -> str:
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        return file.read().rpartition(b")")[2].split()[0].decode()
-    return "Z"
-
-
-def _stack(asked: _Asked) -> Stack:
-    text = ""
-    with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
-        file.seek(asked.begin)
-        text = file.read(_MOST).decode(errors="replace")
-    threads = _threads(text) if asked.answered else ()
-    problem = asked.problem
-    if text.rstrip().endswith("\n..."):
-        # faulthandler tells of no more than a hundred threads, and of the main one last
-        threads, problem = (), "it has too many threads: ask for native stacks (py-spy)"
-    if not threads and not problem:
-        problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
-    return Stack(threads, asked.state, problem)
-
-
-def _threads(text: str) -> tuple[tuple[Frame, ...], ...]:
-    """Return the frames of each thread, the main one first: it was the first one, and is written last."""
-    found: list[list[Frame]] = []
+def read_answer(text: str) -> Answer:
+    """Read what a process has written of its threads."""
+    alone: list[list[str]] = []
+    threads: list[list[str]] = []
+    lines: list[str] = []
     for line in text.splitlines():
-        if THREAD.fullmatch(line):
-            found.append([])
-        elif found:
-            found[-1] += frames_of([line])
-    return tuple(tuple(frames) for frames in reversed(found))
+        if line == _ALONE or THREAD.fullmatch(line):
+            (alone if line == _ALONE else threads).append(lines := [])
+        else:
+            lines.append(line)
+    if threads and not is_cut(text):
+        # the main one was the first one, and is written last
+        alone.append(threads.pop())
+    others = tuple(tuple(frames_of(part)) for part in reversed(threads))
+    return Answer(tuple(frames_of(alone[0])), _REST in alone[0], others) if alone else Answer(None, False, others)
+
+
+def is_cut(text: str) -> bool:
+    """Tell whether there were more threads than those in a text of faulthandler."""
+    return "\n...\n" in text
 
 
 def frames_of(lines: list[str]) -> list[Frame]:

@@ -161,6 +161,27 @@ class RankDebugger(_ipython.Pdb):
         with contextlib.redirect_stdout(cast(TextIO, self._output)):
             return bool(super().onecmd(line))
 
+    def do_run(self, arg: str) -> None:
+        """Refuse to run or restart: a rank cannot begin anew from within.
+
+        Leave the debugger and run the cell again; with --max-restarts N all ranks are started again after a failure.
+        """
+        self.error(
+            "a rank cannot be started again from its debugger: leave it with c or q and run the cell again, or have "
+            "all ranks started again after a failure with max_restarts (--max-restarts)"
+        )
+
+    do_restart = do_run
+
+    def do_interact(self, arg: str) -> None:
+        """Run lines of Python at the frame, until the end of the input (Ctrl-D).
+
+        What they print goes to the rank's log.
+        """
+        # at once, and not with the debugger's next question, which comes when all is over
+        with contextlib.redirect_stdout(cast(TextIO, sys.__stdout__)):
+            super().do_interact(arg)
+
     def get_stack(self, *args: Any, **options: Any) -> tuple[list[tuple[FrameType, int]], int]:
         """Return the frames, without those of the launcher, which say nothing about the user's code."""
         stack, position = super().get_stack(*args, **options)
@@ -313,7 +334,7 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     while last.tb_next is not None:
         last = last.tb_next
     where, session = _place(last.tb_frame), next(_SESSIONS)
-    # whatever becomes of the debugger, the failure is reported: commands such as run and restart raise what they like
+    # whatever becomes of the debugger, the failure is reported: a command may raise what it likes
     with contextlib.suppress(BaseException), _leaving_when_ended():
         asker.ask("held", "", shown, where, session, asker.hold)
         debugger = RankDebugger()

@@ -41,6 +41,7 @@ from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
+from nblaunch.rank.full_disks import name_full_disk
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
 from nblaunch.rank.variables import local_variables
@@ -282,6 +283,8 @@ def _report_failure(
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
     error = BaseException.with_traceback(error, _without_this_module(error))
+    if context.birth.stdout:
+        name_full_disk(error, os.path.dirname(os.path.dirname(context.birth.stdout)))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     if cells is not None:

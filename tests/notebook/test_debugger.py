@@ -84,6 +84,39 @@ def test_a_rank_that_raises_waits_at_its_frame(kernel: Kernel) -> None:
     assert kernel.value("failures[1].summary()") == "ZeroDivisionError: integer division or modulo by zero"
 
 
+@pytest.mark.parametrize("body", ["breakpoint()\n7", "1 / 0"])
+@pytest.mark.parametrize("command", ["run", "restart --fast"])
+def test_a_rank_is_not_started_again_from_its_debugger(kernel: Kernel, body: str, command: str) -> None:
+    cell = begin(kernel, f"%%multiproc 1 --pdb --no-raise\n{body}")
+    cell.enter(command)
+    assert cell.asked() == "rank 0 ipdb> "
+    assert (
+        "*** a rank cannot be started again from its debugger: leave it with c or q and run the cell again, or have "
+        "all ranks started again after a failure with max_restarts (--max-restarts)\n"
+    ) in shown(cell)
+    cell.enter("c").finish().ok()
+    ended = ({0: 7}, []) if "breakpoint" in body else ({}, ["ZeroDivisionError: division by zero"])
+    assert kernel.value("(results, [f.summary() for f in failures.values()])") == ended
+
+
+def test_lines_of_python_at_a_breakpoint_and_a_jump(kernel: Kernel) -> None:
+    cell = begin(kernel, "%%multiproc 1\nx = 20\nbreakpoint()\nx = x + 1\nx")
+    cell.enter("interact").enter("print('twice', 2 * x)").asked()
+    cell.wait_for("twice 40")
+    cell.enter("\x04")
+    assert cell.asked() == "rank 0 ipdb> "
+    cell.enter("jump 99").asked()
+    assert "*** Jump failed: line 99 comes after the current code block" in shown(cell)
+    cell.enter("x = 5").enter("c").finish().ok()
+    assert kernel.value("results") == {0: 6}
+
+
+def test_the_end_of_the_input_leaves_the_debugger(kernel: Kernel) -> None:
+    cell = begin(kernel, "%%multiproc 1 --no-raise\nbreakpoint()\n1")
+    cell.enter("\x04").finish().ok()
+    assert kernel.value("type(failures[0].exception).__name__") == "DebuggerQuit"
+
+
 def test_a_quit_ends_the_run_and_every_failure_is_told(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 2 --pdb --no-raise\nraise ValueError(rank)")
     cell.asked()

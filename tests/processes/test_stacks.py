@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from nblaunch.events import Stack
-from nblaunch.processes.stacks import StackRequest, frames_of
+from nblaunch.processes import stack_requests
+from nblaunch.processes.stack_requests import StackRequest
+from nblaunch.processes.stacks import frames_of
 
 READY = "from nblaunch.processes.stacks import answer_with_stacks\nanswer_with_stacks({path!r})\n"
 Start = Callable[[str], int]
@@ -21,11 +27,13 @@ def ask(pid: int, path: Path) -> Stack:
     return request.stacks()[3]
 
 
-def wait_for(pid: int, path: Path, function: str) -> Stack:
-    """Ask until the process is in a function of that name, which it is going to be."""
+def wait_for(pid: int, path: Path, function: str, threads: int = 1) -> Stack:
+    """Ask until the process is in a function of that name, and so many threads wait, which is going to be so."""
     while True:
         stack = ask(pid, path)
-        if any(frame.function == function for frame in stack.threads[0]):
+        if stack.problem == "it has just ended":
+            raise AssertionError(stack)
+        if len(stack.threads) >= threads and any(frame.function == function for frame in stack.threads[0]):
             return stack
 
 
@@ -64,9 +72,78 @@ def test_all_threads_and_the_main_one_first(start: Start, tmp_path: Path) -> Non
         "print('ready', flush=True)\n"
         "main()\n"
     )
-    stack = wait_for(start(source), path, "main")
+    stack = wait_for(start(source), path, "main", 2)
     assert len(stack.threads) == 2
     assert "worker" in [frame.function for frame in stack.threads[1]]
+
+
+MANY = """import signal, threading
+begun = threading.Barrier(151)
+def worker():
+    begun.wait()
+    threading.Event().wait()
+def main():
+    {blocks}
+    print('ready', flush=True)
+    threading.Event().wait()
+for _ in range(150): threading.Thread(target=worker, daemon=True).start()
+begun.wait()
+main()
+"""
+
+
+def test_the_main_thread_of_more_than_python_tells_of(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    pid = start(READY.format(path=str(path)) + MANY.format(blocks="pass"))
+    for _ in range(3):
+        stack = wait_for(pid, path, "main", 101)
+        assert [frame.function for frame in stack.threads[0]][-2:] == ["main", "<module>"]
+        assert len(stack.threads) == 101
+        assert all("worker" in [frame.function for frame in frames] for frames in stack.threads[1:])
+        assert (stack.problem, stack.left_out, stack.cut) == ("", 50, False)
+
+
+def test_a_main_thread_of_many_that_blocks_the_signal(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    blocks = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMAX - 2])"
+    stack = ask(start(READY.format(path=str(path)) + MANY.format(blocks=blocks)), path)
+    assert stack.threads == ()
+    assert stack.problem == "its main thread blocks the signal that asks for it: ask for native stacks (py-spy)"
+
+
+def test_threads_that_run_are_not_looked_at(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "def worker():\n"
+        "    while True: threading.Thread(target=int).start()\n"
+        "def main():\n"
+        "    print('ready', flush=True)\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=worker, daemon=True).start()\n"
+        "main()\n"
+    )
+    pid = start(source)
+    for _ in range(300):
+        stack = wait_for(pid, path, "main")
+        assert [frame.function for frame in stack.threads[0]][-1] == "<module>"
+    os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(("depth", "cut"), [(90, False), (200, True)])
+def test_of_a_deep_recursion_the_innermost_frames_are_told(start: Start, tmp_path: Path, depth: int, cut: bool) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import threading\n"
+        "def down(n):\n"
+        "    if n: down(n - 1)\n"
+        "    print('ready', flush=True)\n"
+        "    threading.Event().wait()\n"
+        f"down({depth})\n"
+    )
+    stack = wait_for(start(source), path, "wait")
+    assert stack.cut is cut
+    assert [frame.function for frame in stack.threads[0]].count("down") == (98 if cut else 91)
 
 
 def test_c_code_that_holds_the_interpreter_lock_is_seen(start: Start, tmp_path: Path) -> None:
@@ -105,18 +182,91 @@ def test_a_process_that_has_ended(start: Start, tmp_path: Path) -> None:
     assert ask(pid, tmp_path / "none").problem == "it has just ended"
 
 
-def test_one_whose_file_was_closed_is_not_waited_for_long(start: Start, tmp_path: Path) -> None:
+def test_one_whose_folder_was_removed_says_so(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "stacks"
+    path.parent.mkdir()
+    source = READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    pid = start(source)
+    shutil.rmtree(path.parent)
+    assert ask(pid, path).problem == "the folder with the file for its stacks was removed while it ran"
+
+
+@pytest.mark.parametrize("room", [0, 60, 90])
+def test_one_whose_disk_is_full_says_so(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path = tmp_path / "stacks"
+    # a limit on the size of files refuses what is written just as a full disk does
+    source = READY.format(path=str(path)) + (
+        "import resource, signal, threading\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({11 + room}, {11 + room}))\n"
+        "print('ready', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    pid = start(source)
+    monkeypatch.setattr(stack_requests, "has_no_room", lambda folder: folder == str(tmp_path))
+    for _ in range(2):
+        stack = ask(pid, path)
+        assert (stack.threads, stack.problem) == ((), "the disk with the file for its stacks is full")
+    # and one that had no room for the first line
+    path.write_text("")
+    assert ask(pid, path).problem == "the disk with the file for its stacks is full"
+
+
+@pytest.mark.parametrize("closes", ["os.closerange(3, 5000)", "os.close(FD)"])
+def test_one_whose_file_was_closed_is_not_asked(start: Start, tmp_path: Path, closes: str) -> None:
     path = tmp_path / "stacks"
     source = READY.format(path=str(path)) + (
-        "import os, threading\nos.closerange(3, 1000)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+        f"import os, threading\nFD = int(open({str(path)!r}).readline())\n{closes}\n"
+        "print('ready', flush=True)\nthreading.Event().wait()\n"
     )
-    assert ask(start(source), path).problem == "it did not answer within a second"
+    problem = ask(start(source), path).problem
+    assert re.fullmatch(
+        r"its code has closed the file for its stacks, descriptor \d+: ask for native stacks \(py-spy\)", problem
+    )
+
+
+@pytest.mark.parametrize("takes", ["os.dup2(file.fileno(), FD)", "os.closerange(3, FD + 1); os.dup2(1, FD)"])
+def test_stacks_are_never_written_into_what_is_the_users(start: Start, tmp_path: Path, takes: str) -> None:
+    path, own = tmp_path / "stacks", tmp_path / "own"
+    source = READY.format(path=str(path)) + (
+        f"import os, threading\nFD = int(open({str(path)!r}).readline())\nfile = open({str(own)!r}, 'w')\n{takes}\n"
+        "print('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+    problem = ask(start(source), path).problem
+    said = r"its code uses the descriptor of the file for its stacks, \d+, for something else: ask for native stacks.*"
+    assert re.fullmatch(said, problem)
+    assert own.read_text() == ""
+
+
+@pytest.mark.parametrize("limit", [64, 1024, 4096])
+def test_its_file_has_the_highest_number_that_is_free(start: Start, tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "stacks"
+    highest = min(limit, 1024) - 1
+    source = (
+        f"import os, resource, threading\nresource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"os.dup2(0, {highest})\n"
+    ) + READY.format(path=str(path))
+    pid = start(source + "print('ready', flush=True)\nthreading.Event().wait()\n")
+    expected = highest + 1 if limit > 1024 else highest - 1
+    assert path.read_text() == f"{expected:10}\n"
+    assert path.samefile(f"/proc/{pid}/fd/{expected}")
+    assert wait_for(pid, path, "wait").problem == ""
+
+
+def test_one_whose_file_was_emptied_is_not_asked(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    pid = start(source)
+    path.write_text("")
+    assert ask(pid, path).problem == "it is not ready to answer"
 
 
 def test_its_file_is_out_of_reach_of_who_closes_the_low_descriptors(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "stacks"
     source = READY.format(path=str(path)) + (
-        "import os, threading\nos.closerange(3, 100)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+        "import os, threading\nos.closerange(3, 1000)\nprint('ready', flush=True)\nthreading.Event().wait()\n"
     )
     assert wait_for(start(source), path, "wait").problem == ""
 
