@@ -13,11 +13,12 @@ from random import Random
 
 from tests.chaos.inside import EXCEPTIONS
 
-__all__ = ["ANYTHING", "FAULTS", "Blow", "Outside"]
+__all__ = ["ANYTHING", "FAULTS", "ORDERS", "Blow", "Outside"]
 
 MOMENTS = ("start", "run", "result", "exit")
 # An outcome that allows every other one.
 ANYTHING = "*"
+ORDERS = ("run.stop()", "run.kill()", "run.interrupt()")
 _SIGNALS = ("SIGKILL", "SIGSEGV", "SIGTERM", "SIGSTOP")
 
 
@@ -66,6 +67,16 @@ class Blow:
         What all the other ranks have to do; empty leaves it open.
     order : str
         What the notebook does with a run in the background, some time after its start.
+    aside : tuple of (float, str)
+        What another thread of the notebook does, each after so many seconds; ``run`` is the run.
+    again : bool
+        Whether that thread begins anew until the run has ended.
+    client : {"", "answers", "late", "silent", "nobody"}
+        Who is at the other end when a rank asks; empty leaves it open.
+    pdb : bool
+        Whether ranks that raise are held for a debugger.
+    attempt : int or None
+        In which attempt that happens; None is any of them.
     alone : bool
         Whether nothing else happens to the run.
     methods : tuple of str
@@ -83,14 +94,32 @@ class Blow:
     needs_end: bool = False
     others: str = ""
     order: str = ""
+    aside: tuple[tuple[float, str], ...] = ()
+    again: bool = False
+    client: str = ""
+    pdb: bool = False
+    attempt: int | None = None
     alone: bool = False
     methods: tuple[str, ...] = ("zygote", "forkserver", "spawn", "fork")
 
     def described(self) -> str:
         """Say what is done, to whom, and what may come of it."""
         whom = "nobody in particular" if self.victim is None else f"rank {self.victim}"
+        whom += "" if self.attempt is None else f" in attempt {self.attempt}"
         said = f"{self.fault} ({self.moment}) to {whom}, which may end by {sorted(self.outcomes)}"
         return "\n    ".join([said, *map(str, self.outside)])
+
+    def ends_the_run(self) -> bool:
+        """Tell whether the notebook's user ends the run by this, if it comes so far."""
+        return (
+            bool(self.order)
+            or any(act.target == "interrupt" for act in self.outside)
+            or any(text in ORDERS for _, text in self.aside)
+        )
+
+    def is_of_one_attempt(self) -> bool:
+        """Tell whether this happens in one attempt only: a rank says there where it is."""
+        return self.victim is not None and not self.others
 
     @property
     def is_fatal(self) -> bool:
@@ -247,6 +276,68 @@ def ended_by_the_notebook(rng: Random, victim: int) -> Blow:
     return Blow(f"run.{name}()", "run", None, frozenset({ANYTHING}), order=order, others=others)
 
 
+def aside(rng: Random, victim: int) -> Blow:
+    """Have another thread of the notebook ask for, or do, something at any moment; it harms nobody by itself."""
+
+    def late() -> float:
+        return round(rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.2), rng.uniform(0, 0.8))), 4)
+
+    again = rng.random() < 0.5
+    what = rng.choice(("run.stacks()", "run.stacks()", "looks", "SIGSTOP and SIGCONT", "SIGCONT", "SIGUSR1", "SIGKILL"))
+    if what in ("run.stacks()", "looks"):
+        texts = ("run.stacks()",) if what == "run.stacks()" else LOOKS
+        acts = [(late() / (20 if again else 1), text) for text in texts]
+        return Blow(f"{what} from aside", "run", None, frozenset({"value"}), aside=tuple(acts), again=again)
+    if what == "SIGSTOP and SIGCONT":
+        acts = [(late(), "run.signal('SIGSTOP')"), (round(rng.uniform(0, 0.1), 4), "run.signal('SIGCONT')")]
+        return Blow("run.signal(SIGSTOP, SIGCONT)", "run", None, frozenset({"value"}), aside=tuple(acts), again=again)
+    acts = [(late(), f"run.signal({what!r}, [{victim}])")]
+    ended = frozenset({"value", what}) if what != "SIGCONT" else frozenset({"value"})
+    return Blow(f"run.signal({what})", "run", None, ended, aside=tuple(acts), again=again)
+
+
+LOOKS = (
+    "repr(run)",
+    "run._repr_html_()",
+    "repr(run.failures)",
+    "repr(run.attempts)",
+    "run.pids",
+    "run.asking",
+    "str(run.stacks([0]))",
+    "nblaunch.commands.stacks_in_words()",
+    "run.wait(0)",
+)
+
+
+def ended_from_aside(rng: Random, victim: int) -> Blow:
+    late = rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.3), rng.uniform(0, 1.0)))
+    names = rng.choice((ORDERS[:1], ORDERS[1:2], ORDERS[2:], rng.sample(ORDERS, 2), rng.sample(ORDERS, 3)))
+    acts = [(round(late, 4), names[0]), *((round(_soon(rng, 0.3), 4), name) for name in names[1:])]
+    acts += [(0.0, text) for text in rng.sample((*LOOKS, "run.signal('SIGTERM')"), 2)]
+    others = rng.choice(("", "wait", "deaf", "child", "busy", "holding the lock"))
+    fault = f"{names[0]} from aside" if len(names) == 1 else "several orders from aside"
+    return Blow(fault, "run", None, frozenset({ANYTHING}), aside=tuple(acts), others=others)
+
+
+def asks(rng: Random, victim: int) -> Blow:
+    how = rng.choice(("input", "getpass", "readline", "breakpoint", "breakpoint"))
+    client = rng.choice(("answers", "answers", "late", "silent", "nobody"))
+    lines = ("breakpoint()",) if how == "breakpoint" else (f"inside.ask({how!r})",)
+    said = {"nobody": ", nobody there", "silent": ", no answer"}.get(client, "")
+    blow = Blow(f"{how}(){said}", "run", victim, frozenset({"value"}), lines, client=client)
+    if client == "silent":
+        return replace(blow, outcomes=frozenset({"RankTimeout"}), needs_end=True)
+    if client == "nobody":
+        return replace(blow, outcomes=frozenset({"RuntimeError" if how == "breakpoint" else "EOFError"}))
+    return blow
+
+
+def held(rng: Random, victim: int) -> Blow:
+    name, client = rng.choice(sorted(EXCEPTIONS)), rng.choice(("answers", "answers", "late", "silent"))
+    blow = _inside("exception, --pdb", victim, "run", f"raise {name}", *EXCEPTIONS[name][1])
+    return replace(blow, client=client, pdb=True)
+
+
 def zygote_killed(rng: Random, victim: int) -> Blow:
     name = "SIGSTOP" if rng.random() < 0.1 else "SIGKILL"
     when, delay = rng.choice((("before", 0.0), ("sent", rng.uniform(0, 0.03)), ("run", _soon(rng))))
@@ -311,6 +402,10 @@ FAULTS: dict[Callable[[Random, int], Blow], int] = {
     spare_killed: 3,
     forkserver_killed: 3,
     kernel_killed: 5,
+    aside: 14,
+    ended_from_aside: 7,
+    asks: 14,
+    held: 7,
     nothing: 2,
 }
 """How often each is drawn, beside the others."""

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from nblaunch.attempt import Attempt
 from nblaunch.failures import RankFailure
 from nblaunch.logs import Logs
 from nblaunch.payload import ExceptionStandIn
@@ -28,8 +29,23 @@ def of_run(run: Run) -> dict[str, Any]:
         "collateral": sorted(rank for rank, failure in run.failures.items() if failure.collateral),
         "root": None if run.root_cause is None else run.root_cause.rank,
         "pids": run.pids,
+        "attempts": [_attempt(run, attempt) for attempt in run.attempts],
+        "refused": run.refused,
         # all that a person is shown must work for whatever ranks have raised
-        "shown": len(run.summary()) + len(repr(run.failures)) + len(run._repr_html_()),
+        "shown": len(run.summary()) + len(repr(run.failures)) + len(run._repr_html_()) + len(repr(run.attempts)),
+    }
+
+
+def _attempt(run: Run, attempt: Attempt) -> dict[str, Any]:
+    failures = attempt.failures
+    return {
+        "number": attempt.number,
+        # values of an attempt that was followed by another one are not kept
+        "results": {rank: "empty" for rank in range(run.nprocs) if rank not in failures},
+        "failures": {rank: _ending(failure) for rank, failure in failures.items()},
+        "collateral": sorted(rank for rank, failure in failures.items() if failure.collateral),
+        "root": None if attempt.root_cause is None else attempt.root_cause.rank,
+        "pids": attempt.pids,
     }
 
 

@@ -75,7 +75,7 @@ def test_what_does_not_end_by_itself_is_ended() -> None:
         if any(blow.needs_end for blow in case.blows):
             assert case.timeout is not None
         waits = case.bystanders not in ("finish", "display")
-        ends = case.timeout is not None or case.ends_by_interrupt() or case.kills_the_kernel() or case.orders()
+        ends = case.timeout is not None or case.kills_the_kernel() or case.may_be_ended()
         assert not waits or ends or (any(blow.is_fatal for blow in case.blows) and not case.keeps_going)
 
 
@@ -92,8 +92,10 @@ def told(**changes: object) -> dict[str, object]:
         "collateral": [],
         "root": 1,
         "pids": {0: 100, 1: 101},
+        "refused": "",
     }
-    return right | changes
+    told = right | changes
+    return {"attempts": [{"number": 0, **told}], **told}
 
 
 @pytest.mark.parametrize(
