@@ -326,9 +326,12 @@ class Launch:
         except BaseException as error:
             self._ranks.kill()
             _insist(self._ranks.join)
-            self.run.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "not started")
+            # not an error: somebody has ended the run meanwhile, from another thread
+            ordered = self.run.ordered if isinstance(error, InterruptedError) else ""
+            self.run.give_up(ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started"))
             self._close_panel()
-            raise
+            if not ordered:
+                raise
 
     def start_and_wait(self) -> None:
         """Start the ranks and wait for their end.

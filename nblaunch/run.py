@@ -263,6 +263,11 @@ class Run:
             raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
         self._questions.serve(box, rank)
 
+    @property
+    def ordered(self) -> str:
+        """The status that a run will have which somebody has ordered to end; empty if nobody has."""
+        return self._requested
+
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
