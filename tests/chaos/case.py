@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
-from tests.chaos.faults import ANYTHING, FAULTS, Blow
+from tests.chaos.blows import ANYTHING, Blow
+from tests.chaos.faults import FAULTS
 
 __all__ = ["Case", "draw"]
 

@@ -8,8 +8,8 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+from tests.chaos.blows import Outside
 from tests.chaos.case import Case
-from tests.chaos.faults import Outside
 from tests.chaos.inside import ANSWER
 from tests.chaos.notebook import Notebook
 from tests.chaos.processes import Watcher, end

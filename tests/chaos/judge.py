@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.chaos.blows import ANYTHING
 from tests.chaos.case import Case
-from tests.chaos.faults import ANYTHING
 from tests.kernel import Reply
 
 __all__ = ["objections"]

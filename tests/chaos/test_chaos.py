@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.chaos.blows import Blow
 from tests.chaos.case import Case, draw
 from tests.chaos.driver import ChaosError, Driver
-from tests.chaos.faults import FAULTS, Blow
+from tests.chaos.faults import FAULTS
 from tests.chaos.judge import objections
 from tests.chaos.table import table
 from tests.kernel import Reply
