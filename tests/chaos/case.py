@@ -218,7 +218,13 @@ class Case:
         return f"get_ipython().run_cell_magic('multiproc', {self._line()!r}, {self._source()!r})"
 
     def _background(self) -> str:
-        lines = ["import time", self._by_magic(), *self.orders(), self._wait()]
+        lines = [self._by_magic(), *self.orders(), self._wait()]
+        if self.ends_by_interrupt():
+            # which ends what waits for the run, and not the run
+            leaving = ["    if 'run' in globals():", "        run.stop()", "        run.wait()", "    raise"]
+            lines = ["try:", *(f"    {line}" for line in lines), "except KeyboardInterrupt:", *leaving]
+        begun = ["print('begun', flush=True)"] if self.tells_that_it_has_begun() else []
+        lines = ["import time", *begun, *lines]
         return "\n".join([*lines, "run.raise_for_failures()"] if self.raises else lines)
 
     def _wait(self) -> str:
@@ -280,8 +286,8 @@ def draw(seed: int, number: int) -> Case:
     interrupted = any(act.target == "interrupt" for blow in blows for act in blow.outside)
     client = next((blow.client for blow in blows if blow.client), "")
     forms = ["function", "background"] if ordered else ["cell", "cell", "cell", "function"]
-    if not interrupted:
-        forms.append("background")  # an interrupt does not end what nobody waits for
+    if not any(blow.alone for blow in blows):
+        forms.append("background")
     return Case(
         seed=seed,
         number=number,
@@ -296,7 +302,8 @@ def draw(seed: int, number: int) -> Case:
         keeps_going=keeps_going,
         raises=rng.random() < 0.5,
         shown=rng.random() < 0.4 and not any("flood" in blow.fault for blow in blows),
-        beside=rng.random() < 0.15,
+        # %multiproc stop ends all runs that go on
+        beside=rng.random() < 0.15 and not any("run_line_magic" in blow.order for blow in blows),
         restarts=restarts,
         stall=rng.choice((0.1, 0.3)) if rng.random() < 0.2 else None,
         straggler=rng.choice((0.05, 0.2)) if rng.random() < 0.2 else None,
@@ -317,6 +324,10 @@ def _draw_attempt(rng: Random, blows: list[Blow], nprocs: int, attempt: int | No
                 break
             blow = _draw_blow(rng, victim)
         surely = False
+        if attempt:
+            # while some later attempt goes on, and not always the first one
+            later = tuple(replace(act, delay=act.delay + rng.uniform(0, 0.5 * attempt)) for act in blow.outside)
+            blow = blow if blow.is_of_one_attempt() else replace(blow, outside=later)
         _add(blows, replace(blow, attempt=attempt) if blow.is_of_one_attempt() else blow)
 
 

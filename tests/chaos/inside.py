@@ -367,8 +367,8 @@ def linger() -> int:
 
 
 def value(size: int) -> dict[str, Any]:
-    """Return what a rank sends back: its number, and so many bytes."""
+    """Return what a rank sends back: its number, that of its attempt, and so many bytes."""
     data = bytearray(size)
     if data:
         data[0] = data[-1] = int(os.environ["RANK"]) + 1
-    return {"rank": int(os.environ["RANK"]), "data": data}
+    return {"rank": int(os.environ["RANK"]), "attempt": _attempt(), "data": data}

@@ -103,7 +103,7 @@ def _hit_from_outside(case: Case, told: dict[str, Any], hit: dict[int, str]) -> 
     if any(act.target == "forkserver" for blow in case.blows for act in blow.outside):
         return  # it takes its ranks along
     for rank, ending in told["failures"].items():
-        own = {name for blow in case.blows if blow.victim == rank for name in blow.outcomes}
+        own = {name for blow in case.blows if blow.victim == rank or blow.aside for name in blow.outcomes}
         by_others = rank not in told["collateral"] and ending in hit.values() and not own & {ending, ANYTHING}
         if by_others and hit.get(told["pids"][rank]) != ending:
             yield f"rank {rank} ended by {ending}, which was sent to {hit} and not to it"

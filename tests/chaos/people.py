@@ -39,11 +39,12 @@ def two_interrupts(rng: Random, victim: int) -> Blow:
 
 
 def ended_by_the_notebook(rng: Random, victim: int) -> Blow:
-    name = rng.choice(("stop", "kill", "interrupt"))
+    name = rng.choice((*ORDERS, *ORDERS, "%multiproc stop", "%multiproc kill"))
     late = rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.3)))
     others = rng.choice(("wait", "deaf", "child", "busy", "finish", "holding the lock"))
-    order = f"time.sleep({late:.4f}); run.{name}()"
-    return Blow(f"run.{name}()", "run", None, frozenset({ANYTHING}), order=order, others=others)
+    call = f"get_ipython().run_line_magic('multiproc', {name.split()[1]!r})" if name.startswith("%") else name
+    order = f"time.sleep({late:.4f}); {call}"
+    return Blow(name, "run", None, frozenset({ANYTHING}), order=order, others=others)
 
 
 def aside(rng: Random, victim: int) -> Blow:
