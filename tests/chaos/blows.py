@@ -73,6 +73,8 @@ class Blow:
         Whether ranks that raise are held for a debugger.
     attempt : int or None
         In which attempt that happens; None is any of them.
+    excludes : tuple of str
+        Faults with which nothing is promised.
     alone : bool
         Whether nothing else happens to the run.
     methods : tuple of str
@@ -95,6 +97,7 @@ class Blow:
     client: str = ""
     pdb: bool = False
     attempt: int | None = None
+    excludes: tuple[str, ...] = ()
     alone: bool = False
     methods: tuple[str, ...] = ("zygote", "forkserver", "spawn", "fork")
 

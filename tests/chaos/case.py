@@ -347,6 +347,8 @@ def _add(blows: list[Blow], blow: Blow) -> None:
         return
     if blow.client and any(known.client not in ("", blow.client) for known in blows):
         return
+    if any(blow.fault in known.excludes or known.fault in blow.excludes for known in blows):
+        return
     if not set(blow.methods).intersection(*(known.methods for known in blows)):
         return
     blows.append(blow)

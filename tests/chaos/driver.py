@@ -97,7 +97,9 @@ class Driver:
             text = self._explained(case, found, notebook)
             notebook.close()
             self._notebook = None
-            self._watcher.wait_until_gone(-1, PATIENCE, helpers=True)
+            left, _ = self._watcher.wait_until_gone(-1, PATIENCE / 4, helpers=True)
+            for one in left:  # or the next run would be blamed
+                end(one.pid)
             raise ChaosError(text)
         self.runs += 1
         self.forms.update((case.method, case.form, f"{case.nprocs} ranks"))

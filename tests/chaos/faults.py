@@ -154,6 +154,8 @@ def forkserver_killed(rng: Random, victim: int) -> Blow:
         allowed,
         outside=(Outside("run", soon(rng), "forkserver", name),),
         needs_end=name == "SIGSTOP",
+        # whose parents have ended, nobody else would look for
+        excludes=("deaf child (session)", "deaf child (double)") if name == "SIGKILL" else (),
         methods=("zygote", "forkserver"),
     )
 
