@@ -39,6 +39,8 @@ class Case:
         Who is at the other end when a rank asks.
     script : tuple of str
         What that one says to each debugger; the last one again and again.
+    panel : {"live", "text", "none"}
+        What is shown of it.
     hold : float
         Seconds that a rank that has raised waits for a debugger.
     """
@@ -54,7 +56,7 @@ class Case:
     timeout: float | None
     keeps_going: bool
     raises: bool
-    shown: bool
+    panel: str
     beside: bool = False
     restarts: int = 0
     stall: float | None = None
@@ -70,9 +72,10 @@ class Case:
 
     @property
     def setup(self) -> str:
-        """The cell before, which may be empty."""
+        """The cell before."""
         traps = [f"inside.Trap({blow.victim}, {blow.trap!r}, {blow.attempt})" for blow in self.blows if blow.trap]
-        lines = [f"trap = [{', '.join(traps)}]"] if traps else []
+        lines = [f"get_ipython().run_line_magic('config', \"Multiproc.panel = {self.panel!r}\")"]
+        lines += [f"trap = [{', '.join(traps)}]"] if traps else []
         lines += [f"aside.begin({self.token!r}, {list(blow.aside)}, {blow.again})" for blow in self.blows if blow.aside]
         if self.beside:
             lines.append("other = nblaunch.launch(inside.linger, 2, panel='none', timeout=5, wait=False)")
@@ -201,7 +204,7 @@ class Case:
             options.append("--no-wait")
         elif not self.raises:
             options.append("--no-raise")
-        if not self.shown:
+        if self.panel == "none":
             options.append("--no-panel")
         return f"{self.nprocs} {' '.join(options)}"
 
@@ -237,7 +240,7 @@ class Case:
             "start_method": self.method,
             "timeout": self.timeout,
             "on_failure": "continue" if self.keeps_going else "stop",
-            "panel": "text" if self.shown else "none",
+            "panel": self.panel,
             "max_restarts": self.restarts,
             "pdb": self.holds(),
             "hold": self.hold,
@@ -288,6 +291,9 @@ def draw(seed: int, number: int) -> Case:
     forms = ["function", "background"] if ordered else ["cell", "cell", "cell", "function"]
     if not any(blow.alone for blow in blows):
         forms.append("background")
+    panels = ["live", "none", "none"]
+    if not any("flood" in blow.fault for blow in blows):
+        panels.append("text")
     return Case(
         seed=seed,
         number=number,
@@ -301,7 +307,7 @@ def draw(seed: int, number: int) -> Case:
         timeout=_TIMEOUT[method] * (1 + restarts) if needs_end or (interrupted and keeps_going) else None,
         keeps_going=keeps_going,
         raises=rng.random() < 0.5,
-        shown=rng.random() < 0.4 and not any("flood" in blow.fault for blow in blows),
+        panel=rng.choice(panels),
         # %multiproc stop ends all runs that go on
         beside=rng.random() < 0.15 and not any("run_line_magic" in blow.order for blow in blows),
         restarts=restarts,

@@ -105,6 +105,7 @@ class Driver:
         self.forms.update((case.method, case.form, f"{case.nprocs} ranks"))
         self.forms["beside another run"] += case.beside
         self.forms["--max-restarts"] += case.restarts > 0
+        self.forms[f"panel {case.panel}"] += 1
         self.forms["--pdb"] += case.holds()
         self.forms["--stall or --straggler"] += case.stall is not None or case.straggler is not None
         for blow in case.blows:
@@ -116,8 +117,7 @@ class Driver:
 
     def _drive(self, case: Case, notebook: Notebook) -> list[str]:
         kernel = notebook.kernel
-        if case.setup:
-            kernel.quietly(case.setup)
+        kernel.quietly(case.setup)
         hits = Hits(case, notebook, self._watcher)
         hits.before()
         cell = kernel.begin(case.cell, allow_stdin=case.client not in ("", "nobody"))
@@ -210,7 +210,7 @@ class Driver:
             f"run {case.number} of seed {case.seed}: {found[0]}",
             *found[1:],
             f"its faults:\n{faults}",
-            f"its cell (after {case.setup or 'nothing'}):\n{case.cell}",
+            f"its cell (after {case.setup}):\n{case.cell}",
             f"kernel:\n{notebook.kernel.log[-3000:]}",
         ]
         if notebook.kernel.process.poll() is None:

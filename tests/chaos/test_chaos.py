@@ -197,7 +197,7 @@ def _killed_at_first() -> Case:
 
 def _killed() -> Case:
     blow = Blow("SIGKILL from inside", "run", 1, frozenset({"SIGKILL"}), ("inside.act('SIGKILL')",))
-    return Case(0, 0, 2, "zygote", "cell", (blow,), "finish", 0.1, None, False, False, False)
+    return Case(0, 0, 2, "zygote", "cell", (blow,), "finish", 0.1, None, False, False, "none")
 
 
 @pytest.mark.kernel
