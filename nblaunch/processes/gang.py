@@ -223,6 +223,9 @@ class Gang:
         self._tidy_up()
         _ALIVE.discard(self)
         self._done.set()
+        # whoever has asked for something in between waits for an answer
+        self._grant_wishes()
+        self._stacks.close()
         return True
 
     def end(self, reason: str, steps: Iterable[Step]) -> None:

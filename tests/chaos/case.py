@@ -149,9 +149,6 @@ class Case:
             found.add("value")
         if self.timeout is not None:
             found.add("RankTimeout")
-        if self.client and len(self.blows) > 1:
-            # when the run is being ended, nobody is asked any more
-            found.add("EOFError")
         if self.may_quit():
             found.add("DebuggerQuit")
         if any(blow.ends_the_run() for blow in self.blows):

@@ -442,6 +442,20 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_whoever_asks_a_gang_that_is_never_started_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    gang = Gang([Birth(0, "x:y")], Zygote, lambda _: None)
+    wake = Gang._wake
+
+    def drop(gang: Gang) -> None:
+        wake(gang)
+        assert gang.drop()
+        # as if that had happened just after this look
+        gang._done.clear()
+
+    monkeypatch.setattr(Gang, "_wake", drop)
+    assert gang.stacks() == {}
+
+
 def test_an_interrupt_before_the_supervisor_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
 
