@@ -17,11 +17,14 @@ from typing import Any
 import nblaunch.commands
 from nblaunch.run import Run
 from nblaunch.stacks import Stacks
+from tests.chaos.inside import NEXT_ATTEMPT
 
 __all__ = ["attend", "begin", "told"]
 
 # Seconds; what takes longer hangs. Stacks may take 5.
 _PATIENCE = 20.0
+# What waits for the end of an attempt goes on after so many: it may be what has to end it.
+_LONGEST_ATTEMPT = 1.0
 # Rounds of one that begins anew.
 _MOST = 300
 _THREADS: dict[str, _Aside] = {}
@@ -62,6 +65,11 @@ class _Aside(threading.Thread):
         return None
 
     def _act(self, run: Run, text: str) -> None:
+        if text == NEXT_ATTEMPT:
+            before, deadline = len(run.attempts), time.monotonic() + _LONGEST_ATTEMPT
+            while run.status == "running" and len(run.attempts) == before and time.monotonic() < deadline:
+                time.sleep(0.0002)
+            return
         try:
             value = eval(text, {"run": run, "nblaunch": nblaunch})
         except TimeoutError as error:

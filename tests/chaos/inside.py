@@ -338,6 +338,9 @@ def bystand(how: str) -> None:
     pause()
 
 
+NEXT_ATTEMPT = "when the next attempt begins, or the run ends"
+"""What another thread of the notebook waits for, among the things that it does."""
+
 ANSWER = "the answer"
 """What the frontend says when a rank asks for a line."""
 

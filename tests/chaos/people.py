@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.chaos.blows import ANYTHING, ORDERS, Blow, Outside, inside, soon
-from tests.chaos.inside import EXCEPTIONS
+from tests.chaos.inside import EXCEPTIONS, NEXT_ATTEMPT
 
 __all__ = ["aside", "asks", "ended_by_the_notebook", "ended_from_aside", "held", "interrupt", "two_interrupts"]
 
@@ -53,18 +53,29 @@ def aside(rng: Random, victim: int) -> Blow:
     def late() -> float:
         return round(rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.2), rng.uniform(0, 0.8))), 4)
 
+    def acts(*each: tuple[float, str]) -> tuple[tuple[float, str], ...]:
+        return _at_a_seam(rng, each)
+
     again = rng.random() < 0.5
     what = rng.choice(("run.stacks()", "run.stacks()", "looks", "SIGSTOP and SIGCONT", "SIGCONT", "SIGUSR1", "SIGKILL"))
     if what in ("run.stacks()", "looks"):
         texts = ("run.stacks()",) if what == "run.stacks()" else _LOOKS
-        acts = [(late() / (20 if again else 1), text) for text in texts]
-        return Blow(f"{what} from aside", "run", None, frozenset({"value"}), aside=tuple(acts), again=again)
+        each = acts(*((late() / (20 if again else 1), text) for text in texts))
+        return Blow(f"{what} from aside", "run", None, frozenset({"value"}), aside=each, again=again)
     if what == "SIGSTOP and SIGCONT":
-        acts = [(late(), "run.signal('SIGSTOP')"), (round(rng.uniform(0, 0.1), 4), "run.signal('SIGCONT')")]
-        return Blow("run.signal(SIGSTOP, SIGCONT)", "run", None, frozenset({"value"}), aside=tuple(acts), again=again)
-    acts = [(late(), f"run.signal({what!r}, [{victim}])")]
+        pair = acts((late(), "run.signal('SIGSTOP')"), (round(rng.uniform(0, 0.1), 4), "run.signal('SIGCONT')"))
+        return Blow("run.signal(SIGSTOP, SIGCONT)", "run", None, frozenset({"value"}), aside=pair, again=again)
+    order = acts((late(), f"run.signal({what!r}, [{victim}])"))
     ended = frozenset({"value", what}) if what != "SIGCONT" else frozenset({"value"})
-    return Blow(f"run.signal({what})", "run", None, ended, aside=tuple(acts), again=again)
+    return Blow(f"run.signal({what})", "run", None, ended, aside=order, again=again)
+
+
+def _at_a_seam(rng: Random, acts: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
+    """Have this happen, sometimes, just when the run restarts or ends, rather than after some time."""
+    if rng.random() < 0.6:
+        return acts
+    waits = ((0.0, NEXT_ATTEMPT),) * rng.choice((1, 1, 2))
+    return (*waits, (round(soon(rng), 4), acts[0][1]), *acts[1:])
 
 
 def ended_from_aside(rng: Random, victim: int) -> Blow:
@@ -74,7 +85,8 @@ def ended_from_aside(rng: Random, victim: int) -> Blow:
     acts += [(0.0, text) for text in rng.sample((*_LOOKS, "run.signal('SIGTERM')"), 2)]
     others = rng.choice(("", "wait", "deaf", "child", "busy", "holding the lock"))
     fault = f"{names[0]} from aside" if len(names) == 1 else "several orders from aside"
-    return Blow(fault, "run", None, frozenset({ANYTHING}), aside=tuple(acts), others=others)
+    each = _at_a_seam(rng, tuple(acts))
+    return Blow(fault, "run", None, frozenset({ANYTHING}), aside=each, others=others)
 
 
 def asks(rng: Random, victim: int) -> Blow:
