@@ -17,7 +17,7 @@ from typing import Any
 
 from nblaunch.attempt import Attempt
 from nblaunch.engines.base import Ranks
-from nblaunch.events import Displayed, Ended, Event, Launched, Restarting
+from nblaunch.events import Displayed, Ended, Event, Launched, Reported, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
@@ -86,6 +86,8 @@ class Run:
         self.logs = logs
         self.attempts: list[Attempt] = []
         self.refused = ""
+        # whether all ranks have got going after the latest restart
+        self._restarted = False
         self.status = "running"
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
@@ -289,6 +291,10 @@ class Run:
             self._attempt.note(event)
             if isinstance(event, Launched):
                 self.logs.found(event)
+            elif isinstance(event, Reported) and self.attempts and len(self._attempt.pids) == self.nprocs:
+                # they are all at work once more: nobody comes back to the attempt before
+                self.attempts[-1].drop_values()
+                self._restarted = True
 
     def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
         """Take note of who can end the ranks, and of what they will ask."""
@@ -306,12 +312,14 @@ class Run:
         self._defect = ended.defect
         try:
             if ended.refused and self.attempts:
+                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
+            if self.refused and not self._restarted:
                 # the attempt before is what the run has failed of
                 self._attempt = self.attempts[-1]
-                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
             else:
                 self.attempts.append(self._attempt)
-                self._attempt.conclude(self._take)
+                self._attempt.conclude()
+            self._attempt.take_values(self._take)
             self.failures.update(self._attempt.failures)
             self.status = self._final_status()
         except BaseException:
@@ -319,6 +327,8 @@ class Run:
             self._defect = traceback.format_exc()
             self.status = "failed"
         finally:
+            for attempt in self.attempts:
+                attempt.drop_values()
             self._sent = None
             self._done.set()
 
@@ -331,6 +341,9 @@ class Run:
             self.collected[name][rank] = variable
 
     def _give_up_attempt(self) -> None:
+        for attempt in self.attempts:
+            attempt.drop_values()
+        self._restarted = False
         self.attempts.append(self._attempt)
         try:
             self._attempt.conclude()
