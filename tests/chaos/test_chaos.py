@@ -12,17 +12,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.blows import Blow
+from tests.chaos.blows import ORDERS, Blow
 from tests.chaos.case import Case, draw
 from tests.chaos.driver import ChaosError, Driver
 from tests.chaos.faults import FAULTS
+from tests.chaos.inside import NEXT_ATTEMPT
 from tests.chaos.judge import objections
 from tests.chaos.table import table
 from tests.kernel import Reply
 
 SEED = int(os.environ.get("CHAOS_SEED", "8"))
 # As many as fit into three minutes on two cores; a slower machine does fewer of each part.
-PARTS, RUNS, SECONDS = 5, 30, 28.0
+PARTS, RUNS, SECONDS = 5, 28, 28.0
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ def test_every_fault_and_every_moment_is_drawn() -> None:
     assert len({blow.fault for blow in blows}) >= len(FAULTS)
     methods = {draw(1, number).method for number in range(200)}
     assert methods == {"zygote", "forkserver", "spawn", "fork"}
+
+
+def test_what_these_tests_run_has_every_form() -> None:
+    cases = [draw(8, number) for number in range(PARTS * RUNS)]
+    assert {case.restarts for case in cases} == {0, 1, 2, 3}
+    assert {case.form for case in cases} == {"cell", "function", "background"}
+    assert {case.panel for case in cases} == {"live", "text", "none"}
+    assert {case.client for case in cases} == {"", "answers", "late", "silent", "nobody"}
+    assert any(case.holds() for case in cases)
+    assert any(case.may_quit() for case in cases)
+    assert any(case.stall is not None for case in cases)
+    assert any(case.straggler is not None for case in cases)
+    acts = {text for case in cases for blow in case.blows for _, text in blow.aside}
+    assert acts >= {*ORDERS, "run.stacks()", "run.signal('SIGSTOP')", NEXT_ATTEMPT}
 
 
 def test_cells_are_python() -> None:
