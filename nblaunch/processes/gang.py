@@ -280,10 +280,14 @@ class Gang:
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
         if self._sampler is None and not self._done.is_set():
-            with contextlib.suppress(RuntimeError):  # no more threads: what the ranks use remains unknown
+            try:
                 self._sampler = Sampler(self._running_pids, self._take_sample, period)
-            if self._done.is_set() and self._sampler is not None:
-                self._sampler.close()
+                self._sampler.start()
+            except RuntimeError:
+                logger.debug("no more threads: what the ranks use remains unknown")
+            finally:  # an interrupt too
+                if self._done.is_set() and self._sampler is not None:
+                    self._sampler.close()
 
     def _running_pids(self) -> dict[int, int]:
         return {rank.number: rank.pid for rank in list(self._ranks.values()) if not rank.gone}

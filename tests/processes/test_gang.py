@@ -578,6 +578,33 @@ def test_nobody_looks_at_ranks_that_are_gone() -> None:
     assert "nblaunch-sampler" not in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_somebody_begins_to_look_leaves_nobody_looking(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    events: list[Event] = []
+    gang = gang_of(["sleep 9999"], events)
+    gang.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gang.sample(3600)
+    lookers = [thread for thread in threading.enumerate() if thread.name == "nblaunch-sampler"]
+    assert len(lookers) == begun
+    gang.end("enough", KILL)
+    assert gang.join(LIMIT)
+    for thread in lookers:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+
+
 class Counting:
     """A lookout that tells how often it has looked, and ends the ranks at some point."""
 
