@@ -106,23 +106,33 @@ class Attempt:
         elif isinstance(event, Abandoned):
             self._abandoned.add(event.rank)
 
-    def conclude(self, take: Callable[[int, dict[str, Any]], None] | None = None) -> None:
-        """Make failures, and values, of what has been noted; no rank is left.
+    def conclude(self) -> None:
+        """Make failures of what has been noted; no rank is left."""
+        for rank in range(self._nprocs):
+            report = self._reports.get(rank)
+            if report is None or report.kind != "value":
+                failure = self._failure(rank, self._reports.pop(rank, None))
+                if self._given_up:
+                    return
+                self.failures[rank] = failure
+
+    def take_values(self, take: Callable[[int, dict[str, Any]], None]) -> None:
+        """Make values of what ranks have sent that finished; one that cannot be rebuilt becomes a failure.
 
         Parameters
         ----------
-        take : callable, optional
-            Gets each rank that has finished, and what it has sent back by name: `VALUE` and the collected variables.
-            Without it they are dropped, because all ranks start once more.
+        take : callable
+            Gets each rank, and what it has sent back by name: `VALUE` and the collected variables.
         """
-        for rank in range(self._nprocs):
-            report = self._reports.pop(rank, None)
-            if report is not None and report.kind == "value":
-                failure = None if take is None else self._take_value(rank, report, take)
-            else:
-                failure = self._failure(rank, report)
+        for rank in sorted(self._reports):
+            failure = self._take_value(rank, self._reports.pop(rank), take)
             if failure is not None and not self._given_up:
                 self.failures[rank] = failure
+        self.failures = dict(sorted(self.failures.items()))
+
+    def drop_values(self) -> None:
+        """Let go of what ranks have sent that finished: all ranks have started once more."""
+        self._reports.clear()
 
     def give_up(self, results: Container[int]) -> None:
         """Count every rank as failed of which there is neither a result nor a failure yet."""

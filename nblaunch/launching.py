@@ -327,9 +327,12 @@ class Launch:
         except BaseException as error:
             self._ranks.kill()
             self._insist_on_end()
-            self.run.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "not started")
+            # not an error: somebody has ended the run meanwhile, from another thread
+            ordered = self.run.ordered if isinstance(error, InterruptedError) else ""
+            self.run.give_up(ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started"))
             self._close_panel()
-            raise
+            if not ordered:
+                raise
 
     def _insist_on_end(self) -> None:
         """Wait until no rank is left, whatever interrupts come, unless code of the user's is what is waited for."""

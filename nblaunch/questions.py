@@ -75,6 +75,10 @@ class Questions:
         self._open: dict[tuple[int, int], Asked] = {}
         # sessions of debuggers by rank and number, until they are left
         self._sessions: set[tuple[int, int]] = set()
+        # those of ranks that are held at their failure, which has to be told even if nobody looks at it any more
+        self._held: set[tuple[int, int]] = set()
+        # those of them that were closed from here: what follows is not their user's doing
+        self._cut_off: set[tuple[int, int]] = set()
         # ranks whose user wants all to end
         self._quits: set[int] = set()
         # nobody is asked any more: the ranks are being ended, or will be in a moment
@@ -113,9 +117,8 @@ class Questions:
         elif isinstance(event, Ending):
             self._closing = True
         elif isinstance(event, Restarting):
-            self._open.clear()
-            self._sessions.clear()
-            self._quits.clear()
+            for known in (self._open, self._sessions, self._held, self._cut_off, self._quits):
+                known.clear()
             self._closing = False
         elif isinstance(event, Ended):
             self._over = True
@@ -135,11 +138,13 @@ class Questions:
         session = (question.rank, question.session)
         if question.kind in ("left", "quit"):
             self._sessions.discard(session)
-            if question.kind == "quit":
+            if question.kind == "quit" and session not in self._cut_off:
                 self._quit(question.rank)
             return
+        if question.kind == "held":
+            self._held.add(session)
         if self._closing:
-            self._answer(question, _GO if question.kind == "held" else _END)
+            self._let_go(question)
             return
         if question.session:
             self._sessions.add(session)
@@ -180,14 +185,17 @@ class Questions:
         """Let ranks that are held report, once nobody is to be looked at any more."""
         if self._sessions and not self._closing:
             return
-        if self._closing:
-            # what was raised shall be told, whoever looks at it
-            for question in list(self._open.values()):
-                if question.kind == "command":
-                    self._answer(question, _END)
         for question in list(self._open.values()):
-            if question.kind in ("held", "left", "quit"):
-                self._answer(question, _GO)
+            self._let_go(question)
+
+    def _let_go(self, question: Asked) -> None:
+        """Let a rank report that is held; one that asks for anything else waits for its end, and fails of nothing."""
+        session = (question.rank, question.session)
+        if question.kind in ("held", "left", "quit"):
+            self._answer(question, _GO)
+        elif question.kind == "command" and self._closing and session in self._held:
+            self._cut_off.add(session)
+            self._answer(question, _END)
 
     # ---- whoever asks a person
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from nblaunch.attempt import Attempt, failed_attempts
 from nblaunch.engines.base import Ranks
-from nblaunch.events import Displayed, Ended, Event, Launched, Restarting
+from nblaunch.events import Displayed, Ended, Event, Launched, Reported, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.logs import Logs
@@ -84,6 +84,8 @@ class Run:
         self.logs = logs
         self.attempts: list[Attempt] = []
         self.refused = ""
+        # whether all ranks have got going after the latest restart
+        self._restarted = False
         self.status = "running"
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
@@ -275,6 +277,11 @@ class Run:
             raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
         self._questions.serve(box, rank)
 
+    @property
+    def ordered(self) -> str:
+        """The status that a run will have which somebody has ordered to end; empty if nobody has."""
+        return self._requested
+
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
@@ -296,6 +303,10 @@ class Run:
             self._attempt.note(event)
             if isinstance(event, Launched):
                 self.logs.found(event)
+            elif isinstance(event, Reported) and self.attempts and len(self._attempt.pids) == self.nprocs:
+                # they are all at work once more: nobody comes back to the attempt before
+                self.attempts[-1].drop_values()
+                self._restarted = True
 
     def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
         """Take note of who can end the ranks, and of what they will ask."""
@@ -331,12 +342,14 @@ class Run:
         self._concluding = True
         try:
             if ended.refused and self.attempts:
+                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
+            if self.refused and not self._restarted:
                 # the attempt before is what the run has failed of
                 self._attempt = self.attempts[-1]
-                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
             else:
                 self.attempts.append(self._attempt)
-                self._attempt.conclude(self._take)
+                self._attempt.conclude()
+            self._attempt.take_values(self._take)
         except BaseException:
             # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
             self._defect = traceback.format_exc()
@@ -345,6 +358,8 @@ class Run:
                 if not self._left:
                     self.failures.update(self._attempt.failures)
                     self.status = self._final_status()
+                for attempt in self.attempts:
+                    attempt.drop_values()
                 self._sent = None
                 self._done.set()
 
@@ -360,6 +375,9 @@ class Run:
                 self.collected[name][rank] = variable
 
     def _give_up_attempt(self) -> None:
+        for attempt in self.attempts:
+            attempt.drop_values()
+        self._restarted = False
         self.attempts.append(self._attempt)
         self._concluding = True
         try:

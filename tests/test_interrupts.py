@@ -168,16 +168,17 @@ def _launch_what_is_never_rebuilt(how: str, gate: Path, **options: Any) -> None:
 
 
 def _check(run: Run) -> None:
-    assert (run.status, run.wait(0), run.results, list(run.failures)) == ("interrupted", True, {0: 0}, [1])
+    assert (run.status, run.wait(0)) == ("interrupted", True)
+    assert sorted([*run.results, *run.failures]) == [0, 1]
     assert str(run.failures[1].message).startswith(
         "what rank 1 has sent was still being rebuilt in the notebook when that was interrupted; code of its class, "
         "__setstate__ for example, runs then"
     )
-    failures = dict(run.failures)
+    results, failures = dict(run.results), dict(run.failures)
     _NeverRebuilt.go_on.set()
     assert run._ranks is not None
     run._ranks.join()
-    assert (run.status, run.results, run.failures) == ("interrupted", {0: 0}, failures)
+    assert (run.status, run.results, run.failures) == ("interrupted", results, failures)
 
 
 @pytest.mark.parametrize("how", ["returned", "raised"])

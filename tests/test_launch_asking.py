@@ -218,6 +218,54 @@ def test_a_rank_that_waits_at_a_breakpoint_is_not_ended_by_a_failure_that_was_lo
     assert run.failures[0].summary() == "ZeroDivisionError: division by zero"
 
 
+class Silent(Script):
+    """Says nothing until the question is withdrawn; once it was asked, whoever reads a pipe goes on."""
+
+    def __init__(self, pipe: Path) -> None:
+        super().__init__()
+        self.pipe = pipe
+        os.mkfifo(pipe)
+
+    def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
+        self.asked.append(prompt)
+        self.pipe.write_text("asked")
+        while not withdrawn():
+            threading.Event().wait(0.01)
+        return None
+
+
+def once_asked(pipe: Path, then: str) -> str:
+    """Return the source of ranks of which the second one dies when somebody is asked about the first, once."""
+    return (
+        "import os, threading\n"
+        "if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n"
+        f"    if rank:\n        open({str(pipe)!r}).read()\n        os._exit(3)\n"
+        f"    {then}\n"
+        "os.environ['TORCHELASTIC_RESTART_COUNT']"
+    )
+
+
+def test_a_debugger_that_a_failure_closes_was_not_quit(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    run = run_cell(once_asked(pipe, "raise ValueError('held')"), 2, Silent(pipe), pdb=True, max_restarts=1)
+    assert run.results == {0: "1", 1: "1"}
+    (first, _) = run.attempts
+    assert {rank: failure.summary() for rank, failure in first.failures.items()} == {
+        0: "ValueError: held",
+        1: f"rank 1 (pid {first.pids[1]}) exited with code 3",
+    }
+
+
+@pytest.mark.parametrize("then", ["breakpoint(); x = 1", "input()"])
+def test_a_rank_that_asks_while_another_one_fails_has_not_failed_by_itself(tmp_path: Path, then: str) -> None:
+    pipe = tmp_path / "pipe"
+    run = run_cell(once_asked(pipe, then), 2, Silent(pipe), max_restarts=1)
+    assert run.results == {0: "1", 1: "1"}
+    (first, _) = run.attempts
+    assert [first.failures[rank].collateral for rank in (0, 1)] == [True, False]
+    assert first.failures[0].signal_name() == "SIGTERM"
+
+
 def test_a_failure_that_was_held_is_as_old_as_it_is() -> None:
     source = (
         "import os, threading\nif rank == 0:\n    input()\n    raise ValueError('second')\nraise ValueError('first')"

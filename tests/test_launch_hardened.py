@@ -210,6 +210,46 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
     assert len(waiting_for) == 1
 
 
+@pytest.mark.parametrize(("order", "status"), [("stop", "stopped"), ("kill", "stopped"), ("interrupt", "interrupted")])
+def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
+    from nblaunch.processes.gang import Gang
+
+    prepared = Launch("rank", 2, Options(panel="none"), Notebook({}), LocalEngine())
+    wait = Gang.wait_readable
+
+    def ended(gang: Gang, descriptor: int, seconds: float | None = None) -> None:
+        getattr(prepared.run, order)()
+        wait(gang, descriptor, seconds)
+
+    monkeypatch.setattr(Gang, "wait_readable", ended)
+    prepared.start_and_wait()
+    run = prepared.run
+    assert (run.status, run.results, sorted(run.failures)) == (status, {}, [0, 1])
+    assert all(failure.collateral for failure in run.failures.values())
+    assert run.root_cause is None
+    with pytest.raises(RanksFailed, match=f"the run was {status} before 2 of 2 ranks had finished"):
+        run.raise_for_failures()
+
+
+@pytest.mark.parametrize(("order", "status"), [("stop", "stopped"), ("kill", "stopped"), ("interrupt", "interrupted")])
+def test_a_run_that_is_ended_before_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
+    prepared = Launch("rank", 2, Options(panel="none"), Notebook({}), LocalEngine())
+    make = LocalRanks._make_gang
+    gangs = []
+
+    def ended(ranks: LocalRanks) -> Any:
+        getattr(prepared.run, order)()
+        gangs.append(make(ranks))
+        return gangs[0]
+
+    monkeypatch.setattr(LocalRanks, "_make_gang", ended)
+    prepared.start_and_wait()
+    run = prepared.run
+    assert (run.status, run.results, run.pids, sorted(run.failures)) == (status, {}, {}, [0, 1])
+    assert run.failures[1].summary() == "rank 1 was never started"
+    assert gangs[0].join(0)
+
+
 def test_a_start_that_is_refused_is_no_success() -> None:
     class Refusing(LocalEngine):
         def prepare(self, plan: Plan, on_event: Any) -> LocalRanks:

@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nblaunch.commands import running
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine, LocalRanks
-from nblaunch.events import Ended, Ending, Event, Exited, Launched, Restarting, Started
+from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Restarting, Started
 from nblaunch.failures import RanksFailed
 from nblaunch.launching import launch
+from nblaunch.logs import Logs
 from nblaunch.notebook import Notebook
 from nblaunch.payload import pack, pack_named
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.start_methods import START_METHODS
 from nblaunch.processes.zygotes import Zygote
-from nblaunch.rank.work import Work
+from nblaunch.rank.work import VALUE, Work
 from nblaunch.run import Run
 
 FAIL_TWICE = """import os
@@ -225,6 +227,61 @@ def test_a_restart_that_is_refused_does_not_hide_what_had_failed(monkeypatch: py
     assert "the real failure" in text
     assert "Restart 1 was not possible: " in text
     assert "No space left on device" in text
+
+
+ONE_OF_TWO = "loss = 0.5\nif rank:\n    raise ValueError('the real failure')\n'kept'"
+
+
+def test_a_restart_that_is_refused_keeps_the_values_that_had_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(START_METHODS, "zygote", _Refusing)
+    run = run_cell(ONE_OF_TWO, max_restarts=1, on_failure="continue", collect=["loss"])
+    assert run.results == {0: "kept"}
+    assert run.collected == {"loss": {0: 0.5}}
+    assert list(run.failures) == [1]
+    assert "No space left on device" in run.refused
+
+
+def test_a_stop_while_a_restart_starts_keeps_the_values_that_had_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Zygote):
+        def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+            if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+                (run,) = running()
+                run.stop()
+            return super().start(birth, descriptors, inherited)
+
+    monkeypatch.setitem(START_METHODS, "zygote", Stopped)
+    run = run_cell(ONE_OF_TWO, max_restarts=1, on_failure="continue")
+    assert run.status == "stopped"
+    covered = sorted([*run.results, *run.failures])
+    assert covered == [0, 1]
+
+
+def test_values_go_when_the_ranks_have_started_once_more() -> None:
+    source = (
+        "import os\nif rank and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n    os._exit(3)\n"
+        "f\"of attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}\""
+    )
+    run = run_cell(source, max_restarts=1, on_failure="continue")
+    assert run.results == {0: "of attempt 1", 1: "of attempt 1"}
+    assert [attempt._reports for attempt in run.attempts] == [{}, {}]
+
+
+def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:
+    run = Run(2, Logs(None))
+
+    def tell(*events: Event) -> None:
+        for event in events:
+            run.note(event)
+
+    started = [Started(rank, 100 + rank, 1.0) for rank in range(2)]
+    value = Reported(0, "value", bytearray(bytes(pack_named({VALUE: "early"}))), 2.0)
+    tell(*started, value, Exited(0, 0, "value", False, 2.0), Exited(1, 3, None, False, 2.0))
+    tell(Restarting(1, 1, 3.0), *started, Reported(0, "value", bytearray(bytes(pack_named({VALUE: "late"}))), 4.0))
+    tell(Exited(0, 0, "value", True, 5.0), Exited(1, -9, None, True, 5.0), Ended(6.0, None, "no more processes"))
+    assert run.results == {0: "late"}
+    assert list(run.failures) == [1]
+    assert run.refused == "restart 1 was not possible: no more processes"
+    assert [attempt.number for attempt in run.attempts] == [0, 1]
 
 
 def test_a_launch_that_is_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

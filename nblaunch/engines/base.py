@@ -74,7 +74,8 @@ class Ranks(Protocol):
         Raises
         ------
         OSError
-            If the ranks cannot be started; nothing is left running then.
+            If the ranks cannot be started; nothing is left running then. InterruptedError, if they were ordered to
+            end meanwhile.
         """
 
     def interrupt(self) -> None:

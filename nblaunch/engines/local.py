@@ -56,13 +56,22 @@ class LocalRanks:
         self._over = False
 
     def start(self) -> None:
-        """Start the ranks on this machine; if one fails, all of them again as often as the plan allows."""
+        """Start the ranks on this machine; if one fails, all of them again as often as the plan allows.
+
+        Raises
+        ------
+        InterruptedError
+            If the run was ordered to end before all had started.
+        """
         plan = self._plan
         if plan.timeout is not None:
             self._deadline = time.monotonic() + plan.timeout
         self._logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL)
         try:
-            self._make_gang().start()
+            gang = self._make_gang()
+            if self._ordered:  # before there was a gang that could have been told
+                raise InterruptedError("the run was ended before its ranks were started")
+            gang.start()
         except BaseException:
             self._drop_unstarted()
             raise

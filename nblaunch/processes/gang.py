@@ -224,6 +224,9 @@ class Gang:
         self._tidy_up()
         _ALIVE.discard(self)
         self._done.set()
+        # whoever has asked for something in between waits for an answer
+        self._grant_wishes()
+        self._stacks.close()
         return True
 
     def end(self, reason: str, steps: Iterable[Step]) -> None:
@@ -280,10 +283,14 @@ class Gang:
         # who restarts the ranks and who shows them may both come at the same time
         with self._sampling:
             if self._sampler is None and not self._done.is_set():
-                with contextlib.suppress(RuntimeError):  # no more threads: what the ranks use remains unknown
+                try:
                     self._sampler = Sampler(self._running_pids, self._take_sample, period)
-            if self._done.is_set() and self._sampler is not None:
-                self._sampler.close()
+                    self._sampler.start()
+                except RuntimeError:
+                    logger.debug("no more threads: what the ranks use remains unknown")
+                finally:  # an interrupt too
+                    if self._done.is_set() and self._sampler is not None:
+                        self._sampler.close()
 
     def _running_pids(self) -> dict[int, int]:
         return {rank.number: rank.pid for rank in list(self._ranks.values()) if not rank.gone}

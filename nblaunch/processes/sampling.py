@@ -35,7 +35,7 @@ class _Seen:
 
 
 class Sampler:
-    """Looks at processes in regular intervals until it is closed.
+    """Looks at processes in regular intervals, from `start` until it is closed.
 
     Parameters
     ----------
@@ -55,6 +55,12 @@ class Sampler:
         self._seen: dict[int, _Seen] = {}
         # a daemon: see above
         self._thread = threading.Thread(target=self._look_again_and_again, name="nblaunch-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look.
+
+        Apart from making one, so that who has kept it can close it even if an interrupt comes while the thread starts.
+        """
         self._thread.start()
 
     def close(self) -> None:
@@ -63,7 +69,8 @@ class Sampler:
 
     def join(self, timeout: float) -> None:
         """Wait until the thread is gone, at most so many seconds."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def _look_again_and_again(self) -> None:
         self._look()

@@ -49,6 +49,8 @@ class Driver:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.forms: Counter[str] = Counter()
         self.endings: Counter[str] = Counter()
+        # of runs that may start again
+        self.attempts: Counter[int] = Counter()
         self.runs = 0
         self.longest_farewell = 0.0
         self._say = say
@@ -95,12 +97,17 @@ class Driver:
             text = self._explained(case, found, notebook)
             notebook.close()
             self._notebook = None
-            self._watcher.wait_until_gone(-1, PATIENCE, helpers=True)
+            left, _ = self._watcher.wait_until_gone(-1, PATIENCE / 4, helpers=True)
+            for one in left:  # or the next run would be blamed
+                end(one.pid)
             raise ChaosError(text)
         self.runs += 1
         self.forms.update((case.method, case.form, f"{case.nprocs} ranks"))
-        if case.beside:
-            self.forms["beside another run"] += 1
+        self.forms["beside another run"] += case.beside
+        self.forms["--max-restarts"] += case.restarts > 0
+        self.forms[f"panel {case.panel}"] += 1
+        self.forms["--pdb"] += case.holds()
+        self.forms["--stall or --straggler"] += case.stall is not None or case.straggler is not None
         for blow in case.blows:
             self.counts[blow.fault, blow.moment] += 1
         faults = " + ".join(f"{blow.fault} ({blow.moment})" for blow in case.blows)
@@ -110,11 +117,10 @@ class Driver:
 
     def _drive(self, case: Case, notebook: Notebook) -> list[str]:
         kernel = notebook.kernel
-        if case.setup:
-            kernel.quietly(case.setup)
+        kernel.quietly(case.setup)
         hits = Hits(case, notebook, self._watcher)
         hits.before()
-        cell = kernel.begin(case.cell)
+        cell = kernel.begin(case.cell, allow_stdin=case.client not in ("", "nobody"))
         hit = hits.follow(cell, PATIENCE)
         if case.kills_the_kernel():
             return self._farewell(notebook)
@@ -124,7 +130,10 @@ class Driver:
         reply = cell.finish()
         told = kernel.value("report.of_run(run) if 'run' in globals() else None")
         self.endings[told["status"] if told else "never begun"] += 1
+        if told and case.restarts:
+            self.attempts[len(told["attempts"])] += 1
         found = list(objections(case, reply, told, hit))
+        found += [f"aside: {said}" for said in kernel.value(f"aside.told({case.token!r})")]
         if case.beside:
             found += self._run_beside(case, notebook)
         if found:
@@ -201,7 +210,7 @@ class Driver:
             f"run {case.number} of seed {case.seed}: {found[0]}",
             *found[1:],
             f"its faults:\n{faults}",
-            f"its cell (after {case.setup or 'nothing'}):\n{case.cell}",
+            f"its cell (after {case.setup}):\n{case.cell}",
             f"kernel:\n{notebook.kernel.log[-3000:]}",
         ]
         if notebook.kernel.process.poll() is None:

@@ -1,121 +1,26 @@
-"""The faults: each function draws one `Blow`, what is done to a run and what may come of it.
-
-A rank is hit at one of four moments: ``start`` (before its own code), ``run``, ``result`` (its value is being packed)
-and ``exit`` (its value has been sent). From inside by its own code, from outside by the driver, which hears from the
-rank that it is there.
-"""
+"""The faults: each function draws one `Blow`; `FAULTS` says how often."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
+from tests.chaos.blows import ANYTHING, MOMENTS, Blow, Outside, inside, soon
 from tests.chaos.inside import EXCEPTIONS
+from tests.chaos.people import (
+    aside,
+    asks,
+    ended_by_the_notebook,
+    ended_from_aside,
+    held,
+    interrupt,
+    two_interrupts,
+)
 
-__all__ = ["ANYTHING", "FAULTS", "Blow", "Outside"]
+__all__ = ["FAULTS"]
 
-MOMENTS = ("start", "run", "result", "exit")
-# An outcome that allows every other one.
-ANYTHING = "*"
 _SIGNALS = ("SIGKILL", "SIGSEGV", "SIGTERM", "SIGSTOP")
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Something that the driver does.
-
-    Parameters
-    ----------
-    when : str
-        ``"before"`` the cell is sent, when it was ``"sent"``, or what a rank announces.
-    delay : float
-        Seconds after that.
-    target : str
-        ``"victim"``, ``"someone"`` below the kernel, ``"zygote"``, ``"forkserver"``, ``"spare"``, ``"kernel"``, or
-        ``"interrupt"`` for the notebook's own.
-    signal : str
-        Name of the signal.
-    """
-
-    when: str
-    delay: float
-    target: str
-    signal: str = "SIGKILL"
-
-
-@dataclass(frozen=True)
-class Blow:
-    """One fault of one run.
-
-    Parameters
-    ----------
-    fault, moment : str
-        What is counted.
-    victim : int or None
-        The rank that is hit; None is any of them.
-    outcomes : frozenset of str
-        What may become of the rank that was hit: ``"value"``, a signal, ``"exit 3"``, the type of an exception.
-    lines : tuple of str
-        What the victim runs in the cell.
-    trap : str
-        What is done in the victim while it is handed the variable ``trap``.
-    needs_end : bool
-        Whether the run does not end by itself.
-    others : str
-        What all the other ranks have to do; empty leaves it open.
-    order : str
-        What the notebook does with a run in the background, some time after its start.
-    alone : bool
-        Whether nothing else happens to the run.
-    methods : tuple of str
-        Start methods that it can be tried with.
-    """
-
-    fault: str
-    moment: str
-    victim: int | None
-    outcomes: frozenset[str]
-    lines: tuple[str, ...] = ()
-    trap: str = ""
-    outside: tuple[Outside, ...] = ()
-    size: int | None = None
-    needs_end: bool = False
-    others: str = ""
-    order: str = ""
-    alone: bool = False
-    methods: tuple[str, ...] = ("zygote", "forkserver", "spawn", "fork")
-
-    def described(self) -> str:
-        """Say what is done, to whom, and what may come of it."""
-        whom = "nobody in particular" if self.victim is None else f"rank {self.victim}"
-        said = f"{self.fault} ({self.moment}) to {whom}, which may end by {sorted(self.outcomes)}"
-        return "\n    ".join([said, *map(str, self.outside)])
-
-    @property
-    def is_fatal(self) -> bool:
-        """Whether the victim surely fails by itself."""
-        return self.victim is not None and not self.outcomes & {"value", ANYTHING}
-
-
-def _soon(rng: Random, most: float = 0.03) -> float:
-    return rng.choice((0.0, rng.uniform(0, most)))
-
-
-def _inside(fault: str, victim: int, moment: str, action: str, *outcomes: str) -> Blow:
-    """Have the victim do something to itself."""
-    lines: tuple[str, ...] = ()
-    trap, allowed = "", set(outcomes)
-    if moment == "start":
-        trap = action
-    elif moment == "run":
-        lines = (f"inside.act({action!r})",)
-    elif moment == "result":
-        lines = (f"value = inside.Sprung({action!r})",)
-    else:
-        # its value was sent, and is kept whatever becomes of the process
-        lines, allowed = (f"inside.at_exit({action!r})",), {"value"}
-    return Blow(fault, moment, victim, frozenset(allowed), lines, trap)
 
 
 def signal_from_outside(rng: Random, victim: int) -> Blow:
@@ -125,8 +30,8 @@ def signal_from_outside(rng: Random, victim: int) -> Blow:
         late = rng.uniform(0, rng.choice((0.02, 0.02, 0.6)))
         outside = (Outside("sent", late, "someone", name),)
         return Blow(fault, moment, None, frozenset({"value", name}), outside=outside, needs_end=name == "SIGSTOP")
-    blow = _inside(fault, victim, moment, f"announce {moment}", name)
-    outside = (Outside(moment, _soon(rng), "victim", name),)
+    blow = inside(fault, victim, moment, f"announce {moment}", name)
+    outside = (Outside(moment, soon(rng), "victim", name),)
     return _stopping(blow, outside, name)
 
 
@@ -139,16 +44,16 @@ def _stopping(blow: Blow, outside: tuple[Outside, ...], name: str) -> Blow:
 
 def signal_from_inside(rng: Random, victim: int) -> Blow:
     name, moment = rng.choice((*_SIGNALS, "SIGABRT")), rng.choice(MOMENTS)
-    return _stopping(_inside(f"{name} from inside", victim, moment, name, name), (), name)
+    return _stopping(inside(f"{name} from inside", victim, moment, name, name), (), name)
 
 
 def crash_in_c(rng: Random, victim: int) -> Blow:
-    return _inside("crash in C", victim, rng.choice(MOMENTS), "crash", "SIGSEGV")
+    return inside("crash in C", victim, rng.choice(MOMENTS), "crash", "SIGSEGV")
 
 
 def os_exit(rng: Random, victim: int) -> Blow:
     code = rng.choice((0, 0, 1, 2, 77, 255, rng.randrange(256)))
-    return _inside("os._exit", victim, rng.choice(MOMENTS), f"exit {code}", f"exit {code}")
+    return inside("os._exit", victim, rng.choice(MOMENTS), f"exit {code}", f"exit {code}")
 
 
 def odd_exception(rng: Random, victim: int) -> Blow:
@@ -156,7 +61,7 @@ def odd_exception(rng: Random, victim: int) -> Blow:
     outcomes = EXCEPTIONS[name][1]
     if moment == "result":
         outcomes = (*outcomes, "TypeError")  # which says that the value cannot be sent
-    return _inside("exception", victim, moment, f"raise {name}", *outcomes)
+    return inside("exception", victim, moment, f"raise {name}", *outcomes)
 
 
 def notebooks_exception(rng: Random, victim: int) -> Blow:
@@ -224,32 +129,9 @@ def thread_without_end(rng: Random, victim: int) -> Blow:
     return Blow("thread without end", "exit", victim, frozenset({"value"}), ("inside.never_end()",), needs_end=True)
 
 
-def interrupt(rng: Random, victim: int) -> Blow:
-    when = rng.choice(("begun", "run"))
-    outside = (Outside(when, rng.uniform(0, 0.1) if when == "begun" else _soon(rng), "interrupt"),)
-    others = rng.choice(("wait", "deaf", "child", "busy", "finish", "holding the lock"))
-    moment = "run" if when == "run" else "start"
-    return Blow("interrupt", moment, None, frozenset({ANYTHING}), outside=outside, others=others)
-
-
-def two_interrupts(rng: Random, victim: int) -> Blow:
-    # ranks that are deaf still run when the second one comes: later it would meet IPython, and not a run
-    first = _soon(rng)
-    outside = (Outside("run", first, "interrupt"), Outside("run", first + rng.uniform(0, 0.1), "interrupt"))
-    return Blow("two interrupts", "run", None, frozenset({ANYTHING}), outside=outside, others="deaf", alone=True)
-
-
-def ended_by_the_notebook(rng: Random, victim: int) -> Blow:
-    name = rng.choice(("stop", "kill", "interrupt"))
-    late = rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.3)))
-    others = rng.choice(("wait", "deaf", "child", "busy", "finish", "holding the lock"))
-    order = f"time.sleep({late:.4f}); run.{name}()"
-    return Blow(f"run.{name}()", "run", None, frozenset({ANYTHING}), order=order, others=others)
-
-
 def zygote_killed(rng: Random, victim: int) -> Blow:
     name = "SIGSTOP" if rng.random() < 0.1 else "SIGKILL"
-    when, delay = rng.choice((("before", 0.0), ("sent", rng.uniform(0, 0.03)), ("run", _soon(rng))))
+    when, delay = rng.choice((("before", 0.0), ("sent", rng.uniform(0, 0.03)), ("run", soon(rng))))
     moment = {"before": "idle", "sent": "start", "run": "run"}[when]
     outside = (Outside(when, delay, "zygote", name),)
     return Blow(f"{name} to the zygote", moment, None, frozenset({"value"}), outside=outside)
@@ -270,14 +152,16 @@ def forkserver_killed(rng: Random, victim: int) -> Blow:
         "run",
         None,
         allowed,
-        outside=(Outside("run", _soon(rng), "forkserver", name),),
+        outside=(Outside("run", soon(rng), "forkserver", name),),
         needs_end=name == "SIGSTOP",
+        # whose parents have ended, nobody else would look for
+        excludes=("deaf child (session)", "deaf child (double)") if name == "SIGKILL" else (),
         methods=("zygote", "forkserver"),
     )
 
 
 def kernel_killed(rng: Random, victim: int) -> Blow:
-    when, delay = rng.choice((("sent", rng.uniform(0, 0.3)), ("run", _soon(rng))))
+    when, delay = rng.choice((("sent", rng.uniform(0, 0.3)), ("run", soon(rng))))
     outside = (Outside(when, delay, "kernel"),)
     others = rng.choice(("wait", "deaf", "child", "busy", "holding the lock"))
     moment = "run" if when == "run" else "start"
@@ -311,6 +195,10 @@ FAULTS: dict[Callable[[Random, int], Blow], int] = {
     spare_killed: 3,
     forkserver_killed: 3,
     kernel_killed: 5,
+    aside: 14,
+    ended_from_aside: 7,
+    asks: 14,
+    held: 7,
     nothing: 2,
 }
 """How often each is drawn, beside the others."""

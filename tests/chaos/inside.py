@@ -9,6 +9,7 @@ import atexit
 import builtins
 import contextlib
 import ctypes
+import getpass
 import json
 import os
 import signal
@@ -26,7 +27,9 @@ __all__ = [
     "Sprung",
     "Trap",
     "act",
+    "ask",
     "at_exit",
+    "begin_attempt",
     "bystand",
     "close_descriptors",
     "flood",
@@ -44,16 +47,80 @@ SOCKET, RUN = "NBCHAOS_SOCKET", "NBCHAOS"
 
 def announce(what: str) -> None:
     """Tell the driver what this process has reached."""
-    told = {"run": os.environ.get(RUN, ""), "rank": int(os.environ["RANK"]), "pid": os.getpid(), "what": what}
+    told = {
+        "run": os.environ.get(RUN, ""),
+        "rank": int(os.environ["RANK"]),
+        "attempt": _attempt(),
+        "pid": os.getpid(),
+        "what": what,
+    }
     # a driver that is gone is told nothing
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
         connection.sendto(json.dumps(told).encode(), os.environ[SOCKET])
+
+
+def _attempt() -> int:
+    return int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 
 
 def pause() -> NoReturn:
     """Wait for the end; a signal that comes just before is noticed too."""
     while True:
         time.sleep(0.05)
+
+
+# ---- attempts
+
+
+class Survivor(Exception):
+    """Something of an earlier attempt is left."""
+
+
+_PORTS: list[socket.socket] = []
+
+
+def begin_attempt() -> int:
+    """Return which attempt this is.
+
+    Raises
+    ------
+    Survivor
+        If a process of an earlier one is left, or the port is the same.
+    """
+    for line in _note_birth().splitlines():
+        attempt, pid, born, port = line.split()
+        if int(attempt) < _attempt():
+            if _born(int(pid)) == born:
+                raise Survivor(f"pid {pid} of attempt {attempt} is left in attempt {_attempt()}")
+            if port == os.environ["MASTER_PORT"]:
+                raise Survivor(f"attempt {_attempt()} has the port {port} of attempt {attempt}")
+    if os.environ["RANK"] == "0":
+        # as the first rank of a process group does; it goes with the process
+        _PORTS.append(socket.create_server((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))))
+    return _attempt()
+
+
+def _note_birth(pid: int | None = None) -> str:
+    """Write down that this process, or another one, belongs to this attempt; return all that were written down."""
+    pid = os.getpid() if pid is None else pid
+    path = os.path.join(os.path.dirname(os.environ[SOCKET]), f"born-{os.environ.get(RUN, '').replace('/', '-')}")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, f"{_attempt()} {pid} {_born(pid)} {os.environ['MASTER_PORT']}\n".encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.read(descriptor, 1 << 20).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _born(pid: int) -> str:
+    """Return when a process began, in the kernel's ticks; "gone" if it has ended, even if nobody has asked for it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return "gone"
+    return "gone" if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 # ---- exceptions of odd kinds
@@ -163,18 +230,19 @@ def act(action: str) -> None:
 
 
 class Trap:
-    """Acts in one rank while the ranks are handed the notebook's variables."""
+    """Acts in one rank while the ranks are handed the notebook's variables; in one attempt, if there are several."""
 
-    def __init__(self, victim: int, action: str) -> None:
+    def __init__(self, victim: int, action: str, attempt: int | None = None) -> None:
         self.victim = victim
         self.action = action
+        self.attempt = attempt
 
-    def __reduce__(self) -> tuple[Callable[[int, str], None], tuple[int, str]]:
-        return _step_on, (self.victim, self.action)
+    def __reduce__(self) -> tuple[Callable[[int, str, int | None], None], tuple[int, str, int | None]]:
+        return _step_on, (self.victim, self.action, self.attempt)
 
 
-def _step_on(victim: int, action: str) -> None:
-    if int(os.environ["RANK"]) == victim:
+def _step_on(victim: int, action: str, attempt: int | None) -> None:
+    if int(os.environ["RANK"]) == victim and attempt in (None, _attempt()):
         act(action)
 
 
@@ -236,6 +304,7 @@ def stubborn_child(how: str) -> None:
             os.setsid()
         if how == "double" and os.fork():
             os._exit(0)
+        _note_birth()
         announce("child")
         pause()
     finally:
@@ -244,7 +313,8 @@ def stubborn_child(how: str) -> None:
 
 def fork_and_go_on() -> None:
     """Fork, and let both go on as if they were the rank."""
-    os.fork()
+    if not os.fork():
+        _note_birth()
 
 
 def bystand(how: str) -> None:
@@ -263,8 +333,34 @@ def bystand(how: str) -> None:
     elif how == "holding the lock":
         ctypes.PyDLL(None).pause()  # a PyDLL keeps the interpreter's lock
     elif how == "child":
-        subprocess.run(["sleep", "600"], check=False)
+        with subprocess.Popen(["sleep", "600"]) as child:
+            _note_birth(child.pid)
     pause()
+
+
+NEXT_ATTEMPT = "when the next attempt begins, or the run ends"
+"""What another thread of the notebook waits for, among the things that it does."""
+
+ANSWER = "the answer"
+"""What the frontend says when a rank asks for a line."""
+
+
+def ask(how: str) -> None:
+    """Ask for a line by ``input``, ``getpass`` or ``readline``.
+
+    Raises
+    ------
+    EOFError
+        If there is none.
+    """
+    if how == "readline":
+        line = sys.stdin.readline().removesuffix("\n")
+        if not line:
+            raise EOFError("an empty line")
+    else:
+        line = input("what? ") if how == "input" else getpass.getpass("what? ")
+    if line != ANSWER:
+        raise ValueError(f"asked in vain: {line!r}")
 
 
 def linger() -> int:
@@ -274,8 +370,8 @@ def linger() -> int:
 
 
 def value(size: int) -> dict[str, Any]:
-    """Return what a rank sends back: its number, and so many bytes."""
+    """Return what a rank sends back: its number, that of its attempt, and so many bytes."""
     data = bytearray(size)
     if data:
         data[0] = data[-1] = int(os.environ["RANK"]) + 1
-    return {"rank": int(os.environ["RANK"]), "data": data}
+    return {"rank": int(os.environ["RANK"]), "attempt": _attempt(), "data": data}

@@ -26,7 +26,7 @@ sys.path.insert(0, {ROOT!r})
 os.environ[{SOCKET!r}] = {{told!r}}
 faulthandler.register({signal.SIGUSR1:d}, file=open({{stacks!r}}, 'w'), all_threads=True)
 import nblaunch
-from tests.chaos import inside, report
+from tests.chaos import aside, inside, report
 class NotebookError(Exception):
     def __init__(self, first, second):
         super().__init__(f'{{{{first}}}} and {{{{second}}}}')
@@ -44,7 +44,7 @@ class Notebook:
         self._told.setblocking(False)
         self._stacks = self.kernel.place / "stacks"
         self._poller = zmq.Poller()
-        for one in (self.kernel._shell, self.kernel._iopub, self._told):
+        for one in (self.kernel._shell, self.kernel._iopub, self.kernel._stdin, self._told):
             self._poller.register(one, zmq.POLLIN)
         try:
             self._get_ready()

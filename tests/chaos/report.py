@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from nblaunch.attempt import Attempt
 from nblaunch.failures import RankFailure
 from nblaunch.logs import Logs
 from nblaunch.payload import ExceptionStandIn
@@ -23,20 +24,39 @@ def of_run(run: Run) -> dict[str, Any]:
         "nprocs": run.nprocs,
         "status": run.status,
         "ok": run.ok,
-        "results": {rank: _described(rank, value) for rank, value in run.results.items()},
+        "results": {rank: _described(rank, run.attempts[-1].number, value) for rank, value in run.results.items()},
         "failures": {rank: _ending(failure) for rank, failure in run.failures.items()},
         "collateral": sorted(rank for rank, failure in run.failures.items() if failure.collateral),
         "root": None if run.root_cause is None else run.root_cause.rank,
         "pids": run.pids,
+        "attempts": [_attempt(run, attempt) for attempt in run.attempts],
+        "refused": run.refused,
         # all that a person is shown must work for whatever ranks have raised
-        "shown": len(run.summary()) + len(repr(run.failures)) + len(run._repr_html_()),
+        "shown": len(run.summary()) + len(repr(run.failures)) + len(run._repr_html_()) + len(repr(run.attempts)),
     }
 
 
-def _described(rank: int, value: object) -> str:
+def _attempt(run: Run, attempt: Attempt) -> dict[str, Any]:
+    failures = attempt.failures
+    places = [Path(logs.path).parts[-2:] for logs in attempt.logs.values()]
+    assert places == [(f"attempt_{attempt.number}", str(rank)) for rank in attempt.logs], places
+    return {
+        "number": attempt.number,
+        # values of an attempt that was followed by another one are not kept
+        "results": {rank: "empty" for rank in range(run.nprocs) if rank not in failures},
+        "failures": {rank: _ending(failure) for rank, failure in failures.items()},
+        "collateral": sorted(rank for rank, failure in failures.items() if failure.collateral),
+        "root": None if attempt.root_cause is None else attempt.root_cause.rank,
+        "pids": attempt.pids,
+    }
+
+
+def _described(rank: int, attempt: int, value: object) -> str:
     if value is None or value == {}:
         return "empty"
     assert isinstance(value, dict), value
+    if value["attempt"] != attempt:
+        return f"of attempt {value['attempt']}"
     data = value["data"]
     edges = {data[0], data[-1]} if data else {rank + 1}
     return str(len(data)) if value["rank"] == rank and edges == {rank + 1} else "of another rank"

@@ -24,6 +24,9 @@ def table(driver: Driver, where: str, seconds: float) -> str:
         lines.append(f"| {fault} | {' | '.join(str(count or '') for count in counts)} | {total} |")
     lines += ["", f"By start method, form and number of ranks: {_listed(driver.forms)}.", ""]
     lines += [f"How the runs ended: {_listed(driver.endings)}.", ""]
+    if driver.attempts:
+        of_runs = ", ".join(f"{number} in {count} runs" for number, count in sorted(driver.attempts.items()))
+        lines += [f"Attempts of those with --max-restarts: {of_runs}.", ""]
     if driver.endings["kernel killed"]:
         lines.append(
             f"The longest that anything was left after a kernel had been killed: {driver.longest_farewell:.2f} s."
@@ -32,4 +35,4 @@ def table(driver: Driver, where: str, seconds: float) -> str:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]) if count)

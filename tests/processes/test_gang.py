@@ -442,6 +442,20 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_whoever_asks_a_gang_that_is_never_started_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    gang = Gang([Birth(0, "x:y")], Zygote, lambda _: None)
+    wake = Gang._wake
+
+    def drop(gang: Gang) -> None:
+        wake(gang)
+        assert gang.drop()
+        # as if that had happened just after this look
+        gang._done.clear()
+
+    monkeypatch.setattr(Gang, "_wake", drop)
+    assert gang.stacks() == {}
+
+
 def test_an_interrupt_before_the_supervisor_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
 
@@ -562,6 +576,33 @@ def test_nobody_looks_at_ranks_that_are_gone() -> None:
     assert gang._sampler is not None
     gang._sampler.join(LIMIT)
     assert "nblaunch-sampler" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_somebody_begins_to_look_leaves_nobody_looking(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    events: list[Event] = []
+    gang = gang_of(["sleep 9999"], events)
+    gang.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gang.sample(3600)
+    lookers = [thread for thread in threading.enumerate() if thread.name == "nblaunch-sampler"]
+    assert len(lookers) == begun
+    gang.end("enough", KILL)
+    assert gang.join(LIMIT)
+    for thread in lookers:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
 
 
 class Counting:

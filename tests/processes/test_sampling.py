@@ -20,6 +20,7 @@ CHILD = DIE_TOO + f"import subprocess, sys\nsubprocess.run([sys.executable, '-c'
 def first(pids: dict[int, int], wanted: int = 1) -> list[Sampled]:
     samples: queue.SimpleQueue[Sampled] = queue.SimpleQueue()
     sampler = Sampler(lambda: pids, samples.put, 0.3)
+    sampler.start()
     try:
         return [samples.get(timeout=60) for _ in range(wanted)]
     finally:
