@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local import LocalEngine, reserve_port
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import reserve_port
 from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Started, TimedOut
 from nblaunch.payload import pack, pack_named, unpack_named
 from nblaunch.rank.work import VALUE, Work

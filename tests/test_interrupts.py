@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from nblaunch.engines.base import Plan, Ranks
-from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.launching import Launch, launch
 from nblaunch.notebook import Notebook

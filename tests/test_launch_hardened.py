@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.failures import RanksFailed, RankTimeout
 from nblaunch.grammar import aligned
 from nblaunch.launching import Launch, launch

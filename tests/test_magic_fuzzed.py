@@ -17,7 +17,8 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Ended, Event, Exited, Launched, Reported, Started
 from nblaunch.failures import RanksFailed
 from nblaunch.magic import Multiproc

@@ -15,7 +15,8 @@ import pytest
 
 from nblaunch.commands import running
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local import LocalEngine, LocalRanks
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Restarting, Started
 from nblaunch.failures import RanksFailed
 from nblaunch.launching import launch

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import nblaunch
-from nblaunch.engines.local import LocalRanks, reserve_port
+from nblaunch.engines.local_ranks import LocalRanks, reserve_port
 from nblaunch.launching import launch
 from nblaunch.payload import pack
 from nblaunch.processes.start_methods import START_METHODS

@@ -120,7 +120,7 @@ def test_a_kernel_that_jupyter_restarts(managed: KernelManager, now: bool, tmp_p
 # Where a kernel is killed: names of functions of the launch, in the order in which they are called.
 MOMENTS = [
     "nblaunch.launching.Launch.start",
-    "nblaunch.engines.local.LocalRanks.start",
+    "nblaunch.engines.local_ranks.LocalRanks.start",
     "nblaunch.processes.gang.Gang._start_all",
     "nblaunch.processes.gang.Gang._start_one",
     "nblaunch.processes.gang.Gang._hear",

@@ -183,7 +183,7 @@ def test_a_zygote_that_another_thread_ends_while_it_is_waited_for(
     others: list[int] = []
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("slow", gate)
-    monkeypatch.setattr("nblaunch.engines.local.Gang", Elsewhere)
+    monkeypatch.setattr("nblaunch.engines.local_ranks.Gang", Elsewhere)
     assert ask("'slow', rank", 2, preload=(package,)) == {0: ("slow", 0), 1: ("slow", 1)}
     gate.close()
     for descriptor in others:

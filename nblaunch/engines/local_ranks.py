@@ -1,0 +1,323 @@
+"""The ranks of one run on this machine: a gang, and another one for each time that all of them start again.
+
+::
+
+    plan ─► LocalRanks ─► gang ── failed, and a restart is left ─► gang ─► … ─► Ended
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from nblaunch.engines.base import Plan
+from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
+from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
+from nblaunch.processes.child import Birth
+from nblaunch.processes.escalation import KILL, Step, escalation
+from nblaunch.processes.gang import Gang
+from nblaunch.processes.log_limit import LogLimit
+from nblaunch.processes.native_stacks import native_stacks, require_py_spy
+from nblaunch.processes.stalls import StallWatch
+from nblaunch.processes.start_methods import start_method_named
+from nblaunch.processes.starting import Preparation
+from nblaunch.temporary import refused
+
+__all__ = ["LocalRanks", "reserve_port", "working_directory"]
+
+
+class LocalRanks:
+    """See `nblaunch.engines.base.Ranks`."""
+
+    def __init__(self, plan: Plan, preparation: Preparation, on_event: Callable[[Event], None]) -> None:
+        self._plan = plan
+        self._preparation = preparation
+        self._on_event = on_event
+        self._logs: DefaultLogsSpecs | None = None
+        self._stalls: StallWatch | None = None
+        self._deadline: float | None = None
+        self._sampled_every: float | None = None
+        # guards what an order to end and a restart that comes at the same time both look at
+        self._lock = threading.Lock()
+        self._gang: Gang | None = None
+        self._port: socket.socket | None = None
+        self._attempt = 0
+        # whether a rank has failed by itself, in this attempt; whether somebody, or the time, has ended the run
+        self._failed = self._ordered = False
+        self._over = False
+
+    def start(self) -> None:
+        """Start the ranks on this machine; if one fails, all of them again as often as the plan allows.
+
+        Raises
+        ------
+        InterruptedError
+            If the run was ordered to end before all had started.
+        """
+        plan = self._plan
+        if plan.timeout is not None:
+            self._deadline = time.monotonic() + plan.timeout
+        self._logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL)
+        try:
+            gang = self._make_gang()
+            if self._ordered:  # before there was a gang that could have been told
+                raise InterruptedError("the run was ended before its ranks were started")
+            gang.start()
+        except BaseException:
+            self._drop_unstarted()
+            raise
+
+    def _drop_unstarted(self) -> None:
+        """Let go of a gang that an interrupt, for example, has kept from starting: nobody would ever end it."""
+        if self._gang is not None:
+            self._gang.drop()
+        if self._port is not None:
+            self._port.close()
+
+    def _make_gang(self) -> Gang:
+        plan, attempt = self._plan, self._attempt
+        assert self._logs is not None
+        with contextlib.ExitStack() as stack:
+            self._port = port = stack.enter_context(reserve_port())
+            number = port.getsockname()[1]
+            envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
+            try:
+                logs = self._logs.reify(envs)
+                files = [*logs.stdouts.values(), *logs.stderrs.values()]
+                _make_files(files)
+            except OSError as error:
+                raise refused(error, self._logs.root_log_dir) from error
+            self._stalls = stalls = StallWatch(
+                {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
+            )
+            limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
+            # not the plan, or the run would hold the payload for as long as its gang
+            timeout = plan.timeout
+
+            def pass_on(event: Event) -> None:
+                stalls.note(event)
+                if isinstance(event, Exited):
+                    self._failed = self._failed or (event.reported != "value" and not event.collateral)
+                elif isinstance(event, TimedOut):
+                    self._ordered = True
+                    # of all attempts together
+                    event = replace(event, seconds=timeout or event.seconds)
+                elif isinstance(event, Ended):
+                    port.close()
+                    for limit in limits:  # what was written since the last look
+                        limit.look()
+                    self._go_on_or_end(event)
+                    return
+                self._on_event(event)
+
+            gang = Gang(
+                _births(plan, envs, logs),
+                start_method_named(plan.start_method),
+                pass_on,
+                preparation=self._preparation,
+                payload=plan.payload,
+                # a value that has arrived is kept, whatever becomes of the process while it exits
+                succeeded=lambda exit_: exit_.reported == "value",
+                stop_on_failure=plan.stop_on_failure,
+                grace=plan.grace,
+                timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+                lookouts=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
+            )
+            log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
+            self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
+            with self._lock:
+                self._gang = gang
+            stack.pop_all()
+        return gang
+
+    def _go_on_or_end(self, ended: Ended) -> None:
+        """Start all ranks once more, if that is what is to be done, or tell that the run is over.
+
+        In the thread of the gang that has just ended: nobody else may be left to do it.
+        """
+        with self._lock:
+            again = self._failed and self._attempt < self._plan.max_restarts and not self._ordered
+            # one that was ordered to end, or could not be started, is followed by none
+            again = again and not (ended.ordered or ended.refused or ended.defect)
+            if again:
+                self._failed = False
+                self._attempt += 1
+        if again:
+            self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+            refused = self._start_again()
+            if refused is None:
+                return
+            ended = replace(ended, refused=refused, at=time.monotonic())
+        self._over = True
+        # what every rank was sent are the user's arrays: let go of them
+        self._plan = replace(self._plan, payload=())
+        self._on_event(ended)
+
+    def _start_again(self) -> str | None:
+        """Start the next attempt; return why that was not possible, if its gang has not told so itself."""
+        try:
+            gang = self._make_gang()
+            if self._ordered:
+                self._drop_unstarted()
+                return "the run was ended before"
+            if self._sampled_every is not None:
+                gang.sample(self._sampled_every)
+            gang.start()
+        except BaseException as error:
+            self._drop_unstarted()
+            return None if self._over else str(error)
+        return None
+
+    def interrupt(self) -> None:
+        """Send SIGINT, then SIGTERM, then SIGKILL, a grace apart."""
+        self._end("the run was interrupted", escalation(signal.SIGINT, signal.SIGTERM, grace=self._plan.grace))
+
+    def stop(self) -> None:
+        """Send SIGTERM, then SIGKILL, a grace apart."""
+        self._end("the run was stopped", escalation(signal.SIGTERM, grace=self._plan.grace))
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._end("the run was killed", KILL)
+
+    def signal(self, number: int, ranks: Iterable[int] | None) -> None:
+        """Send a signal to ranks."""
+        if self._gang is not None:
+            self._gang.pass_signal(number, ranks)
+
+    def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
+        """Return where ranks are."""
+        gang = self._gang
+        if gang is None:
+            return {}
+        if native:
+            require_py_spy()
+        stacks = gang.stacks(ranks)
+        if native:
+            pids = gang.pids
+            texts = native_stacks({rank: pids[rank] for rank in stacks}, lambda rank: rank in gang.running)
+            stacks = {rank: replace(stack, native=texts[rank]) for rank, stack in stacks.items()}
+        return stacks
+
+    def answer(self, rank: int, number: int, body: bytes) -> None:
+        """Answer what a rank has asked."""
+        if self._stalls is not None:
+            self._stalls.answered(rank, number)
+        if self._gang is not None:
+            self._gang.answer(rank, number, body)
+
+    def sample(self, period: float) -> None:
+        """Tell what the ranks use."""
+        self._sampled_every = period
+        if self._gang is not None:
+            self._gang.sample(period)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until no rank is left; tell whether that is so."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (gang := self._gang) is not None:
+            if not gang.join(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                return False
+            # one that is followed by another has made that one by then
+            if gang is self._gang:
+                break
+        return True
+
+    def _end(self, reason: str, steps: tuple[Step, ...]) -> None:
+        with self._lock:
+            self._ordered = True
+            gang = self._gang
+        if gang is not None:
+            gang.end(reason, steps)
+
+
+def _make_files(paths: Iterable[str]) -> None:
+    """Make the log files, so that a disk that has no room for them is told before anything starts."""
+    for path in paths:
+        # without a descriptor, which an interrupt would leave open
+        os.mknod(path, stat.S_IFREG | 0o600)
+
+
+def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
+    environment = os.environ.copy()
+    cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)
+    return [
+        Birth(
+            rank=rank,
+            entry=plan.entry,
+            # what the user asks for wins
+            env=environment | envs[rank] | dict(plan.env),
+            cwd=cwd,
+            stdout=logs.stdouts[rank],
+            stderr=logs.stderrs[rank],
+            stacks=os.path.join(os.path.dirname(logs.stdouts[rank]), "stacks.txt"),
+            sys_path=sys_path,
+            argv=argv,
+        )
+        for rank in range(plan.nprocs)
+    ]
+
+
+def reserve_port() -> socket.socket:
+    """Return a socket that keeps a free port of the loopback address for the ranks.
+
+    It is bound exclusively, so that nobody else, another run included, is given the port; only then is
+    ``SO_REUSEADDR`` set, which lets a rank bind and listen beside it (Linux allows that as long as this socket does not
+    listen; see ``bind`` in socket(7) and ip(7)).
+    """
+    reservation = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reservation.bind(("127.0.0.1", 0))
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return reservation
+
+
+def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[str, str]:
+    """Return what ``torchrun`` of torch 2.13 sets for a single-node job (its LocalElasticAgent)."""
+    size, number = str(plan.nprocs), str(rank)
+    variables = {
+        "RANK": number,
+        "LOCAL_RANK": number,
+        "WORLD_SIZE": size,
+        "LOCAL_WORLD_SIZE": size,
+        "GROUP_RANK": "0",
+        "GROUP_WORLD_SIZE": "1",
+        "ROLE_NAME": "default",
+        "ROLE_RANK": number,
+        "ROLE_WORLD_SIZE": size,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        "TORCHELASTIC_MAX_RESTARTS": str(plan.max_restarts),
+        "TORCHELASTIC_RUN_ID": plan.run_id,
+        "TORCHELASTIC_USE_AGENT_STORE": "False",
+    }
+    if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in os.environ:
+        variables["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "1"
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        # torchrun leaves this out: gloo then listens where the host's name leads to, or fails if that leads nowhere
+        variables["GLOO_SOCKET_IFNAME"] = "lo"
+    return variables
+
+
+def working_directory() -> str:
+    """Return the working directory of the notebook's process, which ranks begin in.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was removed.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "the notebook's working directory was removed: os.chdir() to one that exists, then launch again"
+        ) from None
