@@ -320,9 +320,9 @@ class Launch:
         KeyboardInterrupt
             If interrupted meanwhile; nothing is left running then either.
         """
-        remember(self.run)
-        self._consume(Captured(self.run.captured, time.monotonic()))
         try:
+            remember(self.run)
+            self._consume(Captured(self.run.captured, time.monotonic()))
             self._ranks.start()
         except BaseException as error:
             self._ranks.kill()
@@ -377,6 +377,9 @@ class Launch:
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
                     if interrupts > 1:
                         self.run.leave()
+                    if self._ranks.join(0) and not self.run.wait(0):
+                        # interrupted before any rank was started: nobody else will tell of an end
+                        self.run.give_up("interrupted")
                 if not self.run.wait(_AT_ONCE):
                     self.follow()
                     if not isinstance(self._box, NoBox):

@@ -84,8 +84,9 @@ class Run:
         self.logs = logs
         self.attempts: list[Attempt] = []
         self.refused = ""
-        # whether all ranks have got going after the latest restart
-        self._restarted = False
+        # where the ranks' logs are; those and the outputs of the attempt before, until all ranks are at work once more
+        self._launched: Launched | None = None
+        self._before: tuple[Launched, Outputs] | None = None
         self.status = "running"
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
@@ -294,19 +295,22 @@ class Run:
         if isinstance(event, Ended):
             if not self._done.is_set():
                 self._conclude(event)
+            self._sent = None  # also if the run was left before
+        elif self._left:
+            return
         elif isinstance(event, Displayed):
             self._outputs.note(event)
         elif isinstance(event, Restarting):
             self._give_up_attempt()
-            self._outputs = Outputs(self.nprocs)
         else:
             self._attempt.note(event)
             if isinstance(event, Launched):
+                self._launched = event
                 self.logs.found(event)
             elif isinstance(event, Reported) and self.attempts and len(self._attempt.pids) == self.nprocs:
                 # they are all at work once more: nobody comes back to the attempt before
                 self.attempts[-1].drop_values()
-                self._restarted = True
+                self._before = None
 
     def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
         """Take note of who can end the ranks, and of what they will ask."""
@@ -343,16 +347,22 @@ class Run:
         try:
             if ended.refused and self.attempts:
                 self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
-            if self.refused and not self._restarted:
+            if self.refused and self._before is not None:
                 # the attempt before is what the run has failed of
                 self._attempt = self.attempts[-1]
+                launched, self._outputs = self._before
+                self.logs.found(launched)
             else:
                 self.attempts.append(self._attempt)
                 self._attempt.conclude()
             self._attempt.take_values(self._take)
+        except KeyboardInterrupt:
+            # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
+            self.leave()
         except BaseException:
             # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
-            self._defect = traceback.format_exc()
+            if not self._left:
+                self._defect = traceback.format_exc()
         finally:
             with self._conclusion:
                 if not self._left:
@@ -377,7 +387,6 @@ class Run:
     def _give_up_attempt(self) -> None:
         for attempt in self.attempts:
             attempt.drop_values()
-        self._restarted = False
         self.attempts.append(self._attempt)
         self._concluding = True
         try:
@@ -385,8 +394,14 @@ class Run:
         except BaseException:
             # as below; the next one goes on all the same
             logger.exception("the failures of an attempt could not be put together")
-        self._concluding = False
-        self._attempt = self._next_attempt()
+        with self._conclusion:
+            self._concluding = False
+            if self._left:
+                return
+            self._attempt = self._next_attempt()
+            if self._launched is not None:
+                self._before = self._launched, self._outputs
+            self._outputs = Outputs(self.nprocs)
 
     def _final_status(self) -> str:
         if self._defect is not None:

@@ -24,6 +24,8 @@ import threading
 import time
 from pathlib import Path
 
+from nblaunch.refusals import FULL, explained
+
 __all__ = ["Folder", "has_no_room", "make_folder", "refused", "sweep"]
 
 _PREFIX = "nblaunch_"
@@ -136,13 +138,13 @@ def refused(error: OSError, folder: str) -> OSError:
     Parameters
     ----------
     error : OSError
-        What the system has said; returned as it is if no other folder would help.
+        What the system has said.
     folder : str
         Where it said so.
     """
     if error.errno in _EVERYWHERE:
-        return error
-    room = "make room there, or " if error.errno in _FULL else ""
+        return explained(error)
+    room = "make room there, or " if error.errno in FULL else ""
     return OSError(
         error.errno or errno.EIO,
         f"{error.strerror or error}: the logs of a run were to go to {folder}; {room}name a folder that can be written "
@@ -150,7 +152,6 @@ def refused(error: OSError, folder: str) -> OSError:
     )
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EVERYWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from nblaunch.attempt import Attempt
 from nblaunch.engines.base import Plan, Ranks
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
+from nblaunch.events import Captured, Event
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.launching import Launch, launch
 from nblaunch.notebook import Notebook
@@ -214,10 +216,12 @@ def test_what_never_gets_rebuilt_while_the_ranks_start_again(
         _launch_what_is_never_rebuilt("raised", tmp_path / "gate", max_restarts=3)
     run = runs[0]
     assert (run.status, len(run.attempts), sorted([*run.results, *run.failures])) == ("interrupted", 1, [0, 1])
+    pids, logs = run.pids, run.logs.path
     _NeverRebuilt.go_on.set()
     assert run._ranks is not None
     run._ranks.join()
-    assert (run.status, len(run.attempts)) == ("interrupted", 1)
+    assert (run.status, len(run.attempts), run.pids, run.logs.path) == ("interrupted", 1, pids, logs)
+    assert run._sent is None
 
 
 def test_what_never_gets_rebuilt_while_the_launch_is_being_interrupted(
@@ -241,3 +245,35 @@ def test_what_never_gets_rebuilt_while_the_launch_is_being_interrupted(
     with _pressing(joining), pytest.raises(KeyboardInterrupt):
         _launch_what_is_never_rebuilt("returned", tmp_path / "gate")
     _check(runs[0])
+
+
+def test_an_interrupt_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    consume = Launch._consume
+
+    def interrupted(prepared: Launch, event: Event) -> None:
+        if isinstance(event, Captured):
+            raise KeyboardInterrupt
+        consume(prepared, event)
+
+    monkeypatch.setattr(Launch, "_consume", interrupted)
+    # it used to wait for ever for the end of ranks that nobody had started
+    with pytest.raises(KeyboardInterrupt):
+        launch(lambda: 1, 2, start_method="fork", panel="none")
+
+
+def test_an_interrupt_while_a_launch_is_given_up(monkeypatch: pytest.MonkeyPatch, runs: _Runs) -> None:
+    conclude = Attempt.conclude
+
+    def interrupted(ranks: LocalRanks) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted_again(attempt: Attempt) -> None:
+        signal.raise_signal(signal.SIGINT)
+        conclude(attempt)
+
+    monkeypatch.setattr(LocalRanks, "start", interrupted)
+    monkeypatch.setattr(Attempt, "conclude", interrupted_again)
+    with pytest.raises(KeyboardInterrupt):
+        launch(lambda: 1, 2, start_method="fork", panel="none")
+    (run,) = runs
+    assert (run.status, sorted(run.failures), run.wait(0)) == ("interrupted", [0, 1], True)

@@ -183,7 +183,7 @@ def test_a_run_that_is_stopped_while_it_restarts_ends(tmp_path: Path) -> None:
     gate.go_on.set()
     assert ranks.join(60)
     kinds = [type(event) for event in gate.events]
-    assert kinds[kinds.index(Restarting) :] == [Restarting, Launched, Ended]
+    assert kinds[kinds.index(Restarting) :] == [Restarting, Ended]
 
 
 def test_a_restart_that_the_system_refuses_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,3 +306,26 @@ def test_arrays_go_with_the_last_attempt() -> None:
     gc.collect()
     assert kept() is None
     assert repr(run)
+
+
+class _RefusingWithoutAWord(Zygote):
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+            raise MemoryError
+        return super().start(birth, descriptors, inherited)
+
+
+@pytest.mark.parametrize(
+    ("method", "why"), [(_Refusing, "No space left on device"), (_RefusingWithoutAWord, "MemoryError")]
+)
+def test_after_a_refused_restart_all_is_that_of_the_attempt_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: type[Zygote], why: str
+) -> None:
+    monkeypatch.setitem(START_METHODS, "zygote", method)
+    source = f"from IPython.display import HTML, display\nprint('printed')\ndisplay(HTML('<b>shown</b>'))\n{ONE_OF_TWO}"
+    run = run_cell(source, max_restarts=1, on_failure="continue", log_dir=str(tmp_path))
+    assert why in run.refused
+    assert (run.results, list(run.failures)) == ({0: "kept"}, [1])
+    assert run.logs[0].stdout == "printed\n"
+    assert run.logs.path.endswith("attempt_0")
+    assert [output.data["text/html"] for output in run.outputs[0]] == ["<b>shown</b>"]

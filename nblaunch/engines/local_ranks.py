@@ -33,6 +33,8 @@ from nblaunch.temporary import refused
 
 __all__ = ["LocalRanks", "reserve_port", "working_directory"]
 
+_ENDED_BEFORE = "the run was ended before"
+
 
 class LocalRanks:
     """See `nblaunch.engines.base.Ranks`."""
@@ -94,7 +96,7 @@ class LocalRanks:
                 files = [*logs.stdouts.values(), *logs.stderrs.values()]
                 _make_files(files)
             except OSError as error:
-                raise refused(error, self._logs.root_log_dir) from error
+                raise refused(error, self._logs.root_log_dir) from None
             self._stalls = stalls = StallWatch(
                 {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
             )
@@ -163,17 +165,19 @@ class LocalRanks:
 
     def _start_again(self) -> str | None:
         """Start the next attempt; return why that was not possible, if its gang has not told so itself."""
+        if self._ordered:
+            return _ENDED_BEFORE
         try:
             gang = self._make_gang()
             if self._ordered:
                 self._drop_unstarted()
-                return "the run was ended before"
+                return _ENDED_BEFORE
             if self._sampled_every is not None:
                 gang.sample(self._sampled_every)
             gang.start()
         except BaseException as error:
             self._drop_unstarted()
-            return None if self._over else str(error)
+            return None if self._over else str(error) or type(error).__name__
         return None
 
     def interrupt(self) -> None:

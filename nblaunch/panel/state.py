@@ -5,6 +5,7 @@ The widget, the record and the plain panel all read it, so that they cannot disa
 
 from __future__ import annotations
 
+import copy
 import signal
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -44,6 +45,7 @@ STATES = ("starting", "running", "finished", "failed", "stopped", "restarting")
 
 # Samples of memory that are kept for the small curve.
 _HISTORY = 60
+_NOT_BEGUN = ("starting", "restarting")
 
 
 @dataclass
@@ -165,6 +167,8 @@ class RunState:
         self.launched_at = 0.0
         self.ended_at: float | None = None
         self._timed_out: TimedOut | None = None
+        # the attempt before, which counts if the ranks cannot be started once more
+        self._before: tuple[str, list[RankState]] = ("", [])
 
     @property
     def state(self) -> str:
@@ -230,6 +234,8 @@ class RunState:
         elif isinstance(event, Ended):
             self.over = True
             self.ended_at = event.at
+            if event.refused and self._before[1] and all(rank.state in _NOT_BEGUN for rank in self.ranks):
+                self.log_dir, self.ranks = self._before
         elif isinstance(event, StacksTaken):
             for number, stack in event.stacks.items():
                 if event.reason == "stall":
@@ -262,6 +268,7 @@ class RunState:
         again = "all ranks start again" if len(self.ranks) > 1 else "it starts again"
         self.restarted = f"{self._what_failed()}; {again}: {self.restarts}"
         self.ending = ""
+        self._before = self.log_dir, [copy.copy(rank) for rank in self.ranks]
         for rank in self.ranks:
             rank.state = "restarting"
             rank.asking.forget()

@@ -249,8 +249,10 @@ class TextPanel:
         while self._arriving:
             item = self._arriving.popleft()
             if isinstance(item, list):
-                self._finish_logs()
-                self._sources = item
+                try:
+                    self._finish_logs()
+                finally:  # its logs may be gone
+                    self._sources = item
             else:
                 _write(sys.stderr, [f"{item}\n"])
 

@@ -50,6 +50,7 @@ from nblaunch.events import (
     Started,
     TimedOut,
 )
+from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
@@ -59,8 +60,9 @@ from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.stack_requests import StackRequests
-from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod, explained
+from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
+from nblaunch.refusals import explained
 
 __all__ = ["Gang"]
 
@@ -205,7 +207,8 @@ class Gang:
         self._thread = thread
         try:
             thread.start()
-            self._all_started.wait()
+            while not self._all_started.wait(LONGEST_DEAF):
+                continue
         except BaseException:
             # The system refused the thread, or an interrupt came while it was starting: it may still begin.
             if self.drop():
@@ -221,12 +224,15 @@ class Gang:
         """Let go of a gang that was not started and will not be, and tell so; one that was started is left alone."""
         if not self._claim.acquire(blocking=False):
             return False
-        self._tidy_up()
-        _ALIVE.discard(self)
-        self._done.set()
-        # whoever has asked for something in between waits for an answer
-        self._grant_wishes()
-        self._stacks.close()
+        try:
+            self._tidy_up()
+        finally:  # an interrupt must not leave those waiting who wait for the end, or for an answer
+            _ALIVE.discard(self)
+            self._done.set()
+            self._grant_wishes()
+            self._stacks.close()
+            if self._sampler is not None:
+                self._sampler.close()
         return True
 
     def end(self, reason: str, steps: Iterable[Step]) -> None:
@@ -274,6 +280,8 @@ class Gang:
         try:
             return answer.get(timeout=timeout)
         except Empty:
+            if self._all_started.is_set() and not self._running():
+                return {}  # what they have sent is being put together
             raise TimeoutError(
                 f"the stacks of the ranks could not be taken within {timeout:g} s: the ranks are still being started"
             ) from None
@@ -409,7 +417,9 @@ class Gang:
                     self._sampler.close()
                 self._tidy_up()
             finally:
-                refused = "" if self._start_error is None else str(self._start_error)
+                refused = ""
+                if self._start_error is not None:
+                    refused = str(self._start_error) or type(self._start_error).__name__
                 self._tell(Ended(time.monotonic(), defect, refused, self._ordered))
                 _ALIVE.discard(self)
                 self._all_started.set()

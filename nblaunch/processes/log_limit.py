@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from nblaunch.events import Event
 from nblaunch.processes import _linux
+from nblaunch.refusals import FULL
 from nblaunch.sizes import in_words
 
 __all__ = ["LogLimit"]
@@ -115,5 +116,5 @@ class LogLimit:
         try:
             os.write(descriptor, note.encode() + end)
         except OSError as error:  # the disk is full of other things
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise

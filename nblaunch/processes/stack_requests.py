@@ -154,7 +154,10 @@ def _ask(pid: int, path: str) -> _Asked:
     if size_of(path) > _MOST:
         with contextlib.suppress(OSError):
             os.truncate(path, _HEAD_SIZE)  # it is opened for appending
-    asked = _Asked(pid, path, size_of(path), _state(pid), _waiting(pid))
+    try:
+        asked = _Asked(pid, path, size_of(path), _state(pid), _waiting(pid))
+    except OSError as error:  # no more descriptors, for example
+        return _Asked(pid, path, 0, "", {}, problem=_cannot_be_asked(error))
     if asked.state == "Z":
         asked.problem = _STATES["Z"]
     elif str(pid) not in _threads_that_block(pid, SIGNAL_FOR_MAIN):
@@ -181,6 +184,10 @@ def _send(asked: _Asked, number: int) -> bool:
             problem = _STATES["Z"]
         except PermissionError:
             problem = _NOT_ALLOWED
+        except BlockingIOError:  # of signals of this kind, which are kept one by one
+            problem = f"the limit of pending signals (ulimit -i) is reached{_NATIVE}"
+        except OSError as error:
+            problem = _cannot_be_asked(error)
     asked.problem = asked.problem or problem
     return not problem
 
@@ -212,8 +219,10 @@ def _why_not(pid: int, path: str, number: int) -> str:
         with open(open_log(path), "rb") as file:
             head = HEAD.fullmatch(file.read(_HEAD_SIZE))
             wanted = os.fstat(file.fileno())
-    except OSError:
+    except FileNotFoundError:
         return _GONE  # it would write into a file that nobody can open any more
+    except OSError as error:
+        return _cannot_be_asked(error)
     if head is None:
         return _FULL if has_no_room(os.path.dirname(path)) else _NOT_READY
     # what it writes to may be a file of the user's by now, who may close any descriptor and use it again
@@ -234,13 +243,18 @@ def _has_answered(asked: _Asked) -> bool:
     While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
     """
     if size_of(asked.path) <= asked.size:
-        if _state(asked.pid) == "Z":
-            asked.problem = _STATES["Z"]
+        with contextlib.suppress(OSError):
+            if _state(asked.pid) == "Z":
+                asked.problem = _STATES["Z"]
         return False
     masks = _masks(f"/proc/{asked.pid}/status")
     if (masks.get("ShdPnd", 0) | masks.get("SigPnd", 0)) & _bit(asked.signal):
         return False
     return _threads_that_block(asked.pid, asked.signal) <= asked.blocking
+
+
+def _cannot_be_asked(error: OSError) -> str:
+    return f"it cannot be asked: {error.strerror}"
 
 
 def _bit(number: int) -> int:
@@ -269,7 +283,8 @@ def _masks(path: str) -> dict[str, int]:
 
 
 def _state(pid: int) -> str:
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+    gone = (FileNotFoundError, ProcessLookupError, IndexError)
+    with contextlib.suppress(*gone), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
         return file.read().rpartition(b")")[2].split()[0].decode()
     return "Z"
 

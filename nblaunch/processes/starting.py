@@ -30,7 +30,6 @@ __all__ = [
     "StartMethod",
     "Watch",
     "belongs_to_parent",
-    "explained",
     "is_gone",
     "open_log",
     "spawn_helper",
@@ -324,22 +323,6 @@ def start_program(
 def open_log(path: str) -> Any:
     """Open a log file for a rank to write to; the owner alone may read it."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb", buffering=0)
-
-
-_ADVICE = {
-    errno.EAGAIN: "the limit of processes is reached, of this user (ulimit -u) or of this container (pids.max): end "
-    "other processes, or use fewer ranks",
-    errno.ENOMEM: "there is no memory for another process: end other processes, or use fewer ranks",
-    errno.EMFILE: "this process may open no more files (ulimit -n): close some, or use fewer ranks",
-    errno.ENFILE: "this machine may open no more files: end other processes, or use fewer ranks",
-    errno.ENOSPC: "the disk that the logs go to is full: make room, or choose another with log_dir",
-}
-
-
-def explained(refusal: OSError) -> OSError:
-    """Return the error with what can be done about it, if that is known."""
-    advice = _ADVICE.get(refusal.errno or 0)
-    return OSError(refusal.errno, f"{refusal.strerror}: {advice}") if advice else refusal
 
 
 def is_gone(pidfd: int) -> bool:

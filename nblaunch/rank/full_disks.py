@@ -11,7 +11,6 @@ from nblaunch.temporary import has_no_room
 
 __all__ = ["name_full_disk"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 # of the class itself, because a class derived from it may answer what it likes
 _FIELDS: dict[str, Any] = {name: vars(OSError)[name] for name in ("errno", "strerror", "filename")}
 
@@ -32,7 +31,7 @@ def name_full_disk(error: BaseException, logs: str) -> None:
         if not issubclass(type(one), OSError):
             continue
         number, text, filename = (field.__get__(one) for field in _FIELDS.values())
-        if number in _FULL and filename is None and isinstance(text, str) and has_no_room(logs):
+        if number == errno.ENOSPC and filename is None and isinstance(text, str) and has_no_room(logs):
             with contextlib.suppress(TypeError):
                 _FIELDS["strerror"].__set__(
                     one,

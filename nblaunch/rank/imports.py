@@ -41,7 +41,9 @@ class _Finder(MetaPathFinder):
         if fullname not in self.changes:
             return None
         for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            # as importlib does with finders of an older kind
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None if find is None else find(fullname, path, target)
             if spec is not None:
                 self._watch(spec)
                 return spec
@@ -50,13 +52,14 @@ class _Finder(MetaPathFinder):
     def _watch(self, spec: ModuleSpec) -> None:
         # On the loader that it has, which is made for each search: tracebacks and others ask it for more than to load.
         # Whoever only looks whether there is such a module throws it away, and the next search begins here again.
-        if spec.loader is None:
+        execute = getattr(spec.loader, "exec_module", None)
+        if spec.loader is None or execute is None:
             return
-        execute = spec.loader.exec_module
 
         def execute_and_change(module: ModuleType) -> None:
             execute(module)
-            change = self.done(spec.name)
+            # a loader may be that of other modules too
+            change = self.done(spec.name) if module.__name__ == spec.name else None
             if change is not None:
                 change(module)
 

@@ -156,3 +156,17 @@ def test_displays_are_shown_elsewhere() -> None:
     before = states(state)
     state.note(Displayed(0, "display", {}, {}, None, 101.0))
     assert states(state) == before
+
+
+def test_a_restart_that_is_refused_shows_the_attempt_before() -> None:
+    state = launched(2)
+    state.note(Reported(0, "value", bytearray(), 101.0))
+    state.note(Raised(1, "ValueError: no", "trace", 101.0))
+    before, log_dir = states(state), state.log_dir
+    state.note(Restarting(1, 1, 102.0))
+    state.note(Launched(2, {0: "a", 1: "b"}, {0: "c", 1: "d"}, "elsewhere", 102.0))
+    assert states(state) == ["starting", "starting"]
+    state.note(Ended(103.0, refused="no more processes"))
+    assert (states(state), state.log_dir) == (before, log_dir)
+    assert state.root is not None
+    assert state.root.rank == 1

@@ -708,3 +708,26 @@ def test_a_fault_in_the_supervision_kills_all_and_is_told(
     with pytest.raises(RuntimeError, match=r"(?s)which is a fault of nblaunch.*ZeroDivisionError: fault"):
         context.wait(LIMIT)
     assert_gone(pids)
+
+
+def test_a_gang_that_is_dropped_looks_at_nobody_any_more() -> None:
+    gang = gang_of(["exit 0"], [])
+    gang.sample(0.01)
+    assert gang.drop()
+    assert gang.join(LIMIT)
+    assert "nblaunch-sampler" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_interrupt_while_a_gang_is_dropped_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    gang = gang_of(["exit 0"], [])
+    tidy_up = Gang._tidy_up
+
+    def interrupted(gang: Gang) -> None:
+        tidy_up(gang)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Gang, "_tidy_up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gang.drop()
+    assert gang.join(0)
+    assert gang.stacks() == {}

@@ -214,6 +214,34 @@ def test_one_whose_disk_is_full_says_so(
     assert ask(pid, path).problem == "the disk with the file for its stacks is full"
 
 
+def test_a_limit_of_pending_signals_is_told(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "stacks"
+    source = READY.format(path=str(path)) + (
+        "import resource, threading\nresource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))\n"
+        "print('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+    assert ask(start(source), path).problem == (
+        "the limit of pending signals (ulimit -i) is reached: ask for native stacks (py-spy)"
+    )
+
+
+def test_without_descriptors_nobody_is_said_to_have_ended(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "stacks"
+    pid = start(
+        READY.format(path=str(path)) + "import threading\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    )
+
+    def refuses(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nblaunch.processes.stack_requests._state", refuses)
+        assert ask(pid, path).problem == "it cannot be asked: Too many open files"
+    assert ask(pid, path).problem == ""
+
+
 @pytest.mark.parametrize("closes", ["os.closerange(3, 5000)", "os.close(FD)"])
 def test_one_whose_file_was_closed_is_not_asked(start: Start, tmp_path: Path, closes: str) -> None:
     path = tmp_path / "stacks"

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -80,3 +81,32 @@ def test_one_that_fails_is_awaited_still(module: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text("value = 100\n")
     importlib.invalidate_caches()
     assert importlib.import_module(module).value == 200
+
+
+@pytest.mark.filterwarnings("ignore::ImportWarning")
+def test_finders_of_an_older_kind_are_passed_over(module: str) -> None:
+    class Old:
+        def find_module(self, fullname: str, path: object = None) -> None:
+            return None
+
+    sys.meta_path.insert(0, Old())  # type: ignore[arg-type]
+    when_imported("nothing_of_that_name", double)
+    when_imported(module, double)
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_that_name"):
+        importlib.import_module("nothing_of_that_name")
+    assert importlib.import_module(module).value == 2
+
+
+def test_a_loader_of_several_modules_changes_the_right_one(module: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        packed.writestr("first_packed/__init__.py", "import first_packed.part\nvalue = 3\n")
+        packed.writestr("first_packed/part.py", "value = 5\n")
+    sys.path.insert(0, str(tmp_path / "packed.zip"))
+    when_imported("first_packed", double)
+    try:
+        found = importlib.import_module("first_packed")
+        assert (found.value, sys.modules["first_packed.part"].value) == (6, 5)
+    finally:
+        sys.path.remove(str(tmp_path / "packed.zip"))
+        for name in ("first_packed", "first_packed.part"):
+            sys.modules.pop(name, None)
