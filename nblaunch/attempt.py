@@ -68,6 +68,8 @@ class Attempt:
         # numbers of the notebook's cells by file name, for the stacks of crashes
         self._cells = cells
         self._reports: dict[int, Reported] = {}
+        # what ranks had raised that were held for a debugger, in case they did not live to report it
+        self._held: dict[int, Reported] = {}
         self._exits: dict[int, Exited] = {}
         self._abandoned: set[int] = set()
         self._ending_at = 0.0
@@ -95,6 +97,8 @@ class Attempt:
             self.pids[event.rank] = event.pid
         elif isinstance(event, Reported) and event.kind in ("value", "error"):
             self._reports[event.rank] = event
+        elif isinstance(event, Reported) and event.kind == "held":
+            self._held[event.rank] = event
         elif isinstance(event, Exited):
             self._exits[event.rank] = event
         elif isinstance(event, TimedOut):
@@ -111,10 +115,12 @@ class Attempt:
         for rank in range(self._nprocs):
             report = self._reports.get(rank)
             if report is None or report.kind != "value":
-                failure = self._failure(rank, self._reports.pop(rank, None))
+                failure = self._failure(rank, self._reports.pop(rank, self._held.get(rank)))
                 if self._given_up:
                     return
                 self.failures[rank] = failure
+
+        self._held.clear()
 
     def take_values(self, take: Callable[[int, dict[str, Any]], None]) -> None:
         """Make values of what ranks have sent that finished; one that cannot be rebuilt becomes a failure.

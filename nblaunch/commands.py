@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from nblaunch.naming import count_ranks
 from nblaunch.run import Run
+from nblaunch.stdin import tell
 
 __all__ = ["debug", "end_runs", "remember", "running", "runs_that_ask", "stacks_in_words"]
 
@@ -39,18 +40,18 @@ def debug(rank: int) -> None:
     Raises
     ------
     ValueError
-        If that rank waits for nobody, or in several runs.
+        If that rank waits for nobody.
     RuntimeError
         If nobody can be asked.
     """
     asking = runs_that_ask()
     candidates = [run for run in asking if rank in run.asking]
-    if len(candidates) > 1:
-        raise ValueError(f"rank {rank} waits in {len(candidates)} runs: say which one with run.debug({rank})")
     if not candidates:
         waiting = "; ".join(f"rank {other}: {what}" for run in asking for other, what in sorted(run.asking.items()))
         others = f"These do: {waiting}" if waiting else "Nor does any other rank"
         raise ValueError(f"rank {rank} of no run waits for anybody. {others}")
+    if len(candidates) > 1:
+        tell(f"Rank {rank} waits in {len(candidates)} runs: this is the one that was started first.\n")
     candidates[0].debug(rank)
 
 

@@ -182,7 +182,10 @@ def _headline(run: Run) -> str:
     failed = [failure for failure in run.failures.values() if not failure.collateral]
     total = count_ranks(run.nprocs)
     if run.status == "timed out":
-        text = f"the run was ended by its timeout; {len(failed)} of {total} had not finished"
+        late = sum(isinstance(failure.exception, RankTimeout) for failure in failed)
+        text = f"the run was ended by its timeout; {late} of {total} had not finished"
+        if len(failed) > late:
+            text += f", {len(failed) - late} had failed before"
     elif run.status in ("interrupted", "stopped") and not failed:
         text = f"the run was {run.status} before {len(run.failures)} of {total} had finished"
     else:

@@ -404,6 +404,10 @@ class Launch:
             elif isinstance(consumer, LivePanel):
                 consumer.nobody_waits()
 
+    def binds_no_longer(self) -> None:
+        """Take note that the variables which were to hold what comes back are another run's by now."""
+        self._bound = ""
+
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
         for consumer in self._consumers:

@@ -13,6 +13,7 @@ import re
 import shlex
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -73,7 +74,7 @@ class Multiproc(Magics):
     stall = Float(60.0, min=0, help="Seconds of doing nothing after which ranks are told of; 0 is never.").tag(
         config=True
     )
-    straggler = Float(60.0, min=0, help="Seconds after others have finished, for the same.").tag(config=True)
+    straggler = Float(60.0, min=0, help="Seconds after which late ranks are told of; 0 is never.").tag(config=True)
     max_restarts = Int(0, min=0, help="How often ranks are started again after a failure.").tag(config=True)
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
@@ -82,12 +83,12 @@ class Multiproc(Magics):
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
     spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
-    spare_seconds = Float(600.0, min=0, help="Seconds that they wait.").tag(config=True)
+    spare_seconds = Float(600.0, min=0, help="Seconds that ranks which wait for the next cell stay.").tag(config=True)
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
-    hold = Float(600.0, min=0, help="Seconds that such a rank waits for a command.").tag(config=True)
+    hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -95,6 +96,8 @@ class Multiproc(Magics):
         super().__init__(shell=shell, parent=shell)
         # keeps the logs of the last run, whose paths its error message names
         self.last_run: Run | None = None
+        # the latest that was to bind results and failures
+        self._in_background: weakref.ref[Launch] | None = None
         self._hidden_names_told: set[str] = set()
         self._modules_seen = 0
 
@@ -200,7 +203,7 @@ class Multiproc(Magics):
             text = f"the ranks could not be started: {error}. None is left running."
             raise _named(NotStarted, type(error).__name__, text) from error
         finally:
-            self._bind(launch.run, chosen.out)
+            self._bind(launch, chosen.out)
         if launch.run.status == "interrupted":  # by the panel's button
             raise _interrupted(launch.run.summary()) from None
         if self._raises(chosen):
@@ -332,11 +335,20 @@ class Multiproc(Magics):
             hold=chosen.hold or self.hold,
         )
 
-    def _bind(self, run: Run, out: str | None) -> None:
-        self.last_run = run
+    def _bind(self, launch: Launch, out: str | None) -> None:
+        self.last_run = run = launch.run
         if out:
             self.shell.user_ns[out] = run
         else:
+            before = None if self._in_background is None else self._in_background()
+            if before is not None and before.run.status == "running":
+                before.binds_no_longer()
+                print(
+                    "results and failures are those of this run from now on. Of the one that still goes on in the "
+                    "background nobody will know them: start such runs with --out NAME.",
+                    file=sys.stderr,
+                )
+            self._in_background = weakref.ref(launch)
             self.shell.user_ns["results"] = run.results
             self.shell.user_ns["failures"] = run.failures
 

@@ -152,7 +152,7 @@ class Questions:
         if self.announce is not None and session != self._holder:
             rank = question.rank
             self.announce(
-                f"rank {rank} waits: {_what(question)}. %multiproc debug {rank} or run.debug({rank}) answers."
+                f"rank {rank} waits: {_what(question)}. %multiproc debug {rank} answers, or debug({rank}) of its Run.\n"
             )
 
     def _quit(self, rank: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -26,6 +27,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _SHOWN = 8
 # Groups of ranks in a text.
 _MOST_GROUPS = 12
+# Places of other threads in the text of a group.
+_MOST_PLACES = 4
 # Threads that Python tells of, besides the main one.
 _TOLD_AT_ONCE = 100
 # Where a rank waits for a person.
@@ -103,16 +106,31 @@ def where(stack: Stack) -> str:
         return f"no stack: {stack.problem}"
     frames = users_frames(stack.threads[0], stack.cut)
     if not frames:
+        if any(frame.function == "debug_failure" and frame.file.startswith(_PACKAGE) for frame in stack.threads[0]):
+            return "held at its failure"
         return "not yet in the cell, or no longer"
-    position = next((index for index, frame in enumerate(frames) if _is_users(frame)), len(frames) - 1)
+    position = _position(frames)
+    if _asks(frames):
+        return f"waiting for an answer, {frame_text(frames[position])}"
+    return _called(frames, position, _WORDS.get(stack.state, "in"))
+
+
+def _position(frames: list[Frame]) -> int:
+    """Return where the user's own code begins."""
+    return next((index for index, frame in enumerate(frames) if _is_users(frame)), len(frames) - 1)
+
+
+def _asks(frames: list[Frame]) -> bool:
+    return any(frame.file.endswith(_ASKING) for frame in frames[: _position(frames)])
+
+
+def _called(frames: list[Frame], position: int, does: str) -> str:
     place = frame_text(frames[position])
     if position == 0:
         return place
-    if any(frame.file.endswith(_ASKING) for frame in frames[:position]):
-        return f"waiting for an answer, {place}"
     called = [frame.function for frame in reversed(frames[:position])]
     function = next((name for name in called if name.strip("_") not in _WRAPPERS), called[0])
-    return f"{_WORDS.get(stack.state, 'in')} {function}, {place}"
+    return f"{does} {function}, {place}"
 
 
 class Stacks(Mapping[int, Stack]):
@@ -155,10 +173,14 @@ class Stacks(Mapping[int, Stack]):
         for ranks, stack in groups[:_MOST_GROUPS]:
             found.append(f"{name_ranks(ranks)}: {where(stack)}")
             frames = users_frames(stack.threads[0], stack.cut) if stack.threads else []
+            if _asks(frames):
+                frames = frames[_position(frames) :]  # what asks is ours
             if stack.native:
                 found += [f"    {line}" for line in stack.native.splitlines()]
             elif len(frames) > 1:
                 found += [f"    {line}" for line in _frame_lines(frames, stack.cut)]
+            if not stack.native:
+                found += [f"    {line}" for line in _thread_lines([self._stacks[rank] for rank in ranks])]
             left_out = [self._stacks[rank].left_out for rank in ranks]
             if len(stack.threads) > _TOLD_AT_ONCE and any(left_out) and not stack.native:
                 number = f"{min(left_out)}-{max(left_out)}" if min(left_out) != max(left_out) else f"{left_out[0]}"
@@ -175,6 +197,21 @@ class Stacks(Mapping[int, Stack]):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _thread_lines(stacks: Iterable[Stack]) -> list[str]:
+    """Return where the user's own code was in threads besides the main one, those at the same place together."""
+    places: Counter[str] = Counter()
+    for stack in stacks:
+        for frames in map(list, stack.threads[1:]):
+            if any(map(_is_users, frames)):
+                places[_called(frames, _position(frames), "in")] += 1
+    lines = [
+        f"{f'{count} other threads' if count > 1 else 'another thread'}: {place}"
+        for place, count in places.most_common(_MOST_PLACES)
+    ]
+    others = places.total() - sum(count for _, count in places.most_common(_MOST_PLACES))
+    return [*lines, f"… and {others} other threads elsewhere"] if others else lines
 
 
 def _frame_lines(frames: list[Frame], cut: bool) -> list[str]:

@@ -345,3 +345,33 @@ def test_a_run_is_not_sent_to_ranks() -> None:
     run.wait()
     with pytest.raises(TypeError, match="a Run cannot be sent to ranks: bind what they need of it first"):
         pickle.dumps(run)
+
+
+def test_other_threads_are_told_with_their_places() -> None:
+    waits = Frame(threading.__file__, 629, "wait")
+    below = Frame(threading.__file__, 975, "run")
+    main = (waits, Frame("Cell In[7]", 9, "<module>"))
+    worker = (waits, Frame("Cell In[7]", 4, "work"), below)
+    idle = (waits, below)
+    lines = Stacks({0: Stack((main, worker, worker, idle), "S"), 1: Stack((main, worker), "S")}).lines()
+    assert lines[0] == "ranks 0-1: waiting in wait, Cell In[7], line 9"
+    assert lines[-1] == "    3 other threads: in wait, Cell In[7], line 4, in work"
+    many = tuple((waits, Frame("Cell In[7]", line, "work"), below) for line in range(20, 30))
+    lines = Stacks({0: Stack((main, *many), "S")}).lines()
+    assert lines[-5:-1] == [f"    another thread: in wait, Cell In[7], line {line}, in work" for line in range(20, 24)]
+    assert lines[-1] == "    … and 6 other threads elsewhere"
+
+
+def test_of_a_rank_that_asks_only_the_users_frames_are_told() -> None:
+    asking = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "asking.py"), 70, "ask")
+    cell = Frame("Cell In[3]", 2, "<module>")
+    outer = Frame("Cell In[2]", 5, "outer")
+    shell = Frame("/lib/IPython/core/interactiveshell.py", 3, "run_code")
+    assert Stacks({0: Stack(((asking, cell, outer, shell),), "S")}).lines() == [
+        "rank 0: waiting for an answer, Cell In[3], line 2",
+        "    Cell In[3], line 2",
+        "    Cell In[2], line 5, in outer",
+    ]
+    held = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "debugging.py"), 339, "debug_failure")
+    ours = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "main.py"), 300, "_report_failure")
+    assert Stacks({0: Stack(((asking, held, ours),), "S")}).lines() == ["rank 0: held at its failure"]

@@ -231,6 +231,8 @@ def _why_not(pid: int, path: str, number: int) -> str:
     except PermissionError:
         return _NOT_ALLOWED
     except OSError:
+        if _is_exiting(pid):
+            return _STATES["Z"]
         return f"its code has closed the file for its stacks, descriptor {int(head[1])}{_NATIVE}"
     if not os.path.samestat(wanted, found):
         return f"its code uses the descriptor of the file for its stacks, {int(head[1])}, for something else{_NATIVE}"
@@ -287,6 +289,14 @@ def _state(pid: int) -> str:
     with contextlib.suppress(*gone), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
         return file.read().rpartition(b")")[2].split()[0].decode()
     return "Z"
+
+
+def _is_exiting(pid: int) -> bool:
+    """Tell whether a process is on its way out, and lets go of its descriptors: PF_EXITING in the kernel's flags."""
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        # the ninth field (proc(5)), counted from behind the name, which may hold anything
+        return bool(int(file.read().rpartition(b")")[2].split()[6]) & 4)
+    return True
 
 
 def _answer(asked: _Asked) -> str:

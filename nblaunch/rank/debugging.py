@@ -26,6 +26,7 @@ from typing import Any, TextIO, cast
 
 from IPython.core import debugger as _ipython
 
+from nblaunch.payload import traceback_of
 from nblaunch.rank.asking import Asker, current_asker
 
 __all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
@@ -106,7 +107,7 @@ class RankDebugger(_ipython.Pdb):
         self.has_quit = False
         self.set_trace(frame)
 
-    def debug(self, tb: TracebackType, session: int, timeout: float) -> None:
+    def debug(self, failure: BaseException | TracebackType | None, session: int, timeout: float) -> None:
         """Look at a failure; return when its user has seen enough.
 
         Raises
@@ -119,7 +120,7 @@ class RankDebugger(_ipython.Pdb):
         self._at_failure, self.session, self.timeout = True, session, timeout
         try:
             self.reset()
-            self.interaction(None, tb)
+            self.interaction(None, failure)
         finally:
             self._at_failure, self.session, self.timeout = False, 0, None
 
@@ -174,13 +175,18 @@ class RankDebugger(_ipython.Pdb):
     do_restart = do_run
 
     def do_interact(self, arg: str) -> None:
-        """Run lines of Python at the frame, until the end of the input (Ctrl-D).
+        """Refuse: the notebook's box has no end of input, by which one would come back.
 
-        What they print goes to the rank's log.
+        Python is understood here anyway: type it as it is, or after ! if it begins like a command.
         """
-        # at once, and not with the debugger's next question, which comes when all is over
-        with contextlib.redirect_stdout(cast(TextIO, sys.__stdout__)):
-            super().do_interact(arg)
+        self.error("interact does not work here: type Python at this prompt, after ! if it looks like a command")
+
+    def default(self, line: str) -> None:
+        """Run a line of Python; leaving the interpreter is not how a rank is left."""
+        try:
+            super().default(line)
+        except SystemExit as end:
+            self.error(f"SystemExit: {end} (the rank goes on with c, and the run is ended with q)")
 
     def get_stack(self, *args: Any, **options: Any) -> tuple[list[tuple[FrameType, int]], int]:
         """Return the frames, without those of the launcher, which say nothing about the user's code."""
@@ -313,6 +319,13 @@ def _without_tracing() -> Iterator[None]:
         sys.settrace(trace)
 
 
+def is_held(error: BaseException) -> bool:
+    """Tell whether somebody may want to look at the frames of an exception before it is reported."""
+    # by its type: what an exception says of itself, ``__class__`` for example, may fail
+    ends = issubclass(type(error), (DebuggerQuit, KeyboardInterrupt, SystemExit, GeneratorExit))
+    return traceback_of(error) is not None and not ends
+
+
 def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     """Wait with an exception before it is reported, so that somebody can look at its frames.
 
@@ -321,16 +334,14 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     Parameters
     ----------
     error : BaseException
-        The exception; its traceback begins in the user's code.
+        The exception, one that `is_held`; its traceback begins in the user's code.
     shown : str
         Its traceback as text.
     asker : Asker
         Whom to wait for.
     """
-    tb = error.__traceback__
-    if tb is None or isinstance(error, (DebuggerQuit, KeyboardInterrupt, SystemExit, GeneratorExit)):
-        return
-    last = tb
+    last = tb = traceback_of(error)
+    assert last is not None
     while last.tb_next is not None:
         last = last.tb_next
     where, session = _place(last.tb_frame), next(_SESSIONS)
@@ -338,7 +349,8 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     with contextlib.suppress(BaseException), _leaving_when_ended():
         asker.ask("held", "", shown, where, session, asker.hold)
         debugger = RankDebugger()
-        debugger.debug(tb, session, asker.hold)
+        # with the exception, IPython's command `exceptions` gets at those that it was raised from
+        debugger.debug(error if hasattr(debugger, "do_exceptions") else tb, session, asker.hold)
         kind = "quit" if debugger.has_quit else "left"
         asker.ask(kind, "", debugger.leftover(), where, session, asker.hold)
 

@@ -292,9 +292,12 @@ def _report_failure(
             text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
     raised_at = time.monotonic()
     if asker is not None and asker.hold:
-        from nblaunch.rank.debugging import debug_failure
+        from nblaunch.rank.debugging import debug_failure, is_held
 
-        debug_failure(error, text, asker)
+        if is_held(error):
+            # for the case that it does not live to report it
+            context.channel.send("held", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
+            debug_failure(error, text, asker)
     get_error_handler().record_exception(error)
     context.channel.send("error", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
     # by its type: what an exception says of itself, ``__class__`` for example, may fail

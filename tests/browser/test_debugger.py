@@ -76,7 +76,7 @@ def test_a_rank_that_asks_is_seen_although_nobody_waits(page: Any, lab: str, lab
     )
     page.wait_for_function(IDLE)
     assert page.get_attribute(f"{PANEL} .nbl-words", "title") == "running: rank 1 asks (%multiproc debug 1): name?"
-    page.wait_for_selector("text=rank 1 waits: asks 'name? '. %multiproc debug 1 or run.debug(1) answers.")
+    page.wait_for_selector("text=rank 1 waits: asks 'name? '. %multiproc debug 1 answers, or debug(1) of its Run.")
     page.screenshot(path=pictures / f"asks-{page.theme}.png")
     _run_in_new_cell(page, "%multiproc debug 1")
     _enter(page, "Ada")

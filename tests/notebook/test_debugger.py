@@ -101,10 +101,14 @@ def test_a_rank_is_not_started_again_from_its_debugger(kernel: Kernel, body: str
 
 def test_lines_of_python_at_a_breakpoint_and_a_jump(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 1\nx = 20\nbreakpoint()\nx = x + 1\nx")
-    cell.enter("interact").enter("print('twice', 2 * x)").asked()
-    cell.wait_for("twice 40")
-    cell.enter("\x04")
-    assert cell.asked() == "rank 0 ipdb> "
+    cell.enter("interact").asked()
+    assert "*** interact does not work here: type Python at this prompt, after ! if it looks like a command" in (
+        shown(cell)
+    )
+    cell.enter("print('twice', 2 * x)").asked()
+    assert "twice 40" in shown(cell)
+    cell.enter("import sys; sys.exit(7)").asked()
+    assert "*** SystemExit: 7 (the rank goes on with c, and the run is ended with q)" in shown(cell)
     cell.enter("jump 99").asked()
     assert "*** Jump failed: line 99 comes after the current code block" in shown(cell)
     cell.enter("x = 5").enter("c").finish().ok()
@@ -182,7 +186,7 @@ def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
     cell.wait_for(
         "rank 0 waits: asks 'name? '.", "rank 1 waits: in the debugger, ", "rank 2 waits: held at its failure, "
     )
-    assert "%multiproc debug 2 or run.debug(2) answers." in shown(cell)
+    assert "%multiproc debug 2 answers, or debug(2) of its Run." in shown(cell)
     assert sorted(kernel.value("run.asking")) == [0, 1, 2]
     asking = begin(kernel, "run.debug(0)")
     assert asking.asked() == "rank 0: name? "
@@ -210,7 +214,7 @@ def test_a_run_that_nobody_waits_for(kernel: Kernel) -> None:
 def test_a_cell_that_does_not_wait_says_who_asks(kernel: Kernel) -> None:
     cell = begin(kernel, "%%multiproc 2 --no-wait --out job\nif rank:\n    rank = int(input('how many? '))\nrank")
     cell.finish().ok()
-    cell.wait_for("rank 1 waits: asks 'how many? '. %multiproc debug 1 or run.debug(1) answers.")
+    cell.wait_for("rank 1 waits: asks 'how many? '. %multiproc debug 1 answers, or debug(1) of its Run.")
     asking = begin(kernel, "%multiproc debug 1")
     assert asking.asked() == "rank 1: how many? "
     asking.enter("7").finish().ok()
@@ -241,3 +245,66 @@ def test_without_an_input_box_nothing_hangs(kernel: Kernel) -> None:
     kernel.run("%%multiproc 1 --env PYTHONBREAKPOINT=0\nbreakpoint()\n1").ok()
     kernel.run("%%multiproc 1\nimport sys\nsys.stdin.readline()").ok()
     assert kernel.value("results") == {0: ""}
+
+
+@pytest.mark.parametrize("end", ["job.kill()", "job.signal('SIGKILL', ranks=[0])", "os._exit"])
+def test_a_failure_that_is_held_is_told_even_if_its_rank_is_killed(kernel: Kernel, end: str) -> None:
+    cell = begin(
+        kernel, "%%multiproc 2 --pdb --no-wait --out job\nimport os, threading\n1 / rank\nthreading.Event().wait()"
+    )
+    cell.wait_for("rank 0 waits: held at its failure, Cell In[")
+    cell.finish().ok()
+    kernel.run("print(job.stacks([0]))").ok()
+    assert kernel.run("print(job.stacks([0]))").stdout == "rank 0: held at its failure\n"
+    if end == "os._exit":
+        debugging = begin(kernel, "%multiproc debug 0")
+        debugging.asked()
+        debugging.enter("os._exit(9)").finish()
+    else:
+        kernel.run(end).ok()
+    kernel.run("job.kill(); job.wait()").ok()
+    assert kernel.value("[(f.summary(), f.collateral) for f in job.failures.values()][0]") == (
+        "ZeroDivisionError: division by zero",
+        False,
+    )
+    assert kernel.value("job.root_cause.rank") == 0
+    assert kernel.value("job.failures[0].traceback.count('1 / rank')") >= 1
+
+
+def test_what_was_raised_before_is_in_reach_of_the_debugger(kernel: Kernel) -> None:
+    cell = begin(
+        kernel,
+        "%%multiproc 1 --pdb --no-raise\n"
+        "def cause():\n    below = 'the cause'\n    raise KeyError(below)\n"
+        "try:\n    cause()\nexcept KeyError as error:\n    raise ValueError('above') from error",
+    )
+    cell.enter("exceptions").asked()
+    cell.enter("exceptions 0").asked()
+    cell.enter("p below").asked()
+    assert "'the cause'" in shown(cell)
+    cell.enter("c").finish().ok()
+
+
+def test_a_rank_that_waits_in_two_runs_is_answered_in_the_first(kernel: Kernel) -> None:
+    for _ in range(2):
+        begin(kernel, "%%multiproc 1 --no-wait\ninput('name? ')").finish().ok()
+    kernel.run(
+        "from nblaunch.commands import runs_that_ask\nimport threading\n"
+        "while len(runs_that_ask()) < 2: threading.Event().wait(0.01)"
+    ).ok()
+    first = begin(kernel, "%multiproc debug 0")
+    first.enter("one").finish().ok()
+    assert "Rank 0 waits in 2 runs: this is the one that was started first." in shown(first)
+    begin(kernel, "%multiproc debug 0").enter("two").finish().ok()
+    kernel.run("from nblaunch.commands import running\nfor run in running(): run.wait()").ok()
+
+
+def test_results_that_another_run_takes_over_are_told_of(kernel: Kernel) -> None:
+    kernel.run("%%multiproc 1 --no-wait\ninput('name? ')").ok()
+    reply = kernel.run("%%multiproc 1\n'the second'").ok()
+    assert reply.stderr == (
+        "results and failures are those of this run from now on. Of the one that still goes on in the background "
+        "nobody will know them: start such runs with --out NAME.\n"
+    )
+    assert kernel.value("results") == {0: "the second"}
+    assert "see results" not in kernel.run("%multiproc stop").ok().stderr
