@@ -107,12 +107,18 @@ class Raised:
         Type and message in one line.
     traceback : str
         As a notebook shows it, with its colours.
+    raised_at : float
+        When that was; the rank may have waited for a debugger since.
+    held : bool
+        Whether it waits still, and has not failed yet.
     """
 
     rank: int
     summary: str
     traceback: str = field(repr=False)
     at: float
+    raised_at: float
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,12 +287,19 @@ def raised(event: Reported) -> Raised:
     try:
         report = read_report(event.body)
     except ValueError as error:
-        return Raised(event.rank, encodable(makes_no_sense("exception", error)), "", event.at)
+        return Raised(event.rank, encodable(makes_no_sense("exception", error)), "", event.at, event.at)
     summary = (f"{report.type_name}: {report.text}".splitlines() or [""])[0].removesuffix(": ")
     traceback = report.traceback
     if len(traceback) > 2 * _TRACEBACK_ENDS:
         traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
-    return Raised(event.rank, encodable(summary[:_LONGEST_SUMMARY]), encodable(traceback), event.at)
+    return Raised(
+        event.rank,
+        encodable(summary[:_LONGEST_SUMMARY]),
+        encodable(traceback),
+        event.at,
+        report.raised_at,
+        event.kind == "held",
+    )
 
 
 def makes_no_sense(what: str, error: BaseException) -> str:

@@ -467,7 +467,7 @@ class Launch:
                 return
             event = question
         self.run.note(event)
-        if isinstance(event, Reported) and event.kind == "error" and self._consumers:
+        if isinstance(event, Reported) and event.kind in ("error", "held") and self._consumers:
             self._show(raised(event))
         self._show(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked

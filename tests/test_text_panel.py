@@ -224,7 +224,7 @@ def attempts(place: Path) -> list[Event]:
         folder.mkdir()
         starts.append(launched(folder, 3))
         (folder / "1.out").write_bytes(b"attempt %d\nhalf a line" % number)
-    failures = [Raised(1, "ValueError: bad", "", 1.0), Raised(2, "KeyError: 'x'", "", 1.1)]
+    failures = [Raised(1, "ValueError: bad", "", 1.0, 1.0), Raised(2, "KeyError: 'x'", "", 1.1, 1.1)]
     return [starts[0], *failures, Restarting(1, 3, 2.0), starts[1], Ended(3.0)]
 
 

@@ -66,8 +66,12 @@ class RankState:
         How its process ended, if not with code 0: ``"exit code 3"``, ``"SIGKILL"``.
     why, traceback : str
         Of its failure: one line, and the traceback with its colours.
+    failed_at : float
+        When it failed, or raised what it failed of.
     root : bool
         Whether it failed first.
+    held : Raised or None
+        What it has raised and waits with for a debugger.
     where : str
         Where it was when the first rank failed, or when the time was over.
     stalls : bool
@@ -91,7 +95,9 @@ class RankState:
     exit: str = ""
     why: str = ""
     traceback: str = ""
+    failed_at: float = 0.0
     root: bool = False
+    held: Raised | None = None
     where: str = ""
     stalls: bool = False
     remark: str = ""
@@ -166,6 +172,7 @@ class RunState:
         self.over = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
+        self._ending_at = 0.0
         self._timed_out: TimedOut | None = None
         # the attempt before, which counts if the ranks cannot be started once more
         self._before: tuple[str, list[RankState]] = ("", [])
@@ -221,7 +228,8 @@ class RunState:
         elif isinstance(event, Launched):
             self._begin(event)
         elif isinstance(event, Ending):
-            self.ending = self.ending or event.reason
+            if not self.ending:
+                self.ending, self._ending_at = event.reason, event.at
             # nobody is asked any more
             for rank in self.ranks:
                 rank.asking.forget()
@@ -315,10 +323,10 @@ class RunState:
         elif isinstance(event, Reported):
             if event.kind == "value":
                 self._finish(rank, event.at)
+        elif isinstance(event, Raised) and event.held:
+            rank.held = event
         elif isinstance(event, Raised):
-            rank.why, rank.traceback = event.summary, event.traceback
-            if not self.ending:
-                self._fail(rank, event.at, event.summary)
+            self._raise(rank, event, event.at)
         elif isinstance(event, Abandoned):
             rank.why = "hangs in the kernel and did not go even when killed"
         else:
@@ -328,6 +336,10 @@ class RunState:
         rank.exit = _how(event.exitcode)
         if event.reported == "value" or rank.state == "failed":
             return
+        if rank.held is not None and event.reported is None:
+            self._raise(rank, rank.held, event.at)
+            if rank.state == "failed":
+                return
         if event.collateral:
             rank.why = rank.why or rank.where
             self._leave(rank, "stopped", event.at)
@@ -335,21 +347,31 @@ class RunState:
             how = rank.exit or "ended without a value: the process left with code 0"
             self._fail(rank, event.at, rank.why or (f"{how}: {event.reason}" if event.reason else how))
 
-    def _fail(self, rank: RankState, at: float, why: str) -> None:
+    def _raise(self, rank: RankState, raised: Raised, at: float) -> None:
+        rank.why, rank.traceback = raised.summary, raised.traceback
+        # a rank that was held for a debugger had failed by itself, whatever has ended it
+        if not self.ending or raised.raised_at < self._ending_at:
+            self._fail(rank, at, raised.summary, raised.raised_at)
+
+    def _fail(self, rank: RankState, at: float, why: str, failed_at: float | None = None) -> None:
         if rank.state != "failed":
-            rank.root = not any(other.state == "failed" for other in self.ranks)
+            rank.failed_at = at if failed_at is None else failed_at
             self._leave(rank, "failed", at)
+            self._find_root()
         rank.why = rank.why or why
+
+    def _find_root(self) -> None:
+        """Mark the rank that failed first; what it told may have come later than what another one told."""
+        failed = [rank for rank in self.ranks if rank.state == "failed"]
+        first = min(failed, key=lambda rank: rank.failed_at, default=None)
+        for rank in self.ranks:
+            rank.root = rank is first
 
     def _finish(self, rank: RankState, at: float) -> None:
         self._leave(rank, "finished", at)
         rank.why = ""
-        if rank.root:
-            # the time was over, and yet it has come to its end while it was being ended
-            rank.root = False
-            others = [other for other in self.ranks if other.state == "failed"]
-            if others:
-                min(others, key=lambda other: other.ended or 0.0).root = True
+        # the time may have been over, and yet it has come to its end while it was being ended
+        self._find_root()
 
     def _leave(self, rank: RankState, state: str, at: float) -> None:
         rank.state, rank.ended, rank.cpu, rank.remark = state, self.clock(at), 0.0, ""

@@ -51,7 +51,7 @@ def test_what_a_rank_waits_for(question: Asked, words: str) -> None:
     assert state.answer_to(state.ranks[0]) == ""
 
 
-@pytest.mark.parametrize("after", [Answered(1, 1, 102.0), Unasked(1, 1, 102.0), Raised(1, "EOFError", "", 102.0),
+@pytest.mark.parametrize("after", [Answered(1, 1, 102.0), Unasked(1, 1, 102.0), Raised(1, "EOFError", "", 102.0, 102.0),
                                    Exited(1, -9, None, False, 102.0), Ending("the run was stopped", 102.0),
                                    Restarting(1, 2, 102.0)])  # fmt: skip
 def test_a_question_is_gone_when_nobody_waits_for_its_answer(after: object) -> None:

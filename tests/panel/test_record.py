@@ -133,7 +133,9 @@ def test_streams_are_shown_in_the_order_of_their_arrival(folder: Path) -> None:
 def test_a_failure(folder: Path) -> None:
     run = Played(folder, 4)
     trace = "\x1b[31mValueError\x1b[0m: no <data>"
-    run.note(Raised(2, "ValueError: no <data>", trace, 101.0), Raised(3, "ValueError: no <data>", trace, 101.1))
+    run.note(
+        Raised(2, "ValueError: no <data>", trace, 101.0, 101.0), Raised(3, "ValueError: no <data>", trace, 101.1, 101.1)
+    )
     run.note(Ending("a rank failed", 101.2), Exited(2, 1, "error", False, 101.3), Exited(3, 1, "error", False, 101.3))
     run.note(*(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
     html, text = run.finish(FAILED)
@@ -160,7 +162,7 @@ def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> Non
     run = Played(folder, 256)
     for rank in range(256):
         line = 5 if rank == 9 else 4
-        run.note(Raised(rank, f"ValueError: no shard {rank}", TRACE.format(rank=rank, line=line), 101.0))
+        run.note(Raised(rank, f"ValueError: no shard {rank}", TRACE.format(rank=rank, line=line), 101.0, 101.0))
     run.note(*(Exited(rank, 1, "error", False, 101.3) for rank in range(256)))
     html, text = run.finish(FAILED)
     others = "ranks 1-8, 10-255: ValueError from the same line, with another text"
@@ -215,7 +217,7 @@ def test_text_of_ranks_never_becomes_markup(folder: Path, evil: bytes) -> None:
     run.write(0, evil + b"\n")
     run.write(1, evil, err=True)
     text = evil.decode(errors="replace")
-    run.note(Raised(1, text, text, 101.0), Exited(1, 1, "error", False, 101.2))
+    run.note(Raised(1, text, text, 101.0, 101.0), Exited(1, 1, "error", False, 101.2))
     html, _ = run.finish(FAILED)
     for harmful in ("\0", "\u202e", "\u2066", "\x1b"):
         assert harmful not in html
@@ -227,7 +229,7 @@ def test_it_is_bounded_and_failed_ranks_come_first(folder: Path, nprocs: int) ->
     for rank in range(nprocs):
         run.write(rank, f"<{rank}>\n" * 30_000)
     last = nprocs - 1
-    run.note(Raised(last, "ValueError: x", "trace\n" * 10_000, 101.0), Exited(last, 1, "error", False, 101.2))
+    run.note(Raised(last, "ValueError: x", "trace\n" * 10_000, 101.0, 101.0), Exited(last, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
     summaries = re.findall(r"<summary>(rank \d+), [^<]*", html)
     assert summaries[0] == f"rank {last}"
@@ -350,7 +352,7 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
     run = Played(folder, 256)
     for rank in range(256):
         run.write(rank, "".join(f"rank {rank} epoch {epoch}: {'long ' * 40}\n" for epoch in range(30)) + "done\n")
-    run.note(Raised(7, "ValueError: x", "trace", 101.0), Exited(7, 1, "error", False, 101.2))
+    run.note(Raised(7, "ValueError: x", "trace", 101.0, 101.0), Exited(7, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
     summaries = re.findall(r"<summary>([^<]*)", html)
     assert summaries[1].startswith("rank 7, 6.5 kB of output, the last ")
@@ -367,7 +369,7 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
 def test_many_lines_leave_the_last_ones_in_sight(folder: Path) -> None:
     run = Played(folder, 2)
     run.write(0, "".join(f"line {number:03}\n" for number in range(300)))
-    run.note(Raised(1, "ValueError: x", "trace", 101.0), Exited(1, 1, "error", False, 101.2))
+    run.note(Raised(1, "ValueError: x", "trace", 101.0, 101.0), Exited(1, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
     folded, seen = html.split("<summary>260 lines before</summary>")[1].split("</details>")
     assert words(folded).split("[0] line ")[1:] == [f"{number:03} " for number in range(259)] + ["259"]
@@ -422,7 +424,7 @@ def test_a_cursor_that_goes_far_makes_no_more_of_a_log(folder: Path, far: str) -
     run = Played(folder, 1)
     run.write(0, "".join(f"{far}{number}\n" for number in range(1500)))
     trace = "".join(f"\x1b[19990C{number}\n" for number in range(90))
-    run.note(Raised(0, "ValueError: x", trace, 101.0), Exited(0, 1, "error", False, 101.2))
+    run.note(Raised(0, "ValueError: x", trace, 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
     _, text = run.finish(FAILED)
     assert "1499" in text
 
@@ -430,7 +432,7 @@ def test_a_cursor_that_goes_far_makes_no_more_of_a_log(folder: Path, far: str) -
 def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     run = Played(folder, 1)
     run.state.title = f"%%multiproc 1 \u202e{'x' * 300_000}"
-    run.note(Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0), Exited(0, 1, "error", False, 101.2))
+    run.note(Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
@@ -486,7 +488,7 @@ def test_a_run_that_goes_on(folder: Path) -> None:
 
 def test_a_restart_and_its_reason(tmp_path: Path) -> None:
     run = Played(tmp_path, 2)
-    run.note(Raised(1, "ValueError: <b>", "trace", 101.0), Restarting(1, 2, 101.1))
+    run.note(Raised(1, "ValueError: <b>", "trace", 101.0, 101.0), Restarting(1, 2, 101.1))
     html, text = run.finish()
     assert "· restart 1 of 2 ·" in words(html)
     assert text.splitlines()[1] == "rank 1 failed (ValueError: <b>); all ranks start again: restart 1 of 2"

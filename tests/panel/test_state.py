@@ -56,8 +56,8 @@ def test_a_value_finishes_a_rank_before_its_process_is_gone() -> None:
 
 def test_the_first_failure_is_the_root_and_those_ended_for_it_are_stopped() -> None:
     state = launched()
-    state.note(Raised(1, "ValueError: no", "trace", 101.0))
-    state.note(Raised(2, "ValueError: neither", "trace", 101.1))
+    state.note(Raised(1, "ValueError: no", "trace", 101.0, 101.0))
+    state.note(Raised(2, "ValueError: neither", "trace", 101.1, 101.1))
     state.note(Ending("a rank failed", 101.2))
     assert state.state == "stopping"
     state.note(Exited(1, 1, "error", False, 101.3))
@@ -73,7 +73,7 @@ def test_the_first_failure_is_the_root_and_those_ended_for_it_are_stopped() -> N
 def test_the_interrupt_of_a_rank_is_no_failure_of_its_own() -> None:
     state = launched(1)
     state.note(Ending("the run was interrupted", 101.0))
-    state.note(Raised(0, "KeyboardInterrupt", "trace", 101.1))
+    state.note(Raised(0, "KeyboardInterrupt", "trace", 101.1, 101.1))
     state.note(Exited(0, -2, "error", True, 101.2))
     assert states(state) == ["stopped"]
     assert state.root is None
@@ -139,14 +139,14 @@ def test_memory_is_estimated_until_all_have_been_looked_at() -> None:
 
 def test_a_restart_says_why() -> None:
     state = launched(1)
-    state.note(Raised(0, "ValueError: no", "trace", 101.0))
+    state.note(Raised(0, "ValueError: no", "trace", 101.0, 101.0))
     state.note(Restarting(2, 3, 102.0))
     assert state.restarts == "restart 2 of 3"
     assert state.restarted == "rank 0 failed (ValueError: no); it starts again: restart 2 of 3"
     assert states(state) == ["restarting"]
     state = launched(5)
-    for rank in (3, 0, 1):
-        state.note(Exited(rank, -9, None, False, 101.0 + rank))
+    for at, rank in enumerate((3, 0, 1), 101):
+        state.note(Exited(rank, -9, None, False, at))
     state.note(Restarting(1, 1, 106.0))
     assert state.restarted == "rank 3 failed first (SIGKILL), and ranks 0-1 too; all ranks start again: restart 1 of 1"
 
@@ -161,7 +161,7 @@ def test_displays_are_shown_elsewhere() -> None:
 def test_a_restart_that_is_refused_shows_the_attempt_before() -> None:
     state = launched(2)
     state.note(Reported(0, "value", bytearray(), 101.0))
-    state.note(Raised(1, "ValueError: no", "trace", 101.0))
+    state.note(Raised(1, "ValueError: no", "trace", 101.0, 101.0))
     before, log_dir = states(state), state.log_dir
     state.note(Restarting(1, 1, 102.0))
     state.note(Launched(2, {0: "a", 1: "b"}, {0: "c", 1: "d"}, "elsewhere", 102.0))
@@ -170,3 +170,26 @@ def test_a_restart_that_is_refused_shows_the_attempt_before() -> None:
     assert (states(state), state.log_dir) == (before, log_dir)
     assert state.root is not None
     assert state.root.rank == 1
+
+
+def test_what_was_raised_first_is_the_root_whenever_it_is_told() -> None:
+    state = launched(3)
+    state.note(Raised(2, "ValueError: second", "trace", 101.1, raised_at=100.9))
+    assert [rank.root for rank in state.ranks] == [False, False, True]
+    state.note(Raised(1, "ValueError: first", "trace", 101.2, raised_at=100.5))
+    assert [rank.root for rank in state.ranks] == [False, True, False]
+
+
+def test_a_rank_that_is_held_has_failed_only_when_it_says_so_or_is_gone() -> None:
+    state = launched(3)
+    for rank in range(3):
+        state.note(Raised(rank, f"ValueError: {rank}", "trace", 101.0, raised_at=101.0 - rank, held=True))
+    assert states(state) == ["running", "running", "running"]
+    state.note(Raised(0, "ValueError: 0", "trace", 102.0, raised_at=101.0))
+    state.note(Ending("a rank failed", 102.1))
+    # killed before it could report it, as is what another one raised before the end began
+    state.note(Exited(1, -9, None, True, 102.2))
+    state.note(Raised(2, "ValueError: 2", "trace", 102.3, raised_at=99.0))
+    assert states(state) == ["failed", "failed", "failed"]
+    assert [rank.why for rank in state.ranks] == ["ValueError: 0", "ValueError: 1", "ValueError: 2"]
+    assert [rank.root for rank in state.ranks] == [False, False, True]
