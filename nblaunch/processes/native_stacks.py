@@ -13,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from nblaunch.interrupts import LONGEST_DEAF
+
 __all__ = ["native_stacks", "require_py_spy"]
 
 _THREAD = re.compile(r"^Thread [0-9x]+ ")
@@ -62,19 +64,29 @@ def native_stacks(pids: Mapping[int, int], is_running: Callable[[int], bool]) ->
         If interrupted; no py-spy is left running then.
     """
     looks = _Looks(require_py_spy(), pids, is_running)
-    with contextlib.ExitStack() as stack:
-        try:
-            with contextlib.suppress(RuntimeError):  # no more threads: there is this one
-                for _ in range(min(_AT_ONCE, len(pids)) - 1):
-                    thread = threading.Thread(target=looks.work, name="nblaunch-py-spy", daemon=True)
-                    thread.start()
-                    stack.callback(thread.join)
+    threads: list[threading.Thread] = []
+    try:
+        # Not in this thread, if there are others: an interrupt while a process is being made would lose sight of it.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(min(_AT_ONCE, len(pids))):
+                thread = threading.Thread(target=looks.work, name="nblaunch-py-spy", daemon=True)
+                # before it starts, so that an interrupt meanwhile leaves none unknown
+                threads.append(thread)
+                thread.start()
+        if not any(thread.ident for thread in threads):
             looks.work()
-            stack.close()
-        except BaseException:
-            looks.stop()
-            raise
+        _join(threads)
+    except BaseException:
+        looks.stop()
+        _join(threads)
+        raise
     return looks.found
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        while thread.ident is not None and thread.is_alive():
+            thread.join(LONGEST_DEAF)
 
 
 class _Looks:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -109,6 +111,25 @@ def test_an_interrupt_leaves_no_py_spy_behind(py_spy: Callable[[str], None], tmp
     thread.join()
     os.close(fifo)
     assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+
+
+def test_an_interrupt_while_a_py_spy_is_made_does_not_lose_sight_of_it(
+    py_spy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    py_spy("exec sleep 1000")
+    made: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self.pid)
+            if len(made) == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        native_stacks({0: 1, 1: 2}, runs)
+    assert not [pid for pid in made if psutil.pid_exists(pid)]
 
 
 def test_without_more_threads_this_one_does_all(py_spy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
