@@ -64,28 +64,44 @@ def native_stacks(pids: Mapping[int, int], is_running: Callable[[int], bool]) ->
         If interrupted; no py-spy is left running then.
     """
     looks = _Looks(require_py_spy(), pids, is_running)
-    threads: list[threading.Thread] = []
+    threads: list[_Worker] = []
     try:
         # Not in this thread, if there are others: an interrupt while a process is being made would lose sight of it.
         with contextlib.suppress(RuntimeError):
             for _ in range(min(_AT_ONCE, len(pids))):
-                thread = threading.Thread(target=looks.work, name="nblaunch-py-spy", daemon=True)
+                thread = _Worker(looks)
                 # before it starts, so that an interrupt meanwhile leaves none unknown
                 threads.append(thread)
                 thread.start()
         if not any(thread.ident for thread in threads):
             looks.work()
-        _join(threads)
+        _wait_for(threads)
     except BaseException:
         looks.stop()
-        _join(threads)
+        _wait_for(threads)
         raise
     return looks.found
 
 
-def _join(threads: list[threading.Thread]) -> None:
+class _Worker(threading.Thread):
+    def __init__(self, looks: _Looks) -> None:
+        super().__init__(name="nblaunch-py-spy", daemon=True)
+        self._looks = looks
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._looks.work()
+        finally:
+            self.done.set()
+
+
+def _wait_for(threads: list[_Worker]) -> None:
+    # not join(), which after an interrupt takes a thread for stopped that still runs (Python 3.10 and 3.11 at least)
     for thread in threads:
-        while thread.ident is not None and thread.is_alive():
+        while thread.ident is not None and not thread.done.wait(LONGEST_DEAF):
+            continue
+        if thread.ident is not None:
             thread.join(LONGEST_DEAF)
 
 

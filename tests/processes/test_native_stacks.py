@@ -129,7 +129,8 @@ def test_an_interrupt_while_a_py_spy_is_made_does_not_lose_sight_of_it(
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         native_stacks({0: 1, 1: 2}, runs)
-    assert not [pid for pid in made if psutil.pid_exists(pid)]
+    left = [psutil.Process(pid) for pid in made if psutil.pid_exists(pid)]
+    assert not left, (left, threading.enumerate())
 
 
 def test_without_more_threads_this_one_does_all(py_spy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
