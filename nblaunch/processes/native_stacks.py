@@ -97,7 +97,7 @@ class _Worker(threading.Thread):
 
 
 def _wait_for(threads: list[_Worker]) -> None:
-    # not join(), which after an interrupt takes a thread for stopped that still runs (Python 3.10 and 3.11 at least)
+    # not join(), which after an interrupt takes a thread for stopped that still runs (seen with Python 3.11)
     for thread in threads:
         while thread.ident is not None and not thread.done.wait(LONGEST_DEAF):
             continue
