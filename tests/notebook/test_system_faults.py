@@ -102,9 +102,10 @@ def test_a_kernel_that_jupyter_restarts(managed: KernelManager, now: bool, tmp_p
         client.execute("%load_ext nblaunch")
         client.execute(f"%%multiproc 2\n{STARTS}with open({str(ready)!r}, 'w') as file: file.write('x')\n{WAITS}")
         told = b""
-        while len(told) < 2:
-            with open(ready, "rb") as fifo:
-                told += fifo.read()
+        # for writing too, so that it stays open between two ranks that write
+        with open(os.open(ready, os.O_RDWR), "rb", buffering=0) as fifo:
+            while len(told) < 2:
+                told += fifo.read(100)
         left = descendants(managed.provisioner.process.pid)
         assert len([process for process in left if process.name() == "sleep"]) == 4
         managed.restart_kernel(now=now)
