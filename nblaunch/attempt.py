@@ -119,7 +119,6 @@ class Attempt:
                 if self._given_up:
                     return
                 self.failures[rank] = failure
-
         self._held.clear()
 
     def take_values(self, take: Callable[[int, dict[str, Any]], None]) -> None:

@@ -206,11 +206,9 @@ def _thread_lines(stacks: Iterable[Stack]) -> list[str]:
         for frames in map(list, stack.threads[1:]):
             if any(map(_is_users, frames)):
                 places[_called(frames, _position(frames), "in")] += 1
-    lines = [
-        f"{f'{count} other threads' if count > 1 else 'another thread'}: {place}"
-        for place, count in places.most_common(_MOST_PLACES)
-    ]
-    others = places.total() - sum(count for _, count in places.most_common(_MOST_PLACES))
+    shown = places.most_common(_MOST_PLACES)
+    lines = [f"{f'{count} other threads' if count > 1 else 'another thread'}: {place}" for place, count in shown]
+    others = places.total() - sum(count for _, count in shown)
     return [*lines, f"… and {others} other threads elsewhere"] if others else lines
 
 

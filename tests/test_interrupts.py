@@ -170,6 +170,16 @@ def _launch_what_is_never_rebuilt(how: str, gate: Path, **options: Any) -> None:
     launch(work, 2, start_method="fork", panel="none", on_failure="continue", **options)
 
 
+def _open_when_started(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = Launch.follow
+
+    def followed(prepared: Launch, at_once: bool = False) -> None:
+        gate.touch()
+        follow(prepared, at_once)
+
+    monkeypatch.setattr(Launch, "follow", followed)
+
+
 def _check(run: Run) -> None:
     assert (run.status, run.wait(0)) == ("interrupted", True)
     assert sorted([*run.results, *run.failures]) == [0, 1]
@@ -188,14 +198,7 @@ def _check(run: Run) -> None:
 def test_what_never_gets_rebuilt_is_left_at_the_second_interrupt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs, how: str
 ) -> None:
-    follow = Launch.follow
-
-    def followed(prepared: Launch, at_once: bool = False) -> None:
-        # the start is over
-        (tmp_path / "gate").touch()
-        follow(prepared, at_once)
-
-    monkeypatch.setattr(Launch, "follow", followed)
+    _open_when_started(tmp_path / "gate", monkeypatch)
     with _pressing(_NeverRebuilt.begun, runs.one_more), pytest.raises(KeyboardInterrupt):
         _launch_what_is_never_rebuilt(how, tmp_path / "gate")
     _check(runs[0])
@@ -204,14 +207,7 @@ def test_what_never_gets_rebuilt_is_left_at_the_second_interrupt(
 def test_what_never_gets_rebuilt_while_the_ranks_start_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs
 ) -> None:
-    follow = Launch.follow
-
-    def followed(prepared: Launch, at_once: bool = False) -> None:
-        # the start is over
-        (tmp_path / "gate").touch()
-        follow(prepared, at_once)
-
-    monkeypatch.setattr(Launch, "follow", followed)
+    _open_when_started(tmp_path / "gate", monkeypatch)
     with _pressing(_NeverRebuilt.begun, runs.one_more), pytest.raises(KeyboardInterrupt):
         _launch_what_is_never_rebuilt("raised", tmp_path / "gate", max_restarts=3)
     run = runs[0]

@@ -174,6 +174,19 @@ def has_ended(pid: int) -> bool:
         os.close(pidfd)
 
 
+def stat_of(pid: int) -> list[bytes]:
+    """Return the fields of ``/proc/PID/stat`` (proc_pid_stat(5)) from the third on, the state, which has index 0.
+
+    Raises
+    ------
+    OSError
+        If the process is gone, or its state cannot be read.
+    """
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        # behind the name, which may hold anything
+        return file.read().rpartition(b")")[2].split()
+
+
 def signal_main_thread(pid: int, number: int) -> None:
     """Send a signal to the main thread of a process, and to no other one of it.
 

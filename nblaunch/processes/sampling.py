@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nblaunch.events import Sampled, Usage
+from nblaunch.processes import _linux
 
 __all__ = ["Sampler", "cpu_seconds", "family"]
 
@@ -119,8 +120,7 @@ def family(pid: int) -> list[int]:
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has used, 0 if it is gone."""
     try:
-        # behind the name, which may hold anything: state is field 3, utime 14, stime 15 (proc_pid_stat(5))
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        fields = _linux.stat_of(pid)  # utime and stime
         return (int(fields[11]) + int(fields[12])) / _TICKS
     except (OSError, IndexError):
         return 0.0  # it has just ended

@@ -285,17 +285,15 @@ def _masks(path: str) -> dict[str, int]:
 
 
 def _state(pid: int) -> str:
-    gone = (FileNotFoundError, ProcessLookupError, IndexError)
-    with contextlib.suppress(*gone), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        return file.read().rpartition(b")")[2].split()[0].decode()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+        return _linux.stat_of(pid)[0].decode()
     return "Z"
 
 
 def _is_exiting(pid: int) -> bool:
     """Tell whether a process is on its way out, and lets go of its descriptors: PF_EXITING in the kernel's flags."""
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        # the ninth field (proc(5)), counted from behind the name, which may hold anything
-        return bool(int(file.read().rpartition(b")")[2].split()[6]) & 4)
+    with contextlib.suppress(OSError, IndexError):
+        return bool(int(_linux.stat_of(pid)[6]) & 4)
     return True
 
 
