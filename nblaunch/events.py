@@ -46,10 +46,13 @@ class Captured:
     ----------
     sizes : dict of str to int
         Bytes of each by name. What several of them share counts for the first one.
+    notices : tuple of str
+        Sentences about objects that will not mean in the ranks what they mean in the notebook.
     """
 
     sizes: dict[str, int]
     at: float
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
+        self._notices = _untold(objects.notices)
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._bound = bound
@@ -322,7 +323,7 @@ class Launch:
         """
         try:
             remember(self.run)
-            self._consume(Captured(self.run.captured, time.monotonic()))
+            self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
             self._ranks.start()
         except BaseException as error:
             self._ranks.kill()
@@ -484,6 +485,16 @@ class Launch:
     def _close_panel(self) -> None:
         for consumer in self._consumers:
             consumer.close()
+
+
+_TOLD: set[str] = set()
+
+
+def _untold(notices: Iterable[str]) -> tuple[str, ...]:
+    """Return those sentences that this process has not shown before: a cell that is run often says each once."""
+    new = tuple(notice for notice in dict.fromkeys(notices) if notice not in _TOLD)
+    _TOLD.update(new)
+    return new
 
 
 def _preparation(work: Work, options: Options) -> str:

@@ -27,7 +27,7 @@ from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.panel.text import print_size_notice
+from nblaunch.panel.text import print_notices, print_size_notice
 
 if TYPE_CHECKING:
     from nblaunch.panel.pages import Pages
@@ -117,6 +117,7 @@ class LivePanel:
         if isinstance(event, Captured):
             with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
                 print_size_notice(event.sizes, self._size_notice)
+                print_notices(event.notices)
         elif isinstance(event, Launched):
             stdouts, stderrs = (
                 [files[rank] for rank in range(event.nprocs)] for files in (event.stdouts, event.stderrs)

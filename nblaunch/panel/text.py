@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -38,7 +38,7 @@ from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks import Stacks
 
-__all__ = ["TextPanel", "print_size_notice"]
+__all__ = ["TextPanel", "print_notices", "print_size_notice"]
 
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
@@ -160,6 +160,8 @@ class TextPanel:
     def _remark(self, event: Event) -> None:
         if isinstance(event, Captured):
             self._tell_sizes(event.sizes)
+            with contextlib.suppress(ValueError, OSError):
+                print_notices(event.notices)
         elif isinstance(event, Straggling):
             self._arrive(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
         elif isinstance(event, Stalled):
@@ -306,6 +308,11 @@ def _write(stream: TextIO, lines: list[str]) -> None:
     if lines:
         stream.write("".join(lines))
         stream.flush()
+
+
+def print_notices(notices: Sequence[str]) -> None:
+    """Print sentences about objects that will not mean in the ranks what they mean in the notebook."""
+    _write(sys.stderr, [f"{notice}\n" for notice in notices])
 
 
 def print_size_notice(sizes: dict[str, int], limit: float) -> None:

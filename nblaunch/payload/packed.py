@@ -31,6 +31,8 @@ class Packed:
         Bytes that each named object takes, if the objects were packed by name; shared ones count for the first name.
     size : int
         Bytes that `chunks` yields in all.
+    notices : tuple of str
+        Sentences for the user about objects that will not mean on the other side what they mean here.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class Packed:
         buffers: list[memoryview],
         filenames: set[str],
         sizes: Mapping[str, int] = MappingProxyType({}),
+        notices: tuple[str, ...] = (),
     ) -> None:
         self._segments: list[bytes | memoryview] = [stream, *buffers]
         self.filenames = filenames
+        self.notices = notices
         self.sizes = dict(sizes)
         lengths = [memoryview(segment).nbytes for segment in self._segments]
         header = _COUNT.pack(_MAGIC, len(lengths)) + struct.pack(f"!{len(lengths)}Q", *lengths)
