@@ -22,6 +22,7 @@ from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Answered, Captured, Event, Reported, StacksTaken
 from nblaunch.failures import failure_in_words, raised
+from nblaunch.imported_modules import modules_found_elsewhere
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
@@ -269,6 +270,8 @@ class Launch:
             nprocs=nprocs,
             number=notebook.number,
             sources=notebook.sources(objects.filenames),
+            places=modules_found_elsewhere(),
+            lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,
             threads=threads,

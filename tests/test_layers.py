@@ -26,6 +26,7 @@ FLOORS = {
     "payload": 1,
     "capture": 1,
     "processes": 2,
+    "imported_modules": 3,
     "rank": 3,
     "engines": 4,
     "panel": 4,

@@ -17,9 +17,10 @@ Three things differ from plain cloudpickle:
 from __future__ import annotations
 
 from nblaunch.payload.exceptions import ExceptionStandIn, relatives, shortened, text_of, traceback_of, type_name, why
+from nblaunch.payload.identity import received_classes
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
-from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
+from nblaunch.payload.pickling import NotRebuilt, pack, pack_exception, pack_named, unpack, unpack_named
 from nblaunch.payload.plain import encodable, pack_plain, unpack_plain
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 
@@ -27,6 +28,7 @@ __all__ = [
     "MOST_FILES",
     "ExceptionStandIn",
     "NotEnoughMemory",
+    "NotRebuilt",
     "Packed",
     "Parts",
     "Stored",

@@ -10,7 +10,7 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["array_type", "arrow_types", "reduce_array", "reduce_arrow"]
+__all__ = ["array_type", "arrow_types", "is_plain_array", "reduce_array", "reduce_arrow"]
 
 # Bytes: below this a copy in the stream costs less than a buffer of its own.
 _WORTH_IT = 4096
@@ -26,6 +26,14 @@ def arrow_types() -> Any:
     arrow = sys.modules.get("pyarrow")
     names = ("Array", "ChunkedArray", "RecordBatch", "Table")
     return tuple(kind for name in names if isinstance(kind := getattr(arrow, name, None), type))
+
+
+def is_plain_array(array: Any) -> bool:
+    """Tell whether an array is nothing but numbers in memory, and pickled as NumPy does it."""
+    import numpy
+
+    kind = type(array)
+    return not array.dtype.hasobject and (kind is numpy.ndarray or _reduces_as_array(kind, numpy.ndarray))
 
 
 def reduce_array(array: Any) -> Any:

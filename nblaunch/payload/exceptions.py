@@ -57,6 +57,8 @@ def reduce_exception(error: BaseException) -> Any:
     to it. A class that says itself how it is pickled is asked.
     """
     kind = type(error)
+    if _is_custom(kind, "__class__"):
+        raise TypeError(f"a {type_name(error)} says that it is of another class than it is")
     chain = {name: _BASE[name].__get__(error) for name in _CHAIN}
     notes = _attributes(error).get("__notes__")
     if notes is not None:

@@ -31,6 +31,8 @@ class Packed:
         Bytes that each named object takes, if the objects were packed by name; shared ones count for the first name.
     size : int
         Bytes that `chunks` yields in all.
+    unusual : tuple of str
+        Names of objects that say themselves how they are rebuilt, which may fail.
     notices : tuple of str
         Sentences for the user about objects that will not mean on the other side what they mean here.
     """
@@ -41,10 +43,12 @@ class Packed:
         buffers: list[memoryview],
         filenames: set[str],
         sizes: Mapping[str, int] = MappingProxyType({}),
+        unusual: tuple[str, ...] = (),
         notices: tuple[str, ...] = (),
     ) -> None:
         self._segments: list[bytes | memoryview] = [stream, *buffers]
         self.filenames = filenames
+        self.unusual = unusual
         self.notices = notices
         self.sizes = dict(sizes)
         lengths = [memoryview(segment).nbytes for segment in self._segments]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import functools
 import io
 import pickle
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import CodeType, FunctionType, MappingProxyType, TracebackType
+from types import CodeType, FunctionType, MappingProxyType, ModuleType, TracebackType
 from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.payload.arrays import array_type, arrow_types, reduce_array, reduce_arrow
+from nblaunch.payload import identity
+from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
+from nblaunch.payload.classes import attributes_of, reduce_class
+from nblaunch.payload.enums import is_enumeration, reduce_member
 from nblaunch.payload.exceptions import (
     LONGEST_REASON,
     ExceptionStandIn,
@@ -30,11 +30,30 @@ from nblaunch.payload.exceptions import (
     type_name,
     why,
 )
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.main_names import MainNames
+from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
+from nblaunch.payload.module_values import ModuleValues
+from nblaunch.payload.modules import reduce_module
+from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
 from nblaunch.payload.packed import Packed, Parts, split
-from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_code, reduce_memmap, reduce_singledispatch
-from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types
+from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here, receiving
+from nblaunch.payload.rules import (
+    WEAK_DICTIONARIES,
+    reduce_cached_property,
+    reduce_code,
+    reduce_singledispatch,
+    reduce_weak_dictionary,
+)
+from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
+from nblaunch.payload.trial import is_unusual
+from nblaunch.payload.views import Blocks, SeenArrays
 
-__all__ = ["pack", "pack_exception", "pack_named", "received_classes", "unpack", "unpack_named"]
+__all__ = ["NotRebuilt", "pack", "pack_exception", "pack_named", "unpack", "unpack_named"]
+
+
+class NotRebuilt(Exception):
+    """An object has arrived, and its own code fails when it is rebuilt."""
 
 
 def pack(
@@ -69,9 +88,13 @@ def pack(
     Exception
         Whatever the object's own pickling raises; mostly `pickle.PicklingError` or `TypeError`.
     """
-    pickler = _Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu)
-    pickler.dump(value)
-    return pickler.packed({})
+    blocks: Blocks | None = None
+    while True:
+        pickler = _Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu, blocks)
+        pickler.dump(value)
+        blocks = pickler.shared_memory()
+        if blocks is None:
+            return pickler.packed({})
 
 
 def pack_named(
@@ -91,15 +114,31 @@ def pack_named(
     Exception
         Whatever the objects' own pickling raises.
     """
-    pickler = _Pickler(shared_globals, provided, False, home_classes, to_cpu)
-    pickler.dump(tuple(objects))
-    sizes = {}
+    blocks: Blocks | None = None
+    while True:
+        pickler = _Pickler(shared_globals, provided, False, home_classes, to_cpu, blocks)
+        sizes, unusual = _dump_named(pickler, objects)
+        blocks = pickler.shared_memory()
+        if blocks is None:
+            return pickler.packed(sizes, unusual)
+
+
+def _dump_named(pickler: _Pickler, objects: Mapping[str, Any]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Dump objects, and then what has a name in ``__main__`` among all that came along, until nothing new does."""
+    pickler.dump({name: type(value).__name__ for name, value in objects.items()})
+    sizes, unusual = {}, []
     for name, value in objects.items():
         before = pickler.size()
+        pickler.met_unusual = False
         # one pickler, so that what it has met before is referred to
         pickler.dump(value)
         sizes[name] = pickler.size() - before
-    return pickler.packed(sizes)
+        if pickler.met_unusual:
+            unusual.append(name)
+    while names := pickler.main_names.take():
+        pickler.dump(names)
+    pickler.dump({})
+    return sizes, tuple(unusual)
 
 
 def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
@@ -161,16 +200,42 @@ def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
         Whatever building the object raises.
     """
     stream, *buffers = _parts(data)
-    with _receiving(shared_globals):
+    with receiving(shared_globals):
         return pickle.loads(stream, buffers=buffers)
 
 
-def unpack_named(data: Any, *, shared_globals: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Build what `pack_named` has packed again; see `unpack`."""
+def unpack_named(
+    data: Any,
+    *,
+    shared_globals: dict[str, Any] | None = None,
+    main_names: dict[str, Any] | None = None,
+    failed: Callable[[str, str, Exception], Exception] | None = None,
+) -> dict[str, Any]:
+    """Build what `pack_named` has packed again; see `unpack`.
+
+    Parameters
+    ----------
+    main_names : dict, optional
+        Gets what is to be found by its name in ``__main__``.
+    failed : callable
+        Gets the name of an object that cannot be built, the name of its type and the exception, and returns what is
+        raised instead.
+    """
     stream, *buffers = _parts(data)
     unpickler = pickle.Unpickler(io.BytesIO(stream), buffers=buffers)
-    with _receiving(shared_globals):
-        return {name: unpickler.load() for name in unpickler.load()}
+    found = {}
+    with receiving(shared_globals):
+        for name, kind in unpickler.load().items():
+            try:
+                found[name] = unpickler.load()
+            except Exception as error:
+                if failed is None:
+                    raise
+                raise failed(name, kind, error) from error
+        while names := unpickler.load():
+            if main_names is not None:
+                main_names.update(names)
+    return found
 
 
 def _parts(data: Any) -> Parts:
@@ -182,12 +247,6 @@ def _parts(data: Any) -> Parts:
     return found[0]
 
 
-def received_classes() -> frozenset[str]:
-    """Tell which classes have come from elsewhere by value, as tokens for `pack`'s `home_classes`."""
-    with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
-        return frozenset(_tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.values())
-
-
 class _Pickler(cloudpickle.Pickler):
     def __init__(
         self,
@@ -196,6 +255,7 @@ class _Pickler(cloudpickle.Pickler):
         main_by_reference: bool,
         home_classes: frozenset[str],
         to_cpu: bool,
+        blocks: Blocks | None = None,
     ) -> None:
         self._stream = io.BytesIO()
         self._buffers: list[memoryview] = []
@@ -203,7 +263,7 @@ class _Pickler(cloudpickle.Pickler):
         super().__init__(self._stream, protocol=5, buffer_callback=self._keep_out_of_band)
         if shared_globals is not None:
             # cloudpickle asks this table which dictionary stands for a function's globals
-            self.globals_ref[id(shared_globals)] = _SHARED_GLOBALS
+            self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
         self._provided = {id(thing): name for name, thing in provided.items()}
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
@@ -211,17 +271,28 @@ class _Pickler(cloudpickle.Pickler):
         self._storages: dict[int, Any] = {}
         # asked once: what is not imported has no objects
         self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
+        self._seen_arrays = SeenArrays()
+        self._blocks = blocks
+        self._module_values = ModuleValues()
         self._filenames: set[str] = set()
+        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
+        self.main_names = MainNames(shared_globals)
         # exceptions by id that others are sent for
         self.instead: Mapping[int, BaseException] = {}
+        # whether an object was met whose class says itself how it is taken apart or rebuilt
+        self.met_unusual = False
 
-    def packed(self, sizes: dict[str, int]) -> Packed:
+    def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
-        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes)
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, unusual=unusual)
 
     def size(self) -> int:
         """Return how many bytes there are so far, in the stream and out of it."""
         return self._stream.tell() + self._outside
+
+    def shared_memory(self) -> Blocks | None:
+        """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
+        return self._seen_arrays.shared() if self._blocks is None else None
 
     def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
         view = buffer.raw()
@@ -229,48 +300,149 @@ class _Pickler(cloudpickle.Pickler):
         self._buffers.append(view)
 
     def reducer_override(self, obj: Any) -> Any:
-        kind = type(obj)
         if id(obj) in self._provided:
-            return _provided_here, (self._provided[id(obj)],)
+            return provided_here, (self._provided[id(obj)],)
+        kind = type(obj)
+        try:
+            reduce = self._reducers[kind]
+        except KeyError:
+            reduce = self._reducers[kind] = self._reducer(kind)
+        return NotImplemented if reduce is None else reduce(obj)
+
+    def _reducer(self, kind: type) -> Callable[[Any], Any] | None:
+        """Return how objects of a class are reduced; None for pickle's own way, or cloudpickle's."""
+        for base, reduce in self._ways():
+            if issubclass(kind, base):
+                return reduce
         if kind in _RULES:
-            return _RULES[kind](obj)
-        if kind is FunctionType:
-            if hasattr(obj, "registry") and hasattr(obj, "_clear_cache"):
-                return reduce_singledispatch(obj)
-            if self._is_named_in_main(obj):
-                return NotImplemented
-            self._filenames.add(obj.__code__.co_filename)
-        elif issubclass(kind, type):
-            if self._is_named_in_main(obj):
-                return NotImplemented
-            token = _tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj) if self._home_classes else None
-            if token in self._home_classes:
-                return _class_at_home, (token,)
-        elif issubclass(kind, BaseException):
-            return reduce_exception(self.instead.get(id(obj), obj))
-        elif kind is TracebackType:
-            return reduce_traceback(obj)
-        elif issubclass(kind, io.IOBase):
-            return self._reduce_stream(obj)
-        elif issubclass(kind, self._arrays):
-            reduced = (is_memmap(kind) and reduce_memmap(obj)) or reduce_array(obj)
-            return NotImplemented if reduced is None else reduced
-        elif issubclass(kind, self._arrow):
-            return reduce_arrow(obj) or NotImplemented
-        elif issubclass(kind, self._torch):
-            return reduce_storage(obj, self._storages, self._to_cpu) or NotImplemented
-        elif self._torch and is_sparse(obj):
-            return reduce_sparse(obj)
-        elif _is_widget(kind):
-            raise pickle.PicklingError(f"cannot pickle the widget '{kind.__name__}': it lives in the notebook")
-        return super().reducer_override(obj)
+            return _RULES[kind]
+        if _is_widget(kind):
+            return _refuse_widget
+        if kind in self.dispatch_table:
+            return None
+        by_reference = _tracker._should_pickle_by_reference(kind)
+        if is_enumeration(kind):
+            return None if by_reference else self._reduce_member
+        if not by_reference and is_unusual(kind):
+            return self._reduce_unusual
+        if ModuleValues.may_hold(kind):
+            return self._reduce_identity
+        return self._reduce_own if _reduces_itself(kind) else None
+
+    def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+        yield FunctionType, self._reduce_function
+        yield type, self._reduce_class
+        yield BaseException, lambda error: reduce_exception(self.instead.get(id(error), error))
+        yield TracebackType, reduce_traceback
+        yield io.IOBase, self._reduce_stream
+        yield self._arrays, self._reduce_array
+        yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
+        yield self._torch, self._reduce_storage
+        yield ModuleType, self._reduce_module
+        yield CACHED_FUNCTION, self._reduce_cached_function
+        yield WEAK_DICTIONARIES, reduce_weak_dictionary
+        if self._torch:
+            yield tensor_type(), self._reduce_tensor
+
+    def _reduce_function(self, function: Any) -> Any:
+        if hasattr(function, "registry") and hasattr(function, "_clear_cache"):
+            return reduce_singledispatch(function)
+        if self._is_named_in_main(function):
+            return NotImplemented
+        self._filenames.add(function.__code__.co_filename)
+        if function.__module__ == "__main__":
+            self.main_names.note(function)
+        return super().reducer_override(function)
+
+    def _dynamic_function_reduce(self, function: Any) -> Any:
+        # of cloudpickle, for a function by value
+        module = globals_of_module(function)
+        if module is not None:
+            self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
+        reduced = super()._dynamic_function_reduce(function)
+        if module is not None:
+            reduced[2][1]["__globals__"] = {}
+        return reduced
+
+    def _reduce_class(self, kind: Any) -> Any:
+        if self._is_named_in_main(kind):
+            return NotImplemented
+        home = self._at_home(kind)
+        if home is not None:
+            return home
+        reduced = super().reducer_override(kind)
+        # cloudpickle tells which classes go by value, but does not keep them what they are
+        if reduced is NotImplemented or reduced[0] not in (_tracker._make_skeleton_class, _tracker._make_skeleton_enum):
+            return reduced
+        if attributes_of(kind).get("__module__") == "__main__":
+            self.main_names.note(kind)
+        return reduce_class(kind)
+
+    def _at_home(self, obj: Any) -> Any:
+        """Return how an object is found that the receiver has sent before; None if it has not."""
+        token = identity.token_if_known(obj) if self._home_classes else None
+        return (identity.at_home, (token,)) if token in self._home_classes else None
+
+    def _reduce_member(self, member: Any) -> Any:
+        return reduce_member(member, self._at_home(type(member)) is not None)
+
+    def _reduce_cached_function(self, function: Any) -> Any:
+        if self._is_named_in_main(function):
+            return NotImplemented
+        return self._reduce_named(function, function.__qualname__, reduce_cached_function)
+
+    def _reduce_own(self, obj: Any) -> Any:
+        reduced = obj.__reduce_ex__(5)
+        if not isinstance(reduced, str):
+            return reduced
+        return self._reduce_named(obj, reduced, lambda obj: by_value(obj, reduced))
+
+    def _reduce_named(self, obj: Any, name: str, reduce: Callable[[Any], Any]) -> Any:
+        """Reduce an object that refers to itself by a name, by value if that name leads nowhere on the other side."""
+        module = getattr(obj, "__module__", None)
+        if self._is_in_main(obj, name) if self._main_by_reference else found_by_name(obj, name, module):
+            return name
+        if module is None and _tracker._whichmodule(obj, name) not in (None, "__main__"):
+            return name
+        home = self._at_home(obj)
+        if home is not None:
+            return home
+        self.main_names.note_as(obj, name)
+        return reduce(obj)
+
+    def _reduce_unusual(self, obj: Any) -> Any:
+        self.met_unusual = True
+        return self._reduce_own(obj) if _reduces_itself(type(obj)) else NotImplemented
+
+    def _reduce_identity(self, obj: Any) -> Any:
+        reduced = self._module_values.reduce(obj, bool(self._home_classes))
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        reduced = reduce_module(module)
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_array(self, array: Any) -> Any:
+        reduced = reduce_memmap(array) if is_memmap(type(array)) else None
+        if reduced is None and is_plain_array(array):
+            self._seen_arrays.note(array)
+            reduced = None if self._blocks is None else self._blocks.reduce(array)
+        reduced = reduced or reduce_array(array)
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_storage(self, storage: Any) -> Any:
+        return reduce_storage(storage, self._storages, self._to_cpu) or NotImplemented
+
+    def _reduce_tensor(self, tensor: Any) -> Any:
+        return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
     def _is_named_in_main(self, obj: Any) -> bool:
-        if not self._main_by_reference or obj.__module__ != "__main__":
-            return False
+        return self._main_by_reference and obj.__module__ == "__main__" and self._is_in_main(obj, obj.__qualname__)
+
+    def _is_in_main(self, obj: Any, name: str) -> bool:
         found: Any = sys.modules["__main__"]
-        for name in obj.__qualname__.split("."):
-            found = getattr(found, name, None)
+        for part in name.split("."):
+            found = getattr(found, part, None)
         return found is obj
 
     def _reduce_stream(self, stream: io.IOBase) -> Any:
@@ -283,52 +455,17 @@ class _Pickler(cloudpickle.Pickler):
         raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
 
 
+def _reduces_itself(kind: type) -> bool:
+    return kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+
+
 _RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
 
 
-class _SharedGlobals:
-    """Pickles to a call of `_globals_here`."""
-
-    def __reduce__(self) -> Any:
-        return _globals_here, ()
-
-
-_SHARED_GLOBALS = _SharedGlobals()
-_receiver = threading.local()
-
-
-@contextmanager
-def _receiving(shared_globals: dict[str, Any] | None) -> Iterator[None]:
-    before = getattr(_receiver, "shared_globals", None)
-    _receiver.shared_globals = shared_globals
-    try:
-        yield
-    finally:
-        _receiver.shared_globals = before
-
-
-def _globals_here() -> dict[str, Any]:
-    here: dict[str, Any] | None = _receiver.shared_globals
-    # a receiver without a namespace of its own still gets one dictionary for all functions of the payload
-    if here is None:
-        here = _receiver.shared_globals = {"__builtins__": builtins}
-    return here
-
-
-def _provided_here(name: str) -> Any:
-    return _globals_here()[name]
-
-
-def _class_at_home(token: str) -> type:
-    try:
-        home: type = _tracker._DYNAMIC_CLASS_TRACKER_BY_ID[token]
-    except KeyError:
-        raise pickle.UnpicklingError(
-            "the class of this object was removed from the notebook while the ranks ran"
-        ) from None
-    return home
+def _refuse_widget(widget: object) -> Any:
+    raise pickle.PicklingError(f"cannot pickle the widget '{type(widget).__name__}': it lives in the notebook")
 
 
 def _is_widget(kind: type) -> bool:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import functools
-import mmap
+import weakref
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
 import cloudpickle
 
-__all__ = ["is_memmap", "reduce_cached_property", "reduce_code", "reduce_memmap", "reduce_singledispatch"]
+__all__ = [
+    "WEAK_DICTIONARIES",
+    "reduce_cached_property",
+    "reduce_code",
+    "reduce_singledispatch",
+    "reduce_weak_dictionary",
+]
+
+WEAK_DICTIONARIES = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary)
+"""Registries, mostly; what they refer to travels with them, and lives there as long as somebody else refers to it."""
 
 
 def reduce_cached_property(prop: functools.cached_property[Any]) -> Any:
@@ -50,18 +59,6 @@ def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
     return function
 
 
-def is_memmap(kind: type) -> bool:
-    """Tell whether this is `numpy.memmap`, without importing NumPy."""
-    return kind.__name__ == "memmap" and kind.__module__.partition(".")[0] == "numpy"
-
-
-def reduce_memmap(array: Any) -> Any:
-    """Return how to map the same file again, or None for a part of a map, which travels as a copy.
-
-    The file may be larger than the memory, and a writable map is meant to be written to.
-    """
-    if array.filename is None or not isinstance(array.base, mmap.mmap):
-        return None
-    mode = "r+" if array.mode == "w+" else array.mode
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return type(array), (str(array.filename), array.dtype, mode, array.offset, array.shape, order)
+def reduce_weak_dictionary(mapping: Any) -> Any:
+    """Return how to rebuild a dictionary of weak references."""
+    return type(mapping), (), None, None, iter(list(mapping.items()))

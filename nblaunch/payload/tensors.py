@@ -12,7 +12,7 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["is_sparse", "reduce_sparse", "reduce_storage", "storage_types"]
+__all__ = ["is_sparse", "reduce_sparse", "reduce_storage", "storage_types", "tensor_type"]
 
 # Bytes: below this a storage of its own, which can be resized, costs nothing.
 _WORTH_IT = 4096
@@ -25,11 +25,16 @@ def storage_types() -> Any:
     return tuple(kind for name in names if isinstance(kind := getattr(storage, name, None), type))
 
 
-def is_sparse(obj: object) -> bool:
-    """Tell whether this is a sparse tensor."""
-    torch = sys.modules.get("torch")
-    kind = getattr(torch, "Tensor", None)
-    return kind is not None and issubclass(type(obj), kind) and obj.layout is not torch.strided  # type: ignore[union-attr,attr-defined]
+def tensor_type() -> Any:
+    """Return `torch.Tensor`, or an empty tuple, for `issubclass`, where torch is not imported."""
+    return getattr(sys.modules.get("torch"), "Tensor", ())
+
+
+def is_sparse(tensor: Any) -> bool:
+    """Tell whether a tensor is sparse."""
+    import torch
+
+    return tensor.layout is not torch.strided
 
 
 def reduce_sparse(tensor: Any) -> Any:

@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["NEVER", "SAFE", "refusal", "safe_modules", "unwanted_in_zygote"]
+__all__ = ["NEVER", "SAFE", "is_own", "refusal", "safe_modules", "unwanted_in_zygote"]
 
 # Imported once and forked often without harm: an import of theirs starts no thread that stays, holds no lock and opens
 # no connection, with the number of threads set to 1. The zygote looks again, in case a version differs.
@@ -56,7 +56,7 @@ def _imported_here(safe: frozenset[str], _: int) -> frozenset[str]:
     # Every launch asks, and going through two thousand modules takes a millisecond. That their number is the same as
     # before says that they are, but for a rare swap, which the next import sets right.
     modules = list(sys.modules.items())
-    packages = {top for top in safe if top in sys.modules and not _is_own(top)}
+    packages = {top for top in safe if top in sys.modules and not is_own(top)}
     return frozenset(
         name
         for name, module in modules
@@ -82,7 +82,7 @@ def refusal(name: str) -> str:
     missing = _missing_part(name, spec)
     if missing:
         return f"there is no module {missing!r} in {missing.rpartition('.')[0]}"
-    if _is_own(top):
+    if is_own(top):
         return (
             f"{top} is not installed but lies in a folder of yours ({_place(top)}): imported ahead, it would be stale "
             "after the next edit. Ranks import it when they start"
@@ -111,7 +111,7 @@ def unwanted_in_zygote(top: str) -> str:
     """Say what is wrong with a package that came along with another one's import; empty if nothing is."""
     if top in NEVER:
         return f"{top}, and {NEVER[top]}"
-    if top not in ("nblaunch", "__main__") and _is_own(top):
+    if top not in ("nblaunch", "__main__") and is_own(top):
         return f"{top}, which lies in a folder of yours ({_place(top)}) and would be stale after the next edit"
     return ""
 
@@ -127,7 +127,7 @@ def _is_importable(module: ModuleType | None, name: str) -> bool:
     return spec is not None and spec.name == name
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Tell whether a module's package lies outside the folders that packages are installed in."""
     place = _place(name.partition(".")[0])
     # environments and modules of clusters put folders of packages in other places

@@ -17,9 +17,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from nblaunch.payload import (
+    NotRebuilt,
     Packed,
     Stored,
     available_memory,
@@ -41,7 +43,9 @@ from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
+from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
 from nblaunch.rank.variables import local_variables
@@ -138,7 +142,12 @@ def _run(context: Context) -> int:
             shell = _make_shell()
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
-        travelled = unpack_named(context.payload.pop(0), shared_globals=namespace)
+        find_modules_at(work.places)
+        by_name: dict[str, Any] = {}
+        travelled = unpack_named(
+            context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
+        )
+        find_by_name(by_name, os.path.dirname(context.birth.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
         # the folder that holds those of the ranks' logs
@@ -149,6 +158,16 @@ def _run(context: Context) -> int:
         return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0
+
+
+def _not_rebuilt(work: Work, name: str, kind: str, error: Exception) -> Exception:
+    """Return the error that names an object which has arrived, and whose own code then fails."""
+    line = f", which line {work.lines[name]} uses," if name in work.lines else ""
+    return NotRebuilt(
+        f"'{name}'{line} has arrived in the rank but cannot be rebuilt there: it is, or holds, something whose own "
+        f"code fails then ({why(error)}). It is a {kind}: make it inside the cell, or see what its class does when it is "
+        "unpickled (__new__, __setstate__, __getattr__, __hash__)"
+    )
 
 
 def _has_shell() -> bool:

@@ -51,6 +51,10 @@ class Work:
         Why nobody can answer what a rank asks; empty if somebody can.
     hold : float
         Seconds that a rank that has raised waits for a debugger; 0 does not wait.
+    places : dict of str to str
+        Files of modules that the notebook has imported and an import would not find.
+    lines : dict of str to int
+        The line of the cell that uses each object that travels, for those that the cell names.
     """
 
     nprocs: int = 1
@@ -66,3 +70,5 @@ class Work:
     figures: dict[str, Any] = field(default_factory=dict)
     nobody: str = "whoever launched it has not said who would"
     hold: float = 0.0
+    places: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,188 @@
+"""Classes that are sent by value: how they are taken apart, and rebuilt as what they are.
+
+::
+
+    class ─► what it is born with (metaclass, bases, slots) ─► an empty class ─┐
+          └► its attributes, all of them, and what is registered with it ──────┴─► the class
+
+cloudpickle rebuilds a class by running its metaclass and the hooks of its bases once more, without the arguments that
+the first time had, and leaves out slots and whatever equals an attribute of a base. Here nothing of the user's runs:
+what the hooks have done the first time is in the attributes.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
+from typing import Any
+
+from nblaunch.payload import identity
+from nblaunch.payload.receiving import writes_over
+
+__all__ = ["attributes_of", "c_level", "name_of", "reduce_class"]
+
+# Read through `type` itself: a metaclass may make anything of ``cls.__name__`` and ``cls.__dict__``.
+name_of: Callable[[type], str] = vars(type)["__name__"].__get__
+attributes_of: Callable[[type], Any] = vars(type)["__dict__"].__get__
+_qualname_of = vars(type)["__qualname__"].__get__
+_bases_of = vars(type)["__bases__"].__get__
+
+# Setting these would change the class, or fail, whatever its body says of them.
+_CANNOT_BE_SET = {
+    *("__dict__", "__weakref__"),
+    *(name for name, thing in vars(type).items() if isinstance(thing, (GetSetDescriptorType, MemberDescriptorType))),
+    "__class__",
+} - {"__module__", "__qualname__", "__doc__", "__abstractmethods__", "__annotations__", "__type_params__"}
+# Made by Python itself, or caches.
+_FURNITURE = ("__slotnames__", "_abc_impl", "__annotate_func__", "__annotations_cache__")
+# ctypes lays a class out when it is made, or when these are set; the fields themselves are of C.
+_LAYOUT = ("_pack_", "_align_", "_anonymous_", "_layout_", "_type_", "_length_", "_flags_", "_restype_", "_argtypes_")
+
+
+def reduce_class(kind: type) -> Any:
+    """Return how to rebuild a class; see `object.__reduce__`."""
+    own = dict(attributes_of(kind))
+    born_with = {"__qualname__": _qualname_of(kind)}
+    if "__module__" in own:
+        born_with["__module__"] = own["__module__"]
+    for name in _CANNOT_BE_SET & own.keys():
+        thing = own.pop(name)
+        if not isinstance(thing, GetSetDescriptorType):
+            born_with[name] = thing  # a property of the user's, for instances
+    slots = _slots(kind, own)
+    if "ctypes" in sys.modules:
+        _note_layout(kind, own, born_with)
+    registry = None
+    if issubclass(type(kind), abc.ABCMeta):
+        references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
+        registry = [registered for registered in (reference() for reference in references) if registered is not None]
+    if sys.version_info >= (3, 14) and "__annotate_func__" in own:
+        own["__annotations__"] = _annotations(kind)
+    for name in _FURNITURE:
+        own.pop(name, None)
+    args = (type(kind), name_of(kind), _bases_of(kind), born_with, slots, identity.token_of(kind))
+    return _make_class, args, (own, registry), None, None, _fill_class
+
+
+def _slots(kind: type, own: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the slots that a class adds to its bases, and take their descriptors out of `own`."""
+    if "__slots__" not in own:
+        return None
+    written = own["__slots__"]
+    names = [written] if isinstance(written, str) else []
+    if isinstance(written, (tuple, list, dict, set, frozenset)):
+        names = list(written)
+    else:
+        # an iterator, which is used up, can neither tell the names nor be sent
+        own["__slots__"] = None
+    for name, thing in list(own.items()):
+        if isinstance(thing, MemberDescriptorType) and thing.__objclass__ is kind and thing.__name__ == name:
+            del own[name]
+            if name not in names and not _is_mangled(name, names, name_of(kind)):
+                names.append(name)
+    if isinstance(written, str):
+        own["__slots__"] = written
+    elif own["__slots__"] is None:
+        own["__slots__"] = tuple(names)
+    return tuple(names)
+
+
+def _is_mangled(name: str, names: list[str], owner: str) -> bool:
+    prefix = f"_{owner.lstrip('_')}"
+    return name.startswith(f"{prefix}__") and name[len(prefix) :] in names
+
+
+def _note_layout(kind: type, own: dict[str, Any], born_with: dict[str, Any]) -> None:
+    metaclass = next(base for base in type(kind).__mro__ if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
+    if metaclass.__module__ != "_ctypes":
+        return
+    for name in _LAYOUT:
+        if name in own:
+            born_with[name] = own.pop(name)
+    for name, thing in list(own.items()):
+        if type(thing).__module__ == "_ctypes" and type(thing).__name__ == "CField":
+            del own[name]
+
+
+def _annotations(kind: type) -> Any:
+    # from Python 3.14 on they are computed, by a function that holds the namespace of the class body
+    import annotationlib  # type: ignore[import-not-found]
+
+    return annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF)
+
+
+def _make_class(
+    metaclass: Any, name: str, bases: tuple[type, ...], born_with: dict[str, Any], slots: Any, token: str | None
+) -> type:
+    """Return an empty class, or the one that is known by this token."""
+    known: type | None = identity.lookup(token)
+    if known is not None:
+        return known
+    namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
+    with _hooks_off(bases):
+        made: type = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)
+    if issubclass(metaclass, abc.ABCMeta):
+        abc._abc_init(made)  # type: ignore[attr-defined]
+    _empty[id(made)] = made
+    return identity.tracked(token, made)
+
+
+# Classes that were made and not filled yet.
+_empty: dict[int, type] = {}
+
+
+def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None]) -> None:
+    if _empty.pop(id(kind), None) is None and not writes_over():
+        return
+    attributes, registry = state
+    # not the metaclass's own, which may refuse, as that of enumerations does
+    put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
+    first_line = attributes.pop("__firstlineno__", None)
+    for name, value in attributes.items():
+        put(kind, name, value)
+    if first_line is not None:
+        put(kind, "__firstlineno__", first_line)  # setting ``__module__`` removes it
+    for registered in registry or ():
+        abc.ABCMeta.register(kind, registered)  # type: ignore[arg-type]
+
+
+def c_level(kind: type, name: str, sort: type) -> Any:
+    """Return the nearest method of this name that is written in C, past those of Python that may do anything."""
+    return next(found for base in kind.__mro__ if isinstance(found := vars(base).get(name), sort))
+
+
+_patching = threading.RLock()
+
+
+@contextlib.contextmanager
+def _hooks_off(bases: tuple[type, ...]) -> Iterator[None]:
+    """Keep the bases of a class from running their `__init_subclass__` when it is made in this thread."""
+    owners = [
+        owner
+        for owner in dict.fromkeys(owner for base in bases for owner in base.__mro__[:-1])
+        if "__init_subclass__" in attributes_of(owner)
+    ]
+    if not owners:
+        yield
+        return
+    with _patching, contextlib.ExitStack() as stack:
+        for owner in owners:
+            hook = attributes_of(owner)["__init_subclass__"]
+            with contextlib.suppress(TypeError):  # a class of C cannot be changed
+                type.__setattr__(owner, "__init_subclass__", _elsewhere(hook, threading.get_ident()))
+                stack.callback(type.__setattr__, owner, "__init_subclass__", hook)
+        yield
+
+
+def _elsewhere(hook: Any, thread: int) -> Any:
+    """Return the hook as other threads see it: in this one it does nothing."""
+
+    def run(kind: type, **keywords: Any) -> None:
+        if threading.get_ident() != thread:
+            hook.__get__(None, kind)(**keywords)
+
+    return classmethod(run)

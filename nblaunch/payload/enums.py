@@ -1,0 +1,70 @@
+"""Members of enumerations that are sent by value: as they are, without asking the enumeration to make them again.
+
+A member may have got attributes from its `__init__` or `__new__`, which took more than its value, and the composite
+ones of a flag have names of their own. So a member travels as a plain object, inside the maps of its class.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+from types import BuiltinFunctionType
+from typing import Any
+
+from nblaunch.payload.classes import attributes_of, c_level
+
+__all__ = ["is_enumeration", "reduce_member"]
+
+
+def is_enumeration(kind: type) -> bool:
+    """Tell whether the instances of a class are members of an enumeration."""
+    return issubclass(type(kind), enum.EnumMeta)
+
+
+def reduce_member(member: Any, at_home: bool) -> Any:
+    """Return how to rebuild a member; see `object.__reduce__`.
+
+    Parameters
+    ----------
+    member : enum.Enum
+        Of a class that is sent by value.
+    at_home : bool
+        Whether the receiver has the class already.
+    """
+    kind = type(member)
+    attributes = vars(member)
+    name, value = attributes.get("_name_"), attributes.get("_value_")
+    if at_home:
+        return _at_home, (kind, name, value)
+    function, args, *_ = object.__reduce_ex__(member, 2)  # type: ignore[misc]
+    if function is not kind:  # copyreg.__newobj__, with the class before the rest
+        args = args[1:]
+    slots = {name: getattr(member, name) for name in _slot_names(kind) if hasattr(member, name)}
+    return _make_member, (kind, name, *args), (dict(attributes), slots), None, None, _fill_member
+
+
+def _slot_names(kind: type) -> list[str]:
+    found: list[str] = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+    return found
+
+
+def _at_home(kind: Any, name: str | None, value: Any) -> Any:
+    members = attributes_of(kind)["_member_map_"]
+    return members[name] if name in members else kind(value)
+
+
+def _make_member(kind: Any, name: str | None, *args: Any) -> Any:
+    # a class that was here before has its members
+    known = attributes_of(kind).get("_member_map_", {}).get(name)
+    if known is not None:
+        return known
+    make = c_level(kind, "__new__", BuiltinFunctionType)
+    # what only a `__new__` of Python takes, it is not asked to take again
+    return make(kind) if make is object.__new__ else make(kind, *args)
+
+
+def _fill_member(member: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    attributes, slots = state
+    vars(member).update(attributes)
+    for name, value in slots.items():
+        object.__setattr__(member, name, value)

@@ -1,0 +1,67 @@
+"""Which objects have crossed the border of a process: tokens that both sides know them by.
+
+cloudpickle keeps a table of the classes that it has sent or received. It serves here for everything that is sent by
+value and has to be the same object when it comes back: classes, cached functions, type variables, singletons.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, TypeVar
+
+from cloudpickle import cloudpickle as _tracker
+
+__all__ = ["at_home", "lookup", "received_classes", "token_if_known", "token_of", "tracked"]
+
+_T = TypeVar("_T")
+
+
+def token_of(obj: Any) -> str | None:
+    """Return the token of an object, made if it has none; None for one that cannot have any (no weak references)."""
+    try:
+        token: str = _tracker._get_or_create_tracker_id(obj)
+    except TypeError:  # it cannot be hashed, or nothing may refer to it weakly
+        return None
+    return token
+
+
+def token_if_known(obj: Any) -> str | None:
+    """Return the token that an object has already, or None."""
+    try:
+        token: str | None = _tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj)
+    except TypeError:
+        return None
+    return token
+
+
+def lookup(token: str | None) -> Any:
+    """Return the object of a token in this process, or None."""
+    return None if token is None else _tracker._DYNAMIC_CLASS_TRACKER_BY_ID.get(token)
+
+
+def tracked(token: str | None, made: _T) -> _T:
+    """Note an object that was just rebuilt under its token; return the one that is known by it."""
+    if token is None:
+        return made
+    kept: _T = _tracker._lookup_class_or_track(token, made)
+    return kept
+
+
+def received_classes() -> frozenset[str]:
+    """Tell which objects have come from elsewhere by value, as tokens for `pack`'s `home_classes`."""
+    with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
+        return frozenset(_tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.values())
+
+
+def at_home(token: str) -> Any:
+    """Return the object of a token in the process that it came from.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If it is gone.
+    """
+    home = lookup(token)
+    if home is None:
+        raise pickle.UnpicklingError("the class of this object was removed from the notebook while the ranks ran")
+    return home

@@ -1,0 +1,146 @@
+"""`numpy.memmap`: the same file is mapped again, with what was changed in a private map.
+
+A map of mode "c" keeps its changes in memory. The kernel tells which of its pages differ from the file
+(``/proc/self/pagemap``, see Documentation/admin-guide/mm/pagemap.rst): one that was written to is anonymous memory.
+"""
+
+from __future__ import annotations
+
+import array as _array
+import mmap
+import os
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["is_memmap", "reduce_memmap"]
+
+_PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61
+# Entries of pagemap, 8 bytes for each page, that are read at once.
+_AT_ONCE = 1 << 16
+
+
+class _File(NamedTuple):
+    """Which file it is, whatever its name means by now."""
+
+    device: int
+    inode: int
+
+
+def is_memmap(kind: type) -> bool:
+    """Tell whether this is `numpy.memmap`, without importing NumPy."""
+    return kind.__name__ == "memmap" and kind.__module__.partition(".")[0] == "numpy"
+
+
+def reduce_memmap(array: Any) -> Any:
+    """Return how to map the same file again, or None for what travels as a copy: a part of a map, a map of no file.
+
+    The file may be larger than the memory, and a writable map is meant to be written to.
+
+    Raises
+    ------
+    pickle.PicklingError
+        If the file was removed or replaced: its name means something else by now.
+    """
+    if array.filename is None or not isinstance(array.base, mmap.mmap) or not array.size:
+        return None
+    address = array.__array_interface__["data"][0]
+    name = str(array.filename)
+    file = _require_same(name, address)
+    changes: list[tuple[int, Any]] = []
+    if array.mode == "c":
+        found = _changed_pages(address, array.nbytes)
+        if found is None:
+            return None
+        flat = array.reshape(-1, order="A").view("u1").view(_plain())
+        changes = [(first, flat[first:last]) for first, last in found]
+    mode = "r+" if array.mode == "w+" else array.mode
+    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    return _map_again, (type(array), name, file, array.dtype, mode, array.offset, array.shape, order, changes)
+
+
+def _plain() -> Any:
+    import numpy
+
+    return numpy.ndarray
+
+
+def _require_same(name: str, address: int) -> _File | None:
+    """Return which file a map is of; None where the system does not tell."""
+    mapped = _file_at(address)
+    if mapped is None:
+        return None
+    try:
+        status = Path(name).stat()
+    except OSError as error:
+        why = f"the file is not there any more ({error.strerror})"
+    else:
+        if (status.st_dev, status.st_ino) == mapped or status.st_ino == mapped.inode:
+            return _File(status.st_dev, status.st_ino)
+        why = "another file has taken its place"
+    raise pickle.PicklingError(
+        f"cannot pickle the memory map of {name!r}: {why} since it was mapped. Map it anew, or send a copy, "
+        "numpy.array(...) of it"
+    )
+
+
+def _file_at(address: int) -> _File | None:
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                span, _, _, device, inode, *_ = line.split(maxsplit=5)
+                first, last = (int(end, 16) for end in span.split("-"))
+                if first <= address < last:
+                    major, minor = (int(part, 16) for part in device.split(":"))
+                    return _File(os.makedev(major, minor), int(inode)) if int(inode) else None
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _changed_pages(address: int, length: int) -> list[tuple[int, int]] | None:
+    """Return the parts of a private map that were written to, as offsets from `address`; None if nobody knows."""
+    page = mmap.PAGESIZE
+    first, last = address // page, -(-(address + length) // page)
+    found: list[tuple[int, int]] = []
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as file:
+            for start in range(first, last, _AT_ONCE):
+                count = min(_AT_ONCE, last - start)
+                data = os.pread(file.fileno(), count * 8, start * 8)
+                if len(data) != count * 8:
+                    return None
+                for number, entry in enumerate(_array.array("Q", data), start):
+                    if entry & (_PRESENT | _SWAPPED) and not entry & _OF_FILE:
+                        low = max(0, number * page - address)
+                        high = min(length, (number + 1) * page - address)
+                        if found and found[-1][1] == low:
+                            found[-1] = (found[-1][0], high)
+                        else:
+                            found.append((low, high))
+    except OSError:
+        return None
+    return found
+
+
+def _map_again(
+    kind: Any,
+    name: str,
+    file: _File | None,
+    dtype: Any,
+    mode: str,
+    offset: int,
+    shape: Any,
+    order: Any,
+    changes: list[tuple[int, Any]],
+) -> Any:
+    import numpy
+
+    made = kind(name, dtype, mode, offset, shape, order)
+    status = Path(name).stat()
+    if file is not None and (status.st_dev, status.st_ino) != file:
+        raise FileNotFoundError(f"the file {name!r}, a map of which was sent, has been replaced since")
+    flat = made.reshape(-1, order="A").view(numpy.uint8).view(numpy.ndarray)
+    for first, part in changes:
+        flat[first : first + len(part)] = part
+    return made

@@ -1,0 +1,137 @@
+"""Objects that are a module's attribute and compared by identity: sentinels such as `dataclasses.MISSING`.
+
+They go by reference: ``x is MISSING`` must hold on the other side too. What state they have goes along and is set
+there. Where the module has no such attribute on the other side, because it was put there later, a copy is made after
+all.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import sys
+from types import FunctionType, ModuleType
+from typing import Any
+
+__all__ = ["ModuleValues"]
+
+_NEVER = (type, ModuleType, FunctionType)
+# Attributes of an object, up to which it is looked for in other modules than that of its class. Sentinels have a name
+# at most, and going through all modules takes some ten milliseconds.
+_FEW = 3
+_PLAIN = (str, int, float, bool, type(None), type)
+
+
+class ModuleValues:
+    """Which objects are attributes of modules, found out once for one stream."""
+
+    def __init__(self) -> None:
+        self._in_module: dict[str, dict[int, str]] = {}
+        self._looked_anywhere = False
+
+    @staticmethod
+    def may_hold(kind: type) -> bool:
+        """Tell whether instances of this class are compared by identity, and pickled as Python does by itself."""
+        return (
+            kind.__eq__ is object.__eq__
+            and kind.__reduce__ is object.__reduce__
+            and kind.__reduce_ex__ is object.__reduce_ex__
+            and kind not in copyreg.dispatch_table
+            and not issubclass(kind, _NEVER)
+            and kind.__module__ != "__main__"
+        )
+
+    def reduce(self, obj: Any, at_home: bool) -> Any:
+        """Return how to find an object in its module, and its state; None if it is in none.
+
+        Parameters
+        ----------
+        obj : object
+            An instance of a class that `may_hold` is true of.
+        at_home : bool
+            Whether it returns to where its module has a state that must not be written over. It is a copy there, unless
+            nothing tells the two apart.
+        """
+        kind = type(obj)
+        place = self._place(obj, kind)
+        if place is None or (at_home and not _is_small(obj)):
+            return None
+        function, args, *rest = obj.__reduce_ex__(4)
+        if at_home:
+            return _same_or_copy, (*place, kind, function, args, rest[0] if rest else None)
+        return (_module_value, (*place, kind, function, args), *rest)
+
+    def _place(self, obj: Any, kind: type) -> tuple[str, str] | None:
+        module = kind.__module__
+        names = self._in_module.get(module)
+        if names is None:
+            found = sys.modules.get(module)
+            names = {} if not isinstance(found, ModuleType) else {id(value): name for name, value in _items(found)}
+            self._in_module[module] = names
+        name = names.get(id(obj))
+        if name is not None:
+            return module, name
+        if not _is_small(obj):
+            return None
+        if not self._looked_anywhere:
+            self._looked_anywhere = True
+            _look_everywhere()
+        found = _places.get(id(obj))
+        return found if found is not None and _is_at(obj, found) else None
+
+
+def _is_small(obj: Any) -> bool:
+    attributes = list((getattr(obj, "__dict__", None) or {}).values())
+    names: list[str] = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]
+    attributes += [getattr(obj, name) for name in names if hasattr(obj, name)]
+    return len(attributes) <= _FEW and all(isinstance(value, _PLAIN) for value in attributes)
+
+
+def _items(module: ModuleType) -> list[tuple[str, Any]]:
+    return list(vars(module).items())  # another thread may import
+
+
+# Where objects were seen by their ids, and how many variables each module had then: what it rebinds later, the other
+# side does not have either.
+_places: dict[int, tuple[str, str]] = {}
+_scanned: dict[str, int] = {}
+
+
+def _look_everywhere() -> None:
+    for module, holder in list(sys.modules.items()):
+        # by their types: what stands in a module may do anything when it is asked for its class
+        if not issubclass(type(holder), ModuleType) or _scanned.get(module) == len(vars(holder)):
+            continue
+        _scanned[module] = len(vars(holder))
+        if module == "__main__" or vars(holder).get("__name__") != module:
+            continue
+        for name, value in _items(holder):
+            if not issubclass(type(value), _NEVER):
+                known = _places.get(id(value))
+                if known is None or not _is_at(value, known):
+                    _places[id(value)] = (module, name)
+
+
+def _is_at(obj: Any, place: tuple[str, str]) -> bool:
+    module, name = place
+    holder = sys.modules.get(module)
+    return holder is not None and vars(holder).get(name) is obj
+
+
+def _module_value(module: str, name: str, kind: type, function: Any, args: tuple[Any, ...]) -> Any:
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        found = None
+    return found if type(found) is kind else function(*args)
+
+
+def _same_or_copy(module: str, name: str, kind: type, function: Any, args: tuple[Any, ...], state: Any) -> Any:
+    copy = function(*args)
+    if state is not None:
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        for key, value in {**(attributes or {}), **(slots or {})}.items():
+            object.__setattr__(copy, key, value)
+    found = _module_value(module, name, kind, function, args)
+    here = found.__reduce_ex__(4)
+    return found if (here[2] if len(here) > 2 else None) == state else copy

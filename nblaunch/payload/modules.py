@@ -1,0 +1,74 @@
+"""Modules by reference, with the submodules that the sender has imported.
+
+``import xml.etree.ElementTree`` binds ``xml``, and importing ``xml`` on the other side gives one without ``etree``.
+What was imported here is imported there when it is asked for, so that nobody pays for submodules that are not used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+__all__ = ["reduce_module"]
+
+
+def reduce_module(module: ModuleType) -> Any:
+    """Return how to import a package again, or None for a module that has no submodules, or is in no file."""
+    name = module.__name__
+    if sys.modules.get(name) is not module or not hasattr(module, "__path__"):
+        return None
+    children, submodules = _submodules(name, len(sys.modules))
+    return (_package, (name, children, submodules)) if submodules else None
+
+
+@functools.lru_cache(maxsize=64)  # each launch asks, and there are thousands of modules
+def _submodules(package: str, _: int) -> tuple[str, str]:
+    """Return the names of the submodules of a package that have been imported, joined by spaces: its own, and all."""
+    prefix = f"{package}."
+    names = [name[len(prefix) :] for name in list(sys.modules) if name.startswith(prefix)]
+    return " ".join(name for name in names if "." not in name), " ".join(names)
+
+
+# What the sender has imported of each package, by its name.
+_imported: dict[str, str] = {}
+
+
+def _package(name: str, children: str, submodules: str) -> ModuleType:
+    module = importlib.import_module(name)
+    _imported[name] = submodules
+    _watch(module, set(children.split(" ")))
+    return module
+
+
+def _watch(module: ModuleType, children: set[str]) -> None:
+    """Have the submodules imported that a package lacks, when somebody asks for them."""
+    # a package with a class of its own knows better
+    if type(module) is ModuleType and not children <= vars(module).keys():
+        module.__class__ = _Package
+
+
+class _Package(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        # the package's own `__getattr__`, if it has one, was asked before
+        full = f"{self.__name__}.{name}"
+        inner = _children(full)
+        if inner is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = importlib.import_module(full)
+        _watch(found, inner)
+        return found
+
+
+def _children(full: str) -> set[str] | None:
+    """Return which submodules of this module the sender has imported; None if not even this one."""
+    for package, submodules in _imported.items():
+        prefix = f"{package}."
+        if full.startswith(prefix):
+            path = full[len(prefix) :]
+            names = submodules.split(" ")
+            if path in names:
+                return {name[len(path) + 1 :].partition(".")[0] for name in names if name.startswith(f"{path}.")}
+    return None

@@ -1,0 +1,131 @@
+"""Objects that pickle themselves by a name, where that name leads nowhere on the other side.
+
+`functools.lru_cache`, type variables, `typing.NewType`, singletons of the user's: their `__reduce__` returns the name
+of a variable of ``__main__``. They travel by value instead, under a token, so that they come back as what they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+import functools
+import pickle
+import sys
+import typing
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import Any
+
+from nblaunch.payload import identity
+from nblaunch.payload.classes import c_level
+
+__all__ = ["CACHED_FUNCTION", "by_value", "found_by_name", "reduce_cached_function"]
+
+CACHED_FUNCTION = type(functools.lru_cache(lambda: None))
+
+
+def found_by_name(obj: Any, name: str, module: str | None) -> bool:
+    """Tell whether this name leads to this object in a module that others can import."""
+    if module is None or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def reduce_cached_function(function: Any) -> Any:
+    """Return how to rebuild what `functools.lru_cache` has made; its cache begins empty."""
+    settings = function.cache_parameters()
+    state = {name: value for name, value in vars(function).items() if name != "cache_parameters"}
+    args = (function.__wrapped__, settings["maxsize"], settings["typed"], identity.token_of(function))
+    return _cached_function, args, state
+
+
+def _cached_function(function: Any, maxsize: int | None, typed: bool, token: str | None) -> Any:
+    known = identity.lookup(token)
+    return identity.tracked(token, functools.lru_cache(maxsize, typed)(function)) if known is None else known
+
+
+def by_value(obj: Any, name: str) -> Any:
+    """Return how to rebuild an object that would be pickled as this name.
+
+    Raises
+    ------
+    pickle.PicklingError
+        If it is of a kind of C that says nothing about itself.
+    """
+    kind = type(obj)
+    maker = _MAKERS.get((kind.__module__, kind.__name__))
+    if maker is not None:
+        args, keywords = maker(obj)
+        module = getattr(obj, "__module__", None)
+        return _typing_object, (kind, args, keywords, module, identity.token_of(obj))
+    new = c_level(kind, "__new__", BuiltinFunctionType)
+    if new is not object.__new__ or not hasattr(kind, "__dict__"):
+        raise pickle.PicklingError(f"cannot pickle the '{kind.__name__}' that pickles itself as the name {name!r}")
+    attributes = dict(getattr(obj, "__dict__", None) or {})
+    names: list[str] = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+    slots = {slot: getattr(obj, slot) for slot in names if hasattr(obj, slot)}
+    return _singleton, (kind, identity.token_of(obj)), (attributes, slots), None, None, _fill_singleton
+
+
+def _typing_object(kind: Any, args: tuple[Any, ...], keywords: dict[str, Any], module: Any, token: str | None) -> Any:
+    known = identity.lookup(token)
+    if known is not None:
+        return known
+    made = kind(*args, **keywords)
+    with contextlib.suppress(AttributeError, TypeError):  # an alias of Python 3.12 has that of the frame that makes it
+        made.__module__ = module
+    return identity.tracked(token, made)
+
+
+def _variance(obj: Any) -> dict[str, Any]:
+    found = {"covariant": obj.__covariant__, "contravariant": obj.__contravariant__}
+    if getattr(obj, "__infer_variance__", False):
+        found = {"infer_variance": True}
+    return found
+
+
+def _default(obj: Any) -> dict[str, Any]:
+    # Python 3.13
+    return {"default": obj.__default__} if getattr(obj, "has_default", bool)() else {}
+
+
+def _parameters(obj: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (obj.__name__,), {"bound": obj.__bound__, **_variance(obj), **_default(obj)}
+
+
+def _type_variable(obj: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = {} if obj.__constraints__ else {"bound": obj.__bound__}
+    return (obj.__name__, *obj.__constraints__), {**bound, **_variance(obj), **_default(obj)}
+
+
+def _alias(obj: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (obj.__name__, obj.__value__), {"type_params": obj.__type_params__}
+
+
+_Maker = Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]
+_KINDS: dict[str, _Maker] = {
+    "TypeVar": _type_variable,
+    "ParamSpec": _parameters,
+    "TypeVarTuple": lambda obj: ((obj.__name__,), _default(obj)),
+    "NewType": lambda obj: ((obj.__name__, obj.__supertype__), {}),
+    "TypeAliasType": _alias,
+}
+_MAKERS: dict[tuple[str, str], _Maker] = {
+    (module, name): maker for module in (typing.__name__, "typing_extensions") for name, maker in _KINDS.items()
+}
+
+
+def _singleton(kind: type, token: str | None) -> Any:
+    known = identity.lookup(token)
+    return identity.tracked(token, object.__new__(kind)) if known is None else known
+
+
+def _fill_singleton(obj: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    attributes, slots = state
+    if attributes:
+        vars(obj).update(attributes)
+    for name, value in slots.items():
+        object.__setattr__(obj, name, value)

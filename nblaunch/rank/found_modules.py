@@ -1,0 +1,43 @@
+"""Modules that the notebook has imported from places that are not on ``sys.path`` any more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["find_modules_at"]
+
+
+def find_modules_at(places: Mapping[str, str]) -> None:
+    """Have top-level modules imported from these files, whatever else ``sys.path`` has under their names.
+
+    Parameters
+    ----------
+    places : mapping of str to str
+        File of each module; of a package that of its ``__init__``, or its folder if it has none.
+    """
+    if places:
+        sys.meta_path.insert(0, _AtPlace(dict(places)))
+
+
+class _AtPlace(MetaPathFinder):
+    def __init__(self, places: dict[str, str]) -> None:
+        self._places = places
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        place = self._places.get(fullname)
+        if place is None:
+            return None
+        if Path(place).is_dir():
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [place]
+            return spec
+        locations = [str(Path(place).parent)] if Path(place).name.startswith("__init__.") else None
+        return spec_from_file_location(fullname, place, submodule_search_locations=locations)
