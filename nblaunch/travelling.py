@@ -8,7 +8,7 @@ from typing import Any
 from nblaunch import capture as _capture
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
-from nblaunch.payload import Packed, pack, pack_named
+from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
 from nblaunch.rank.work import Work
 
 __all__ = ["RANK_NAMES", "pack_or_explain", "what_travels"]
@@ -69,12 +69,17 @@ def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebo
 
     def why(thing: Any) -> BaseException | None:
         try:
-            pack(thing, shared_globals=notebook.namespace, provided=notebook.provided)
+            if pack(thing, shared_globals=notebook.namespace, provided=notebook.provided).unusual:
+                try_rebuilding(thing, notebook.namespace, notebook.provided)
         except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
             return error
         return None
 
     try:
-        return pack_named(objects, shared_globals=notebook.namespace, provided=notebook.provided)
+        packed = pack_named(objects, shared_globals=notebook.namespace, provided=notebook.provided)
+        for name in packed.unusual:
+            if packed.sizes[name] <= WORTH_TRYING:
+                try_rebuilding(objects[name], notebook.namespace, notebook.provided)
+        return packed
     except (Exception, SystemExit) as error:
         raise _capture.explain(objects, lines, why) from error

@@ -22,11 +22,16 @@ ADVICE = {
     "widget": "Widgets live in the notebook only: send its .value instead.",
     "shell": "Each rank has an IPython shell of its own: call get_ipython() inside the cell.",
     "cuda": "Create it in the ranks, or send x.cpu().",
+    "map": "Map the file anew, or send a copy: numpy.array(...) of it.",
     "module": "Import it inside the cell, from a place that the ranks can import from too.",
     "weakref": "Send the object that it refers to instead.",
     "frame": "It belongs to the notebook's call stack: send its text (traceback.format_exc()).",
     "deep": "It refers to itself or nests too deeply: send it in flat form, or create it inside the cell.",
     "memory": "There is too little memory for a copy: load it inside the cell.",
+    "rebuild": (
+        "Its class has code of its own that runs when it is unpickled (__new__, __setstate__, __getattr__, __hash__): "
+        "give it a __reduce__ that leads round that, or create it inside the cell."
+    ),
     "other": "Create it inside the cell, or leave it out (--no-capture).",
 }
 """Kind of object -> what to do."""
@@ -50,6 +55,7 @@ _KINDS = {
     "ssl.": "file",
     "_ssl.": "file",
     "mmap.": "file",
+    "numpy.memmap": "map",
     "zipfile.": "file",
     "tarfile.": "file",
     "select.": "file",
@@ -112,6 +118,8 @@ def kind_of_failure(obj: object, error: BaseException) -> str:
     kind = kind_of(obj)
     if kind != "other":
         return kind
+    if fails_to_be_rebuilt(error):
+        return "rebuild"
     if nests_too_deeply(error):
         return "deep"
     if isinstance(error, MemoryError):
@@ -119,8 +127,15 @@ def kind_of_failure(obj: object, error: BaseException) -> str:
     return "cuda" if "cuda" in str(error).lower() else "other"
 
 
+def fails_to_be_rebuilt(error: BaseException) -> bool:
+    """Tell whether an object could be pickled, and was then not rebuilt: `nblaunch.payload.NotRebuilt`."""
+    return getattr(error, "advice", "") == "rebuild"
+
+
 def nests_too_deeply(error: BaseException) -> bool:
     """Tell a RecursionError, also in the clothes that cloudpickle gives it."""
+    if fails_to_be_rebuilt(error):
+        return False
     return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
 
 

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nblaunch.capture.advice import kind_of, nests_too_deeply
+from nblaunch.capture.advice import fails_to_be_rebuilt, kind_of, nests_too_deeply
 from nblaunch.capture.parts import Parts, Place, parts_of
 
 Why = Callable[[object], BaseException | None]
+
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 
 MAX_TRIALS = 300
 MAX_DEPTH = 25
@@ -61,6 +63,8 @@ class Search:
         """Return the guilty part of what failed; None if only parts that are being searched are left."""
         if depth >= MAX_DEPTH or kind_of(whole.obj) != "other":
             return whole
+        if fails_to_be_rebuilt(whole.error) and type(whole.obj) not in _CONTAINERS:
+            return whole  # its parts may all be well: it is what its class makes of them
         self._entered.add(id(whole.obj))
         self._keep.append(whole.obj)
         in_circle = False

@@ -23,9 +23,11 @@ from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import NotRebuilt, pack, pack_exception, pack_named, unpack, unpack_named
 from nblaunch.payload.plain import encodable, pack_plain, unpack_plain
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
+from nblaunch.payload.trial import WORTH_TRYING, try_rebuilding
 
 __all__ = [
     "MOST_FILES",
+    "WORTH_TRYING",
     "ExceptionStandIn",
     "NotEnoughMemory",
     "NotRebuilt",
@@ -47,6 +49,7 @@ __all__ = [
     "store_if_large",
     "text_of",
     "traceback_of",
+    "try_rebuilding",
     "type_name",
     "unpack",
     "unpack_named",

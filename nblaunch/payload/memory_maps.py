@@ -78,10 +78,7 @@ def _require_same(name: str, address: int) -> _File | None:
         if (status.st_dev, status.st_ino) == mapped or status.st_ino == mapped.inode:
             return _File(status.st_dev, status.st_ino)
         why = "another file has taken its place"
-    raise pickle.PicklingError(
-        f"cannot pickle the memory map of {name!r}: {why} since it was mapped. Map it anew, or send a copy, "
-        "numpy.array(...) of it"
-    )
+    raise pickle.PicklingError(f"cannot pickle the memory map of {name!r}: {why} since it was mapped")
 
 
 def _file_at(address: int) -> _File | None:

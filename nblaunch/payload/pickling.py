@@ -46,7 +46,7 @@ from nblaunch.payload.rules import (
     reduce_weak_dictionary,
 )
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
-from nblaunch.payload.trial import is_unusual
+from nblaunch.payload.unusual import is_unusual
 from nblaunch.payload.views import Blocks, SeenArrays
 
 __all__ = ["NotRebuilt", "pack", "pack_exception", "pack_named", "unpack", "unpack_named"]
@@ -54,6 +54,8 @@ __all__ = ["NotRebuilt", "pack", "pack_exception", "pack_named", "unpack", "unpa
 
 class NotRebuilt(Exception):
     """An object has arrived, and its own code fails when it is rebuilt."""
+
+    advice = "rebuild"
 
 
 def pack(
@@ -94,7 +96,7 @@ def pack(
         pickler.dump(value)
         blocks = pickler.shared_memory()
         if blocks is None:
-            return pickler.packed({})
+            return pickler.packed({}, ("",) if pickler.met_unusual else ())
 
 
 def pack_named(

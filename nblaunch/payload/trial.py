@@ -1,39 +1,33 @@
-"""Classes of the user's that say themselves how they are taken apart or rebuilt: worth a try before anything starts."""
+"""Whether an object that its own class takes apart can be rebuilt, found out before anything starts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from nblaunch.payload.classes import attributes_of
+from nblaunch.payload.exceptions import why
+from nblaunch.payload.identity import received_classes
+from nblaunch.payload.pickling import NotRebuilt, pack, unpack
 
-__all__ = ["is_unusual"]
+__all__ = ["WORTH_TRYING", "try_rebuilding"]
 
-_HOOKS = (
-    "__reduce__",
-    "__reduce_ex__",
-    "__getstate__",
-    "__setstate__",
-    "__getnewargs__",
-    "__getnewargs_ex__",
-    "__new__",
-    "__getattr__",
-    "__getattribute__",
-    "__setattr__",
-    "__hash__",
-)
-# What dataclasses generate does no harm.
-_OF_DATACLASSES = {"__setattr__", "__hash__", "__getstate__", "__setstate__"}
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+WORTH_TRYING = 1 << 20
+"""Bytes of an object up to which it is rebuilt for a trial; a larger one takes too long."""
 
 
-def is_unusual(kind: type) -> bool:
-    """Tell whether a class, or a base of it that is made of Python, has a say in how its instances are rebuilt."""
-    for base in kind.__mro__:
-        own: Any = attributes_of(base)
-        if base.__flags__ & _HEAP_TYPE:
-            hooks = {name for name in _HOOKS if own.get(name) is not None}
-            if "__dataclass_params__" in own:
-                hooks -= _OF_DATACLASSES
-            if hooks:
-                return True
-    return False
+def try_rebuilding(value: object, shared_globals: dict[str, Any], provided: Mapping[str, object]) -> None:
+    """Rebuild an object that was packed before, and let go of it; classes and what they hold stay as they are.
+
+    Raises
+    ------
+    NotRebuilt
+        If its own code, `__setstate__` for example, fails.
+    """
+    # all classes are at home here, so that none is written over
+    packed = pack(value, shared_globals=shared_globals, provided=provided, home_classes=received_classes())
+    if packed.size > WORTH_TRYING:
+        return
+    try:
+        unpack(bytearray(bytes(packed)), shared_globals=dict(provided))
+    except (Exception, SystemExit) as error:
+        raise NotRebuilt(f"rebuilding it in a rank fails: {why(error)}") from error

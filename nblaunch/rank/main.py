@@ -162,11 +162,12 @@ def _run(context: Context) -> int:
 
 def _not_rebuilt(work: Work, name: str, kind: str, error: Exception) -> Exception:
     """Return the error that names an object which has arrived, and whose own code then fails."""
+    BaseException.with_traceback(error, _without_this_module(error))
     line = f", which line {work.lines[name]} uses," if name in work.lines else ""
     return NotRebuilt(
         f"'{name}'{line} has arrived in the rank but cannot be rebuilt there: it is, or holds, something whose own "
-        f"code fails then ({why(error)}). It is a {kind}: make it inside the cell, or see what its class does when it is "
-        "unpickled (__new__, __setstate__, __getattr__, __hash__)"
+        f"code fails then ({why(error)}). It is a {kind}: make it inside the cell, or see what its class does when it "
+        "is unpickled (__new__, __setstate__, __getattr__, __hash__)"
     )
 
 
