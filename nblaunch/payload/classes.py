@@ -64,7 +64,10 @@ def reduce_class(kind: type) -> Any:
         own["__annotations__"] = _annotations(kind)
     for name in _FURNITURE:
         own.pop(name, None)
-    args = (type(kind), name_of(kind), _bases_of(kind), born_with, slots, identity.token_of(kind))
+    bases = _bases_of(kind)
+    # those of C often have no name that leads to them
+    metaclass = None if type(kind) is type(bases[0]) else type(kind)
+    args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind))
     return _make_class, args, (own, registry), None, None, _fill_class
 
 
@@ -122,6 +125,7 @@ def _make_class(
     known: type | None = identity.lookup(token)
     if known is not None:
         return known
+    metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
     with _hooks_off(bases):
         made: type = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)

@@ -16,12 +16,16 @@ __all__ = ["reduce_module"]
 
 
 def reduce_module(module: ModuleType) -> Any:
-    """Return how to import a package again, or None for a module that has no submodules, or is in no file."""
+    """Return how to import a module again, or None for cloudpickle's way."""
     name = module.__name__
-    if sys.modules.get(name) is not module or not hasattr(module, "__path__"):
+    if sys.modules.get(name) is not module or name == "__main__":
         return None
-    children, submodules = _submodules(name, len(sys.modules))
-    return (_package, (name, children, submodules)) if submodules else None
+    if hasattr(module, "__path__"):
+        children, submodules = _submodules(name, len(sys.modules))
+        if submodules:
+            return _package, (name, children, submodules)
+    # cloudpickle does not know modules with a class of their own
+    return None if type(module) is ModuleType else (importlib.import_module, (name,))
 
 
 @functools.lru_cache(maxsize=64)  # each launch asks, and there are thousands of modules

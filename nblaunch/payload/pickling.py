@@ -42,6 +42,7 @@ from nblaunch.payload.rules import (
     WEAK_DICTIONARIES,
     reduce_cached_property,
     reduce_code,
+    reduce_in_disguise,
     reduce_singledispatch,
     reduce_weak_dictionary,
 )
@@ -414,7 +415,9 @@ class _Pickler(cloudpickle.Pickler):
 
     def _reduce_unusual(self, obj: Any) -> Any:
         self.met_unusual = True
-        return self._reduce_own(obj) if _reduces_itself(type(obj)) else NotImplemented
+        if _reduces_itself(type(obj)):
+            return self._reduce_own(obj)
+        return reduce_in_disguise(obj) if obj.__class__ is not type(obj) else NotImplemented
 
     def _reduce_identity(self, obj: Any) -> Any:
         reduced = self._module_values.reduce(obj, bool(self._home_classes))

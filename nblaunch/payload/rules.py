@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import weakref
 from collections.abc import Callable
@@ -14,6 +15,7 @@ __all__ = [
     "WEAK_DICTIONARIES",
     "reduce_cached_property",
     "reduce_code",
+    "reduce_in_disguise",
     "reduce_singledispatch",
     "reduce_weak_dictionary",
 ]
@@ -62,3 +64,13 @@ def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
 def reduce_weak_dictionary(mapping: Any) -> Any:
     """Return how to rebuild a dictionary of weak references."""
     return type(mapping), (), None, None, iter(list(mapping.items()))
+
+
+def reduce_in_disguise(obj: Any) -> Any:
+    """Return how to rebuild an object that says that it is of another class, as proxies do: pickle believes them."""
+    function, args, *rest = obj.__reduce_ex__(4)
+    return (_new if function is copyreg.__newobj__ else function, args, *rest)  # type: ignore[attr-defined]
+
+
+def _new(kind: Any, *args: Any) -> Any:
+    return kind.__new__(kind, *args)

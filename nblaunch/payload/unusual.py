@@ -20,6 +20,7 @@ _HOOKS = (
     "__getattribute__",
     "__setattr__",
     "__hash__",
+    "__class__",
 )
 # What dataclasses generate does no harm.
 _OF_DATACLASSES = {"__setattr__", "__hash__", "__getstate__", "__setstate__"}
