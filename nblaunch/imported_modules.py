@@ -31,7 +31,9 @@ def modules_found_elsewhere() -> dict[str, str]:
     except FileNotFoundError:
         here = ""
     found = {}
-    for name in _doubtful(len(sys.modules), tuple(sys.path), here):
+    entries: list[object] = list(sys.path)
+    path = tuple(entry for entry in entries if isinstance(entry, str))
+    for name in _doubtful(len(sys.modules), path, here):
         module = sys.modules.get(name)
         place = _place(getattr(module, "__spec__", None))
         if place and _place(_spec(name)) != place:
@@ -45,7 +47,7 @@ def _doubtful(_: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
 
     Every launch asks, and that there are as many modules as before says that they are the same.
     """
-    folders = {os.path.abspath(os.path.join(here, entry)) for entry in path if isinstance(entry, str)}
+    folders = {os.path.abspath(os.path.join(here, entry)) for entry in path}
     found = []
     for name, module in list(sys.modules.items()):
         if "." in name or name in ("__main__", "__mp_main__", "nblaunch") or type(module) is not ModuleType:

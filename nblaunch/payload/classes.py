@@ -29,7 +29,7 @@ __all__ = ["attributes_of", "c_level", "name_of", "reduce_class"]
 name_of: Callable[[type], str] = vars(type)["__name__"].__get__
 attributes_of: Callable[[type], Any] = vars(type)["__dict__"].__get__
 _qualname_of = vars(type)["__qualname__"].__get__
-_bases_of = vars(type)["__bases__"].__get__
+_bases_of: Any = vars(type)["__bases__"].__get__
 
 # Setting these would change the class, or fail, whatever its body says of them.
 _CANNOT_BE_SET = {
@@ -100,7 +100,8 @@ def _is_mangled(name: str, names: list[str], owner: str) -> bool:
 
 
 def _note_layout(kind: type, own: dict[str, Any], born_with: dict[str, Any]) -> None:
-    metaclass = next(base for base in type(kind).__mro__ if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
+    line: Any = type(kind).__mro__
+    metaclass = next(base for base in line if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
     if metaclass.__module__ != "_ctypes":
         return
     for name in _LAYOUT:
@@ -185,7 +186,7 @@ def _hooks_off(bases: tuple[type, ...]) -> Iterator[None]:
 def _elsewhere(hook: Any, thread: int) -> Any:
     """Return the hook as other threads see it: in this one it does nothing."""
 
-    def run(kind: type, **keywords: Any) -> None:
+    def run(kind: Any, /, **keywords: Any) -> None:
         if threading.get_ident() != thread:
             hook.__get__(None, kind)(**keywords)
 

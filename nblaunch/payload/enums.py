@@ -36,7 +36,8 @@ def reduce_member(member: Any, at_home: bool) -> Any:
     name, value = attributes.get("_name_"), attributes.get("_value_")
     if at_home:
         return _at_home, (kind, name, value)
-    function, args, *_ = object.__reduce_ex__(member, 2)  # type: ignore[misc]
+    reduced: Any = object.__reduce_ex__(member, 2)
+    function, args, *_ = reduced
     if function is not kind:  # copyreg.__newobj__, with the class before the rest
         args = args[1:]
     slots = {name: getattr(member, name) for name in _slot_names(kind) if hasattr(member, name)}

@@ -13,7 +13,18 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["ModuleValues"]
+__all__ = ["ModuleValues", "reduces_itself"]
+
+
+def inherits(kind: Any, name: str) -> bool:
+    """Tell whether a class has the method of this name from `object`."""
+    return getattr(kind, name) is getattr(object, name)
+
+
+def reduces_itself(kind: type) -> bool:
+    """Tell whether a class says itself how its instances are pickled."""
+    return not (inherits(kind, "__reduce__") and inherits(kind, "__reduce_ex__"))
+
 
 _NEVER = (type, ModuleType, FunctionType)
 # Attributes of an object, up to which it is looked for in other modules than that of its class. Sentinels have a name
@@ -33,9 +44,8 @@ class ModuleValues:
     def may_hold(kind: type) -> bool:
         """Tell whether instances of this class are compared by identity, and pickled as Python does by itself."""
         return (
-            kind.__eq__ is object.__eq__
-            and kind.__reduce__ is object.__reduce__
-            and kind.__reduce_ex__ is object.__reduce_ex__
+            inherits(kind, "__eq__")
+            and not reduces_itself(kind)
             and kind not in copyreg.dispatch_table
             and not issubclass(kind, _NEVER)
             and kind.__module__ != "__main__"
@@ -76,8 +86,8 @@ class ModuleValues:
         if not self._looked_anywhere:
             self._looked_anywhere = True
             _look_everywhere()
-        found = _places.get(id(obj))
-        return found if found is not None and _is_at(obj, found) else None
+        seen = _places.get(id(obj))
+        return seen if seen is not None and _is_at(obj, seen) else None
 
 
 def _is_small(obj: Any) -> bool:

@@ -70,7 +70,7 @@ class _Block:
         self._keeps = keeps
 
     def __reduce__(self) -> Any:
-        block = (ctypes.c_ubyte * (self.high - self.low)).from_address(self.low)
+        block: Any = (ctypes.c_ubyte * (self.high - self.low)).from_address(self.low)
         block.keeps = self._keeps  # the memory lives as long as somebody looks at it
         return _bytes, (pickle.PickleBuffer(block) if self.high - self.low >= _WORTH_IT else bytearray(block),)
 

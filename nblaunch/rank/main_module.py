@@ -59,7 +59,7 @@ def find_by_name(names: Mapping[str, Any], folder: str) -> None:
 
 def _hand_down(module: ModuleType, folder: str) -> None:
     """Have processes that `multiprocessing` spawns find the same by name: they have no main module to import."""
-    prepare: Callable[[str], dict[str, Any]] = module.get_preparation_data  # type: ignore[attr-defined]
+    prepare: Callable[[str], dict[str, Any]] = module.get_preparation_data
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = prepare(name)

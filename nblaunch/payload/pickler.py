@@ -1,0 +1,287 @@
+"""The pickler: for each class of objects, the one way in which they are taken apart."""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FunctionType, ModuleType, TracebackType
+from typing import Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as _tracker
+
+from nblaunch.payload import identity
+from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
+from nblaunch.payload.classes import attributes_of, reduce_class
+from nblaunch.payload.enums import is_enumeration, reduce_member
+from nblaunch.payload.exceptions import (
+    reduce_exception,
+    reduce_traceback,
+)
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.main_names import MainNames
+from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
+from nblaunch.payload.module_values import ModuleValues, reduces_itself
+from nblaunch.payload.modules import reduce_module
+from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
+from nblaunch.payload.packed import Packed
+from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here
+from nblaunch.payload.rules import (
+    WEAK_DICTIONARIES,
+    reduce_cached_property,
+    reduce_code,
+    reduce_in_disguise,
+    reduce_singledispatch,
+    reduce_weak_dictionary,
+)
+from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
+from nblaunch.payload.unusual import is_unusual
+from nblaunch.payload.views import Blocks, SeenArrays
+
+__all__ = ["Pickler"]
+
+
+class Pickler(cloudpickle.Pickler):
+    """Writes one stream, for one receiver; for the parameters see `nblaunch.payload.pack`.
+
+    Parameters
+    ----------
+    blocks : Blocks, optional
+        Memory that several arrays lie on, as a first attempt has found out.
+
+    Attributes
+    ----------
+    main_names : MainNames
+        What was met that has a name in ``__main__``.
+    instead : mapping of int to BaseException
+        Exceptions by the ids of those that they are sent for.
+    met_unusual : bool
+        Whether an object was met whose class says itself how it is taken apart or rebuilt.
+    """
+
+    def __init__(
+        self,
+        shared_globals: dict[str, Any] | None,
+        provided: Mapping[str, object],
+        main_by_reference: bool,
+        home_classes: frozenset[str],
+        to_cpu: bool,
+        blocks: Blocks | None = None,
+    ) -> None:
+        self._stream = io.BytesIO()
+        self._buffers: list[memoryview] = []
+        self._outside = 0
+        super().__init__(self._stream, protocol=5, buffer_callback=self._keep_out_of_band)
+        if shared_globals is not None:
+            # cloudpickle asks this table which dictionary stands for a function's globals
+            self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
+        self._provided = {id(thing): name for name, thing in provided.items()}
+        self._main_by_reference = main_by_reference
+        self._home_classes = home_classes
+        self._to_cpu = to_cpu
+        self._storages: dict[int, Any] = {}
+        # asked once: what is not imported has no objects
+        self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
+        self._seen_arrays = SeenArrays()
+        self._blocks = blocks
+        self._module_values = ModuleValues()
+        self._filenames: set[str] = set()
+        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
+        self.main_names = MainNames(shared_globals)
+        self.instead: Mapping[int, BaseException] = {}
+        self.met_unusual = False
+
+    def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = ()) -> Packed:
+        """Return all that was dumped."""
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, unusual=unusual)
+
+    def size(self) -> int:
+        """Return how many bytes there are so far, in the stream and out of it."""
+        return self._stream.tell() + self._outside
+
+    def shared_memory(self) -> Blocks | None:
+        """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
+        return self._seen_arrays.shared() if self._blocks is None else None
+
+    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
+        view = buffer.raw()
+        self._outside += view.nbytes
+        self._buffers.append(view)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
+        if id(obj) in self._provided:
+            return provided_here, (self._provided[id(obj)],)
+        kind = type(obj)
+        try:
+            reduce = self._reducers[kind]
+        except KeyError:
+            reduce = self._reducers[kind] = self._reducer(kind)
+        return NotImplemented if reduce is None else reduce(obj)
+
+    def _reducer(self, kind: type) -> Callable[[Any], Any] | None:
+        """Return how objects of a class are reduced; None for pickle's own way, or cloudpickle's."""
+        for base, reduce in self._ways():
+            if issubclass(kind, base):
+                return reduce
+        if kind in _RULES:
+            return _RULES[kind]
+        if _is_widget(kind):
+            return _refuse_widget
+        if kind in self.dispatch_table:
+            return None
+        by_reference = _tracker._should_pickle_by_reference(kind)
+        if is_enumeration(kind):
+            return None if by_reference else self._reduce_member
+        if not by_reference and is_unusual(kind):
+            return self._reduce_unusual
+        if ModuleValues.may_hold(kind):
+            return self._reduce_identity
+        return self._reduce_own if reduces_itself(kind) else None
+
+    def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+        yield FunctionType, self._reduce_function
+        yield type, self._reduce_class
+        yield BaseException, lambda error: reduce_exception(self.instead.get(id(error), error))
+        yield TracebackType, reduce_traceback
+        yield io.IOBase, self._reduce_stream
+        yield self._arrays, self._reduce_array
+        yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
+        yield self._torch, self._reduce_storage
+        yield ModuleType, self._reduce_module
+        yield CACHED_FUNCTION, self._reduce_cached_function
+        yield WEAK_DICTIONARIES, reduce_weak_dictionary
+        if self._torch:
+            yield tensor_type(), self._reduce_tensor
+
+    def _reduce_function(self, function: Any) -> Any:
+        if hasattr(function, "registry") and hasattr(function, "_clear_cache"):
+            return reduce_singledispatch(function)
+        if self._is_named_in_main(function):
+            return NotImplemented
+        self._filenames.add(function.__code__.co_filename)
+        if function.__module__ == "__main__":
+            self.main_names.note(function)
+        return super().reducer_override(function)
+
+    def _dynamic_function_reduce(self, function: Any) -> Any:
+        # of cloudpickle, for a function by value
+        module = globals_of_module(function)
+        if module is not None:
+            self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
+        reduced = super()._dynamic_function_reduce(function)
+        if module is not None:
+            reduced[2][1]["__globals__"] = {}
+        return reduced
+
+    def _reduce_class(self, kind: Any) -> Any:
+        if self._is_named_in_main(kind):
+            return NotImplemented
+        home = self._at_home(kind)
+        if home is not None:
+            return home
+        reduced = super().reducer_override(kind)
+        # cloudpickle tells which classes go by value, but does not keep them what they are
+        if reduced is NotImplemented or reduced[0] not in (_tracker._make_skeleton_class, _tracker._make_skeleton_enum):
+            return reduced
+        if attributes_of(kind).get("__module__") == "__main__":
+            self.main_names.note(kind)
+        return reduce_class(kind)
+
+    def _at_home(self, obj: Any) -> Any:
+        """Return how an object is found that the receiver has sent before; None if it has not."""
+        token = identity.token_if_known(obj) if self._home_classes else None
+        return (identity.at_home, (token,)) if token in self._home_classes else None
+
+    def _reduce_member(self, member: Any) -> Any:
+        return reduce_member(member, self._at_home(type(member)) is not None)
+
+    def _reduce_cached_function(self, function: Any) -> Any:
+        if self._is_named_in_main(function):
+            return NotImplemented
+        return self._reduce_named(function, function.__qualname__, reduce_cached_function)
+
+    def _reduce_own(self, obj: Any) -> Any:
+        reduced = obj.__reduce_ex__(5)
+        if not isinstance(reduced, str):
+            return reduced
+        return self._reduce_named(obj, reduced, lambda obj: by_value(obj, reduced))
+
+    def _reduce_named(self, obj: Any, name: str, reduce: Callable[[Any], Any]) -> Any:
+        """Reduce an object that refers to itself by a name, by value if that name leads nowhere on the other side."""
+        module = getattr(obj, "__module__", None)
+        if self._is_in_main(obj, name) if self._main_by_reference else found_by_name(obj, name, module):
+            return name
+        if module is None and _tracker._whichmodule(obj, name) not in (None, "__main__"):
+            return name
+        home = self._at_home(obj)
+        if home is not None:
+            return home
+        self.main_names.note_as(obj, name)
+        return reduce(obj)
+
+    def _reduce_unusual(self, obj: Any) -> Any:
+        self.met_unusual = True
+        if reduces_itself(type(obj)):
+            return self._reduce_own(obj)
+        return reduce_in_disguise(obj) if obj.__class__ is not type(obj) else NotImplemented
+
+    def _reduce_identity(self, obj: Any) -> Any:
+        reduced = self._module_values.reduce(obj, bool(self._home_classes))
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        reduced = reduce_module(module)
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_array(self, array: Any) -> Any:
+        reduced = reduce_memmap(array) if is_memmap(type(array)) else None
+        if reduced is None and is_plain_array(array):
+            self._seen_arrays.note(array)
+            reduced = None if self._blocks is None else self._blocks.reduce(array)
+        reduced = reduced or reduce_array(array)
+        return NotImplemented if reduced is None else reduced
+
+    def _reduce_storage(self, storage: Any) -> Any:
+        return reduce_storage(storage, self._storages, self._to_cpu) or NotImplemented
+
+    def _reduce_tensor(self, tensor: Any) -> Any:
+        return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
+
+    def _is_named_in_main(self, obj: Any) -> bool:
+        return self._main_by_reference and obj.__module__ == "__main__" and self._is_in_main(obj, obj.__qualname__)
+
+    def _is_in_main(self, obj: Any, name: str) -> bool:
+        found: Any = sys.modules["__main__"]
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return found is obj
+
+    def _reduce_stream(self, stream: io.IOBase) -> Any:
+        for name in ("stdin", "stdout", "stderr"):
+            if stream in (getattr(sys, name), getattr(sys, f"__{name}__")):
+                return getattr, (sys, name)
+        if isinstance(stream, (io.StringIO, io.BytesIO)):
+            return super().reducer_override(stream)
+        # cloudpickle would silently send a copy of the file's contents
+        raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
+
+
+_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
+if sys.version_info < (3, 12):
+    _RULES[functools.cached_property] = reduce_cached_property
+
+
+def _refuse_widget(widget: object) -> Any:
+    raise pickle.PicklingError(f"cannot pickle the widget '{type(widget).__name__}': it lives in the notebook")
+
+
+def _is_widget(kind: type) -> bool:
+    # by name, so that nothing of ipywidgets is imported to tell that there is none
+    return any(
+        base.__name__ in {"Widget", "AnyWidget"} and base.__module__.startswith(("ipywidgets.", "anywidget."))
+        for base in kind.__mro__
+    )
