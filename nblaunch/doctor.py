@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import resource
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ import psutil
 
 import nblaunch
 from nblaunch.payload.memory import available_memory
+from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
 from nblaunch.sizes import in_words
@@ -32,6 +34,7 @@ def examine(start_method: str) -> str:
         ("nblaunch", _versions()),
         ("start method", start_method),
         *_zygotes(start_method),
+        ("hash seed", _hash_seed(start_method)),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -88,6 +91,18 @@ def _zygote(state: dict[str, Any]) -> str:
 
 def _packages(modules: Iterable[str]) -> str:
     return ", ".join(sorted({name.partition(".")[0] for name in modules}, key=str.lower))
+
+
+def _hash_seed(start_method: str) -> str:
+    if start_method == "fork":
+        return "that of this kernel: with this start method ranks are copies of it"
+    of_ranks, own = with_hash_seed(os.environ)[VARIABLE], own_seed()
+    if of_ranks == own:
+        return f"{of_ranks}, in this kernel and in all ranks: hash() of a text is the same everywhere"
+    whose = (
+        f"this kernel has {own}" if own else f"this kernel has drawn its own (start it with {VARIABLE} to choose it)"
+    )
+    return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
 
 
 def _machine() -> str:

@@ -24,6 +24,7 @@ from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.gang import Gang
+from nblaunch.processes.hash_seed import with_hash_seed
 from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stacks, require_py_spy
 from nblaunch.processes.stalls import StallWatch
@@ -251,7 +252,8 @@ def _make_files(paths: Iterable[str]) -> None:
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
-    environment = os.environ.copy()
+    # a copy of this process has its seed, whatever the variable says
+    environment = os.environ.copy() if plan.start_method == "fork" else with_hash_seed(os.environ)
     cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)
     return [
         Birth(
