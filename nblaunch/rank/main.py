@@ -42,6 +42,7 @@ from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.launched import be_launched
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
 from nblaunch.rank.variables import local_variables
@@ -130,6 +131,7 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         use_text_bars()
+        be_launched()
         asker = Asker(rank, context.channel, work.nobody, work.hold)
         listen_to_people(asker)
         if _has_shell():
