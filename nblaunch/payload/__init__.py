@@ -21,6 +21,7 @@ from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import pack, pack_exception, pack_named, received_classes, unpack, unpack_named
 from nblaunch.payload.plain import encodable, pack_plain, unpack_plain
+from nblaunch.payload.process_groups import WorksInRanksOnly
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Packed",
     "Parts",
     "Stored",
+    "WorksInRanksOnly",
     "available_memory",
     "encodable",
     "pack",

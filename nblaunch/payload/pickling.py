@@ -31,6 +31,7 @@ from nblaunch.payload.exceptions import (
     why,
 )
 from nblaunch.payload.packed import Packed, Parts, split
+from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_code, reduce_memmap, reduce_singledispatch
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types
 
@@ -99,7 +100,7 @@ def pack_named(
         # one pickler, so that what it has met before is referred to
         pickler.dump(value)
         sizes[name] = pickler.size() - before
-    return pickler.packed(sizes)
+    return pickler.packed(sizes, pickler.for_return.notices(objects))
 
 
 def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
@@ -211,13 +212,15 @@ class _Pickler(cloudpickle.Pickler):
         self._storages: dict[int, Any] = {}
         # asked once: what is not imported has no objects
         self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
+        self.for_return = ForReturn()
+        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self._filenames: set[str] = set()
         # exceptions by id that others are sent for
         self.instead: Mapping[int, BaseException] = {}
 
-    def packed(self, sizes: dict[str, int]) -> Packed:
+    def packed(self, sizes: dict[str, int], notices: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
-        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes)
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, notices)
 
     def size(self) -> int:
         """Return how many bytes there are so far, in the stream and out of it."""
@@ -232,6 +235,13 @@ class _Pickler(cloudpickle.Pickler):
         kind = type(obj)
         if id(obj) in self._provided:
             return _provided_here, (self._provided[id(obj)],)
+        if self._to_cpu:
+            if kind not in self._reducers:
+                self._reducers[kind] = self.for_return.reducer(kind)
+            reduce = self._reducers[kind]
+            reduced = None if reduce is None else reduce(obj)
+            if reduced is not None:
+                return reduced
         if kind in _RULES:
             return _RULES[kind](obj)
         if kind is FunctionType:

@@ -82,23 +82,25 @@ arguments.process_index, arguments.world_size, trainer.state.global_step, model.
 
 
 @pytest.mark.parametrize(
-    ("needs", "cell", "third"),
+    ("needs", "cell", "third", "kept", "kind"),
     [
-        ("lightning", LIGHTNING, 4),
-        ("lightning", FABRIC, 3),
-        ("accelerate", ACCELERATE, 4),
-        ("transformers", TRANSFORMERS, 4),
+        ("lightning", LIGHTNING, 4, "net", "Net"),
+        ("lightning", FABRIC, 3, "model", "Linear"),
+        ("accelerate", ACCELERATE, 4, "model", "Linear"),
+        ("transformers", TRANSFORMERS, 4, "model", "BertForSequenceClassification"),
     ],
     ids=["lightning", "fabric", "accelerate", "transformers"],
 )
-def test_ranks_train_together(needs: str, cell: str, third: int) -> None:
+def test_ranks_train_together(needs: str, cell: str, third: int, kept: str, kind: str) -> None:
     pytest.importorskip(needs)
-    run = launch(cell, 2, notebook=Notebook({"__name__": "__main__"}), panel="none")
+    run = launch(cell, 2, notebook=Notebook({"__name__": "__main__"}), panel="none", collect=[kept])
     assert run.ok, run.failures
     first, second = run.results[0], run.results[1]
     # each half of the data, and the same weights
     assert (first[:3], second[:3]) == ((0, 2, third), (1, 2, third))
     assert first[3] == second[3]
+    # what was trained comes back, out of its wrapper
+    assert [type(model).__name__ for model in run.collected[kept].values()] == [kind, kind]
 
 
 ASKED = """
