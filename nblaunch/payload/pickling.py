@@ -30,6 +30,7 @@ from nblaunch.payload.exceptions import (
     type_name,
     why,
 )
+from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.rules import is_memmap, reduce_cached_property, reduce_code, reduce_memmap, reduce_singledispatch
@@ -213,6 +214,7 @@ class _Pickler(cloudpickle.Pickler):
         # asked once: what is not imported has no objects
         self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
         self.for_return = ForReturn()
+        self._notices: list[str] = []
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self._filenames: set[str] = set()
         # exceptions by id that others are sent for
@@ -220,7 +222,8 @@ class _Pickler(cloudpickle.Pickler):
 
     def packed(self, sizes: dict[str, int], notices: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
-        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, notices)
+        told = tuple(dict.fromkeys([*self._notices, *notices]))
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, told)
 
     def size(self) -> int:
         """Return how many bytes there are so far, in the stream and out of it."""
@@ -235,13 +238,13 @@ class _Pickler(cloudpickle.Pickler):
         kind = type(obj)
         if id(obj) in self._provided:
             return _provided_here, (self._provided[id(obj)],)
-        if self._to_cpu:
-            if kind not in self._reducers:
-                self._reducers[kind] = self.for_return.reducer(kind)
-            reduce = self._reducers[kind]
-            reduced = None if reduce is None else reduce(obj)
-            if reduced is not None:
-                return reduced
+        if kind not in self._reducers:
+            returned = self.for_return.reducer(kind) if self._to_cpu else None
+            self._reducers[kind] = returned or jax_reducer(kind, self._notices.append)
+        reduce = self._reducers[kind]
+        reduced = None if reduce is None else reduce(obj)
+        if reduced is not None:
+            return reduced
         if kind in _RULES:
             return _RULES[kind](obj)
         if kind is FunctionType:
