@@ -53,8 +53,6 @@ class Attempt:
     ----------
     number : int
         0 for the first one, 1 for the first restart.
-    failures : dict of int to RankFailure
-        Every rank that did not finish, once the attempt has ended.
     stacks_at_failure : Stacks
         Where the ranks that were still at work were when the first one failed, or when the time was over.
     logs : dict of int to RankLogs
@@ -73,7 +71,7 @@ class Attempt:
         refuse: Callable[[int, str, float], None],
     ) -> None:
         self.number = number
-        self.failures: dict[int, RankFailure] = {}
+        self._failures: dict[int, RankFailure] = {}
         self.stacks_at_failure = Stacks({})
         self.logs: dict[int, RankLogs] = {}
         self.pids: dict[int, int] = {}
@@ -98,13 +96,18 @@ class Attempt:
         self._began = time.monotonic()
 
     @property
+    def failures(self) -> dict[int, RankFailure]:
+        """Every rank that did not finish, once the attempt has ended."""
+        return dict(sorted(self._failures.items()))
+
+    @property
     def root_cause(self) -> RankFailure | None:
         """The failure that came first, or None."""
-        return root_cause_of(self.failures)
+        return root_cause_of(self._failures)
 
     def __repr__(self) -> str:
         root = self.root_cause
-        became = "ended before any rank had failed" if self.failures else "finished"
+        became = "ended before any rank had failed" if self._failures else "finished"
         if root is not None:
             became = f"rank {root.rank} failed: {root.summary()}"
         return f"<Attempt {self.number}: {became}>"
@@ -144,7 +147,7 @@ class Attempt:
                 failure = self._failure(rank, self._reports.pop(rank, self._held.get(rank)))
                 if self._given_up:
                     return
-                self.failures[rank] = failure
+                self._failures[rank] = failure
         self._held.clear()
 
     def rebuild_values(self, patience: float | None = None) -> bool:
@@ -163,8 +166,7 @@ class Attempt:
         if patience is not None and self._rebuilding.hangs(patience):
             return False
         self._rebuilding.finish()
-        if not self._given_up:
-            self._note_unbuilt()
+        self._note_unbuilt()
         return True
 
     def refused_late(self) -> list[Refused]:
@@ -193,25 +195,27 @@ class Attempt:
     def give_up(self) -> None:
         """Count every rank as failed of which there is neither a value nor a failure yet."""
         self._given_up = True
+        # no other thread adds a value or an error to them from here on
+        self._rebuilding.close()
         values = self.values
         self._note_unbuilt()
         for rank in range(self._nprocs):
-            if rank not in values and rank not in self.failures:
+            if rank not in values and rank not in self._failures:
                 failure = self._bare_failure(rank, at=time.monotonic())
                 failure.message = FailureMessage(
                     f"what rank {rank} has sent was still being rebuilt in the notebook when that was interrupted; "
                     "code of its class, __setstate__ for example, runs then"
                 )
-                self.failures[rank] = failure
+                self._failures[rank] = failure
 
     def _note_unbuilt(self) -> None:
+        failures = self._failures
         for rank, unbuilt in list(self._rebuilding.errors.items()):
-            if rank not in self.failures:
+            if rank not in failures:
                 failure = self._bare_failure(rank, at=unbuilt.sent_at)
                 failure.exception = unbuilt.error
                 failure.message = FailureMessage(unbuilt.why)
-                self.failures[rank] = failure
-        self.failures = dict(sorted(self.failures.items()))
+                failures[rank] = failure
 
     def _failure(self, rank: int, report: Reported | None) -> RankFailure:
         exited = self._exits.get(rank)

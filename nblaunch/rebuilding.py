@@ -69,7 +69,7 @@ class Rebuilding:
         self._idle = threading.Event()
         self._idle.set()
         self._done = 0
-        self._dropped = False
+        self._closed = False
 
     def add(self, report: Reported) -> None:
         """Take what a rank has sent; never blocks, and starts a thread if that may run code."""
@@ -110,14 +110,15 @@ class Rebuilding:
         except BaseException as error:  # whatever a user's object does when it is rebuilt
             text = f"the value of rank {report.rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
             with self._lock:
-                self.errors[report.rank] = Unbuilt(error, text, report.at)
+                if not self._closed:
+                    self.errors[report.rank] = Unbuilt(error, text, report.at)
                 self._done += 1
             with self._telling:
                 if self._refuse is not None:
                     self._refuse(report.rank, text, report.at)
             return
         with self._lock:
-            if not self._dropped:
+            if not self._closed:
                 self.values[report.rank] = body
             self._done += 1
 
@@ -147,11 +148,16 @@ class Rebuilding:
         with self._telling:
             self._refuse = None
 
-    def drop(self) -> None:
-        """Let go of everything, also of what is just being rebuilt, and tell nobody any more."""
+    def close(self) -> None:
+        """Take no value any more that is still to be rebuilt, and tell nobody."""
         self.tell_nobody()
         with self._lock:
-            self._dropped = True
+            self._closed = True
+
+    def drop(self) -> None:
+        """Let go of everything, also of what is just being rebuilt."""
+        self.close()
+        with self._lock:
             self.values.clear()
             self._plain.clear()
             self._waiting.clear()
