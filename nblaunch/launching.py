@@ -20,7 +20,7 @@ from typing import Any
 from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Answered, Captured, Event, Reported, StacksTaken
+from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
 from nblaunch.failures import failure_in_words, raised
 from nblaunch.imported_modules import modules_found_elsewhere
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
@@ -473,6 +473,9 @@ class Launch:
         self.run.note(event)
         if isinstance(event, Reported) and event.kind in ("error", "held") and self._consumers:
             self._show(raised(event))
+        elif isinstance(event, (AllExited, Ended)):
+            for refused in self.run.refused_late():
+                self._show(refused)
         self._show(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
         self._questions.note(event)

@@ -31,6 +31,7 @@ FLOORS = {
     "engines": 4,
     "panel": 4,
     "logs": 4,
+    "rebuilding": 4,
     "notebook": 4,
     "options": 4,
     "questions": 4,

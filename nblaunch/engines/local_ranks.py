@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from nblaunch.engines.base import Plan
-from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
+from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
@@ -108,7 +108,8 @@ class LocalRanks:
             def pass_on(event: Event) -> None:
                 stalls.note(event)
                 if isinstance(event, Exited):
-                    self._failed = self._failed or (event.reported != "value" and not event.collateral)
+                    if event.reported != "value" and not event.collateral:
+                        self._failed = True
                 elif isinstance(event, TimedOut):
                     self._ordered = True
                     # of all attempts together
@@ -146,15 +147,18 @@ class LocalRanks:
 
         In the thread of the gang that has just ended: nobody else may be left to do it.
         """
+        # one that was ordered to end, or could not be started, is followed by none
+        possible = self._attempt < self._plan.max_restarts and not (ended.ordered or ended.refused or ended.defect)
+        if possible and not self._failed:
+            self._on_event(AllExited(time.monotonic()))
         with self._lock:
-            again = self._failed and self._attempt < self._plan.max_restarts and not self._ordered
-            # one that was ordered to end, or could not be started, is followed by none
-            again = again and not (ended.ordered or ended.refused or ended.defect)
+            again = possible and self._failed and not self._ordered
             if again:
-                self._failed = False
                 self._attempt += 1
         if again:
             self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+            # now that nobody refuses a value of the attempt before any more
+            self._failed = False
             refused = self._start_again()
             if refused is None:
                 return
@@ -211,6 +215,13 @@ class LocalRanks:
             texts = native_stacks({rank: pids[rank] for rank in stacks}, lambda rank: rank in gang.running)
             stacks = {rank: replace(stack, native=texts[rank]) for rank, stack in stacks.items()}
         return stacks
+
+    def refuse(self, rank: int, why: str, sent_at: float) -> None:
+        """Count a rank as failed: what it has sent is no value."""
+        self._failed = True
+        gang = self._gang
+        if gang is not None:
+            gang.refuse(rank, why, sent_at)
 
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked."""
