@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import reprlib
 import resource
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,24 +18,31 @@ from nblaunch.payload.memory import available_memory
 from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.settings import changed_settings
 from nblaunch.sizes import in_words
 
 __all__ = ["examine"]
 
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = 60
 
-def examine(start_method: str) -> str:
+
+def examine(start_method: str, settings: bool = True) -> str:
     """Return a report for a person, one line per finding.
 
     Parameters
     ----------
     start_method : str
         The one that launches use unless they name another.
+    settings : bool
+        Whether launches make changed settings of libraries in the ranks.
     """
     rows = [
         ("nblaunch", _versions()),
         ("start method", start_method),
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),
+        ("settings", _settings() if settings else "are not made in the ranks (%config Multiproc.settings)"),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -103,6 +111,11 @@ def _hash_seed(start_method: str) -> str:
         f"this kernel has {own}" if own else f"this kernel has drawn its own (start it with {VARIABLE} to choose it)"
     )
     return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
+
+
+def _settings() -> str:
+    found = [f"{name}={_SHORT.repr(value)}" for name, value in changed_settings().items()]
+    return ", ".join(found) or "those of new processes: none was changed here"
 
 
 def _machine() -> str:

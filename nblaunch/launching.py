@@ -39,6 +39,7 @@ from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
+from nblaunch.settings import changed_settings
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
 from nblaunch.travelling import pack_or_explain, what_travels
@@ -83,6 +84,7 @@ def launch(
     size_notice: float = 1e9,
     pdb: bool = False,
     hold: float = 600.0,
+    settings: bool = True,
     check: bool = False,
     wait: bool = True,
     notebook: Notebook | None = None,
@@ -153,6 +155,9 @@ def launch(
         others are ended. With ``wait=False``, `Run.debug` opens it.
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
+    settings : bool
+        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
+        too; ``%multiproc doctor`` shows them.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -206,6 +211,7 @@ def launch(
         size_notice=size_notice,
         pdb=pdb,
         hold=hold,
+        settings=settings,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
@@ -271,6 +277,8 @@ class Launch:
             number=notebook.number,
             sources=notebook.sources(objects.filenames),
             places=modules_found_elsewhere(),
+            # a fork of this process needs them too: some belong to a thread, and another one forks
+            settings=changed_settings() if options.settings else {},
             lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,

@@ -24,6 +24,7 @@ FLOORS = {
     "log_files": 1,
     "stdin": 0,
     "payload": 1,
+    "settings": 1,
     "capture": 1,
     "processes": 2,
     "imported_modules": 3,
