@@ -15,6 +15,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
     "naming": 0,
+    "names_in_text": 0,
     "interrupts": 0,
     "refusals": 0,
     "sizes": 0,

@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
+from nblaunch.names_in_text import names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
 from nblaunch.payload.classes import attributes_of, reduce_class
@@ -210,8 +211,12 @@ class Pickler(cloudpickle.Pickler):
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
         reduced = super()._dynamic_function_reduce(function)
+        used = reduced[2][1]["__globals__"]
         if module is not None:
-            reduced[2][1]["__globals__"] = {}
+            used.clear()
+        else:
+            space = function.__globals__
+            used.update({name: space[name] for name in names_in_constants(function.__code__) if name in space})
         return reduced
 
     def _reduce_class(self, kind: Any) -> Any:
