@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
-__all__ = ["ModuleGlobals", "globals_of_module"]
+__all__ = ["ModuleGlobals", "globals_of_module", "reduce_cell"]
 
 
 def globals_of_module(function: FunctionType) -> str | None:
@@ -39,6 +39,22 @@ class ModuleGlobals:
 
     def __reduce__(self) -> Any:
         return _variables, (self._module,)
+
+
+def reduce_cell(cell: CellType) -> Any:
+    """Return how to rebuild a cell of a closure: one that several functions share is one on the other side too."""
+    try:
+        return _empty_cell, (), (cell.cell_contents,), None, None, _fill_cell
+    except ValueError:
+        return _empty_cell, ()
+
+
+def _empty_cell() -> CellType:
+    return CellType()
+
+
+def _fill_cell(cell: CellType, state: tuple[Any]) -> None:
+    cell.cell_contents = state[0]
 
 
 def _variables(module: str) -> dict[str, Any]:

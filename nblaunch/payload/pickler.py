@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import CodeType, FunctionType, ModuleType, TracebackType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 import cloudpickle
@@ -17,13 +17,13 @@ from cloudpickle import cloudpickle as _tracker
 from nblaunch.names_in_text import names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
-from nblaunch.payload.classes import attributes_of, reduce_class
+from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.enums import is_enumeration, reduce_member
 from nblaunch.payload.exceptions import (
     reduce_exception,
     reduce_traceback,
 )
-from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module, reduce_cell
 from nblaunch.payload.generators import advice_for, is_generator, of_a_module
 from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
@@ -31,7 +31,7 @@ from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
 from nblaunch.payload.modules import reduce_module
-from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
+from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, is_of_typing, reduce_cached_function
 from nblaunch.payload.packed import Packed
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
@@ -41,6 +41,7 @@ from nblaunch.payload.rules import (
     reduce_cached_property,
     reduce_code,
     reduce_in_disguise,
+    reduce_memoryview,
     reduce_singledispatch,
     reduce_weak_dictionary,
 )
@@ -170,6 +171,8 @@ class Pickler(cloudpickle.Pickler):
         reason = reason_to_refuse(kind) if self._to_ranks else None
         if reason is not None:
             return partial(_refuse_bound, reason)
+        if is_of_typing(kind):
+            return self._reduce_own
         if kind in self.dispatch_table:
             return None
         by_reference = _tracker._should_pickle_by_reference(kind)
@@ -192,6 +195,7 @@ class Pickler(cloudpickle.Pickler):
         yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
         yield self._torch, self._reduce_storage
         yield ModuleType, self._reduce_module
+        yield MethodType, self._reduce_method
         yield CACHED_FUNCTION, self._reduce_cached_function
         yield WEAK_DICTIONARIES, reduce_weak_dictionary
         if self._torch:
@@ -213,13 +217,16 @@ class Pickler(cloudpickle.Pickler):
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
         reduced = super()._dynamic_function_reduce(function)
-        used = reduced[2][1]["__globals__"]
+        make, (*args, _), (attributes, others), *rest = reduced
+        used = others["__globals__"]
         if module is not None:
             used.clear()
         else:
             space = function.__globals__
             used.update({name: space[name] for name in names_in_constants(function.__code__) if name in space})
-        return reduced
+        # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
+        others["__closure__"] = None
+        return make, (*args, function.__closure__), (attributes, others), *rest
 
     def _reduce_class(self, kind: Any) -> Any:
         if self._is_named_in_main(kind):
@@ -273,6 +280,11 @@ class Pickler(cloudpickle.Pickler):
             return self._reduce_own(obj)
         return reduce_in_disguise(obj) if obj.__class__ is not type(obj) else NotImplemented
 
+    def _reduce_method(self, method: Any) -> Any:
+        # there the class has the function, of which this would send a copy
+        name = name_in_class(method) if self._home_classes else ""
+        return (getattr, (method.__self__, name)) if name else NotImplemented
+
     def _reduce_generator(self, generator: Any) -> Any:
         place = of_a_module(generator)
         if place is not None:
@@ -325,7 +337,7 @@ class Pickler(cloudpickle.Pickler):
         raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
 
 
-_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
+_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code, CellType: reduce_cell, memoryview: reduce_memoryview}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
 
