@@ -15,18 +15,21 @@ import nblaunch
 from nblaunch.payload.memory import available_memory
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.settings import changed_settings, settings_in_words
 from nblaunch.sizes import in_words
 
 __all__ = ["examine"]
 
 
-def examine(start_method: str) -> str:
+def examine(start_method: str, settings: bool = True) -> str:
     """Return a report for a person, one line per finding.
 
     Parameters
     ----------
     start_method : str
         The one that launches use unless they name another.
+    settings : bool
+        Whether launches send settings of libraries.
     """
     rows = [
         ("nblaunch", _versions()),
@@ -34,6 +37,7 @@ def examine(start_method: str) -> str:
         *_zygotes(start_method),
         ("machine", _machine()),
         ("limits", _limits()),
+        *_settings(settings),
     ]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
@@ -104,3 +108,18 @@ def _limits() -> str:
         soft = resource.getrlimit(number)[0]
         parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
     return ", ".join(parts)
+
+
+def _settings(travel: bool) -> Iterator[tuple[str, str]]:
+    if not travel:
+        yield "settings", "do not travel to the ranks: Multiproc.settings is False"
+        return
+    found, notices = changed_settings()
+    label = "settings"
+    for library, changed in found.items():
+        yield label, settings_in_words({library: changed})
+        label = ""
+    if not found:
+        yield "settings", "all as by default, so that none travels to the ranks"
+    for notice in notices:
+        yield "", notice

@@ -41,7 +41,7 @@ from nblaunch.rank.work import Work
 from nblaunch.run import Run
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
-from nblaunch.travelling import pack_or_explain, what_travels
+from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
 
@@ -83,6 +83,7 @@ def launch(
     size_notice: float = 1e9,
     pdb: bool = False,
     hold: float = 600.0,
+    settings: bool = True,
     check: bool = False,
     wait: bool = True,
     notebook: Notebook | None = None,
@@ -153,6 +154,8 @@ def launch(
         others are ended. With ``wait=False``, `Run.debug` opens it.
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
+    settings : bool
+        Make the settings of libraries in the ranks that were made here, such as ``torch.set_default_dtype``.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -206,6 +209,7 @@ def launch(
         size_notice=size_notice,
         pdb=pdb,
         hold=hold,
+        settings=settings,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
@@ -265,6 +269,7 @@ class Launch:
         env, threads = _thread_variables(nprocs, options)
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
+        settings, left_here = settings_that_travel(options, notebook)
         work = replace(
             work,
             nprocs=nprocs,
@@ -272,6 +277,7 @@ class Launch:
             sources=notebook.sources(objects.filenames),
             places=modules_found_elsewhere(),
             lines={name: line for name, line in lines.items() if name in travelling},
+            settings=settings,
             collect=options.collect,
             seed=options.seed,
             threads=threads,
@@ -283,7 +289,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold(objects.notices)
+        self._notices = _untold([*objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._bound = bound

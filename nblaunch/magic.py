@@ -89,6 +89,7 @@ class Multiproc(Magics):
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
     hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
+    settings = Bool(True, help="Make the notebook's settings of libraries in the ranks.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -165,6 +166,7 @@ class Multiproc(Magics):
     @argument(
         "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
     )
+    @argument("--no-settings", action="store_true", help="Leave the settings of libraries as they are by default.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -225,7 +227,7 @@ class Multiproc(Magics):
         if name == "doctor" and not rest:
             from nblaunch.doctor import examine
 
-            print(examine(self.start_method))
+            print(examine(self.start_method, self.settings))
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
         elif name == "stacks":
@@ -333,6 +335,7 @@ class Multiproc(Magics):
             size_notice=self.size_notice,
             pdb=chosen.pdb or self.pdb,
             hold=chosen.hold or self.hold,
+            settings=self.settings and not chosen.no_settings,
         )
 
     def _bind(self, launch: Launch, out: str | None) -> None:

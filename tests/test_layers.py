@@ -25,6 +25,7 @@ FLOORS = {
     "stdin": 0,
     "payload": 1,
     "capture": 1,
+    "settings": 2,
     "processes": 2,
     "imported_modules": 3,
     "rank": 3,

@@ -48,6 +48,7 @@ from nblaunch.rank.full_disks import name_full_disk
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
+from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, Work
 
@@ -143,6 +144,8 @@ def _run(context: Context) -> int:
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
+        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        apply_settings(work.settings, namespace)
         by_name: dict[str, Any] = {}
         travelled = unpack_named(
             context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
