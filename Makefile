@@ -35,8 +35,9 @@ test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast o
 	@status=0; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
-	$(BIN)/python -m pytest -m "not (kernel or notebook or browser or chaos)" || status=$$?; \
+	$(BIN)/python -m pytest -m "not (kernel or notebook or browser or chaos or frameworks)" || status=$$?; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
+	$(BIN)/python -m pytest -m frameworks || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	exit $$status
 
@@ -96,7 +97,7 @@ $(VENV)/.bench: $(VENV)/.made $(INPUTS)
 
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
 	@echo "installing into $(VENV), torch included, which is large"
-	$(PIP_INSTALL) '.[test,dev]'
+	$(PIP_INSTALL) '.[test,frameworks,dev]'
 	@touch $@
 
 # Kernels that let a page's messages in by other ways than the newest: each in a folder of its own, put before the rest.

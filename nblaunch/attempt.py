@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from nblaunch.events import Abandoned, Ending, Event, Exited, Launched, Reported, StacksTaken, Started, TimedOut
+from nblaunch.events import (
+    Abandoned,
+    Ending,
+    Event,
+    Exited,
+    Launched,
+    Refused,
+    Reported,
+    StacksTaken,
+    Started,
+    TimedOut,
+)
 from nblaunch.failures import (
     CRASHES,
     RankFailure,
@@ -23,10 +34,10 @@ from nblaunch.failures import (
 )
 from nblaunch.logs import Logs, RankLogs
 from nblaunch.naming import spans
-from nblaunch.payload import ExceptionStandIn, unpack, unpack_named, why
+from nblaunch.payload import ExceptionStandIn, unpack, why
 from nblaunch.processes.errors.failure import FailureMessage, silent_exit
 from nblaunch.rank.reports import read_report
-from nblaunch.rank.work import VALUE
+from nblaunch.rebuilding import Rebuilding
 from nblaunch.stacks import Stacks
 
 __all__ = ["Attempt", "failed_attempts"]
@@ -42,8 +53,6 @@ class Attempt:
     ----------
     number : int
         0 for the first one, 1 for the first restart.
-    failures : dict of int to RankFailure
-        Every rank that did not finish, once the attempt has ended.
     stacks_at_failure : Stacks
         Where the ranks that were still at work were when the first one failed, or when the time was over.
     logs : dict of int to RankLogs
@@ -53,37 +62,52 @@ class Attempt:
     """
 
     def __init__(
-        self, number: int, nprocs: int, keeps: Logs, cells: Mapping[str, int], collect: Iterable[str] = ()
+        self,
+        number: int,
+        nprocs: int,
+        keeps: Logs,
+        cells: Mapping[str, int],
+        collect: Iterable[str],
+        refuse: Callable[[int, str, float], None],
     ) -> None:
         self.number = number
-        self.failures: dict[int, RankFailure] = {}
+        self._failures: dict[int, RankFailure] = {}
         self.stacks_at_failure = Stacks({})
         self.logs: dict[int, RankLogs] = {}
         self.pids: dict[int, int] = {}
         self.timed_out: TimedOut | None = None
         self._nprocs = nprocs
-        self._collect = tuple(collect)
+        self._rebuilding = Rebuilding(collect, refuse)
         # the folder of the logs goes with the last failure that names it
         self._keeps = keeps
         # numbers of the notebook's cells by file name, for the stacks of crashes
         self._cells = cells
+        # ranks that have sent a value; what the others have raised
+        self._finished: set[int] = set()
         self._reports: dict[int, Reported] = {}
         # what ranks had raised that were held for a debugger, in case they did not live to report it
         self._held: dict[int, Reported] = {}
         self._exits: dict[int, Exited] = {}
+        # ranks whose values were refused, and everybody knows
+        self._told: set[int] = set()
         self._abandoned: set[int] = set()
         self._ending_at = 0.0
         self._given_up = False
         self._began = time.monotonic()
 
     @property
+    def failures(self) -> dict[int, RankFailure]:
+        """Every rank that did not finish, once the attempt has ended."""
+        return dict(sorted(self._failures.items()))
+
+    @property
     def root_cause(self) -> RankFailure | None:
         """The failure that came first, or None."""
-        return root_cause_of(self.failures)
+        return root_cause_of(self._failures)
 
     def __repr__(self) -> str:
         root = self.root_cause
-        became = "ended before any rank had failed" if self.failures else "finished"
+        became = "ended before any rank had failed" if self._failures else "finished"
         if root is not None:
             became = f"rank {root.rank} failed: {root.summary()}"
         return f"<Attempt {self.number}: {became}>"
@@ -95,10 +119,15 @@ class Attempt:
             self.logs = {rank: RankLogs(event.stdouts[rank], event.stderrs[rank]) for rank in range(event.nprocs)}
         elif isinstance(event, Started):
             self.pids[event.rank] = event.pid
-        elif isinstance(event, Reported) and event.kind in ("value", "error"):
+        elif isinstance(event, Reported) and event.kind == "value":
+            self._finished.add(event.rank)
+            self._rebuilding.add(event)
+        elif isinstance(event, Reported) and event.kind == "error":
             self._reports[event.rank] = event
         elif isinstance(event, Reported) and event.kind == "held":
             self._held[event.rank] = event
+        elif isinstance(event, Refused):
+            self._told.add(event.rank)
         elif isinstance(event, Exited):
             self._exits[event.rank] = event
         elif isinstance(event, TimedOut):
@@ -112,60 +141,81 @@ class Attempt:
 
     def conclude(self) -> None:
         """Make failures of what has been noted; no rank is left."""
+        self._note_unbuilt()
         for rank in range(self._nprocs):
-            report = self._reports.get(rank)
-            if report is None or report.kind != "value":
+            if rank not in self._finished:
                 failure = self._failure(rank, self._reports.pop(rank, self._held.get(rank)))
                 if self._given_up:
                     return
-                self.failures[rank] = failure
+                self._failures[rank] = failure
         self._held.clear()
 
-    def take_values(self, take: Callable[[int, dict[str, Any]], None]) -> None:
+    def rebuild_values(self, patience: float | None = None) -> bool:
         """Make values of what ranks have sent that finished; one that cannot be rebuilt becomes a failure.
 
         Parameters
         ----------
-        take : callable
-            Gets each rank, and what it has sent back by name: `VALUE` and the collected variables.
+        patience : float, optional
+            Seconds that one value may take to be rebuilt.
+
+        Returns
+        -------
+        bool
+            Whether everything is rebuilt: the patience was enough.
         """
-        for rank in sorted(self._reports):
-            failure = self._take_value(rank, self._reports.pop(rank), take)
-            if failure is not None and not self._given_up:
-                self.failures[rank] = failure
-        self.failures = dict(sorted(self.failures.items()))
+        if patience is not None and self._rebuilding.hangs(patience):
+            return False
+        self._rebuilding.finish()
+        self._note_unbuilt()
+        return True
+
+    def refused_late(self) -> list[Refused]:
+        """Return, once, what has been found to be no value after there was nobody who would tell."""
+        late = [
+            Refused(rank, unbuilt.why, unbuilt.sent_at, time.monotonic())
+            for rank, unbuilt in sorted(self._rebuilding.errors.items())
+            if rank not in self._told
+        ]
+        self._told.update(event.rank for event in late)
+        return late
+
+    @property
+    def values(self) -> dict[int, dict[str, Any]]:
+        """What each rank has sent back by name, `VALUE` and the collected variables, as far as it is rebuilt."""
+        return dict(sorted(self._rebuilding.values.items()))
+
+    def take_no_more(self) -> None:
+        """Take note that the ranks of this attempt are gone: a value that cannot be rebuilt ends nobody any more."""
+        self._rebuilding.tell_nobody()
 
     def drop_values(self) -> None:
         """Let go of what ranks have sent that finished: all ranks have started once more."""
-        self._reports.clear()
+        self._rebuilding.drop()
 
-    def give_up(self, results: Container[int]) -> None:
-        """Count every rank as failed of which there is neither a result nor a failure yet."""
+    def give_up(self) -> None:
+        """Count every rank as failed of which there is neither a value nor a failure yet."""
         self._given_up = True
+        # no other thread adds a value or an error to them from here on
+        self._rebuilding.close()
+        values = self.values
+        self._note_unbuilt()
         for rank in range(self._nprocs):
-            if rank not in results and rank not in self.failures:
+            if rank not in values and rank not in self._failures:
                 failure = self._bare_failure(rank, at=time.monotonic())
                 failure.message = FailureMessage(
                     f"what rank {rank} has sent was still being rebuilt in the notebook when that was interrupted; "
                     "code of its class, __setstate__ for example, runs then"
                 )
-                self.failures[rank] = failure
+                self._failures[rank] = failure
 
-    def _take_value(
-        self, rank: int, report: Reported, take: Callable[[int, dict[str, Any]], None]
-    ) -> RankFailure | None:
-        try:
-            body = unpack_named(report.body)
-            body = {name: body[name] for name in (VALUE, *self._collect)}
-        except BaseException as error:  # whatever a user's object does when it is rebuilt
-            failure = self._bare_failure(rank, at=report.at)
-            failure.exception = error
-            failure.message = FailureMessage(
-                f"the value of rank {rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
-            )
-            return failure
-        take(rank, body)
-        return None
+    def _note_unbuilt(self) -> None:
+        failures = self._failures
+        for rank, unbuilt in list(self._rebuilding.errors.items()):
+            if rank not in failures:
+                failure = self._bare_failure(rank, at=unbuilt.sent_at)
+                failure.exception = unbuilt.error
+                failure.message = FailureMessage(unbuilt.why)
+                failures[rank] = failure
 
     def _failure(self, rank: int, report: Reported | None) -> RankFailure:
         exited = self._exits.get(rank)

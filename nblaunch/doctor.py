@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import resource
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ import psutil
 
 import nblaunch
 from nblaunch.payload.memory import available_memory
+from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
 from nblaunch.settings import changed_settings, settings_in_words
@@ -29,15 +31,16 @@ def examine(start_method: str, settings: bool = True) -> str:
     start_method : str
         The one that launches use unless they name another.
     settings : bool
-        Whether launches send settings of libraries.
+        Whether launches make changed settings of libraries in the ranks.
     """
     rows = [
         ("nblaunch", _versions()),
         ("start method", start_method),
         *_zygotes(start_method),
+        ("hash seed", _hash_seed(start_method)),
+        *_settings(settings),
         ("machine", _machine()),
         ("limits", _limits()),
-        *_settings(settings),
     ]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
@@ -94,6 +97,33 @@ def _packages(modules: Iterable[str]) -> str:
     return ", ".join(sorted({name.partition(".")[0] for name in modules}, key=str.lower))
 
 
+def _hash_seed(start_method: str) -> str:
+    if start_method == "fork":
+        return "that of this kernel: with this start method ranks are copies of it"
+    of_ranks, own = with_hash_seed(os.environ)[VARIABLE], own_seed()
+    if of_ranks == own:
+        return f"{of_ranks}, in this kernel and in all ranks: hash() of a text is the same everywhere"
+    whose = (
+        f"this kernel has {own}" if own else f"this kernel has drawn its own (start it with {VARIABLE} to choose it)"
+    )
+    return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
+
+
+def _settings(travel: bool) -> Iterator[tuple[str, str]]:
+    if not travel:
+        yield "settings", "are not made in the ranks (%config Multiproc.settings)"
+        return
+    found, notices = changed_settings()
+    label = "settings"
+    for library, changed in found.items():
+        yield label, settings_in_words({library: changed})
+        label = ""
+    if not found:
+        yield "settings", "those of new processes: none was changed here"
+    for notice in notices:
+        yield "", notice
+
+
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
@@ -108,18 +138,3 @@ def _limits() -> str:
         soft = resource.getrlimit(number)[0]
         parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
     return ", ".join(parts)
-
-
-def _settings(travel: bool) -> Iterator[tuple[str, str]]:
-    if not travel:
-        yield "settings", "do not travel to the ranks: Multiproc.settings is False"
-        return
-    found, notices = changed_settings()
-    label = "settings"
-    for library, changed in found.items():
-        yield label, settings_in_words({library: changed})
-        label = ""
-    if not found:
-        yield "settings", "all as by default, so that none travels to the ranks"
-    for notice in notices:
-        yield "", notice

@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Abandoned",
+    "AllExited",
     "Answered",
     "Asked",
     "Captured",
@@ -23,6 +24,7 @@ __all__ = [
     "Frame",
     "Launched",
     "Raised",
+    "Refused",
     "Reported",
     "Restarting",
     "Sampled",
@@ -122,6 +124,24 @@ class Raised:
     at: float
     raised_at: float
     held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a rank has sent is no value: it counts as failed, although it had finished.
+
+    Parameters
+    ----------
+    why : str
+        Why that cannot be rebuilt where it was to arrive.
+    sent_at : float
+        When it was sent, which is when the rank failed.
+    """
+
+    rank: int
+    why: str
+    sent_at: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +413,13 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class AllExited:
+    """No rank is left, none has failed, and all could be started again: whoever refuses a value does it now."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Restarting:
     """All ranks have ended after a failure, and are about to be started once more; `Launched` follows.
 
@@ -444,6 +471,7 @@ Event = (
     | Started
     | Reported
     | Raised
+    | Refused
     | Displayed
     | Sampled
     | StacksTaken
@@ -456,6 +484,7 @@ Event = (
     | Exited
     | TimedOut
     | Ending
+    | AllExited
     | Restarting
     | Abandoned
     | Ended

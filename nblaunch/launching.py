@@ -20,7 +20,7 @@ from typing import Any
 from nblaunch.commands import remember
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import Answered, Captured, Event, Reported, StacksTaken
+from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
 from nblaunch.failures import failure_in_words, raised
 from nblaunch.imported_modules import modules_found_elsewhere
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
@@ -155,7 +155,8 @@ def launch(
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
     settings : bool
-        Make the settings of libraries in the ranks that were made here, such as ``torch.set_default_dtype``.
+        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
+        too; ``%multiproc doctor`` shows them.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -276,8 +277,9 @@ class Launch:
             number=notebook.number,
             sources=notebook.sources(objects.filenames),
             places=modules_found_elsewhere(),
-            lines={name: line for name, line in lines.items() if name in travelling},
+            # a fork of this process needs them too: some belong to a thread, and another one forks
             settings=settings,
+            lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,
             threads=threads,
@@ -479,6 +481,9 @@ class Launch:
         self.run.note(event)
         if isinstance(event, Reported) and event.kind in ("error", "held") and self._consumers:
             self._show(raised(event))
+        elif isinstance(event, (AllExited, Ended)):
+            for refused in self.run.refused_late():
+                self._show(refused)
         self._show(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
         self._questions.note(event)

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nblaunch.events import Asked, Ended, Ending, Event, Exited, Reported, Restarting, SessionEnded, Unasked
+from nblaunch.events import Asked, Ended, Ending, Event, Exited, Refused, Reported, Restarting, SessionEnded, Unasked
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.naming import name_ranks
 from nblaunch.payload import encodable, pack_plain, unpack_plain
@@ -114,6 +114,8 @@ class Questions:
             self._forget(event.rank, failed=event.reported != "value")
         elif isinstance(event, Reported) and event.kind in ("value", "error"):
             self._forget(event.rank, failed=event.kind == "error")
+        elif isinstance(event, Refused):
+            self._forget(event.rank, failed=True)
         elif isinstance(event, Ending):
             self._closing = True
         elif isinstance(event, Restarting):

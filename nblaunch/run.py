@@ -17,7 +17,7 @@ from typing import Any
 
 from nblaunch.attempt import Attempt, failed_attempts
 from nblaunch.engines.base import Ranks
-from nblaunch.events import Displayed, Ended, Event, Launched, Reported, Restarting
+from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.logs import Logs
@@ -33,6 +33,9 @@ from nblaunch.stdin import NoBox, find_box
 __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
+
+# Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
+_PATIENCE = 1.0
 
 
 class Run:
@@ -96,7 +99,7 @@ class Run:
         self._defect: str | None = None
         self._done = threading.Event()
         # what comes back is being put together; guarded: who leaves before that is done comes from another thread
-        self._concluding = self._left = False
+        self._concluding = self._left = self._impatient = False
         self._conclusion = threading.Lock()
         # numbers of the notebook's cells by file name, for stacks
         self._cells = cells or {}
@@ -300,6 +303,8 @@ class Run:
             return
         elif isinstance(event, Displayed):
             self._outputs.note(event)
+        elif isinstance(event, AllExited):
+            self._rebuild_before_restart()
         elif isinstance(event, Restarting):
             self._give_up_attempt()
         else:
@@ -311,6 +316,10 @@ class Run:
                 # they are all at work once more: nobody comes back to the attempt before
                 self.attempts[-1].drop_values()
                 self._before = None
+
+    def refused_late(self) -> list[Refused]:
+        """Return, once, what has been found to be no value when there was no rank left that would end of it."""
+        return [] if self._left else self._attempt.refused_late()
 
     def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
         """Take note of who can end the ranks, and of what they will ask."""
@@ -326,15 +335,20 @@ class Run:
     def leave(self) -> bool:
         """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
 
-        No rank is left by then. Whatever has not been put together counts as failed.
+        No rank is left by then. Whatever has not been put together counts as failed. Where ranks are left, this is done
+        as soon as none is, if something takes longer than a moment.
         """
         with self._conclusion:
-            if not self._concluding or self._done.is_set():
+            if self._done.is_set():
+                return False
+            if not self._concluding:
+                self._impatient = True
                 return False
             self._left = True
             if self._attempt not in self.attempts:
                 self.attempts.append(self._attempt)
-            self._attempt.give_up(self.results)
+            self._attempt.give_up()
+            self._take_values()
             self.failures.update(self._attempt.failures)
             self.status = "interrupted"
             self._done.set()
@@ -343,7 +357,7 @@ class Run:
     def _conclude(self, ended: Ended) -> None:
         self._ended_at = ended.at
         self._defect = ended.defect
-        self._concluding = True
+        self._begin_to_conclude()
         try:
             if ended.refused and self.attempts:
                 self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
@@ -355,7 +369,7 @@ class Run:
             else:
                 self.attempts.append(self._attempt)
                 self._attempt.conclude()
-            self._attempt.take_values(self._take)
+            self._rebuild_values()
         except KeyboardInterrupt:
             # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
             self.leave()
@@ -366,6 +380,7 @@ class Run:
         finally:
             with self._conclusion:
                 if not self._left:
+                    self._take_values()
                     self.failures.update(self._attempt.failures)
                     self.status = self._final_status()
                 for attempt in self.attempts:
@@ -374,21 +389,39 @@ class Run:
                 self._done.set()
 
     def _next_attempt(self) -> Attempt:
-        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected)
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected, self._refuse)
 
-    def _take(self, rank: int, body: dict[str, Any]) -> None:
+    def _refuse(self, rank: int, why: str, sent_at: float) -> None:
+        if self._ranks is not None:
+            self._ranks.refuse(rank, why, sent_at)
+
+    def _begin_to_conclude(self) -> None:
+        with self._conclusion:  # or an interrupt that comes just now would be for nobody
+            self._concluding = True
+
+    def _rebuild_values(self) -> None:
+        if not self._attempt.rebuild_values(_PATIENCE if self._impatient else None):
+            self.leave()
+
+    def _rebuild_before_restart(self) -> None:
+        """Have every value rebuilt while it can still be refused, which decides about a restart."""
+        self._begin_to_conclude()
+        self._rebuild_values()
         with self._conclusion:
-            if self._left:
-                return
-            self.results[rank] = body.pop(VALUE)
-            for name, variable in body.items():
-                self.collected[name][rank] = variable
+            self._concluding = False
+
+    def _take_values(self) -> None:
+        for rank, body in self._attempt.values.items():
+            self.results[rank] = body[VALUE]
+            for name, of_ranks in self.collected.items():
+                of_ranks[rank] = body[name]
 
     def _give_up_attempt(self) -> None:
+        self._attempt.take_no_more()
         for attempt in self.attempts:
             attempt.drop_values()
         self.attempts.append(self._attempt)
-        self._concluding = True
+        self._begin_to_conclude()
         try:
             self._attempt.conclude()
         except BaseException:

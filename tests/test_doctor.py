@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import nblaunch
+from nblaunch import doctor
 from nblaunch.doctor import examine
 from nblaunch.engines.local import LocalEngine
 from nblaunch.launching import PREPARE, REHEARSE
@@ -28,7 +29,7 @@ def zygote_lines(start_method: str = "zygote") -> list[str]:
     """Return what is said about zygotes."""
     lines = examine(start_method).splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("zygote"))
-    last = next(i for i, line in enumerate(lines) if line.startswith("machine"))
+    last = next(i for i, line in enumerate(lines) if line.startswith("hash seed"))
     return [" ".join(line.split()) for line in lines[first:last]]
 
 
@@ -40,6 +41,28 @@ def test_the_machine_and_the_versions() -> None:
         rf"^machine +{cores} cores for this kernel, .+ of .+ memory available, Linux \d", text, re.MULTILINE
     )
     assert re.search(r"^limits +(\d+|any number of) processes, (\d+|any number of) open files$", text, re.MULTILINE)
+
+
+def test_whose_hashes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(start_method: str = "zygote") -> str:
+        line = next(line for line in examine(start_method).splitlines() if line.startswith("hash seed"))
+        return line.removeprefix("hash seed").strip()
+
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    for own, text in [
+        ("7", "7, in this kernel and in all ranks: hash() of a text is the same everywhere"),
+        ("8", "7 in all ranks of all runs, which agree about hash() of a text; this kernel has 8"),
+        (
+            "",
+            (
+                "7 in all ranks of all runs, which agree about hash() of a text; "
+                "this kernel has drawn its own (start it with PYTHONHASHSEED to choose it)"
+            ),
+        ),
+    ]:
+        monkeypatch.setattr(doctor, "own_seed", lambda own=own: own)
+        assert said() == text
+    assert said("fork") == "that of this kernel: with this start method ranks are copies of it"
 
 
 def test_without_a_zygote() -> None:

@@ -204,6 +204,19 @@ def test_what_never_gets_rebuilt_is_left_at_the_second_interrupt(
     _check(runs[0])
 
 
+def test_what_never_gets_rebuilt_is_left_though_a_rank_was_at_work_at_the_second_interrupt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs
+) -> None:
+    def work() -> object:
+        while os.environ["RANK"] == "0":
+            threading.Event().wait()
+        return _NeverRebuilt()
+
+    with _pressing(_NeverRebuilt.begun, runs.one_more), pytest.raises(KeyboardInterrupt):
+        launch(work, 2, start_method="fork", panel="none", grace=60.0)
+    _check(runs[0])
+
+
 def test_what_never_gets_rebuilt_while_the_ranks_start_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: _Runs
 ) -> None:

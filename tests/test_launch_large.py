@@ -113,13 +113,14 @@ def test_sizes_are_exact_by_name_and_shared_memory_counts_once() -> None:
     space = {"data": data, "half": data[: 1 << 19], "again": [data], "text": "x" * 5000, "small": 1}
     run = run_cell("len(data), len(half), len(text), small, again[0] is data", 1, space)
     assert run.results == {0: (1 << 20, 1 << 19, 5000, 1, True)}
-    assert list(run.captured) == ["data", "half", "text", "again", "small"]
+    assert list(run.captured) == ["data", "text", "half", "again", "small"]
     sizes = run.captured
     assert 1 << 20 <= sizes["data"] < (1 << 20) + 300
-    assert 1 << 19 <= sizes["half"] < (1 << 19) + 300
+    # it lies on the memory of data
+    assert sizes["half"] < 300
     assert 5000 <= sizes["text"] < 5100
     assert sizes["again"] < 100
-    assert "<p>sent to each rank: data 1.0 MB, half 524 kB, text 5.0 kB, again " in run._repr_html_()
+    assert "<p>sent to each rank: data 1.0 MB, text 5.0 kB, half " in run._repr_html_()
     assert "sent to each rank" not in run_cell("1", 1, {})._repr_html_()
 
 

@@ -171,8 +171,8 @@ def test_only_these_unpickle() -> None:
     assert {name.partition("/")[0] for name in modules_that_name("pickle", "cloudpickle", "marshal")} == {"payload"}
     users = {name for name in modules_that_name("unpack", "unpack_named") if not name.startswith("payload/")}
     # which the kernel asks about reports of ranks, and ranks about what the kernel has sent
-    in_kernel = {"attempt.py", "processes/function_context.py"}
-    in_ranks = {"rank/main.py", "processes/function.py"}
+    in_kernel = {"attempt.py", "rebuilding.py", "processes/function_context.py"}
+    in_ranks = {"rank/main.py", "rank/main_module.py", "processes/function.py"}
     assert users - {"processes/channel.py"} == in_kernel | in_ranks  # struct.Struct has a method of that name
 
 

@@ -106,6 +106,17 @@ class Ranks(Protocol):
             If nothing is installed that reads frames of C code.
         """
 
+    def refuse(self, rank: int, why: str, sent_at: float) -> None:
+        """Count a rank as failed of those that run, or were the last to: what it has sent is no value.
+
+        Parameters
+        ----------
+        why : str
+            Why not.
+        sent_at : float
+            When it was sent.
+        """
+
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked."""
 

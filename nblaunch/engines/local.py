@@ -15,6 +15,7 @@ from nblaunch.engines.base import Plan
 from nblaunch.engines.local_ranks import LocalRanks, working_directory
 from nblaunch.events import Event
 from nblaunch.payload import Packed, require_memory_for
+from nblaunch.processes.hash_seed import with_hash_seed
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
@@ -67,7 +68,7 @@ class LocalEngine:
         OSError
             If the system refuses the process.
         """
-        ZYGOTES.get_ready(self._preparation(prepare, rehearse), os.environ, tuple(sys.path))
+        ZYGOTES.get_ready(self._preparation(prepare, rehearse), with_hash_seed(os.environ), tuple(sys.path))
 
     def _preparation(self, prepare: str, rehearse: str, payload: Sequence[Packed] = ()) -> Preparation:
         modules = safe_modules(self.preload)

@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from nblaunch.engines.base import Plan
-from nblaunch.events import Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
+from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.gang import Gang
+from nblaunch.processes.hash_seed import with_hash_seed
 from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stacks, require_py_spy
 from nblaunch.processes.stalls import StallWatch
@@ -107,7 +108,8 @@ class LocalRanks:
             def pass_on(event: Event) -> None:
                 stalls.note(event)
                 if isinstance(event, Exited):
-                    self._failed = self._failed or (event.reported != "value" and not event.collateral)
+                    if event.reported != "value" and not event.collateral:
+                        self._failed = True
                 elif isinstance(event, TimedOut):
                     self._ordered = True
                     # of all attempts together
@@ -145,15 +147,18 @@ class LocalRanks:
 
         In the thread of the gang that has just ended: nobody else may be left to do it.
         """
+        # one that was ordered to end, or could not be started, is followed by none
+        possible = self._attempt < self._plan.max_restarts and not (ended.ordered or ended.refused or ended.defect)
+        if possible and not self._failed:
+            self._on_event(AllExited(time.monotonic()))
         with self._lock:
-            again = self._failed and self._attempt < self._plan.max_restarts and not self._ordered
-            # one that was ordered to end, or could not be started, is followed by none
-            again = again and not (ended.ordered or ended.refused or ended.defect)
+            again = possible and self._failed and not self._ordered
             if again:
-                self._failed = False
                 self._attempt += 1
         if again:
             self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
+            # now that nobody refuses a value of the attempt before any more
+            self._failed = False
             refused = self._start_again()
             if refused is None:
                 return
@@ -211,6 +216,13 @@ class LocalRanks:
             stacks = {rank: replace(stack, native=texts[rank]) for rank, stack in stacks.items()}
         return stacks
 
+    def refuse(self, rank: int, why: str, sent_at: float) -> None:
+        """Count a rank as failed: what it has sent is no value."""
+        self._failed = True
+        gang = self._gang
+        if gang is not None:
+            gang.refuse(rank, why, sent_at)
+
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked."""
         if self._stalls is not None:
@@ -251,7 +263,8 @@ def _make_files(paths: Iterable[str]) -> None:
 
 
 def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
-    environment = os.environ.copy()
+    # a copy of this process has its seed, whatever the variable says
+    environment = os.environ.copy() if plan.start_method == "fork" else with_hash_seed(os.environ)
     cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)
     return [
         Birth(

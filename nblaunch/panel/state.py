@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from nblaunch.events import (
     Abandoned,
+    AllExited,
     Answered,
     Asked,
     Captured,
@@ -23,6 +24,7 @@ from nblaunch.events import (
     Exited,
     Launched,
     Raised,
+    Refused,
     Reported,
     Restarting,
     Sampled,
@@ -258,8 +260,8 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, Displayed):
-            return  # shown elsewhere
+        elif isinstance(event, (Displayed, AllExited)):
+            return  # shown elsewhere, or nothing to be shown
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
 
@@ -313,7 +315,7 @@ class RunState:
     def _note_of_rank(
         self,
         rank: RankState,
-        event: Started | Reported | Raised | Exited | Abandoned | Asked | Answered | Unasked | SessionEnded,
+        event: Started | Reported | Raised | Refused | Exited | Abandoned | Asked | Answered | Unasked | SessionEnded,
     ) -> None:
         if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
             if rank.state == "running" and not self.ending:
@@ -327,6 +329,8 @@ class RunState:
             rank.held = event
         elif isinstance(event, Raised):
             self._raise(rank, event, event.at)
+        elif isinstance(event, Refused):
+            self._fail(rank, event.at, event.why, event.sent_at)
         elif isinstance(event, Abandoned):
             rank.why = "hangs in the kernel and did not go even when killed"
         else:

@@ -22,6 +22,7 @@ from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickling import NotRebuilt, pack, pack_exception, pack_named, unpack, unpack_named
 from nblaunch.payload.plain import encodable, pack_plain, unpack_plain
+from nblaunch.payload.process_groups import WorksInRanksOnly
 from nblaunch.payload.stored import MOST_FILES, Stored, require_memory_for, store, store_if_large
 from nblaunch.payload.trial import WORTH_TRYING, try_rebuilding
 
@@ -34,6 +35,7 @@ __all__ = [
     "Packed",
     "Parts",
     "Stored",
+    "WorksInRanksOnly",
     "available_memory",
     "encodable",
     "pack",

@@ -22,12 +22,14 @@ from nblaunch.payload.exceptions import (
     reduce_traceback,
 )
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, reduces_itself
 from nblaunch.payload.modules import reduce_module
 from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
 from nblaunch.payload.packed import Packed
+from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here
 from nblaunch.payload.rules import (
     WEAK_DICTIONARIES,
@@ -54,6 +56,8 @@ class Pickler(cloudpickle.Pickler):
 
     Attributes
     ----------
+    for_return : ForReturn
+        What was met on its way back that works among ranks only.
     main_names : MainNames
         What was met that has a name in ``__main__``.
     instead : mapping of int to BaseException
@@ -88,15 +92,18 @@ class Pickler(cloudpickle.Pickler):
         self._seen_arrays = SeenArrays()
         self._blocks = blocks
         self._module_values = ModuleValues()
+        self.for_return = ForReturn()
+        self._notices: list[str] = []
         self._filenames: set[str] = set()
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self.main_names = MainNames(shared_globals)
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
 
-    def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = ()) -> Packed:
+    def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = (), notices: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
-        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, unusual=unusual)
+        told = tuple(dict.fromkeys([*self._notices, *notices]))
+        return Packed(self._stream.getvalue(), self._buffers, self._filenames, sizes, unusual, told)
 
     def size(self) -> int:
         """Return how many bytes there are so far, in the stream and out of it."""
@@ -124,6 +131,21 @@ class Pickler(cloudpickle.Pickler):
 
     def _reducer(self, kind: type) -> Callable[[Any], Any] | None:
         """Return how objects of a class are reduced; None for pickle's own way, or cloudpickle's."""
+        own = self._ordinary_reducer(kind)
+        special = self.for_return.reducer(kind) if self._to_cpu else None
+        special = special or jax_reducer(kind, self._notices.append)
+        if special is None:
+            return own
+
+        def reduce(obj: Any) -> Any:
+            reduced = special(obj)
+            if reduced is not None:
+                return reduced
+            return NotImplemented if own is None else own(obj)
+
+        return reduce
+
+    def _ordinary_reducer(self, kind: type) -> Callable[[Any], Any] | None:
         for base, reduce in self._ways():
             if issubclass(kind, base):
                 return reduce

@@ -97,7 +97,7 @@ def pack_named(
         sizes, unusual = _dump_named(pickler, objects)
         blocks = pickler.shared_memory()
         if blocks is None:
-            return pickler.packed(sizes, unusual)
+            return pickler.packed(sizes, unusual, pickler.for_return.notices(objects))
 
 
 def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str, int], tuple[str, ...]]:

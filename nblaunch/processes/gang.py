@@ -43,6 +43,7 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    Refused,
     Reported,
     Stack,
     StacksTaken,
@@ -247,6 +248,11 @@ class Gang:
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""
         self._wishes.append(partial(self._pass_on, rank, number, body))
+        self._wake()
+
+    def refuse(self, rank: int, why: str, sent_at: float) -> None:
+        """Count a rank as failed that has reported a value, because it is none; returns at once."""
+        self._wishes.append(partial(self._refuse, rank, why, sent_at))
         self._wake()
 
     def settle_within(self, seconds: float) -> None:
@@ -537,6 +543,11 @@ class Gang:
             self._hang_up(rank)
         except OSError as error:
             logger.debug("rank %d is gone before its answer came: %s", number, str(error))
+
+    def _refuse(self, number: int, why: str, sent_at: float) -> None:
+        if not self._done.is_set():  # else it is too late to end anybody, and the last event was told
+            self._tell(Refused(number, why, sent_at, time.monotonic()))
+            self._note_failure()
 
     def _hang_up(self, rank: _Rank) -> None:
         if rank.inbox is not None:

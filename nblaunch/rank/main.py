@@ -24,6 +24,7 @@ from nblaunch.payload import (
     NotRebuilt,
     Packed,
     Stored,
+    WorksInRanksOnly,
     available_memory,
     pack,
     pack_named,
@@ -45,6 +46,7 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
@@ -135,6 +137,7 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         use_text_bars()
+        be_launched()
         asker = Asker(rank, context.channel, work.nobody, work.hold)
         listen_to_people(asker)
         if _has_shell():
@@ -273,12 +276,17 @@ def _one_at_a_time_if_short(size: int, nprocs: int, meeting_point: str) -> Itera
 
 def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed:
     try:
-        return pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True)
+        packed = pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True)
+        with contextlib.suppress(Exception):  # a stream of the user's own, or none
+            sys.stderr.writelines(f"{notice}\n" for notice in packed.notices)
+        return packed
     except Exception as error:
         found = _first_unpicklable({VALUE: value}) or _first_unpicklable(
             {f"the collected variable {name!r}": variable for name, variable in collected.items()}
         )
         culprit, reason = found or ("what this rank sends back", error)
+        if isinstance(reason, WorksInRanksOnly):
+            raise TypeError(f"{culprit} cannot be sent back: {reason}") from None
         raise TypeError(
             f"{culprit} cannot be sent back: {type(reason).__name__}: {text_of(reason).rstrip('.')}. End the cell with "
             "something that can be pickled, such as numbers, arrays or a state_dict, or with a semicolon for no value"
@@ -288,7 +296,7 @@ def _pack_value(value: object, collected: dict[str, Any], home_classes: frozense
 def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | None:
     for label, candidate in candidates.items():
         try:
-            pack(candidate)
+            pack(candidate, to_cpu=True)
         except Exception as error:
             return f"{label}, a {type(candidate).__name__},", error
     return None

@@ -8,7 +8,6 @@ itself come first.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
@@ -106,12 +105,9 @@ def take_over(script: str, space: dict[str, Any]) -> None:
 
     Raises
     ------
-    pickle.UnpicklingError
+    FileNotFoundError
         If the file has gone with the rank.
     """
-    try:
-        with open(f"{script}.objects", "rb") as file:
-            data = bytearray(file.read())
-    except FileNotFoundError:
-        raise pickle.UnpicklingError("the rank that has started this process is gone") from None
+    with open(f"{script}.objects", "rb") as file:
+        data = bytearray(file.read())
     space.update(unpack_named(data, shared_globals=space))

@@ -38,5 +38,5 @@ def seed_everything(seed: int | None, rank: int) -> None:
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
     number = int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
     random.seed(number)
-    when_imported("numpy.random", lambda module: module.seed(number % 2**32))
-    when_imported("torch", lambda module: module.manual_seed(number % 2**63))
+    when_imported("numpy.random", lambda module: module.seed(number % 2**32), "seed")
+    when_imported("torch", lambda module: module.manual_seed(number % 2**63), "seed")

@@ -72,6 +72,9 @@ class RankShell(InteractiveShell):
         shell.join_figures()
         return shell
 
+    def init_prompts(self) -> None:
+        """Leave no prompts in `sys`: nobody types here, and libraries take them for a sign that somebody does."""
+
     def display_over(self, channel: Channel | None) -> None:
         """Send what is displayed from now on over this channel; None prints its text."""
         self.display_pub.connect(channel)

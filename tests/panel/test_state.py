@@ -11,6 +11,7 @@ from nblaunch.events import (
     Exited,
     Launched,
     Raised,
+    Refused,
     Reported,
     Restarting,
     Sampled,
@@ -52,6 +53,22 @@ def test_a_value_finishes_a_rank_before_its_process_is_gone() -> None:
     # whatever becomes of it while it exits
     state.note(Exited(0, -11, "value", False, 102.0))
     assert (state.ranks[0].state, state.ranks[0].exit, state.root) == ("finished", "SIGSEGV", None)
+
+
+def test_a_value_that_is_none_makes_a_failure_of_a_rank_that_had_finished() -> None:
+    state = launched()
+    state.note(Reported(0, "value", bytearray(), 101.0))
+    state.note(Exited(0, 0, "value", False, 101.5))
+    state.note(Refused(0, "cannot be rebuilt", 101.0, 102.0))
+    state.note(Ending("a rank failed", 102.2))
+    # one that was sent while all were being ended failed by itself too
+    state.note(Reported(1, "value", bytearray(), 102.3))
+    state.note(Refused(1, "cannot be rebuilt either", 102.3, 102.4))
+    state.note(Exited(1, 0, "value", True, 102.5))
+    state.note(Exited(2, -15, None, True, 102.5))
+    assert states(state) == ["failed", "failed", "stopped"]
+    assert state.root is state.ranks[0]
+    assert [rank.why for rank in state.ranks[:2]] == ["cannot be rebuilt", "cannot be rebuilt either"]
 
 
 def test_the_first_failure_is_the_root_and_those_ended_for_it_are_stopped() -> None:
