@@ -42,6 +42,8 @@ FLOORS = {
     "run": 6,
     "commands": 7,
     "travelling": 7,
+    "setup_cell": 4,
+    "setting_up": 8,
     "launching": 8,
     "doctor": 4,
     "grammar": 8,
