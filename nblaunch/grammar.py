@@ -62,6 +62,10 @@ def _number(text: str) -> float:
 
 def at_least_one(text: str) -> int:
     """Return a whole number of at least 1; for an argument of the line."""
+    if text.isidentifier():
+        raise argparse.ArgumentTypeError(
+            f"it takes a whole number of at least 1, not {text!r}: for a variable write {{{text}}}"
+        )
     if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
     return int(text)

@@ -46,6 +46,7 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.hints import add_hint
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
@@ -131,9 +132,10 @@ def _run(context: Context) -> int:
     # numbers of the notebook's cells by file name, if variables are to be shown
     cells: dict[str, int] | None = None
     asker: Asker | None = None
+    work: Work | None = None
     try:
         # taken out of the context, so that their memory goes when the objects do
-        work: Work = unpack(context.payload.pop(0))
+        work = unpack(context.payload.pop(0))
         if work.show_locals:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
@@ -170,6 +172,9 @@ def _run(context: Context) -> int:
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
         _stop_tracing(error)
+        if work is not None:
+            with contextlib.suppress(Exception):  # an exception may be anybody's
+                add_hint(error, work)
         return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0

@@ -87,6 +87,10 @@ class Work:
         Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
     setup : SetUp or None
         What runs first; the objects that it uses travel before those of the cell.
+    left_behind : str
+        Names of the notebook's variables that do not travel, with spaces between them.
+    earlier : str
+        Names that cells have assigned in ranks before.
     """
 
     nprocs: int = 1
@@ -106,3 +110,5 @@ class Work:
     lines: dict[str, int] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     setup: SetUp | None = None
+    left_behind: str = ""
+    earlier: str = ""

@@ -133,6 +133,12 @@ CASES = {
         "[before, warnings.filters[0][0], warnings.filters[0][2].__name__]",
         [False, "ignore", "ConvergenceWarning"],
     ),
+    "processes": (
+        "import multiprocessing as m\nm.set_start_method('forkserver')",
+        "import multiprocessing as m",
+        "m.get_start_method()",
+        "forkserver",
+    ),
     "no filters at all": ("import warnings\nwarnings.resetwarnings()", "import warnings", "warnings.filters", []),
 }
 TORCH_CASES = {
