@@ -188,6 +188,8 @@ def unknown_command(name: str) -> str:
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
     if name == "debug":
         return "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."
+    if name == "setup":
+        return "%multiproc setup takes nothing, or clear."
     if name in ("doctor", "stop", "kill"):
         return f"%multiproc {name} takes nothing more."
     return f"%multiproc: there is no command {name!r}{f', did you mean {near[0]}?' if near else '.'} {known}"

@@ -39,10 +39,10 @@ from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
-from nblaunch.settings import changed_settings
+from nblaunch.setup_cell import current as current_setup
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
-from nblaunch.travelling import pack_or_explain, what_travels
+from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
 
@@ -269,16 +269,26 @@ class Launch:
                 "in JupyterLab or in a terminal"
             )
         env, threads = _thread_variables(nprocs, options)
+        # a fork of this process has done already what the set-up cell does
+        setup = current_setup() if options.start_method != "fork" else None
+        if setup is not None:
+            notebook = replace(notebook, provided={**notebook.provided, **setup.provided(notebook.namespace)})
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
+        settings, left_here = settings_that_travel(options, notebook)
         work = replace(
             work,
             nprocs=nprocs,
             number=notebook.number,
-            sources=notebook.sources({*objects.filenames, work.set_up_filename}),
+            sources=notebook.sources(
+                objects.filenames
+                if setup is None
+                else {*objects.filenames, *setup.objects.filenames, setup.cell.filename}
+            ),
+            setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
             places=modules_found_elsewhere(),
             # a fork of this process needs them too: some belong to a thread, and another one forks
-            settings=changed_settings() if options.settings else {},
+            settings=settings,
             lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,
@@ -291,7 +301,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold(objects.notices)
+        self._notices = _untold([*objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._bound = bound
@@ -304,7 +314,7 @@ class Launch:
             entry="nblaunch.rank.main:run",
             prepare=_preparation(work, options),
             rehearse=REHEARSE,
-            payload=(pack(work), objects),
+            payload=(pack(work), objects) if setup is None else (pack(work), setup.objects, objects),
             env=env,
             start_method=options.start_method,
             log_dir=logs.root,

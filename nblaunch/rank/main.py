@@ -47,14 +47,14 @@ from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
 from nblaunch.rank.hints import add_hint
-from nblaunch.rank.imports import when_imported
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
+from nblaunch.rank.setting_up import run_set_up
+from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
-from nblaunch.rank.work import VALUE, Work
-from nblaunch.settings import choose_settings
+from nblaunch.rank.work import VALUE, SetUp, Work
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
@@ -145,16 +145,25 @@ def _run(context: Context) -> int:
         listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
-        if work.cell is not None or work.sources or work.set_up:
+        if work.cell is not None or work.sources or work.setup is not None:
             shell = _make_shell()
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
-        choose_settings(work.settings, when_imported, _not_chosen)
+        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        apply_settings(work.settings, namespace)
+        own: dict[str, Any] = {}
+        if work.setup is not None and shell is not None:
+            context.let_interrupts_in()
+            namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+            failed = partial(_not_rebuilt, work.setup)
+            own = run_set_up(work.setup, context.payload.pop(0), shell, failed)
         by_name: dict[str, Any] = {}
         travelled = unpack_named(
             context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
         )
+        namespace.update(own)
+        travelled.update({name: value for name, value in own.items() if name in travelled})
         find_by_name(by_name, os.path.dirname(context.birth.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
@@ -171,11 +180,7 @@ def _run(context: Context) -> int:
     return 0
 
 
-def _not_chosen(name: str, error: Exception) -> None:
-    sys.stderr.write(f"The setting {name} of the notebook could not be made in this rank: {why(error)}\n")
-
-
-def _not_rebuilt(work: Work, name: str, kind: str, error: Exception) -> Exception:
+def _not_rebuilt(work: Work | SetUp, name: str, kind: str, error: Exception) -> Exception:
     """Return the error that names an object which has arrived, and whose own code then fails."""
     BaseException.with_traceback(error, _without_this_module(error))
     line = f", which line {work.lines[name]} uses," if name in work.lines else ""
@@ -217,15 +222,11 @@ def _work(
 ) -> Packed | Stored:
     if work.cell is not None:
         namespace.update(travelled)
+        travelled.clear()
     # after the notebook's own variables, which may have the same names
     namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
     if work.threads is not None:
         limit_threads(work.threads)
-    if work.set_up:
-        assert shell is not None
-        _set_up(work, travelled, namespace, shell)
-    if work.cell is not None:
-        travelled.clear()
     value = None
     try:
         if work.cell is not None:
@@ -242,20 +243,6 @@ def _work(
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
     with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
         return store_if_large(packed)
-
-
-def _set_up(work: Work, travelled: dict[str, Any], namespace: dict[str, Any], shell: RankShell) -> None:
-    """Run the set-up cell; what the notebook has assigned since it ran there comes after what it assigns here."""
-    only_here = {name: travelled.pop(name) for name in work.for_set_up.split()}
-    namespace.update(only_here)
-    try:
-        shell.run(work.set_up, work.set_up_filename)
-    except BaseException as error:
-        notes = list(getattr(error, "__notes__", ()))
-        error.__notes__ = [*notes, "This happened in the set-up cell, which %multiproc setup shows."]
-        raise
-    if work.cell is not None:
-        namespace.update(travelled)
 
 
 def _stop_tracing(error: BaseException | None = None) -> None:

@@ -7,7 +7,8 @@ import linecache
 import sys
 import traceback
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -114,15 +115,19 @@ class RankShell(InteractiveShell):
             for name, value in work.figures.items():
                 setattr(settings, name, value)
 
-    def run(self, cell: str, filename: str = "") -> Any:
-        """Run a cell and return the value of its last expression.
+    @contextmanager
+    def as_cell(self, filename: str, number: int, compiler_flags: int) -> Iterator[None]:
+        """Run another cell of the notebook's before the one that was prepared for."""
+        then = self.compile.cell_filename, self.execution_count, self.compile.flags
+        self.compile.cell_filename, self.execution_count = filename, number
+        self.compile.flags |= compiler_flags
+        try:
+            yield
+        finally:
+            self.compile.cell_filename, self.execution_count, self.compile.flags = then
 
-        Parameters
-        ----------
-        cell : str
-            Its source.
-        filename : str
-            Name that it is compiled under; by default that of the cell which was launched.
+    def run(self, cell: str) -> Any:
+        """Run a cell and return the value of its last expression.
 
         Raises
         ------
@@ -130,12 +135,7 @@ class RankShell(InteractiveShell):
             Whatever the cell raises, its traceback beginning in the cell.
         """
         self._awaited = cell
-        launched = self.compile.cell_filename
-        if filename:
-            self.compile.cell_filename = filename
         result: ExecutionResult = self.run_cell(cell, store_history=False)
-        if filename:
-            self.compile.cell_filename = launched
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             raise BaseException.with_traceback(error, _below_shell(traceback_of(error)))

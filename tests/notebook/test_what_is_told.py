@@ -135,11 +135,11 @@ def test_seeds_that_the_page_names_differ_by_rank_and_repeat_by_run(kernel: Kern
         kernel.run(
             "%%multiproc 2 --seed 7\n"
             "float(np.random.default_rng([7, rank]).random()), random.Random(7 + rank).random(), random.random(),"
-            " float(np.random.rand()), float(np.random.default_rng().random())"
+            " float(np.random.rand()), float(np.random.default_rng().random()), random.Random().random()"
         ).ok()
         seen.append(kernel.value("results"))
     first, second = seen
-    assert [first[r][:4] for r in (0, 1)] == [second[r][:4] for r in (0, 1)]
+    assert [first[r][:5] for r in (0, 1)] == [second[r][:5] for r in (0, 1)]
     assert all(a != b for a, b in zip(first[0], first[1], strict=True))
     # which takes entropy of the system, as the page says
-    assert first[0][4] != second[0][4]
+    assert first[0][5] != second[0][5]

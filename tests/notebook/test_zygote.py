@@ -11,7 +11,7 @@ import pytest
 from tests.kernel import Kernel
 from tests.processes.targets import assert_gone
 
-KNOWN = "It knows doctor, preload NAME, stacks [RANKS] [native], debug RANK, stop and kill."
+KNOWN = "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop and kill."
 
 pytestmark = pytest.mark.kernel
 
