@@ -424,7 +424,7 @@ def test_a_rank_that_gets_no_thread_for_the_answer_says_so() -> None:
     )
     failure = run_cell(source, 1, Script()).failures[0]
     assert failure.summary() == (
-        "EOFError: rank 0 cannot ask any more: [Errno 11] the system refused another thread: the limit of processes and "
-        "threads is reached, of this user (ulimit -u) or of this container (pids.max): end other processes, or use "
+        "EOFError: rank 0 cannot ask any more: [Errno 11] the system refused another thread: the limit of processes "
+        "and threads is reached, of this user (ulimit -u) or of this container (pids.max): end other processes, or use "
         "fewer ranks"
     )
