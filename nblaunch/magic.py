@@ -244,6 +244,7 @@ class Multiproc(Magics):
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc setup`` shows the set-up cell, and ``%multiproc setup clear`` has ranks begin without it.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc clear logs`` removes the logs of the runs that have ended.
         ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
         name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
@@ -263,6 +264,10 @@ class Multiproc(Magics):
             from nblaunch.commands import end_runs
 
             print(end_runs(kill=name == "kill"))
+        elif name == "clear" and rest == ["logs"]:
+            from nblaunch.commands import clear_logs
+
+            print(clear_logs())
         elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
             _debug(int(rest[0]))
         else:
@@ -296,9 +301,12 @@ class Multiproc(Magics):
     def follow_imports(self, *_: object) -> None:
         """Have a zygote made when the notebook has imported more; called after each cell."""
         if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
-            self._modules_seen = len(sys.modules)
-            # in a thread, because the reply to the cell waits for this
-            threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+            seen = len(sys.modules)
+            # no more threads: the next cell finds some, or else a launch tells; the cell that has ended is not at fault
+            with contextlib.suppress(RuntimeError):
+                # in a thread, because the reply to the cell waits for this
+                threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+                self._modules_seen = seen
 
     def _make_zygote(self) -> None:
         from nblaunch.launching import PREPARE, REHEARSE
