@@ -22,3 +22,22 @@ def test_classes_of_torch_that_belong_to_a_process_group() -> None:
         assert reason_to_refuse(kind) == "it is a connection of the notebook's process"
     assert reason_to_refuse(Linear) is None
     assert reason_to_refuse(type("Trainer", (), {"__module__": "my_own_trainer"})) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("accelerate.state", "PartialState"),
+        ("transformers.training_args", "TrainingArguments"),
+        ("lightning.pytorch.trainer.trainer", "Trainer"),
+        ("distributed.client", "Client"),
+        ("distributed.client", "Future"),
+        ("distributed.deploy.cluster", "Cluster"),
+        ("ray._raylet", "ObjectRef"),
+    ],
+)
+def test_classes_of_other_libraries_and_those_derived_from_them(module: str, name: str) -> None:
+    kind = type(name, (), {"__module__": module})
+    assert reason_to_refuse(kind) is not None
+    assert reason_to_refuse(type("Mine", (kind,), {})) == reason_to_refuse(kind)
+    assert reason_to_refuse(type(name, (), {"__module__": "__main__"})) is None

@@ -21,6 +21,7 @@ _ADVICE = {
     "random.Random": "random.Random(seed + rank)",
     "torch._C.Generator": "torch.Generator().manual_seed(seed + rank)",
     "torch.Generator": "torch.Generator().manual_seed(seed + rank)",
+    "jax.PRNGKeyArray": "jax.random.fold_in({name}, rank)",
 }
 _WITHOUT_STATE = "random.SystemRandom"
 # Those that a module's functions draw from.
@@ -28,7 +29,8 @@ _OF_MODULES = (("random", "_inst"), ("numpy.random.mtrand", "_rand"), ("torch.ra
 
 
 def _names(kind: type) -> list[str]:
-    return [f"{module}.{name}" for module, name in names_of_bases(kind)]
+    # JAX moves its classes from module to module
+    return [f"{'jax' if module.startswith('jax.') else module}.{name}" for module, name in names_of_bases(kind)]
 
 
 def is_generator(kind: type) -> bool:
@@ -45,21 +47,34 @@ def of_a_module(generator: object) -> tuple[str, str] | None:
     return None
 
 
-def advice_for(kind: type, name: str, whole: bool) -> str:
+def advice_for(generator: Any, name: str, value: object) -> str:
     """Return a sentence for the user.
 
     Parameters
     ----------
-    kind : type
-        Class of the generator.
+    generator : object
+        A generator, or a key of JAX.
     name : str
         The variable that is sent.
-    whole : bool
-        Whether that is the generator itself; otherwise it holds one.
+    value : object
+        What the variable is: the generator itself, or something that holds it.
     """
-    known = next(known for known in _names(kind) if known in _ADVICE)
-    instead: Any = _ADVICE[known].format(name=name if whole else "generator")
+    known = next(known for known in _names(type(generator)) if known in _ADVICE)
+    whole = generator is value
+    what = "a random key of JAX" if known.startswith("jax.") else "a random generator"
+    # made for the ranks, as by `spawn` and `jax.random.split`: each takes its own
+    if _is_row(value):
+        instead = f"{name}[rank]"
+    else:
+        instead = _ADVICE[known].format(name=name if whole else "key" if known.startswith("jax.") else "generator")
     return (
-        f"'{name}' {'is' if whole else 'holds'} a random generator, and every rank gets a copy of it, which gives the "
+        f"'{name}' {'is' if whole else 'holds'} {what}, and every rank gets a copy of it, which gives the "
         f"same numbers in all of them. For numbers that differ, write {instead} in the cell."
     )
+
+
+def _is_row(value: Any) -> bool:
+    """Tell whether a value is nothing but several generators, or several keys of JAX."""
+    if type(value) in (list, tuple):
+        return len(value) > 1 and all(is_generator(type(one)) for one in value)
+    return is_generator(type(value)) and bool(getattr(value, "shape", ()))

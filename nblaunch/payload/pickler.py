@@ -149,8 +149,11 @@ class Pickler(cloudpickle.Pickler):
         special = special or jax_reducer(kind, self._notices.append)
         if special is None:
             return own
+        telling = is_generator(kind)
 
         def reduce(obj: Any) -> Any:
+            if telling:
+                self._tell_of_generator(obj)
             reduced = special(obj)
             if reduced is not None:
                 return reduced
@@ -289,12 +292,14 @@ class Pickler(cloudpickle.Pickler):
         place = of_a_module(generator)
         if place is not None:
             return attribute_of, place
-        if self._to_ranks and not self._home_classes:
-            name, value = self.current
-            if name not in self._with_generators:
-                self._with_generators.add(name)
-                self._notices.append(advice_for(type(generator), name, generator is value))
+        self._tell_of_generator(generator)
         return self._reduce_own(generator) if reduces_itself(type(generator)) else NotImplemented
+
+    def _tell_of_generator(self, generator: Any) -> None:
+        name, value = self.current
+        if self._to_ranks and not self._home_classes and name not in self._with_generators:
+            self._with_generators.add(name)
+            self._notices.append(advice_for(generator, name, value))
 
     def _reduce_identity(self, obj: Any) -> Any:
         reduced = self._module_values.reduce(obj, bool(self._home_classes))

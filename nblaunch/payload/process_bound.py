@@ -38,6 +38,8 @@ _REFUSED = {
     "torch.Work": _GROUP,
     "torch.Store": _HANDLE,
     "distributed.Client": _HANDLE,
+    "distributed.Cluster": _HANDLE,
+    "distributed.Future": _HANDLE,
     "ipyparallel.Client": _HANDLE,
     "pyspark.SparkContext": _HANDLE,
     "pyspark.SparkSession": _HANDLE,
