@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import reprlib
 import resource
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,13 +17,10 @@ from nblaunch.payload.memory import available_memory
 from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
-from nblaunch.settings import changed_settings
+from nblaunch.settings import changed_settings, settings_in_words
 from nblaunch.sizes import in_words
 
 __all__ = ["examine"]
-
-_SHORT = reprlib.Repr()
-_SHORT.maxother = _SHORT.maxstring = 60
 
 
 def examine(start_method: str, settings: bool = True) -> str:
@@ -35,14 +31,14 @@ def examine(start_method: str, settings: bool = True) -> str:
     start_method : str
         The one that launches use unless they name another.
     settings : bool
-        Whether launches make changed settings of libraries in the ranks.
+        Whether launches send settings of libraries.
     """
     rows = [
         ("nblaunch", _versions()),
         ("start method", start_method),
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),
-        ("settings", _settings() if settings else "are not made in the ranks (%config Multiproc.settings)"),
+        *_settings(settings),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -113,11 +109,6 @@ def _hash_seed(start_method: str) -> str:
     return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
 
 
-def _settings() -> str:
-    found = [f"{name}={_SHORT.repr(value)}" for name, value in changed_settings().items()]
-    return ", ".join(found) or "those of new processes: none was changed here"
-
-
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
@@ -132,3 +123,18 @@ def _limits() -> str:
         soft = resource.getrlimit(number)[0]
         parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
     return ", ".join(parts)
+
+
+def _settings(travel: bool) -> Iterator[tuple[str, str]]:
+    if not travel:
+        yield "settings", "are not made in the ranks (%config Multiproc.settings)"
+        return
+    found, notices = changed_settings()
+    label = "settings"
+    for library, changed in found.items():
+        yield label, settings_in_words({library: changed})
+        label = ""
+    if not found:
+        yield "settings", "those of new processes: none was changed here"
+    for notice in notices:
+        yield "", notice

@@ -39,10 +39,9 @@ from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
-from nblaunch.settings import changed_settings
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
-from nblaunch.travelling import pack_or_explain, what_travels
+from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
 
@@ -156,8 +155,7 @@ def launch(
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
     settings : bool
-        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
-        too; ``%multiproc doctor`` shows them.
+        Make the settings of libraries in the ranks that were made here, such as ``torch.set_default_dtype``.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -271,15 +269,16 @@ class Launch:
         env, threads = _thread_variables(nprocs, options)
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
+        settings, left_here = settings_that_travel(options, notebook)
         work = replace(
             work,
             nprocs=nprocs,
             number=notebook.number,
             sources=notebook.sources(objects.filenames),
             places=modules_found_elsewhere(),
-            # a fork of this process needs them too: some belong to a thread, and another one forks
-            settings=changed_settings() if options.settings else {},
             lines={name: line for name, line in lines.items() if name in travelling},
+            # a fork of this process needs them too: some belong to a thread, and another one forks
+            settings=settings,
             collect=options.collect,
             seed=options.seed,
             threads=threads,
@@ -291,7 +290,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold(objects.notices)
+        self._notices = _untold([*objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._bound = bound

@@ -10,8 +10,9 @@ from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
 from nblaunch.rank.work import Work
+from nblaunch.settings import changed_settings, pack_settings
 
-__all__ = ["RANK_NAMES", "pack_or_explain", "what_travels"]
+__all__ = ["RANK_NAMES", "pack_or_explain", "settings_that_travel", "what_travels"]
 
 RANK_NAMES = ("rank", "local_rank", "world_size")
 """Names that a rank has of its own."""
@@ -83,3 +84,14 @@ def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebo
         return packed
     except (Exception, SystemExit) as error:
         raise _capture.explain(objects, lines, why) from error
+
+
+def settings_that_travel(options: Options, notebook: Notebook) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    """Return the settings of libraries that were made here, packed, and sentences about those that stay here."""
+    if not options.settings:
+        return {}, ()
+    found, unread = changed_settings()
+    if not found:
+        return {}, unread
+    sent, unsent = pack_settings(found, notebook.namespace, notebook.provided)
+    return sent, (*unread, *unsent)

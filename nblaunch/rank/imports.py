@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -14,13 +14,13 @@ __all__ = ["when_imported"]
 def when_imported(name: str, change: Callable[[ModuleType], object], purpose: str = "") -> None:
     """Have `change` called with a module, now if it has been imported, otherwise as soon as it has been executed.
 
-    Of two calls for one module and purpose the later one counts, also in a process that was forked in between.
+    Of two calls for one module and one purpose the later one counts, also in a process that was forked in between.
     """
     finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
     module = sys.modules.get(name)
     if module is not None:
         if finder is not None:
-            finder.done(name)
+            finder.done(name, purpose)
         change(module)
         return
     if finder is None:
@@ -33,7 +33,6 @@ class _Finder(MetaPathFinder):
     """Finds some modules as the other finders would, and has them changed when they have been executed."""
 
     def __init__(self) -> None:
-        # by the name of the module, and by purpose
         self.changes: dict[str, dict[str, Callable[[ModuleType], object]]] = {}
 
     def find_spec(
@@ -65,9 +64,12 @@ class _Finder(MetaPathFinder):
 
         spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
 
-    def done(self, name: str) -> list[Callable[[ModuleType], object]]:
-        """Return what was to be done with a module, which is awaited no longer; go when no module is."""
-        changes = list(self.changes.pop(name, {}).values())
+    def done(self, name: str, purpose: str | None = None) -> Iterable[Callable[[ModuleType], object]]:
+        """Return what was to be done with a module, for one purpose or all; go when no module is awaited any longer."""
+        changes = self.changes.pop(name, {})
+        done = changes if purpose is None else {purpose: changes.pop(purpose)} if purpose in changes else {}
+        if purpose is not None and changes:
+            self.changes[name] = changes
         if not self.changes and self in sys.meta_path:
             sys.meta_path.remove(self)
-        return changes
+        return list(done.values())

@@ -46,14 +46,13 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
-from nblaunch.rank.imports import when_imported
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
+from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, Work
-from nblaunch.settings import choose_settings
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
@@ -148,7 +147,8 @@ def _run(context: Context) -> int:
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
-        choose_settings(work.settings, when_imported, _not_chosen)
+        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        apply_settings(work.settings, namespace)
         by_name: dict[str, Any] = {}
         travelled = unpack_named(
             context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
@@ -164,10 +164,6 @@ def _run(context: Context) -> int:
         return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0
-
-
-def _not_chosen(name: str, error: Exception) -> None:
-    sys.stderr.write(f"The setting {name} of the notebook could not be made in this rank: {why(error)}\n")
 
 
 def _not_rebuilt(work: Work, name: str, kind: str, error: Exception) -> Exception:

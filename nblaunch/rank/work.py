@@ -55,8 +55,8 @@ class Work:
         Files of modules that the notebook has imported and an import would not find.
     lines : dict of str to int
         The line of the cell that uses each object that travels, for those that the cell names.
-    settings : dict of str to object
-        Settings of libraries that the notebook has changed, see `nblaunch.settings`.
+    settings : dict of str to dict
+        Settings of libraries, by library, as `nblaunch.settings.pack_settings` returned them.
     """
 
     nprocs: int = 1
@@ -74,4 +74,4 @@ class Work:
     hold: float = 0.0
     places: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
