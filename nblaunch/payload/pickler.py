@@ -7,6 +7,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
@@ -22,13 +23,15 @@ from nblaunch.payload.exceptions import (
     reduce_traceback,
 )
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.generators import advice_for, is_generator, of_a_module
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
-from nblaunch.payload.module_values import ModuleValues, reduces_itself
+from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
 from nblaunch.payload.modules import reduce_module
 from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
 from nblaunch.payload.packed import Packed
+from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here
 from nblaunch.payload.rules import (
@@ -58,6 +61,8 @@ class Pickler(cloudpickle.Pickler):
     ----------
     for_return : ForReturn
         What was met on its way back that works among ranks only.
+    current : tuple of str and object
+        The variable that is being dumped, and its value.
     main_names : MainNames
         What was met that has a name in ``__main__``.
     instead : mapping of int to BaseException
@@ -97,6 +102,11 @@ class Pickler(cloudpickle.Pickler):
         self._filenames: set[str] = set()
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self.main_names = MainNames(shared_globals)
+        # ranks share the globals of their cell
+        self._to_ranks = shared_globals is not None
+        self.current: tuple[str, object] = ("", None)
+        # variables of which it was said
+        self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
 
@@ -153,6 +163,11 @@ class Pickler(cloudpickle.Pickler):
             return _RULES[kind]
         if _is_widget(kind):
             return _refuse_widget
+        if is_generator(kind):
+            return self._reduce_generator
+        reason = reason_to_refuse(kind) if self._to_ranks else None
+        if reason is not None:
+            return partial(_refuse_bound, reason)
         if kind in self.dispatch_table:
             return None
         by_reference = _tracker._should_pickle_by_reference(kind)
@@ -251,6 +266,17 @@ class Pickler(cloudpickle.Pickler):
             return self._reduce_own(obj)
         return reduce_in_disguise(obj) if obj.__class__ is not type(obj) else NotImplemented
 
+    def _reduce_generator(self, generator: Any) -> Any:
+        place = of_a_module(generator)
+        if place is not None:
+            return attribute_of, place
+        if self._to_ranks and not self._home_classes:
+            name, value = self.current
+            if name not in self._with_generators:
+                self._with_generators.add(name)
+                self._notices.append(advice_for(type(generator), name, generator is value))
+        return self._reduce_own(generator) if reduces_itself(type(generator)) else NotImplemented
+
     def _reduce_identity(self, obj: Any) -> Any:
         reduced = self._module_values.reduce(obj, bool(self._home_classes))
         return NotImplemented if reduced is None else reduced
@@ -295,6 +321,10 @@ class Pickler(cloudpickle.Pickler):
 _RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
+
+
+def _refuse_bound(reason: str, obj: object) -> Any:
+    raise BoundToProcess(reason, obj)
 
 
 def _refuse_widget(widget: object) -> Any:
