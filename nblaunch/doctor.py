@@ -31,7 +31,7 @@ def examine(start_method: str, settings: bool = True) -> str:
     start_method : str
         The one that launches use unless they name another.
     settings : bool
-        Whether launches send settings of libraries.
+        Whether launches make changed settings of libraries in the ranks.
     """
     rows = [
         ("nblaunch", _versions()),
@@ -109,6 +109,21 @@ def _hash_seed(start_method: str) -> str:
     return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
 
 
+def _settings(travel: bool) -> Iterator[tuple[str, str]]:
+    if not travel:
+        yield "settings", "are not made in the ranks (%config Multiproc.settings)"
+        return
+    found, notices = changed_settings()
+    label = "settings"
+    for library, changed in found.items():
+        yield label, settings_in_words({library: changed})
+        label = ""
+    if not found:
+        yield "settings", "those of new processes: none was changed here"
+    for notice in notices:
+        yield "", notice
+
+
 def _machine() -> str:
     memory = psutil.virtual_memory()
     return (
@@ -123,18 +138,3 @@ def _limits() -> str:
         soft = resource.getrlimit(number)[0]
         parts.append(f"{'any number of' if soft == resource.RLIM_INFINITY else soft} {name}")
     return ", ".join(parts)
-
-
-def _settings(travel: bool) -> Iterator[tuple[str, str]]:
-    if not travel:
-        yield "settings", "are not made in the ranks (%config Multiproc.settings)"
-        return
-    found, notices = changed_settings()
-    label = "settings"
-    for library, changed in found.items():
-        yield label, settings_in_words({library: changed})
-        label = ""
-    if not found:
-        yield "settings", "those of new processes: none was changed here"
-    for notice in notices:
-        yield "", notice

@@ -155,7 +155,8 @@ def launch(
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
     settings : bool
-        Make the settings of libraries in the ranks that were made here, such as ``torch.set_default_dtype``.
+        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
+        too; ``%multiproc doctor`` shows them.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -276,9 +277,9 @@ class Launch:
             number=notebook.number,
             sources=notebook.sources(objects.filenames),
             places=modules_found_elsewhere(),
-            lines={name: line for name, line in lines.items() if name in travelling},
             # a fork of this process needs them too: some belong to a thread, and another one forks
             settings=settings,
+            lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,
             threads=threads,

@@ -89,7 +89,7 @@ class Multiproc(Magics):
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
     hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
-    settings = Bool(True, help="Make the notebook's settings of libraries in the ranks.").tag(config=True)
+    settings = Bool(True, help="Make changed settings of libraries in the ranks too.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -166,7 +166,7 @@ class Multiproc(Magics):
     @argument(
         "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
     )
-    @argument("--no-settings", action="store_true", help="Leave the settings of libraries as they are by default.")
+    @argument("--no-settings", action="store_true", help="Leave libraries in the ranks as they come.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:

@@ -56,7 +56,7 @@ class Work:
     lines : dict of str to int
         The line of the cell that uses each object that travels, for those that the cell names.
     settings : dict of str to dict
-        Settings of libraries, by library, as `nblaunch.settings.pack_settings` returned them.
+        Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
     """
 
     nprocs: int = 1

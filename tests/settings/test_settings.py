@@ -293,8 +293,8 @@ def test_a_library_that_keeps_them_elsewhere_is_told() -> None:
     _, _, notices = sent_by("import sys, types\nsys.modules['sklearn'] = types.ModuleType('sklearn')")
     assert notices == (
         (
-            "The settings of sklearn cannot be read here (module 'sklearn' has no attribute 'get_config'): make them "
-            "in a set-up cell (%%multiproc --setup)"
+            "The settings of sklearn cannot be read here (module 'sklearn' has no attribute 'get_config'): make "
+            "them in a set-up cell (%%multiproc --setup)"
         ),
     )
 
