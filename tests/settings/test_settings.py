@@ -149,6 +149,17 @@ TORCH_CASES = {
         [True, True],
     ),
     "products": ("torch.set_float32_matmul_precision('medium')", "torch.get_float32_matmul_precision()", "medium"),
+    "one product": (
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision",
+        "tf32",
+    ),
+    "one convolution": (
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+        "[torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision]",
+        ["ieee", "tf32"],
+    ),
+    "attention": ("torch.backends.cuda.enable_flash_sdp(False)", "torch.backends.cuda.flash_sdp_enabled()", False),
     "cudnn": ("torch.backends.cudnn.deterministic = True", "torch.backends.cudnn.deterministic", True),
     "anomalies": ("torch.autograd.set_detect_anomaly(True)", "torch.is_anomaly_enabled()", True),
     "gradients": ("torch.set_grad_enabled(False)", "torch.is_grad_enabled()", False),
@@ -239,6 +250,18 @@ def test_log_lines_arrive_where_they_went() -> None:
         "logging.getLogger('urllib3').warning('no')"
     )
     assert (done.stdout, done.stderr) == ("three\n", "INFO: one\nNOTE: two\n")
+
+
+def test_a_fork_writes_each_log_line_once_to_its_own_output() -> None:
+    done = python(
+        "import logging, sys\nfrom nblaunch import launch\n"
+        "class Short(logging.Formatter):\n    def format(self, record): return 'short ' + record.getMessage()\n"
+        "handler = logging.StreamHandler(sys.stdout)\nhandler.setFormatter(Short())\n"
+        "handler.addFilter(lambda record: True)\nlogging.root.addHandler(handler)\n"
+        "run = launch(lambda: logging.warning('word'), 1, start_method='fork', panel='none')\n"
+        "print(repr(run.logs[0].stdout), run.failures)"
+    )
+    assert (done.stdout, done.stderr) == ("'short word\\n' {}\n", "")
 
 
 def test_log_lines_in_a_file_are_appended(tmp_path: Path) -> None:
