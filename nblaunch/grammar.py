@@ -62,6 +62,10 @@ def _number(text: str) -> float:
 
 def at_least_one(text: str) -> int:
     """Return a whole number of at least 1; for an argument of the line."""
+    if text.isidentifier():
+        raise argparse.ArgumentTypeError(
+            f"it takes a whole number of at least 1, not {text!r}: for a variable write {{{text}}}"
+        )
     if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
     return int(text)
@@ -174,12 +178,12 @@ def aligned(line: str, cell: str) -> str:
 
 def unknown_command(name: str) -> str:
     """Say what is wrong with a command."""
-    known = "It knows doctor, preload NAME, stacks [RANKS] [native], debug RANK, stop and kill."
+    known = "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop and kill."
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
     if not name:
         return f"%multiproc is for commands; to run a cell on ranks, begin it with %%multiproc 4. {known}"
-    near = difflib.get_close_matches(name, ("doctor", "preload", "stacks", "debug", "stop", "kill"), 1)
+    near = difflib.get_close_matches(name, ("doctor", "preload", "setup", "stacks", "debug", "stop", "kill"), 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
     if name == "debug":

@@ -275,8 +275,9 @@ class Launch:
             work,
             nprocs=nprocs,
             number=notebook.number,
-            sources=notebook.sources(objects.filenames),
+            sources=notebook.sources({*objects.filenames, work.set_up_filename}),
             places=modules_found_elsewhere(),
+            # a fork of this process needs them too: some belong to a thread, and another one forks
             # a fork of this process needs them too: some belong to a thread, and another one forks
             settings=settings,
             lines={name: line for name, line in lines.items() if name in travelling},

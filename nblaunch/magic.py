@@ -167,6 +167,9 @@ class Multiproc(Magics):
         "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
     )
     @argument("--no-settings", action="store_true", help="Leave libraries in the ranks as they come.")
+    @argument(
+        "--setup", action="store_true", help="Run the cell here and, from now on, at the beginning of every rank."
+    )
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
     def multiproc(self, line: str, cell: str) -> None:
@@ -186,6 +189,11 @@ class Multiproc(Magics):
             raise grammar.refusal(f"the line {what}") from None
         if not cell.strip():
             raise grammar.refusal("the cell is empty, so there is nothing to run on the ranks")
+        if chosen.setup:
+            if shlex.split(line) != ["--setup"]:
+                raise grammar.refusal("--setup stands alone: the cell runs here, and at the beginning of every rank")
+            self._set_up(grammar.aligned(line, cell))
+            return
         try:
             launch = self._launch(chosen, line, grammar.aligned(line, cell))
         except KeyboardInterrupt:
@@ -219,6 +227,7 @@ class Multiproc(Magics):
 
         ``%multiproc doctor`` says how ranks are made here and what stands in the way.
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
+        ``%multiproc setup [clear]`` shows the cell that runs at the beginning of every rank, or ends that.
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
         ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
@@ -228,6 +237,8 @@ class Multiproc(Magics):
             from nblaunch.doctor import examine
 
             print(examine(self.start_method, self.settings))
+        elif name == "setup":
+            self._command_setup(rest)
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
         elif name == "stacks":
@@ -240,6 +251,36 @@ class Multiproc(Magics):
             _debug(int(rest[0]))
         else:
             raise UsageError(grammar.printable(grammar.unknown_command(shortened(name, 200))))
+
+    def _set_up(self, cell: str) -> None:
+        from nblaunch.notebook import SET_UP, Notebook, SetUpCell
+
+        notebook = Notebook.of(self.shell)
+        try:
+            transformed = notebook.transform(cell)
+            filename = notebook.name_cell(transformed)
+            code = compile(transformed, filename, "exec", notebook.compiler_flags, dont_inherit=True)
+        except SyntaxError as error:
+            raise self._shown(error) from None
+        exec(code, self.shell.user_ns)
+        SET_UP[self.shell] = SetUpCell(cell, filename, notebook.number)
+
+    def _command_setup(self, rest: list[str]) -> None:
+        from nblaunch.notebook import SET_UP
+
+        if rest == ["clear"]:
+            had = SET_UP.pop(self.shell, None)
+            print("The set-up cell no longer runs in ranks." if had else "There was no set-up cell.")
+        elif not rest:
+            cell = SET_UP.get(self.shell)
+            print(
+                "There is no set-up cell: one that begins with %%multiproc --setup runs here and in every rank."
+                if cell is None
+                else f"Cell In[{cell.number}] runs at the beginning of every rank (%multiproc setup clear ends that):\n"
+                + cell.source.partition("\n")[2].rstrip()
+            )
+        else:
+            raise UsageError("%multiproc setup shows the set-up cell, %multiproc setup clear ends that it runs.")
 
     def _show_stacks(self, words: list[str]) -> None:
         from nblaunch.commands import stacks_in_words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,29 @@ from nblaunch.rank.work import CellSource
 from nblaunch.stdin import Box, NoBox, find_box
 
 __all__ = ["Notebook"]
+
+
+@dataclass(frozen=True)
+class SetUpCell:
+    """A cell that runs at the beginning of every rank.
+
+    Parameters
+    ----------
+    source : str
+        Its text.
+    filename : str
+        Name that it was compiled under.
+    number : int
+        Its number, as in ``In[5]``.
+    """
+
+    source: str = field(repr=False)
+    filename: str
+    number: int
+
+
+SET_UP: weakref.WeakKeyDictionary[Any, SetUpCell] = weakref.WeakKeyDictionary()
+"""The set-up cell of each IPython shell that has one."""
 
 # Variables that IPython puts into a notebook, and into the shell of a rank too.
 _OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
@@ -40,6 +64,8 @@ class Notebook:
         ``from __future__`` imports in force.
     figures : dict of str to object
         What is set about inline figures, such as ``InlineBackend.figure_formats``.
+    set_up : SetUpCell or None
+        What runs at the beginning of every rank.
     box : Box or NoBox
         Where whoever runs the cell or program can be asked.
     """
@@ -52,6 +78,7 @@ class Notebook:
     numbers: Mapping[str, int] = field(default_factory=dict)
     compiler_flags: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
+    set_up: SetUpCell | None = None
     box: Box | NoBox = field(default_factory=find_box)
 
     @classmethod
@@ -78,6 +105,7 @@ class Notebook:
             numbers=getattr(shell.compile, "_filename_map", {}),
             compiler_flags=shell.compile.flags,
             figures=_figure_settings(),
+            set_up=SET_UP.get(shell),
         )
 
     def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:

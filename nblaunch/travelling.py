@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nblaunch import capture as _capture
@@ -17,28 +18,52 @@ __all__ = ["RANK_NAMES", "pack_or_explain", "settings_that_travel", "what_travel
 RANK_NAMES = ("rank", "local_rank", "world_size")
 """Names that a rank has of its own."""
 
+# What the cells that were launched from here have assigned: a later one may look for it in vain.
+_assigned_before: set[str] = set()
+
 
 def what_travels(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
 ) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     """Return the objects to send by name, the lines that use them, and the work's beginning."""
     if isinstance(fn_or_source, str):
-        transformed = notebook.transform(fn_or_source)
-        filename = notebook.name_cell(transformed)
-        flags = notebook.compiler_flags
-        lines = _names(transformed, filename, flags)
-        objects = _select({} if options.no_capture else lines, options.capture, notebook)
-        return objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
-    objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
-    objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-    return objects, {}, Work()
+        objects, lines, work = _of_cell(fn_or_source, options, notebook)
+    else:
+        objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
+        objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
+        lines, work = {}, Work()
+    set_up = notebook.set_up
+    if set_up is not None:
+        used = _names(notebook.transform(set_up.source), set_up.filename, notebook.compiler_flags, set())
+        more = {name: thing for name, thing in _select(used, (), notebook).items() if name not in objects}
+        objects = {**objects, **more}
+        work = replace(work, set_up=set_up.source, set_up_filename=set_up.filename, for_set_up=" ".join(more))
+    return objects, lines, work
 
 
-def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
+def _of_cell(source: str, options: Options, notebook: Notebook) -> tuple[dict[str, Any], Mapping[str, int], Work]:
+    transformed = notebook.transform(source)
+    filename = notebook.name_cell(transformed)
+    flags = notebook.compiler_flags
+    assigned: set[str] = set()
+    lines = _names(transformed, filename, flags, assigned)
+    objects = _select({} if options.no_capture else lines, options.capture, notebook)
+    work = Work(
+        cell=source,
+        filename=filename,
+        compiler_flags=flags,
+        left_behind=" ".join(name for name in notebook.namespace if name[:1] != "_" and name not in objects),
+        earlier=" ".join(_assigned_before),
+    )
+    _assigned_before.update(assigned)
+    return objects, lines, work
+
+
+def _names(transformed: str, filename: str, flags: int, assigned: set[str]) -> dict[str, int]:
     import __future__
 
     future = bool(flags & __future__.annotations.compiler_flag)
-    return _capture.names_read(transformed, filename=filename, future_annotations=future)
+    return _capture.names_read(transformed, filename=filename, future_annotations=future, assigned=assigned)
 
 
 def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:

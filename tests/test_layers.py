@@ -14,7 +14,9 @@ import nblaunch
 PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
+    "escaped_names": 0,
     "naming": 0,
+    "names_in_text": 0,
     "interrupts": 0,
     "refusals": 0,
     "sizes": 0,

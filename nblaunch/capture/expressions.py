@@ -23,6 +23,7 @@ from nblaunch.capture.scopes import (
     function_scope,
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
+from nblaunch.names_in_text import EVALUATING, names_in_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,25 @@ def joined(*states: State) -> State:
     """Return what is certain where several ways through the code meet."""
     reached = [state for state in states if state is not None]
     return set.intersection(*reached) if reached else None
+
+
+def _last_name(function: ast.expr) -> str:
+    """Return ``c`` of ``a.b.c``, and of ``c``."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _names_in_texts(call: ast.Call) -> list[str]:
+    """Return what the constant texts of a call may name, where the function evaluates them."""
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    texts = [
+        part.value
+        for argument in arguments
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    return [name for text in texts for name in names_in_argument(_last_name(call.func), text)]
 
 
 class Expressions(ABC):
@@ -95,6 +115,10 @@ class Expressions(ABC):
                     self.expr(*node.args)
                     for piece in found:
                         self._embedded(piece)
+                case ast.Call() if _last_name(node.func) in EVALUATING:
+                    for name in _names_in_texts(node):
+                        self.load(name, node)
+                    todo.extend(reversed(list(ast.iter_child_nodes(node))))
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                     self._comprehension(node.generators, node.elt)
                 case ast.DictComp():

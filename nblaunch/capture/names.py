@@ -15,7 +15,9 @@ from nblaunch.capture.flow import Flow
 from nblaunch.capture.scopes import Scope
 
 
-def names_read(source: str, *, filename: str = "<cell>", future_annotations: bool = False) -> dict[str, int]:
+def names_read(
+    source: str, *, filename: str = "<cell>", future_annotations: bool = False, assigned: set[str] | None = None
+) -> dict[str, int]:
     """Find the global names that a cell reads before it has certainly assigned them itself.
 
     Parameters
@@ -26,6 +28,9 @@ def names_read(source: str, *, filename: str = "<cell>", future_annotations: boo
         Named in a `SyntaxError`.
     future_annotations : bool
         Whether an earlier cell ran ``from __future__ import annotations``.
+
+    assigned : set of str, optional
+        Gets the names that the cell has certainly assigned when it ends.
 
     Returns
     -------
@@ -51,4 +56,6 @@ def names_read(source: str, *, filename: str = "<cell>", future_annotations: boo
     cell = Cell()
     flow = Flow(Scope("module"), cell, annotations=not future_annotations)
     flow.block(tree.body)
+    if assigned is not None:
+        assigned.update(key for key in flow.assigned or () if isinstance(key, str))
     return cell.close(flow.assigned)

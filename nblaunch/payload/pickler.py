@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
+from nblaunch.names_in_text import names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
 from nblaunch.payload.classes import attributes_of, reduce_class
@@ -24,6 +25,7 @@ from nblaunch.payload.exceptions import (
 )
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module
 from nblaunch.payload.generators import advice_for, is_generator, of_a_module
+from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
@@ -156,9 +158,9 @@ class Pickler(cloudpickle.Pickler):
         return reduce
 
     def _ordinary_reducer(self, kind: type) -> Callable[[Any], Any] | None:
-        for base, reduce in self._ways():
+        for base, way in self._ways():
             if issubclass(kind, base):
-                return reduce
+                return way
         if kind in _RULES:
             return _RULES[kind]
         if _is_widget(kind):
@@ -173,11 +175,12 @@ class Pickler(cloudpickle.Pickler):
         by_reference = _tracker._should_pickle_by_reference(kind)
         if is_enumeration(kind):
             return None if by_reference else self._reduce_member
+        reduce: Callable[[Any], Any] | None = self._reduce_own if reduces_itself(kind) else None
         if not by_reference and is_unusual(kind):
-            return self._reduce_unusual
-        if ModuleValues.may_hold(kind):
-            return self._reduce_identity
-        return self._reduce_own if reduces_itself(kind) else None
+            reduce = self._reduce_unusual
+        elif ModuleValues.may_hold(kind):
+            reduce = self._reduce_identity
+        return partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce
 
     def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         yield FunctionType, self._reduce_function
@@ -210,8 +213,12 @@ class Pickler(cloudpickle.Pickler):
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
         reduced = super()._dynamic_function_reduce(function)
+        used = reduced[2][1]["__globals__"]
         if module is not None:
-            reduced[2][1]["__globals__"] = {}
+            used.clear()
+        else:
+            space = function.__globals__
+            used.update({name: space[name] for name in names_in_constants(function.__code__) if name in space})
         return reduced
 
     def _reduce_class(self, kind: Any) -> Any:
@@ -321,6 +328,11 @@ class Pickler(cloudpickle.Pickler):
 _RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
+
+
+def _renewing_hash(reduce: Callable[[Any], Any] | None, obj: Any) -> Any:
+    reduced = NotImplemented if reduce is None else reduce(obj)
+    return with_hash_renewed(obj, obj.__reduce_ex__(5) if reduced is NotImplemented else reduced)
 
 
 def _refuse_bound(reason: str, obj: object) -> Any:

@@ -46,6 +46,7 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.hints import add_hint
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
@@ -130,9 +131,10 @@ def _run(context: Context) -> int:
     # numbers of the notebook's cells by file name, if variables are to be shown
     cells: dict[str, int] | None = None
     asker: Asker | None = None
+    work: Work | None = None
     try:
         # taken out of the context, so that their memory goes when the objects do
-        work: Work = unpack(context.payload.pop(0))
+        work = unpack(context.payload.pop(0))
         if work.show_locals:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
@@ -142,7 +144,7 @@ def _run(context: Context) -> int:
         listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
-        if work.cell is not None or work.sources:
+        if work.cell is not None or work.sources or work.set_up:
             shell = _make_shell()
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
@@ -161,6 +163,9 @@ def _run(context: Context) -> int:
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
         _stop_tracing(error)
+        if work is not None:
+            with contextlib.suppress(Exception):  # an exception may be anybody's
+                add_hint(error, work)
         return _report_failure(context, error, shell, home_classes, asker, cells)
     context.channel.send("value", packed)
     return 0
@@ -208,11 +213,15 @@ def _work(
 ) -> Packed | Stored:
     if work.cell is not None:
         namespace.update(travelled)
-        travelled.clear()
     # after the notebook's own variables, which may have the same names
     namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
     if work.threads is not None:
         limit_threads(work.threads)
+    if work.set_up:
+        assert shell is not None
+        _set_up(work, travelled, namespace, shell)
+    if work.cell is not None:
+        travelled.clear()
     value = None
     try:
         if work.cell is not None:
@@ -229,6 +238,20 @@ def _work(
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
     with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
         return store_if_large(packed)
+
+
+def _set_up(work: Work, travelled: dict[str, Any], namespace: dict[str, Any], shell: RankShell) -> None:
+    """Run the set-up cell; what the notebook has assigned since it ran there comes after what it assigns here."""
+    only_here = {name: travelled.pop(name) for name in work.for_set_up.split()}
+    namespace.update(only_here)
+    try:
+        shell.run(work.set_up, work.set_up_filename)
+    except BaseException as error:
+        notes = list(getattr(error, "__notes__", ()))
+        error.__notes__ = [*notes, "This happened in the set-up cell, which %multiproc setup shows."]
+        raise
+    if work.cell is not None:
+        namespace.update(travelled)
 
 
 def _stop_tracing(error: BaseException | None = None) -> None:

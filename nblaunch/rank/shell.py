@@ -114,8 +114,15 @@ class RankShell(InteractiveShell):
             for name, value in work.figures.items():
                 setattr(settings, name, value)
 
-    def run(self, cell: str) -> Any:
+    def run(self, cell: str, filename: str = "") -> Any:
         """Run a cell and return the value of its last expression.
+
+        Parameters
+        ----------
+        cell : str
+            Its source.
+        filename : str
+            Name that it is compiled under; by default that of the cell which was launched.
 
         Raises
         ------
@@ -123,7 +130,12 @@ class RankShell(InteractiveShell):
             Whatever the cell raises, its traceback beginning in the cell.
         """
         self._awaited = cell
+        launched = self.compile.cell_filename
+        if filename:
+            self.compile.cell_filename = filename
         result: ExecutionResult = self.run_cell(cell, store_history=False)
+        if filename:
+            self.compile.cell_filename = launched
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             raise BaseException.with_traceback(error, _below_shell(traceback_of(error)))

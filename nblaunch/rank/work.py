@@ -57,6 +57,16 @@ class Work:
         The line of the cell that uses each object that travels, for those that the cell names.
     settings : dict of str to dict
         Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
+    left_behind : str
+        Names of the notebook's variables that do not travel, with spaces between them.
+    earlier : str
+        Names that cells have assigned in ranks before.
+    set_up : str
+        Source of a cell that is run first; empty if there is none.
+    set_up_filename : str
+        Name that it is compiled under.
+    for_set_up : str
+        Names of the objects that only this cell uses, with spaces between them.
     """
 
     nprocs: int = 1
@@ -75,3 +85,8 @@ class Work:
     places: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_behind: str = ""
+    earlier: str = ""
+    set_up: str = ""
+    set_up_filename: str = ""
+    for_set_up: str = ""

@@ -90,6 +90,12 @@ def _read_socket(module: Any) -> dict[str, Any]:
     return differing({"defaulttimeout": module.getdefaulttimeout()}, {"defaulttimeout": None})
 
 
+def _read_multiprocessing(module: Any) -> dict[str, Any]:
+    method = module.get_start_method(allow_none=True)
+    # whoever asks for it settles it, at the first, which is the system's
+    return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
+
+
 STANDARD = (
     Library("sys", _read_sys, _apply_sys),
     Library("threading", _read_threading, lambda module, _, value: module.stack_size(value)),
@@ -98,6 +104,11 @@ STANDARD = (
     Library("time", _read_time, _apply_time),
     Library("csv", _read_csv, lambda module, _, value: module.field_size_limit(value)),
     Library("calendar", _read_calendar, lambda module, _, value: module.setfirstweekday(value)),
+    Library(
+        "multiprocessing",
+        _read_multiprocessing,
+        lambda module, _, value: module.set_start_method(value, force=True),
+    ),
     Library("socket", _read_socket, lambda module, _, value: module.setdefaulttimeout(value)),
 )
 """What the standard library has, but for warnings and logging."""

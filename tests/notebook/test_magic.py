@@ -313,7 +313,10 @@ def test_importing_it_is_light() -> None:
     [
         ("0", "the number of ranks: it takes a whole number of at least 1, not '0'."),
         ("-1", "the number of ranks: it takes a whole number of at least 1, not '-1'."),
-        ("four", "the number of ranks: it takes a whole number of at least 1, not 'four'."),
+        (
+            "four",
+            "the number of ranks: it takes a whole number of at least 1, not 'four': for a variable write {four}.",
+        ),
         ("2.5", "the number of ranks: it takes a whole number of at least 1, not '2.5'."),
         (
             "4 5",

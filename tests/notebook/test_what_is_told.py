@@ -62,9 +62,84 @@ def test_what_only_the_notebook_is_connected_to_is_refused(kernel: Kernel) -> No
     kernel.run(
         "import torch, torch.distributed as dist\nstore = dist.HashStore(); generator_told = torch.Generator()"
     ).ok()
-    assert (
-        "line 2 uses 'store', which cannot be sent to the ranks: it is a torch.distributed.distributed_c10d.HashStore (it "
-        "is a connection of the notebook's process). Make it inside the cell"
-        in kernel.run("%%multiproc 2\nstore").evalue
+    assert "HashStore (it is a connection of the notebook's process). Make it inside the cell" in (
+        kernel.run("%%multiproc 2\nstore").evalue
     )
     assert "torch.Generator().manual_seed(seed + rank)" in kernel.run("%%multiproc 1\ngenerator_told;").ok().stderr
+
+
+def test_names_in_texts_come_along(kernel: Kernel) -> None:
+    kernel.run(
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2, 3]}); k, low, table = 1, 0, [4]\n"
+        "def above(frame): return [len(f) for f in (frame.query('a > @k'), frame[frame.eval('a > @k')])]\n"
+        "class Base:\n    def sql(self, text): return text\n"
+        "base = Base()"
+    ).ok()
+    kernel.run(
+        "%%multiproc 2\n"
+        "base.sql('select * from table')\n"
+        "(len(df.query('a > @k')), len(df.query(f'a > @k and a > {low}')), above(df), eval('k + 1'), table[0])"
+    ).ok()
+    assert kernel.value("results") == dict.fromkeys((0, 1), (2, 2, [2, 2], 2, 4))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "text = 'hidden_one + 1'\neval(text)",
+        "text = 'a > @hidden_one'\nimport pandas as pd\npd.DataFrame({'a': [1]}).query(text)",
+        "raise RuntimeError('Catalog Error: Table with name hidden_one does not exist!')",
+        "text = 'hidden_one'\ntry: eval(text)\nexcept NameError as error: raise ValueError('formula') from error",
+        "import pickle\npickle.loads(b'\\x80\\x04\\x8c\\x08__main__\\x8c\\nhidden_one\\x93.')",
+    ],
+    ids=["eval", "query", "sql", "formula", "pickle"],
+)
+def test_a_variable_of_the_notebook_that_did_not_travel_is_named(kernel: Kernel, code: str) -> None:
+    kernel.run("hidden_one = 1").ok()
+    reply = kernel.run(f"%%multiproc 2 --out job\n{code}")
+    hint = (
+        "'hidden_one' is a variable of the notebook that the cell does not name: add --capture hidden_one to the "
+        "%%multiproc line, and it is sent."
+    )
+    assert reply.status == "error"
+    assert hint in reply.traceback
+    assert hint in kernel.value("job.failures[0].exception.__notes__")
+    assert hint in kernel.value("job.failures[0].traceback")
+
+
+def test_what_only_ranks_of_an_earlier_cell_had_is_told(kernel: Kernel) -> None:
+    kernel.run("%%multiproc 2\nonly_there = [rank]").ok()
+    reply = kernel.run("%%multiproc 2\nonly_there[0]")
+    assert (
+        "Ranks of an earlier cell had a variable 'only_there', and each run has new ranks. End that cell with "
+        "only_there, so that results has it, or bring it back with --out job --collect only_there; what all ranks need "
+        "alike can be assigned in an ordinary cell." in reply.traceback
+    )
+    assert "did not travel" not in kernel.run("%%multiproc 2\nnever_anywhere").traceback
+
+
+def test_a_variable_as_the_number_of_ranks(kernel: Kernel) -> None:
+    kernel.run("N = 2").ok()
+    assert kernel.run("%%multiproc N\nrank").evalue == (
+        "%%multiproc: the number of ranks: it takes a whole number of at least 1, not 'N': for a variable write {N}. "
+        "Nothing was started."
+    )
+    kernel.run("%%multiproc {N}\nrank").ok()
+    assert kernel.value("results") == {0: 0, 1: 1}
+
+
+def test_seeds_that_the_page_names_differ_by_rank_and_repeat_by_run(kernel: Kernel) -> None:
+    kernel.run("import numpy as np, random").ok()
+    seen = []
+    for _ in range(2):
+        kernel.run(
+            "%%multiproc 2 --seed 7\n"
+            "float(np.random.default_rng([7, rank]).random()), random.Random(7 + rank).random(), random.random(),"
+            " float(np.random.rand()), float(np.random.default_rng().random())"
+        ).ok()
+        seen.append(kernel.value("results"))
+    first, second = seen
+    assert [first[r][:4] for r in (0, 1)] == [second[r][:4] for r in (0, 1)]
+    assert all(a != b for a, b in zip(first[0], first[1], strict=True))
+    # which takes entropy of the system, as the page says
+    assert first[0][4] != second[0][4]

@@ -73,6 +73,12 @@ CASES = {
     ),
     "csv": ("import csv\ncsv.field_size_limit(10**6)", "import csv", "csv.field_size_limit()", 10**6),
     "calendar": ("import calendar\ncalendar.setfirstweekday(6)", "import calendar", "int(calendar.firstweekday())", 6),
+    "multiprocessing": (
+        "import multiprocessing\nmultiprocessing.set_start_method('spawn')",
+        "import multiprocessing",
+        "multiprocessing.get_start_method()",
+        "spawn",
+    ),
     "socket": ("import socket\nsocket.setdefaulttimeout(3.5)", "import socket", "socket.getdefaulttimeout()", 3.5),
     "numpy": (
         (
