@@ -182,13 +182,23 @@ def test_a_setting_arrives(case: str) -> None:
     assert (json.loads(done.stdout), done.stderr) == (expected, "")
 
 
+# Those of one line go together: each interpreter imports torch, which takes its time.
+TORCH_TOGETHER = (
+    ("dtype", "determinism", "products", "attention", "cudnn", "anomalies", "gradients", "printing"),
+    ("a device of CUDA", "one product", "one convolution"),
+    ("device",),
+)
+
+
 @pytest.mark.torch
-def test_settings_of_torch_arrive() -> None:
-    for case, (made, seen, expected) in TORCH_CASES.items():
-        sent, libraries, notices = sent_by(f"import torch\n{made}")
-        assert ("torch" in libraries, notices) == (True, ()), case
-        done = python(f"{RECEIVE.format(sent=sent)}\nimport json, torch\nprint(json.dumps({seen}))")
-        assert (json.loads(done.stdout), done.stderr) == (expected, ""), case
+@pytest.mark.parametrize("cases", TORCH_TOGETHER, ids=", ".join)
+def test_settings_of_torch_arrive(cases: tuple[str, ...]) -> None:
+    made = "\n".join(TORCH_CASES[case][0] for case in cases)
+    sent, libraries, notices = sent_by(f"import torch\n{made}")
+    assert ("torch" in libraries, notices) == (True, ())
+    seen = ", ".join(TORCH_CASES[case][1] for case in cases)
+    done = python(f"{RECEIVE.format(sent=sent)}\nimport json, torch\nprint(json.dumps([{seen}]))")
+    assert (json.loads(done.stdout), done.stderr) == ([TORCH_CASES[case][2] for case in cases], "")
 
 
 def test_a_time_zone_that_was_set_after_the_process_began() -> None:
