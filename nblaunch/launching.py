@@ -288,6 +288,7 @@ class Launch:
             setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
             places=modules_found_elsewhere(),
             # a fork of this process needs them too: some belong to a thread, and another one forks
+            # a fork of this process needs them too: some belong to a thread, and another one forks
             settings=settings,
             lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,

@@ -101,8 +101,10 @@ def _described(handler: Any) -> _Described | None:
 def _stream(stream: Any) -> str:
     """Return which of the two standard streams this is; empty if neither."""
     for name in ("stdout", "stderr"):
-        # a kernel's own have the names alone, and those of the process stand behind them
-        if stream in (getattr(sys, name), getattr(sys, f"__{name}__")) or getattr(stream, "name", "") == name:
+        # a kernel's own have the names alone, those of the process have brackets; a fork has replaced both
+        if stream in (getattr(sys, name), getattr(sys, f"__{name}__")):
+            return name
+        if getattr(stream, "name", "") in (name, f"<{name}>"):
             return name
     return ""
 
@@ -127,15 +129,31 @@ def _apply(module: Any, name: str, value: Any) -> None:
 
 
 def _add_missing(module: Any, logger: Any, described: tuple[_Described, ...]) -> None:
-    here = [one for handler in logger.handlers for one in [_described(handler)] if one is not None]
+    here = [_told_apart_by(one) for handler in logger.handlers for one in [_described(handler)] if one is not None]
     for handler in logger.handlers:
         # in a fork of the notebook's process they still are the notebook's
         name = _stream(handler.stream) if type(handler) is module.StreamHandler else ""
         if name:
             handler.setStream(getattr(sys, name))
     for one in described:
-        if one not in here:
+        if _told_apart_by(one) not in here:
             logger.addHandler(_made(module, one))
+
+
+def _told_apart_by(described: _Described) -> tuple[Any, ...]:
+    """Return what equal handlers have in common: what has travelled is another object than what a fork has already."""
+    which, level, formatter, filters = described
+    return (
+        which,
+        level,
+        formatter if isinstance(formatter, tuple) else _kind(formatter),
+        [_kind(one) for one in filters],
+    )
+
+
+def _kind(thing: object) -> tuple[str, str]:
+    kind = type(thing)
+    return kind.__module__, getattr(thing, "__qualname__", kind.__qualname__)
 
 
 def _made(module: Any, described: _Described) -> Any:

@@ -87,6 +87,16 @@ _TORCH = {
     "backends.cuda.matmul.allow_fp16_accumulation": False,
     "utils.deterministic.fill_uninitialized_memory": True,
 }  # fmt: skip
+# The newer way to choose the precision of products, one by one. torch refuses to read the older ones after that.
+_TORCH_PRECISION = {
+    "cuda.matmul": "none", "cudnn.conv": "tf32", "cudnn.rnn": "tf32", "mkldnn.matmul": "none", "mkldnn.conv": "none",
+    "mkldnn.rnn": "none",
+}  # fmt: skip
+# Which algorithms of attention may be taken: function that tells, by the name of the one that chooses.
+_TORCH_ATTENTION = {
+    "enable_flash_sdp": "flash_sdp_enabled", "enable_mem_efficient_sdp": "mem_efficient_sdp_enabled",
+    "enable_math_sdp": "math_sdp_enabled", "enable_cudnn_sdp": "cudnn_sdp_enabled",
+}  # fmt: skip
 # How tensors are printed, by the names that `torch.set_printoptions` takes.
 _TORCH_PRINTING = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
 
@@ -105,9 +115,18 @@ def _read_torch(module: Any) -> dict[str, Any]:
         found["default_device"] = device.device.type
     if module.are_deterministic_algorithms_enabled():
         found["deterministic_algorithms"] = module.is_deterministic_algorithms_warn_only_enabled()
-    with contextlib.suppress(RuntimeError):
+    try:
         if module.get_float32_matmul_precision() != "highest":
             found["float32_matmul_precision"] = module.get_float32_matmul_precision()
+        # refuses too where only a convolution's was chosen
+        attribute(module, "backends.cudnn.allow_tf32")
+    except RuntimeError:
+        now = {path: attribute(module, f"backends.{path}.fp32_precision", "none") for path in _TORCH_PRECISION}
+        found["fp32_precision"] = differing(now, _TORCH_PRECISION)
+    for choose, tell in _TORCH_ATTENTION.items():
+        enabled = attribute(module, f"backends.cuda.{tell}")
+        if enabled is not None and not enabled():
+            found[choose] = False
     if module.is_anomaly_enabled():
         found["anomaly_detection"] = module.is_anomaly_check_nan_enabled()
     if not module.is_grad_enabled():
@@ -127,6 +146,11 @@ def _apply_torch(module: Any, name: str, value: Any) -> None:
         module.use_deterministic_algorithms(True, warn_only=value)
     elif name == "float32_matmul_precision":
         module.set_float32_matmul_precision(value)
+    elif name == "fp32_precision":
+        for path, precision in value.items():
+            set_attribute(module, f"backends.{path}.fp32_precision", precision)
+    elif name in _TORCH_ATTENTION:
+        getattr(module.backends.cuda, name)(value)
     elif name == "anomaly_detection":
         module.autograd.set_detect_anomaly(True, check_nan=value)
     elif name == "grad_enabled":

@@ -91,7 +91,9 @@ def _read_socket(module: Any) -> dict[str, Any]:
 
 
 def _read_multiprocessing(module: Any) -> dict[str, Any]:
-    return differing({"start_method": module.get_start_method(allow_none=True)}, {"start_method": None})
+    method = module.get_start_method(allow_none=True)
+    # whoever asks for it settles it, at the first, which is the system's
+    return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
 
 
 STANDARD = (

@@ -73,6 +73,12 @@ CASES = {
     ),
     "csv": ("import csv\ncsv.field_size_limit(10**6)", "import csv", "csv.field_size_limit()", 10**6),
     "calendar": ("import calendar\ncalendar.setfirstweekday(6)", "import calendar", "int(calendar.firstweekday())", 6),
+    "multiprocessing": (
+        "import multiprocessing\nmultiprocessing.set_start_method('spawn')",
+        "import multiprocessing",
+        "multiprocessing.get_start_method()",
+        "spawn",
+    ),
     "socket": ("import socket\nsocket.setdefaulttimeout(3.5)", "import socket", "socket.getdefaulttimeout()", 3.5),
     "numpy": (
         (
@@ -155,6 +161,17 @@ TORCH_CASES = {
         [True, True],
     ),
     "products": ("torch.set_float32_matmul_precision('medium')", "torch.get_float32_matmul_precision()", "medium"),
+    "one product": (
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision",
+        "tf32",
+    ),
+    "one convolution": (
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+        "[torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision]",
+        ["ieee", "tf32"],
+    ),
+    "attention": ("torch.backends.cuda.enable_flash_sdp(False)", "torch.backends.cuda.flash_sdp_enabled()", False),
     "cudnn": ("torch.backends.cudnn.deterministic = True", "torch.backends.cudnn.deterministic", True),
     "anomalies": ("torch.autograd.set_detect_anomaly(True)", "torch.is_anomaly_enabled()", True),
     "gradients": ("torch.set_grad_enabled(False)", "torch.is_grad_enabled()", False),
@@ -171,13 +188,23 @@ def test_a_setting_arrives(case: str) -> None:
     assert (json.loads(done.stdout), done.stderr) == (expected, "")
 
 
+# Those of one line go together: each interpreter imports torch, which takes its time.
+TORCH_TOGETHER = (
+    ("dtype", "determinism", "products", "attention", "cudnn", "anomalies", "gradients", "printing"),
+    ("a device of CUDA", "one product", "one convolution"),
+    ("device",),
+)
+
+
 @pytest.mark.torch
-def test_settings_of_torch_arrive() -> None:
-    for case, (made, seen, expected) in TORCH_CASES.items():
-        sent, libraries, notices = sent_by(f"import torch\n{made}")
-        assert ("torch" in libraries, notices) == (True, ()), case
-        done = python(f"{RECEIVE.format(sent=sent)}\nimport json, torch\nprint(json.dumps({seen}))")
-        assert (json.loads(done.stdout), done.stderr) == (expected, ""), case
+@pytest.mark.parametrize("cases", TORCH_TOGETHER, ids=", ".join)
+def test_settings_of_torch_arrive(cases: tuple[str, ...]) -> None:
+    made = "\n".join(TORCH_CASES[case][0] for case in cases)
+    sent, libraries, notices = sent_by(f"import torch\n{made}")
+    assert ("torch" in libraries, notices) == (True, ())
+    seen = ", ".join(TORCH_CASES[case][1] for case in cases)
+    done = python(f"{RECEIVE.format(sent=sent)}\nimport json, torch\nprint(json.dumps([{seen}]))")
+    assert (json.loads(done.stdout), done.stderr) == ([TORCH_CASES[case][2] for case in cases], "")
 
 
 def test_a_time_zone_that_was_set_after_the_process_began() -> None:
@@ -245,6 +272,18 @@ def test_log_lines_arrive_where_they_went() -> None:
         "logging.getLogger('urllib3').warning('no')"
     )
     assert (done.stdout, done.stderr) == ("three\n", "INFO: one\nNOTE: two\n")
+
+
+def test_a_fork_writes_each_log_line_once_to_its_own_output() -> None:
+    done = python(
+        "import logging, sys\nfrom nblaunch import launch\n"
+        "class Short(logging.Formatter):\n    def format(self, record): return 'short ' + record.getMessage()\n"
+        "handler = logging.StreamHandler(sys.stdout)\nhandler.setFormatter(Short())\n"
+        "handler.addFilter(lambda record: True)\nlogging.root.addHandler(handler)\n"
+        "run = launch(lambda: logging.warning('word'), 1, start_method='fork', panel='none')\n"
+        "print(repr(run.logs[0].stdout), run.failures)"
+    )
+    assert (done.stdout, done.stderr) == ("'short word\\n' {}\n", "")
 
 
 def test_log_lines_in_a_file_are_appended(tmp_path: Path) -> None:
