@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nblaunch import capture as _capture
+from nblaunch.names_in_text import is_meant
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
@@ -37,26 +38,49 @@ def what_travels(
 def _of_cell(source: str, options: Options, notebook: Notebook) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     transformed = notebook.transform(source)
     filename = notebook.name_cell(transformed)
-    flags = notebook.compiler_flags
     assigned: set[str] = set()
-    lines = _names(transformed, filename, flags, assigned)
+    lines = _names(transformed, filename, notebook, assigned)
     objects = _select({} if options.no_capture else lines, options.capture, notebook)
     work = Work(
         cell=source,
         filename=filename,
-        compiler_flags=flags,
-        left_behind=" ".join(name for name in notebook.namespace if name[:1] != "_" and name not in objects),
+        compiler_flags=notebook.compiler_flags,
+        left_behind=_left_behind(notebook, objects),
         earlier=" ".join(_assigned_before),
     )
     _assigned_before.update(assigned)
     return objects, lines, work
 
 
-def _names(transformed: str, filename: str, flags: int, assigned: set[str]) -> dict[str, int]:
+def _left_behind(notebook: Notebook, objects: Mapping[str, Any]) -> str:
+    # a copy, because another thread may assign variables; and globals() takes any key
+    names: list[Any] = list(notebook.namespace)
+    return " ".join(name for name in names if isinstance(name, str) and name[:1] != "_" and name not in objects)
+
+
+def _names(transformed: str, filename: str, notebook: Notebook, assigned: set[str]) -> dict[str, int]:
     import __future__
 
-    future = bool(flags & __future__.annotations.compiler_flag)
-    return _capture.names_read(transformed, filename=filename, future_annotations=future, assigned=assigned)
+    future = bool(notebook.compiler_flags & __future__.annotations.compiler_flag)
+    in_texts: dict[str, bool] = {}
+    lines = _capture.names_read(
+        transformed, filename=filename, future_annotations=future, assigned=assigned, in_texts=in_texts
+    )
+    for name, as_table in in_texts.items():
+        if name in notebook.namespace and not _may_be_meant(notebook.namespace[name], as_table, notebook):
+            del lines[name]
+    return lines
+
+
+def _may_be_meant(value: Any, as_table: bool, notebook: Notebook) -> bool:
+    """Tell whether to send what a text may mean: nothing is refused for it, and a rank that misses it says so."""
+    if not is_meant(value, as_table=as_table):
+        return False
+    try:
+        pack(value, shared_globals=notebook.namespace, provided=notebook.provided)
+    except (Exception, SystemExit):  # __reduce__ may be anybody's
+        return False
+    return True
 
 
 def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from nblaunch.capture.scopes import Scope
 
 
 def names_read(
-    source: str, *, filename: str = "<cell>", future_annotations: bool = False, assigned: set[str] | None = None
+    source: str,
+    *,
+    filename: str = "<cell>",
+    future_annotations: bool = False,
+    assigned: set[str] | None = None,
+    in_texts: dict[str, bool] | None = None,
 ) -> dict[str, int]:
     """Find the global names that a cell reads before it has certainly assigned them itself.
 
@@ -31,6 +36,8 @@ def names_read(
 
     assigned : set of str, optional
         Gets the names that the cell has certainly assigned when it ends.
+    in_texts : dict of str to bool, optional
+        Gets the names that nothing but texts may name, and whether as a table only: see `nblaunch.names_in_text`.
 
     Returns
     -------
@@ -58,4 +65,7 @@ def names_read(
     flow.block(tree.body)
     if assigned is not None:
         assigned.update(key for key in flow.assigned or () if isinstance(key, str))
-    return cell.close(flow.assigned)
+    needed = cell.close(flow.assigned)
+    if in_texts is not None:
+        in_texts.update(cell.in_texts_only())
+    return needed
