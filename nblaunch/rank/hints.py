@@ -16,6 +16,7 @@ _PATTERNS = [
     for pattern in (
         r"(?:name|variable) '(\w+)' is not defined",
         r"Can't get attribute '(\w+)' on <module '__m",
+        r"not found as __main__\.(\w+)",
         r"Table with name (\w+) does not exist",
         r"relation '(\w+)' was not found",
     )
