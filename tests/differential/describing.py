@@ -13,8 +13,9 @@ import re
 import sys
 import types
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from tests.differential.describing_arrays import about_array
@@ -68,6 +69,9 @@ class _Describer:
         if type(value) is types.CodeType:
             yield f"{label}{_about_code(value)[0]}"
             return
+        if type(value).__module__ == "numpy.dtypes":
+            yield f"{label}{about_array(value)[0]}"  # type: ignore[index]
+            return
         if id(value) in self._seen:
             yield f"{label}#{self._seen[id(value)][0]}"
             return
@@ -100,7 +104,8 @@ def _about_class(kind: type) -> About:
     where = f"{kind.__module__}.{kind.__qualname__}"
     if kind.__module__ != "__main__":
         return f"class {where}{_by_name(kind, kind.__module__, kind.__qualname__)}", []
-    names = sorted(name for name in vars(kind) if name not in _OF_CLASSES)
+    # what pydantic has compiled of a class shows in what the class does
+    names = sorted(name for name in vars(kind) if name not in _OF_CLASSES and not name.startswith("__pydantic_"))
     inside: list[tuple[str, Any]] = [
         ("metaclass", type(kind)),
         *((f"base {i}", base) for i, base in enumerate(kind.__bases__)),
@@ -195,8 +200,11 @@ def _about_cache(value: Any) -> About:
 
 
 def _without_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    # functools.lru_cache makes this one anew
-    return {name: held for name, held in attributes.items() if name != "cache_parameters"}
+    # functools.lru_cache makes this one anew; which functions share their annotations, nobody asks
+    told = {name: held for name, held in attributes.items() if name != "cache_parameters"}
+    if "__annotations__" in told:
+        told["__annotations__"] = tuple(told["__annotations__"].items())
+    return told
 
 
 def _about_proxy(value: Any) -> About:
@@ -226,7 +234,8 @@ def _about_container(value: Any) -> About:
     inside: list[tuple[str, Any]] = []
     # by the type's own methods: a subclass may tell something else, and looks ask for that
     if isinstance(value, dict):
-        for i, (key, element) in enumerate(dict.items(value)):
+        own_items = OrderedDict.items if isinstance(value, OrderedDict) else dict.items
+        for i, (key, element) in enumerate(own_items(value)):
             inside += [(f"[{key!r}]", element)] if type(key) in _ATOMS else [(f"key {i}", key), (f"value {i}", element)]
     elif isinstance(value, (set, frozenset)):
         inside += [("element", element) for element in sorted(value, key=describe)]
@@ -246,7 +255,8 @@ def _state(value: object) -> list[tuple[str, Any]]:
         found.update(sorted(object.__getattribute__(value, "__dict__").items(), key=lambda item: str(item[0])))
     for base in type(value).__mro__:
         for name, slot in vars(base).items():
-            if isinstance(slot, types.MemberDescriptorType) and base.__module__ != "builtins":
+            # those of C classes with such names are no attributes
+            if isinstance(slot, types.MemberDescriptorType) and base.__module__ != "builtins" and name[:2] != "__":
                 try:
                     found.setdefault(f"slot {name}", slot.__get__(value))
                 except AttributeError:
@@ -261,7 +271,8 @@ def _about_instance(value: object) -> About:
     named = _name_in_module(value)
     if named:
         return named, []
-    state = _state(value)
+    # paths keep what they have computed
+    state = [] if isinstance(value, PurePath) else _state(value)
     try:
         text = repr(value)
     except Exception as error:

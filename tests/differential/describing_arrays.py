@@ -1,4 +1,4 @@
-"""What can be told of arrays, tensors and tables; none of their libraries is imported for it."""
+"""What can be told of arrays, tensors, tables and the like; none of their libraries is imported for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
 
     flags = " ".join(name for name in ("C_CONTIGUOUS", "F_CONTIGUOUS", "WRITEABLE", "ALIGNED") if array.flags[name])
     plain = array.view(np.ndarray)
-    inside: list[tuple[str, Any]] = [("dtype", array.dtype)]
+    inside: list[tuple[str, Any]] = []
     if isinstance(array, np.ma.MaskedArray):
         inside += [("mask", np.ma.getmaskarray(array).tolist()), ("fill", array.fill_value), ("hard", array.hardmask)]
         plain = array.data
@@ -39,15 +39,28 @@ def _array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
         inside += sorted(getattr(array, "__dict__", {}).items())
     elements = plain.tolist()
     # text where no Python object is meant: comparing long lists line by line says no more
-    return f"{array.shape} {flags}", [*inside, ("elements", elements if array.dtype.hasobject else repr(elements))]
+    return f"{array.shape} {_dtype_in_words(array.dtype)} {flags}", [
+        *inside,
+        ("elements", elements if array.dtype.hasobject else repr(elements)),
+    ]
 
 
-def _dtype(dtype: Any) -> tuple[str, list[tuple[str, Any]]]:
-    return f"{dtype!r} {dtype.str} {dtype.itemsize} {dtype.isalignedstruct}", [("metadata", dict(dtype.metadata or {}))]
+def _dtype_in_words(dtype: Any) -> str:
+    """Return all that a dtype is; which of equal ones are one object, nobody asks."""
+    return f"{dtype!r} {dtype.str} {dtype.itemsize} {dtype.isalignedstruct} {dict(dtype.metadata or {})}"
 
 
 def _scalar(scalar: Any) -> tuple[str, list[tuple[str, Any]]]:
-    return f"{scalar!r}", [("dtype", scalar.dtype)]
+    return f"{scalar!r} {_dtype_in_words(scalar.dtype)}", []
+
+
+def _dtype(dtype: Any) -> tuple[str, list[tuple[str, Any]]]:
+    return _dtype_in_words(dtype), []
+
+
+def _in_words(value: Any) -> tuple[str, list[tuple[str, Any]]]:
+    # what else such an object holds is computed when it is asked for, and kept
+    return repr(value), []
 
 
 def _bit_generator(generator: Any) -> tuple[str, list[tuple[str, Any]]]:
@@ -100,9 +113,20 @@ def _index(index: Any) -> tuple[str, list[tuple[str, Any]]]:
     return f"{index.dtype!r} {getattr(index, 'freq', None)!r}", [("names", names), ("elements", index.tolist())]
 
 
+def _extension_array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
+    return f"{array.dtype!r} {array!r}", []
+
+
 _ABOUT: dict[str, dict[str, Callable[[Any], Any]]] = {
     "numpy": {"ndarray": _array, "dtype": _dtype, "generic": _scalar},
     "numpy.random": {"Generator": _generator, "BitGenerator": _bit_generator, "RandomState": _random_state},
     "torch": {"Tensor": _tensor, "Generator": _torch_generator},
-    "pandas": {"DataFrame": _frame, "Series": _series, "Index": _index},
+    "pandas": {
+        "DataFrame": _frame,
+        "Series": _series,
+        "Index": _index,
+        **dict.fromkeys(("Timestamp", "Timedelta", "Period", "Interval"), _in_words),
+    },
+    "sympy": {"Basic": _in_words},
+    "pandas.api.extensions": {"ExtensionDtype": _in_words, "ExtensionArray": _extension_array},
 }

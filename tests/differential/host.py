@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -190,8 +191,9 @@ class Host:
     def _compare_one(self, one: _Set, here: Looks) -> None:
         told: dict[str, list[str]] = {}
         for key, text in one.looked_at():
-            if OPAQUE in here.seen.get(key, ""):
-                self._object(one, f"{text} says nothing", here.seen[key])
+            silent = [line.strip() for line in here.seen.get(key, "").splitlines() if OPAQUE in line]
+            if silent:
+                self._object(one, f"{text} says nothing", "\n".join(silent))
         for method, found in self._ranks.items():
             for rank, (seen, returned) in enumerate(found.get(one.number, [])):
                 for key, text in one.looked_at():
@@ -229,8 +231,13 @@ def _steps(one: _Set) -> str:
 def _difference(here: str, there: str) -> str:
     if here == there:
         return ""
-    lines = difflib.unified_diff(here.splitlines(), there.splitlines(), lineterm="", n=0)
-    shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    # one object more changes the numbers of all that follow: they are shown only where nothing else differs
+    for pattern in (r"#\d+ ?", r"$^"):
+        before, after = (re.sub(pattern, "", text).splitlines() for text in (here, there))
+        lines = difflib.unified_diff(before, after, lineterm="", n=0)
+        shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+        if shown:
+            break
     return "\n".join(f"    {line[:300]}" for line in shown[:_MOST_DIFFERENCES])
 
 

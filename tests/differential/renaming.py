@@ -41,7 +41,8 @@ def with_own_names(case: Case, number: int) -> Case:
 
 
 def _is_own(symbol: symtable.Symbol) -> bool:
-    return not symbol.is_imported() and not symbol.get_name().startswith("__")
+    name = symbol.get_name()
+    return not symbol.is_imported() and not name.startswith("__") and name != "_"
 
 
 def _bound_inside(table: symtable.SymbolTable) -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""scikit-learn, matplotlib, pydantic, attrs and other libraries."""
+
+CASES = r"""
+import collections, copy, functools, io, pickle
+# ---- estimators, fitted and not (needs sklearn)
+import sklearn.linear_model, sklearn.preprocessing, sklearn.pipeline, sklearn.ensemble, sklearn.base, numpy as np
+data, labels = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 1, 0])
+pipe = sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.linear_model.LogisticRegression(C=0.5)).fit(data, labels)
+forest = sklearn.ensemble.RandomForestClassifier(3, random_state=0).fit(data, labels)
+fresh = sklearn.linear_model.Ridge(alpha=2)
+class Mine(sklearn.base.BaseEstimator, sklearn.base.TransformerMixin):
+    def __init__(self, k=1): self.k = k
+    def fit(self, X, y=None): return self
+    def transform(self, X): return X * self.k
+mine = Mine(3)
+>>> pipe.predict(data), pipe[1].coef_, forest.predict_proba(data), fresh, fresh.get_params(), mine.fit_transform(data), sklearn.base.clone(mine).k, pipe
+<<< pipe[1].coef_, mine
+<<< forest.predict(data)
+# ---- functions for columns, scorers and splits (needs sklearn)
+import sklearn.preprocessing, sklearn.metrics, sklearn.model_selection, numpy as np
+func = sklearn.preprocessing.FunctionTransformer(lambda a: a + 1)
+scorer = sklearn.metrics.make_scorer(sklearn.metrics.f1_score, average="macro")
+split = sklearn.model_selection.KFold(2, shuffle=True, random_state=1)
+>>> func.transform(np.ones(2)), str(scorer), [test.tolist() for _, test in split.split(range(4))]
+<<< split
+# ---- figures (needs matplotlib)
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.figure, matplotlib.colors
+figure = matplotlib.figure.Figure(figsize=(2, 1))
+axes = figure.add_subplot()
+line = axes.plot([1, 2], [3, 4], label="l")[0]
+colours, norm = matplotlib.colormaps["viridis"], matplotlib.colors.LogNorm(1, 10)
+>>> line.get_xydata(), axes.get_title(), figure.axes[0] is axes, line.axes is axes, colours(0.5), float(norm(3)), line.get_label()
+<<< line.get_label(), norm.vmin
+# ---- graphs (needs networkx)
+import networkx as nx
+graph = nx.DiGraph([("a", "b", {"w": 1})])
+graph.graph["name"] = "g"
+>>> list(graph.edges(data=True)), nx.shortest_path(graph, "a", "b"), graph.graph, graph.has_edge("b", "a")
+<<< graph
+# ---- symbols (needs sympy)
+import sympy
+sx, sy = sympy.symbols("x y", positive=True)
+expression = sympy.sqrt(sx**2 + 1) / sy
+function = sympy.Function("f")(sx)
+dummy = sympy.Dummy("d")
+>>> expression, expression.diff(sx), expression.subs(sx, 0) == 1 / sy, sx.is_positive, sympy.S.Zero is sympy.Integer(0), sympy.I, sympy.solve(sx**2 - 4, sx), sympy.oo
+>>> sympy.Integer(0) is sympy.S.Zero, sympy.pi is sympy.S.Pi, dummy == dummy, str(function)
+<<< expression, sympy.pi, sympy.S.Half
+# ---- lambdas made of symbols (needs sympy)
+import sympy
+zx = sympy.Symbol("x")
+compiled = sympy.lambdify(zx, zx**2 + 1, "math")
+>>> compiled(3), compiled.__name__
+<<< compiled
+# ---- models that check their fields (needs pydantic)
+import pydantic, typing, enum
+class Colour(str, enum.Enum):
+    RED = "red"
+class Item(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
+    name: str = pydantic.Field(min_length=1, description="d")
+    colour: Colour = Colour.RED
+    tags: set[int] = pydantic.Field(default_factory=set)
+    @pydantic.field_validator("name")
+    @classmethod
+    def lower(cls, value): return value.lower()
+    @pydantic.computed_field
+    @property
+    def size(self) -> int: return len(self.name)
+class Basket(pydantic.BaseModel, typing.Generic[typing.TypeVar("V")]):
+    items: list[Item] = []
+    best: typing.Optional["Item"] = None
+item = Item(name="ABC", more=1)
+basket = Basket(items=[item], best=item)
+adapter = pydantic.TypeAdapter(list[int])
+>>> item, item.size, item.model_dump(), basket.best is basket.items[0], Item.model_json_schema()["required"], item.more, basket.model_copy().best is item
+>>> Item(name="")
+>>> item.name = "x"
+>>> Item(name="Q").name, basket.model_validate_json(basket.model_dump_json()) == basket
+<<< item, basket
+# ---- data classes of pydantic, and settings made by functions (needs pydantic)
+import pydantic, pydantic.dataclasses
+@pydantic.dataclasses.dataclass
+class Pd:
+    x: int
+    y: list[int] = pydantic.Field(default_factory=list)
+Made = pydantic.create_model("Made", a=(int, 3), b=(str, ...))
+pdc, made = Pd("4"), Made(b="b")
+>>> pdc, Pd(x="7").x, made, Made(b="c", a=1), Made.__name__.split("_")[0]
+>>> Pd("x")
+<<< pdc, made
+# ---- attrs: validators, slots, factories (needs attrs)
+import attrs, attr
+@attrs.define(kw_only=True)
+class Conf:
+    lr: float = attrs.field(default=0.1, validator=attrs.validators.instance_of(float))
+    names: list = attrs.field(factory=list)
+    derived: int = attrs.field(init=False)
+    @derived.default
+    def _derive(self): return len(self.names)
+@attr.s(auto_attribs=True, hash=True)
+class Old:
+    a: int
+    b: int = 2
+conf, old = Conf(names=["a"]), Old(1)
+>>> conf, old, conf.derived, Conf(lr=1.0), attrs.evolve(conf, lr=0.5), attrs.asdict(old), attrs.fields(Conf).lr.default, attrs.fields(Old).a.default is attrs.NOTHING, Old(1) == old
+>>> Conf(lr="x")
+>>> conf.nope = 1
+<<< conf, old
+"""
