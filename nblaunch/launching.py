@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from nblaunch.commands import remember
+from nblaunch.elsewhere import remember_bound
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
@@ -265,6 +266,9 @@ class Launch:
         env, threads = _thread_variables(nprocs, options)
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
+        if title:
+            work = replace(work, elsewhere=replace(work.elsewhere, remedy="line"))
+        self._bound_in_ranks = work.elsewhere.bound, notebook.number, work.cell or ""
         work = replace(
             work,
             nprocs=nprocs,
@@ -327,6 +331,7 @@ class Launch:
         try:
             remember(self.run)
             self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
+            remember_bound(*self._bound_in_ranks)
             self._ranks.start()
         except BaseException as error:
             self._ranks.kill()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nblaunch import capture as _capture
+from nblaunch.elsewhere import variables_elsewhere
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
@@ -25,19 +26,22 @@ def what_travels(
         transformed = notebook.transform(fn_or_source)
         filename = notebook.name_cell(transformed)
         flags = notebook.compiler_flags
-        lines = _names(transformed, filename, flags)
+        names = _names(transformed, filename, flags)
+        lines = names.read
         objects = _select({} if options.no_capture else lines, options.capture, notebook)
-        return objects, lines, Work(cell=fn_or_source, filename=filename, compiler_flags=flags)
+        elsewhere = variables_elsewhere(notebook, fn_or_source, names.bound, "launch", options.no_capture)
+        work = Work(cell=fn_or_source, filename=filename, compiler_flags=flags, elsewhere=elsewhere)
+        return objects, lines, work
     objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
     objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-    return objects, {}, Work()
+    return objects, {}, Work(elsewhere=variables_elsewhere(notebook, "", (), "function"))
 
 
-def _names(transformed: str, filename: str, flags: int) -> dict[str, int]:
+def _names(transformed: str, filename: str, flags: int) -> _capture.CellNames:
     import __future__
 
     future = bool(flags & __future__.annotations.compiler_flag)
-    return _capture.names_read(transformed, filename=filename, future_annotations=future)
+    return _capture.names_of(transformed, filename=filename, future_annotations=future)
 
 
 def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from nblaunch.capture.scopes import (
     function_scope,
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
+from nblaunch.quoted_names import names_behind_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,13 +54,17 @@ class Expressions(ABC):
         Where reads are reported.
     annotations : bool
         Whether annotations are evaluated.
+    texts : bool
+        Whether texts may stand for code that reads variables: ``"a > @limit"``.
     """
 
-    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool) -> None:
+    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
         self.scope = scope
         self.ledger = ledger
         self.annotations = annotations
+        self.texts = texts
         self.assigned: State = set()
+        self.bound: set[str] = set()  # global names that are bound on any way
         self.in_loop = False
         self.branches = 0  # how many enclosing constructs may or may not run: 0 means certainly
 
@@ -95,6 +100,9 @@ class Expressions(ABC):
                     self.expr(*node.args)
                     for piece in found:
                         self._embedded(piece)
+                case ast.Constant(value=str(text)):
+                    for name in names_behind_at(text) if self.texts else ():
+                        self.load(name, node)
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                     self._comprehension(node.generators, node.elt)
                 case ast.DictComp():
@@ -152,6 +160,8 @@ class Expressions(ABC):
         key = self.scope.bind_key(name)
         if key is not None and self.assigned is not None:
             self.assigned.add(key)
+            if isinstance(key, str):
+                self.bound.add(key)
             if not self.branches:
                 self.ledger.forget(key)
         return key
@@ -172,7 +182,7 @@ class Expressions(ABC):
 
         def walk() -> list[Read]:
             summary = Summary([])
-            inner = type(self)(scope, summary, annotations=self.annotations)
+            inner = type(self)(scope, summary, annotations=self.annotations, texts=self.texts)
             if isinstance(code, ast.expr):
                 inner.expr(code)
             else:

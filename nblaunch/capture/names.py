@@ -1,7 +1,8 @@
 """Names: the question that a cell is asked.
 
-Source text flows in, an ordered mapping of names to lines flows out. The cell is walked in the order in
-which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads need the notebook.
+Source text flows in; an ordered mapping of names to lines, and the names that the cell binds, flow out. The cell
+is walked in the order in which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads need
+the notebook.
 """
 
 from __future__ import annotations
@@ -9,14 +10,33 @@ import __future__
 
 import ast
 import warnings
+from typing import NamedTuple
 
 from nblaunch.capture.deferred import Cell
 from nblaunch.capture.flow import Flow
 from nblaunch.capture.scopes import Scope
+from nblaunch.quoted_names import may_read_texts
 
 
-def names_read(source: str, *, filename: str = "<cell>", future_annotations: bool = False) -> dict[str, int]:
-    """Find the global names that a cell reads before it has certainly assigned them itself.
+class CellNames(NamedTuple):
+    """The global names of a cell.
+
+    Attributes
+    ----------
+    read : dict of str to int
+        Names that it reads before it has certainly assigned them itself, each with the first line (counted from 1)
+        that needs it, in order of appearance. Builtins are among them: only the caller knows whether the notebook has
+        replaced one.
+    bound : frozenset of str
+        Names that its own statements bind, perhaps only on some way through it.
+    """
+
+    read: dict[str, int]
+    bound: frozenset[str]
+
+
+def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool = False) -> CellNames:
+    """Find the global names that a cell reads and binds.
 
     Parameters
     ----------
@@ -29,9 +49,8 @@ def names_read(source: str, *, filename: str = "<cell>", future_annotations: boo
 
     Returns
     -------
-    dict of str to int
-        Each name with the first line (counted from 1) that needs it, in order of appearance. Builtins are
-        among them: only the caller knows whether the notebook has replaced one.
+    CellNames
+        What it reads, and what it binds.
 
     Raises
     ------
@@ -49,6 +68,6 @@ def names_read(source: str, *, filename: str = "<cell>", future_annotations: boo
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             future_annotations = future_annotations or any(a.name == "annotations" for a in statement.names)
     cell = Cell()
-    flow = Flow(Scope("module"), cell, annotations=not future_annotations)
+    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_read_texts(source))
     flow.block(tree.body)
-    return cell.close(flow.assigned)
+    return CellNames(cell.close(flow.assigned), frozenset(flow.bound))

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.quoted_names import names_in_constants
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -180,7 +182,7 @@ def _function_parts(function: types.FunctionType, place: Place) -> Iterator[Part
         defaults.update(zip(positional[-len(function.__defaults__) :], function.__defaults__, strict=True))
     defaults.update(function.__kwdefaults__ or {})
     yield _values(defaults, lambda name: place.told(f"has a default for {name}", "that default"))
-    names = dict.fromkeys(_global_names(code))
+    names = dict.fromkeys((*_global_names(code), *sorted(names_in_constants(code))))
     used = {name: function.__globals__[name] for name in names if name in function.__globals__}
     yield _values(used, lambda name: place.told(f"uses the global {name}", name))
 

@@ -1,17 +1,30 @@
-"""Functions that are sent by value although their globals are those of a module that both sides can import.
+"""The globals of functions that are sent by value.
 
-A decorator of a library returns such functions: ``torch.compile`` and others that use `functools.wraps`. Their globals
-are the library's, which go by reference.
+A decorator of a library returns functions whose globals are those of a module that both sides can import:
+``torch.compile`` and others that use `functools.wraps`. These globals go by reference. And a function may read globals
+that only a text names: ``df.query("a > @limit")``.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
-__all__ = ["ModuleGlobals", "globals_of_module"]
+from cloudpickle import cloudpickle as _tracker
+
+from nblaunch.quoted_names import names_in_constants
+
+__all__ = ["ModuleGlobals", "globals_of_module", "take_quoted_globals"]
+
+
+def take_quoted_globals(code: CodeType) -> None:
+    """Have cloudpickle take along the globals that texts in a function's code name."""
+    names = names_in_constants(code)
+    if names:
+        # private in cloudpickle: it keeps the names that it finds for each code in a dictionary
+        _tracker._extract_code_globals(code).update(dict.fromkeys(sorted(names)))
 
 
 def globals_of_module(function: FunctionType) -> str | None:

@@ -21,7 +21,7 @@ from nblaunch.payload.exceptions import (
     reduce_exception,
     reduce_traceback,
 )
-from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module, take_quoted_globals
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
@@ -191,6 +191,7 @@ class Pickler(cloudpickle.Pickler):
 
     def _dynamic_function_reduce(self, function: Any) -> Any:
         # of cloudpickle, for a function by value
+        take_quoted_globals(function.__code__)
         module = globals_of_module(function)
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))

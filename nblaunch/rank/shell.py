@@ -7,7 +7,7 @@ import linecache
 import sys
 import traceback
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,7 @@ from traitlets.config import Config
 from nblaunch.payload import traceback_of
 from nblaunch.processes.channel import Channel
 from nblaunch.rank.displays import RankDisplayPublisher
+from nblaunch.rank.hints import add_hints
 from nblaunch.rank.work import Work
 
 __all__ = ["RankShell"]
@@ -51,6 +52,7 @@ class RankShell(InteractiveShell):
     displayhook_class = Type(_ValueKeeper)
     display_pub_class = Type(RankDisplayPublisher)
     _awaited: str | None = None
+    _work: Work | None = None
     # straight to descriptors 1 and 2, which are the rank's log files
     system = InteractiveShell.system_raw
 
@@ -100,6 +102,7 @@ class RankShell(InteractiveShell):
 
     def prepare_for(self, work: Work) -> None:
         """Take over the notebook's cell numbers, sources and compiler flags."""
+        self._work = work
         self.execution_count = work.number
         self.compile.flags |= work.compiler_flags
         for name, source in work.sources.items():
@@ -182,7 +185,13 @@ class RankShell(InteractiveShell):
     def showtraceback(self, *args: Any, running_compiled_code: bool = False, **options: Any) -> None:
         """Show the exceptions that a magic catches; those that end the cell are reported by the rank."""
         if not running_compiled_code and not options.get("exception_only"):
+            error, hints = sys.exc_info()[1], list[str]()
+            if error is not None and self._work is not None:
+                with suppress(Exception):  # of anybody's class, with a text of its own making
+                    hints = add_hints(error, self._work, self.user_ns)
             super().showtraceback(*args, **options)
+            if sys.version_info < (3, 11):  # where tracebacks do not show the notes of an exception
+                print(*hints, sep="\n", end="\n" if hints else "", file=sys.stderr)
 
     def showsyntaxerror(self, *args: Any, **options: Any) -> None:
         """Show nothing: the rank reports it."""
