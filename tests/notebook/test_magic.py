@@ -373,8 +373,8 @@ def test_a_bad_line_gets_one_sentence_and_starts_nothing(kernel: Kernel, line: s
         (
             "{N+M}",
             (
-                "the number of ranks: it takes a whole number of at least 1, not '{N+M}'; it is replaced by a value only "
-                "where that can be evaluated, so see whether its variables are defined."
+                "the number of ranks: it takes a whole number of at least 1, not '{N+M}'; it is replaced by a value "
+                "only where that can be evaluated, so see whether its variables are defined."
             ),
         ),
     ],
