@@ -35,15 +35,15 @@ def variables_elsewhere(
         See `nblaunch.rank.work.Elsewhere`.
     """
     # a copy first: another thread may assign variables
-    names = [
-        name
-        for name in list(notebook.namespace)
-        if type(name) is str and name[:1] != "_" and name not in notebook.provided
-    ]
+    names = list(notebook.namespace)
+    try:
+        joined = " ".join(names)
+    except TypeError:  # globals() takes any key
+        joined = " ".join(name for name in names if isinstance(name, str))
     # a cell that is run again may bind a name in some of its ranks only, which is no matter of earlier ones
     this = hash(source)
     before = {names: number for names, (number, cell) in _bound_before.items() if cell != this}
-    return Elsewhere(" ".join(names), before, " ".join(sorted(bound)), remedy, no_capture)
+    return Elsewhere(joined, before, " ".join(sorted(bound)), remedy, no_capture)
 
 
 def remember_bound(bound: str, number: int, source: str) -> None:

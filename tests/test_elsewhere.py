@@ -37,11 +37,12 @@ def test_what_a_cell_binds(cell: str, bound: str) -> None:
     assert names_of(cell).bound == set(bound.split())
 
 
-def test_private_names_and_those_of_the_shell_are_left_out() -> None:
-    space: dict[Any, Any] = {"x": 1, "_private": 2, "__name__": "__main__", "In": [], 7: 8, "y": 3}
-    notebook = Notebook(space, provided={"In": space["In"]})
-    assert variables_elsewhere(notebook, "cell", {"b", "a"}, "line").notebook == "x y"
-    assert variables_elsewhere(notebook, "cell", {"b", "a"}, "line").bound == "a b"
+def test_names_of_any_notebook() -> None:
+    space: dict[Any, Any] = {"x": 1, "_private": 2, 7: 8, "y": 3}
+    assert variables_elsewhere(Notebook(space), "cell", {"b", "a"}, "line").notebook == "x _private y"
+    del space[7]
+    assert variables_elsewhere(Notebook(space), "cell", {"b", "a"}, "line").notebook == "x _private y"
+    assert variables_elsewhere(Notebook({}), "cell", {"b", "a"}, "line").bound == "a b"
 
 
 def test_a_cell_that_is_run_often_is_remembered_once() -> None:

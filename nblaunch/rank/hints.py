@@ -71,7 +71,7 @@ def _hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> It
     known = {*namespace, *work.lines}
     for one in relatives(error):
         for name in _missed_names(one):
-            if name in known or _is_of_a_file(one, name, namespace):
+            if name in known or name.startswith("_") or _is_of_a_file(one, name, namespace):
                 continue
             known.add(name)
             if name in notebook:

@@ -26,7 +26,7 @@ class Elsewhere:
     Parameters
     ----------
     notebook : str
-        The notebook's variables.
+        The notebook's variables, all of them.
     ranks : dict of str to int
         What other cells have bound that were run on ranks before, with the number of the latest such cell.
     bound : str

@@ -139,6 +139,7 @@ def test_what_only_looks_alike(case: str) -> None:
 
 def test_what_the_rank_has_or_had_is_not_told() -> None:
     assert hints(raised_by("eval('k')"), "k") == []
+    assert hints(raised_by("eval('_k')"), notebook="_k") == []
     assert hints(raised_by("del k\nk", k=1), lines=("k",)) == []
 
 
