@@ -7,6 +7,7 @@ some microseconds for them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from nblaunch.notebook import Notebook
 from nblaunch.rank.work import Elsewhere
@@ -35,7 +36,7 @@ def variables_elsewhere(
         See `nblaunch.rank.work.Elsewhere`.
     """
     # a copy first: another thread may assign variables
-    names = list(notebook.namespace)
+    names: list[Any] = list(notebook.namespace)
     try:
         joined = " ".join(names)
     except TypeError:  # globals() takes any key

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import io
 import pickle
+import re
 import socket
 import sqlite3
 import sys
@@ -19,6 +21,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
+import pyarrow
 import pytest
 
 from nblaunch.capture import CaptureError, Problem, explain
@@ -101,6 +104,11 @@ class Hostile:
 class Rebuilt:
     def __reduce__(self) -> Any:
         return Rebuilt, (1, [LOCK])
+
+
+class Refuses:
+    def __reduce__(self) -> Any:
+        raise ValueError("not me")
 
 
 @dataclasses.dataclass
@@ -265,7 +273,9 @@ def test_the_search_is_bounded() -> None:
 
 def test_a_spent_search_names_what_it_is_sure_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nblaunch.capture.search.MAX_TRIALS", 2)
-    assert problem("it", {"a": [[LOCK]]}).path == 'it["a"]'
+    assert problem("it", {"a": [[Refuses()]]}).path == 'it["a"]'
+    # what an error names by its type is found all the same
+    assert problem("it", {"a": [[LOCK]]}).path == 'it["a"][0][0]'
 
 
 def test_parts_that_fail_only_together() -> None:
@@ -313,6 +323,14 @@ def kinds() -> Iterator[tuple[str, object]]:
     yield "cuda", made("ndarray", "cupy._core")
     yield "process", made("Pool", "multiprocessing.pool")
     yield "queue", made("Queue", "queue")
+    yield "jitclass", made("Bag", "numba.experimental.jitclass.boxing")
+    yield "match", re.match("a(b)", "ab")
+    yield "c", ctypes.pointer(ctypes.c_int(3))
+    yield "c", ctypes.CFUNCTYPE(ctypes.c_int)(int)
+    yield "xml", made("HtmlElement", "lxml.html", type(made("_Element", "lxml.etree")))
+    yield "file", pyarrow.BufferReader(b"")
+    yield "iterator", pyarrow.table({"a": [1]}).to_reader()
+    yield "script", made("TopLevelTracedModule", "torch.jit._trace", type(made("ScriptModule", "torch.jit._script")))
     yield "other", Plain()
     yield "other", Walker()
     yield "other", Hostile()
@@ -321,6 +339,12 @@ def kinds() -> Iterator[tuple[str, object]]:
 def test_kinds() -> None:
     for kind, obj in kinds():
         assert kind_of(obj) == kind, type(obj)
+
+
+def test_rows_of_a_database() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        assert problem("rows", database.execute("select 1").fetchall()).advice == "Send tuple(x) or dict(x) instead."
 
 
 def test_kinds_of_things_that_must_be_closed() -> None:

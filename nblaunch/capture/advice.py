@@ -33,6 +33,13 @@ ADVICE = {
         "Its class has code of its own that runs when it is unpickled (__new__, __setstate__, __getattr__, __hash__): "
         "give it a __reduce__ that leads round that, or create it inside the cell."
     ),
+    "jitclass": "numba compiles such a class into this process: define it inside the cell, and send what it holds.",
+    "match": "Send what it has found instead: x.group(), x.groups() or x.span().",
+    "row": "Send tuple(x) or dict(x) instead.",
+    "xml": "It is memory of a C library: send lxml.etree.tostring(x), and parse that inside the cell.",
+    "c": "It is memory of C code in the notebook's process: create it inside the cell, or send what it holds.",
+    "script": "Save it with torch.jit.save, and load it inside the cell.",
+    "objects": "Polars does not pickle a column of dtype Object: send x.to_list(), and make the frame in the cell.",
     "other": "Create it inside the cell, or leave it out (--no-capture).",
 }
 """Kind of object -> what to do."""
@@ -61,6 +68,7 @@ _KINDS = {
     "tarfile.": "file",
     "select.": "file",
     "selectors.": "file",
+    "sqlite3.Row": "row",
     "sqlite3.": "file",
     "multiprocessing.connection.": "file",
     "sqlalchemy.engine.": "file",
@@ -72,9 +80,16 @@ _KINDS = {
     "_duckdb.": "file",
     "h5py.": "file",
     "lmdb.": "file",
+    "pyarrow.lib.NativeFile": "file",
+    "pyarrow.parquet.core.ParquetFile": "file",
+    "pyarrow._parquet.": "file",
     "builtins.generator": "iterator",
     "itertools.": "iterator",
     "_csv.": "iterator",
+    "pandas.io.parsers.readers.TextFileReader": "iterator",
+    "pandas.api.typing.TextFileReader": "iterator",
+    "pyarrow.lib.RecordBatchReader": "iterator",
+    "pyarrow._dataset.Scanner": "iterator",
     "builtins.coroutine": "async",
     "builtins.async_generator": "async",
     "asyncio.": "async",
@@ -92,6 +107,14 @@ _KINDS = {
     "cupy_backends.": "cuda",
     "pycuda.": "cuda",
     "jax._src.core.Tracer": "tracer",
+    "numba.experimental.jitclass.": "jitclass",
+    "re.Match": "match",
+    "lxml.etree._Element": "xml",
+    "lxml.etree._ElementTree": "xml",
+    "_ctypes.": "c",
+    "torch.jit._script.ScriptModule": "script",
+    "torch.ScriptModule": "script",
+    "torch.ScriptFunction": "script",
     "builtins.module": "module",
     "weakref.": "weakref",
     "builtins.weakref": "weakref",
@@ -111,6 +134,8 @@ def kind_of(obj: object) -> str:
                 return kind
         if name == "torch.Tensor" and getattr(obj, "is_cuda", False):
             return "cuda"
+        if name.startswith("polars.") and name.endswith(".Series") and str(getattr(obj, "dtype", "")) == "Object":
+            return "objects"
     # An iterator with attributes is taken apart instead: one of them may be the guilty part.
     return "iterator" if hasattr(cls, "__next__") and not cls.__dictoffset__ else "other"
 

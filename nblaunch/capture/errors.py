@@ -6,17 +6,20 @@ guilty name flows out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nblaunch.capture.advice import ADVICE, kind_of_failure
-from nblaunch.capture.search import Search, Why
+from nblaunch.capture.parts import goes_by_value
+from nblaunch.capture.search import Culprit, Search, Why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NOTHING_STARTED = "Nothing was started: no rank has run any of the cell."
 _MAX_REASON = 200
+_PART_OF_A_CLASS = re.compile(r"cannot pickle '\w*descriptor' object")
 
 
 @dataclass(frozen=True)
@@ -128,26 +131,35 @@ def explain(captured: Mapping[str, object], lines: Mapping[str, int | None], why
                 line=lines.get(name),
                 path=culprit.place.expression,
                 type_name=_type_name(type(culprit.obj)),
-                reason=_reason(culprit.error),
-                advice=ADVICE[kind_of_failure(culprit.obj, culprit.error)],
+                reason=_reason(culprit),
+                advice=ADVICE[_kind(culprit)],
                 via=", ".join(culprit.place.story),
             )
         )
     return CaptureError(problems)
 
 
+def _kind(culprit: Culprit) -> str:
+    kind = kind_of_failure(culprit.obj, culprit.error)
+    return kind if kind != "other" else kind_of_failure(culprit.cause, culprit.error)
+
+
 def _type_name(cls: type) -> str:
     if cls.__module__ in ("builtins", "__main__"):
         return cls.__qualname__
-    return f"{cls.__module__}.{cls.__qualname__}"
+    # of one that was made on the fly the name alone: its module does not have it
+    return cls.__name__ if goes_by_value(cls) else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _reason(error: BaseException) -> str:
+def _reason(culprit: Culprit) -> str:
     """Return the error's text on one line, its type if it has none."""
     try:
-        text = " ".join(str(error).split()).rstrip(".")
+        text = " ".join(str(culprit.error).split()).rstrip(".")
     except Exception:  # an exception of the user's whose __str__ fails must not hide the real trouble
         text = ""
+    if _PART_OF_A_CLASS.fullmatch(text) and not isinstance(culprit.cause, type):
+        # of a class that is made of C, which was to be taken apart
+        text = f"cannot pickle '{_type_name(type(culprit.cause))}' object"
     if len(text) > _MAX_REASON:
         text = text[: _MAX_REASON - 1] + "…"
-    return text or type(error).__name__
+    return text or type(culprit.error).__name__

@@ -9,71 +9,26 @@ from __future__ import annotations
 
 import dis
 import functools
-import json
-import reprlib
 import sys
 import types
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.capture.places import Parts, Place, shown
+from nblaunch.capture.tables import table_parts
 from nblaunch.quoted_names import names_in_constants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_PLAIN = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), type(Ellipsis), range})
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType)
+_OF_C = (types.MethodDescriptorType, types.ClassMethodDescriptorType, types.WrapperDescriptorType)
 _CLASS_FURNITURE = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"})
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a part sits, seen from the captured name.
-
-    Attributes
-    ----------
-    expression : str
-        Python that reaches the part, such as ``config["db"].lock``; from the last step of `story`, if any.
-    story : tuple of str
-        Steps that are no expression, such as "train uses the global lock".
-    opaque : bool
-        Whether steps from here on would mean nothing to the reader.
-    """
-
-    expression: str
-    story: tuple[str, ...] = ()
-    opaque: bool = False
-
-    def inner(self, suffix: str) -> Place:
-        """Return the place that ``expression + suffix`` reaches."""
-        return self if self.opaque else replace(self, expression=self.expression + suffix)
-
-    def hidden(self) -> Place:
-        """Return the place of a part for which there is no expression, nor for what is in it."""
-        return replace(self.told("has a part deep inside", "that part"), opaque=True)
-
-    def told(self, step: str, expression: str) -> Place:
-        """Return a place that takes a sentence to reach."""
-        return self if self.opaque else Place(expression, (*self.story, f"{self.expression} {step}"))
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Parts of one sort. `place` tells where number ``i`` of them sits, asked for the guilty one only."""
-
-    objects: Sequence[object]
-    place: Callable[[int], Place]
-
-    def without(self, skip: Callable[[object], bool]) -> Parts:
-        """Return the parts that are worth looking at."""
-        kept = [i for i, part in enumerate(self.objects) if type(part) not in _PLAIN and not skip(part)]
-        return Parts([self.objects[i] for i in kept], lambda i: self.place(kept[i]))
-
-
-def parts_of(obj: object, place: Place) -> Iterator[Parts]:
+def parts_of(obj: object, place: Place, *, rebuilt: bool = True) -> Iterator[Parts]:
     """Take an object apart.
 
     Parameters
@@ -82,6 +37,8 @@ def parts_of(obj: object, place: Place) -> Iterator[Parts]:
         What to take apart.
     place : Place
         Where it sits.
+    rebuilt : bool
+        Also into what it is rebuilt from, which is made for the occasion and may be large.
 
     Yields
     ------
@@ -90,21 +47,21 @@ def parts_of(obj: object, place: Place) -> Iterator[Parts]:
     """
     if isinstance(obj, dict):
         keys = list(obj)
-        yield Parts(list(obj.values()), lambda i: place.inner(f"[{_shown(keys[i])}]"))
-        yield Parts(keys, lambda i: place.told(f"has the key {_shown(keys[i])}", "that key"))
+        yield Parts(list(obj.values()), lambda i: place.inner(f"[{shown(keys[i])}]"))
+        yield Parts(keys, lambda i: place.told(f"has the key {shown(keys[i])}", "that key"))
     elif isinstance(obj, tuple) and hasattr(obj, "_fields"):
         yield Parts(list(obj), lambda i: place.inner(f".{obj._fields[i]}"))
     elif isinstance(obj, (list, tuple, deque)):
         yield Parts(list(obj), lambda i: place.inner(f"[{i}]"))
     elif isinstance(obj, (set, frozenset)):
         elements = list(obj)
-        yield Parts(elements, lambda i: place.told(f"has the element {_shown(elements[i])}", "that element"))
+        yield Parts(elements, lambda i: place.told(f"has the element {shown(elements[i])}", "that element"))
     elif isinstance(obj, types.FunctionType):
         yield from _function_parts(obj, place)
     elif isinstance(obj, functools.partial):
         yield Parts([obj.func], lambda _: place.inner(".func"))
         yield Parts(obj.args, lambda i: place.inner(f".args[{i}]"))
-        yield _values(obj.keywords, lambda key: place.inner(f".keywords[{_shown(key)}]"))
+        yield _values(obj.keywords, lambda key: place.inner(f".keywords[{shown(key)}]"))
     elif isinstance(obj, (types.MethodType, types.BuiltinMethodType)):
         yield _attributes(obj, ("__self__", "__func__"), place)
         return
@@ -123,14 +80,20 @@ def parts_of(obj: object, place: Place) -> Iterator[Parts]:
             if name not in _CLASS_FURNITURE and not isinstance(value, _DESCRIPTORS)
         }
         yield _values(own, lambda name: place.inner(f".{name}"))
-        bases = obj.__bases__
+        bases, meta = obj.__bases__, type(obj)
         yield Parts(bases, lambda i: place.told(f"derives from {bases[i].__name__}", bases[i].__name__))
+        if goes_by_value(meta):
+            yield Parts([meta], lambda _: place.told(f"has the metaclass {meta.__name__}", meta.__name__))
         return
-    yield from _instance_parts(obj, place)
+    yield from _instance_parts(obj, place, rebuilt)
 
 
-def _instance_parts(obj: object, place: Place) -> Iterator[Parts]:
-    """Yield an array's elements, the attributes, the class, and what the object is rebuilt from."""
+def _instance_parts(obj: object, place: Place, rebuilt: bool) -> Iterator[Parts]:
+    """Yield what the owner calls its parts, the attributes, the class, and what the object is rebuilt from."""
+    wrapped = getattr(obj, "__wrapped__", None)
+    if isinstance(wrapped, types.FunctionType) and not isinstance(obj, types.FunctionType):
+        yield Parts([wrapped], lambda _: place)  # which is what the owner knows under this name
+    yield from table_parts(obj, place)
     if (type(obj).__module__, type(obj).__name__) == ("numpy", "ndarray"):
         yield from _array_parts(obj, place)
     state = _custom_state(obj)
@@ -140,9 +103,9 @@ def _instance_parts(obj: object, place: Place) -> Iterator[Parts]:
         state.update({name: getattr(obj, name) for name in slots if hasattr(obj, name)})
     yield _values(state, lambda name: place.inner(f".{name}"))
     cls = type(obj)
-    if not _importable(cls):
+    if goes_by_value(cls):
         yield Parts([cls], lambda _: place.told(f"is an instance of {cls.__name__}", cls.__name__))
-    if isinstance(obj, (dict, list, tuple, set, frozenset, types.FunctionType)):
+    if not rebuilt or isinstance(obj, (dict, list, tuple, set, frozenset, types.FunctionType)):
         return
     try:
         reduced = obj.__reduce_ex__(4)
@@ -225,18 +188,9 @@ def _slots(cls: type) -> tuple[str, ...]:
     return tuple(f"_{owner}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names)
 
 
-def _importable(cls: type) -> bool:
-    """Tell whether ranks can import the class, so that only its name travels."""
+def goes_by_value(cls: type) -> bool:
+    """Tell whether a class travels itself, and not its name only; one that is made of C never can."""
     module = sys.modules.get(cls.__module__)
-    return cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None
-
-
-_reprs = reprlib.Repr()
-_reprs.maxother = _reprs.maxstring = 40
-
-
-def _shown(value: object) -> str:
-    """Return a short text for a key or element; `reprlib` survives a failing ``__repr__``."""
-    if isinstance(value, str) and len(value) <= 40:
-        return json.dumps(value, ensure_ascii=False)
-    return _reprs.repr(value)
+    if cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None:
+        return False
+    return not any(isinstance(thing, _OF_C) and thing.__objclass__ is cls for thing in vars(cls).values())

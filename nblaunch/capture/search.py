@@ -8,12 +8,18 @@ smallest part that it is sure of.
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from nblaunch.capture.advice import fails_to_be_rebuilt, kind_of, nests_too_deeply
-from nblaunch.capture.parts import Parts, Place, parts_of
+from nblaunch.capture.parts import parts_of
+from nblaunch.capture.places import Parts, Place
 
 Why = Callable[[object], BaseException | None]
 
@@ -22,14 +28,35 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 MAX_TRIALS = 300
 MAX_DEPTH = 25
 MAX_SECONDS = 10.0
+# Objects that are looked at for one of the type that an error names.
+MAX_LOOKS = 20_000
+
+_NAMED = re.compile(r"cannot pickle '([\w.]+)' object")
+# What a library does not show to those who use it.
+_PRIVATE = re.compile(r"\.(?:_(?!_)\w*|__getstate__\(\))")
+_PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
+_STANDARD_LIBRARY = os.path.join(os.path.dirname(os.__file__), "")
 
 
 class Culprit(NamedTuple):
-    """A part that cannot be pickled, and what pickling it raised."""
+    """A part that cannot be pickled, and what pickling it raised.
+
+    Attributes
+    ----------
+    obj : object
+        The part, as its owner knows it.
+    place : Place
+        Where it sits.
+    error : BaseException
+        What pickling it raised.
+    cause : object
+        What is to blame inside: `obj` itself, or something private of it.
+    """
 
     obj: object
     place: Place
     error: BaseException
+    cause: object
 
 
 class _Spent(Exception):
@@ -54,10 +81,11 @@ class Search:
 
     def culprit(self, name: str, obj: object, error: BaseException) -> Culprit:
         """Return the guilty part of `obj`, which failed with `error`; `obj` itself if no part is guilty."""
-        whole = Culprit(obj, Place(name), error)
+        whole = Culprit(obj, Place(name), error, obj)
         if nests_too_deeply(error) or isinstance(error, MemoryError):
             return whole  # no single part is guilty
-        return self._inside(whole, 0) or whole
+        found = self._inside(whole, 0) or whole
+        return self._nearest_named(whole, found) or found
 
     def _inside(self, whole: Culprit, depth: int) -> Culprit | None:
         """Return the guilty part of what failed; None if only parts that are being searched are left."""
@@ -75,12 +103,40 @@ class Search:
                 while (part := self._failing(parts)) is not None:
                     found = self._inside(part, depth + 1)
                     if found is not None:
-                        return found
+                        return _shown_to_users(whole, found)
                     in_circle = True
                     parts = parts.without(lambda part: id(part) in self._entered)
         except Exception:  # _Spent, or whatever the user's properties raise when they are looked at
             return whole
         return None if in_circle else whole
+
+    def _nearest_named(self, whole: Culprit, found: Culprit) -> Culprit | None:
+        """Return the nearest part of the type that the error names, where the search has ended at another one.
+
+        In objects that refer to each other in circles, such as figures and their axes, each holds the guilty part.
+        """
+        named = None
+        with suppress(Exception):  # an exception of the user's whose __str__ fails
+            named = _NAMED.search(str(found.error))
+        if named is None or kind_of(found.obj) != "other" or _is_called(found.cause, named[1]):
+            return None
+        queue = deque([(whole.obj, whole.place)])
+        seen = {id(whole.obj)}
+        try:
+            while queue and len(seen) < MAX_LOOKS and time.monotonic() < self._deadline:
+                obj, place = queue.popleft()
+                for group in parts_of(obj, place, rebuilt=False):
+                    parts = group.without(lambda part: id(part) in seen)
+                    for number, part in enumerate(parts.objects):
+                        if _is_called(part, named[1]) and (error := self._why(part)) is not None:
+                            return Culprit(part, parts.place(number), error, part)
+                        seen.add(id(part))
+                        self._keep.append(part)
+                        if not _is_of_many(part):
+                            queue.append((part, parts.place(number)))
+        except Exception:  # whatever the user's properties raise when they are looked at
+            return None
+        return None
 
     def _failing(self, parts: Parts) -> Culprit | None:
         """Return one of the parts that cannot be pickled, if any."""
@@ -99,7 +155,7 @@ class Search:
                 low = middle
         final = self._try(parts, low, high)
         # Only together they fail (or the last trial of a half was a fluke): no single part is to blame.
-        return None if final is None else Culprit(parts.objects[low], parts.place(low), final)
+        return None if final is None else Culprit(parts.objects[low], parts.place(low), final, parts.objects[low])
 
     def _try(self, parts: Parts, low: int, high: int) -> BaseException | None:
         if not self._trials or time.monotonic() > self._deadline:
@@ -107,3 +163,29 @@ class Search:
         self._trials -= 1
         some = parts.objects[low:high]
         return self._why(some[0] if len(some) == 1 else list(some))
+
+
+def _is_called(obj: object, name: str) -> bool:
+    cls = type(obj)
+    return name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}")
+
+
+def _is_of_many(obj: object) -> bool:
+    """Tell whether a part belongs to all who use a library, and not to the object that is looked at."""
+    return kind_of(obj) == "module" or (isinstance(obj, type) and obj.__module__ != "__main__")
+
+
+def _shown_to_users(whole: Culprit, found: Culprit) -> Culprit:
+    """Return `whole` in place of a private attribute of an object of a library: users know the object only."""
+    suffix = found.place.expression.removeprefix(whole.place.expression)
+    if found.place.story == whole.place.story and _PRIVATE.fullmatch(suffix) and _of_library(type(whole.obj)):
+        return whole._replace(error=found.error, cause=found.cause)
+    return found
+
+
+def _of_library(cls: type) -> bool:
+    """Tell whether a class is nobody's own: of an installed package, of the standard library, or made of C."""
+    if cls.__module__ == "__main__" or cls.__module__ not in sys.modules:
+        return False
+    path = getattr(sys.modules[cls.__module__], "__file__", None)
+    return path is None or path.startswith(_STANDARD_LIBRARY) or bool(_PACKAGES.search(path))
