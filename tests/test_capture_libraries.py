@@ -202,7 +202,7 @@ def test_numba() -> None:
         numba=numba,
         jitclass=jitclass,
     )
-    advice = "numba compiles such a class into this process: define it inside the cell, and send what it holds."
+    advice = "numba compiles a jitclass into this process: define it inside the cell, and send what it holds."
     assert told("bag", space["bag"]) == f"it is a Bag (cannot pickle 'Bag' object). {advice}"
     assert told("models", {"m": space["bag"]}).startswith('models["m"] is a Bag (')
     assert told("Bag", space["Bag"]).endswith(advice)

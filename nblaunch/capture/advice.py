@@ -33,7 +33,7 @@ ADVICE = {
         "Its class has code of its own that runs when it is unpickled (__new__, __setstate__, __getattr__, __hash__): "
         "give it a __reduce__ that leads round that, or create it inside the cell."
     ),
-    "jitclass": "numba compiles such a class into this process: define it inside the cell, and send what it holds.",
+    "jitclass": "numba compiles a jitclass into this process: define it inside the cell, and send what it holds.",
     "match": "Send what it has found instead: x.group(), x.groups() or x.span().",
     "row": "Send tuple(x) or dict(x) instead.",
     "xml": "It is memory of a C library: send lxml.etree.tostring(x), and parse that inside the cell.",

@@ -34,6 +34,7 @@ _MISSES = re.compile(
     | attribute\ ['"]([\w.]+)['"]\ on\ <module\ ['"]__main__                   # pickle
     | module\ ['"]__main__['"]\ has\ no\ attribute\ ['"](\w+)
     | attribute\ lookup\ ([\w.]+)\ on\ __main__\ failed
+    | not\ found\ as\ __main__\.(\w+)
     """,
     re.VERBOSE | re.IGNORECASE,
 )

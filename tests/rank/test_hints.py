@@ -116,6 +116,8 @@ def test_pickles_of_the_notebooks_classes(monkeypatch: pytest.MonkeyPatch) -> No
     assert hints(raised_by("main.Net", main=main)) == [sentence]
     monkeypatch.setattr(Net, "__module__", "__main__")
     assert hints(raised_by(lambda: pickle.dumps(Net()))) == [sentence]
+    # as Python 3.14 says it
+    assert hints(pickle.PicklingError("Can't pickle <class 'Net'>: it's not found as __main__.Net")) == [sentence]
 
 
 NOTHING_TO_SAY = {
