@@ -12,7 +12,7 @@ from typing import Any
 from nblaunch.notebook import Notebook
 from nblaunch.rank.work import Elsewhere
 
-__all__ = ["remember_bound", "variables_elsewhere"]
+__all__ = ["cell_that_had", "remember_bound", "variables_elsewhere"]
 
 # What cells have bound that were run on ranks in this process, joined by blanks -> the number and source of the latest
 # such cell. A cell that is run a thousand times is here once.
@@ -61,3 +61,8 @@ def remember_bound(bound: str, number: int, source: str) -> None:
     """
     if bound:
         _bound_before[bound] = number, hash(source)
+
+
+def cell_that_had(name: str) -> int | None:
+    """Return the number of the latest cell whose ranks had a variable, 0 if it has none; None if no rank had it."""
+    return max((number for names, (number, _) in _bound_before.items() if name in names.split()), default=None)

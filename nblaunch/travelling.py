@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nblaunch import capture as _capture
-from nblaunch.elsewhere import variables_elsewhere
+from nblaunch.elsewhere import cell_that_had, variables_elsewhere
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
@@ -48,9 +48,11 @@ def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebo
     namespace = notebook.namespace
     missing = [name for name in capture if name not in namespace]
     if missing:
+        cell = cell_that_had(missing[0])
+        had = "" if cell is None else f". Ranks of {f'cell In[{cell}]' if cell else 'an earlier cell'} had it and ended"
         raise NameError(
             f"--capture names {', '.join(map(repr, missing))}, which the notebook does not define: "
-            "define it first or leave it out"
+            f"define it first or leave it out{had}"
         )
     needed = [
         name

@@ -81,3 +81,16 @@ def test_a_function_and_what_earlier_ranks_had() -> None:
     assert nblaunch.launch("table = 3", 1, notebook=Notebook(space, number=4), panel="none").ok
     (failure,) = nblaunch.launch("table = table + 1", 1, notebook=Notebook(space), panel="none").failures.values()
     assert "'table' was a variable of the ranks of cell In[4], which have ended" in failure.traceback
+
+
+def test_to_capture_what_only_earlier_ranks_had() -> None:
+    notebook = Notebook({"__name__": "__main__"})
+    remember_bound("other table", 4, "other = table = 1")
+    with pytest.raises(NameError) as refused:
+        nblaunch.launch("table", 1, capture=["table"], notebook=notebook, panel="none")
+    assert str(refused.value) == (
+        "--capture names 'table', which the notebook does not define: define it first or leave it out. Ranks of cell "
+        "In[4] had it and ended"
+    )
+    with pytest.raises(NameError, match="leave it out$"):
+        nblaunch.launch("tab", 1, capture=["tab"], notebook=notebook, panel="none")
