@@ -92,5 +92,5 @@ def test_to_capture_what_only_earlier_ranks_had() -> None:
         "--capture names 'table', which the notebook does not define: define it first or leave it out. Ranks of cell "
         "In[4] had it and ended"
     )
-    with pytest.raises(NameError, match="leave it out$"):
+    with pytest.raises(NameError, match=r"leave it out$"):
         nblaunch.launch("tab", 1, capture=["tab"], notebook=notebook, panel="none")
