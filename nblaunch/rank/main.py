@@ -321,7 +321,7 @@ def _report_failure(
         name_full_disk(error, os.path.dirname(os.path.dirname(context.birth.stdout)))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
-    # Python 3.10 and some ways of rendering show no notes
+    # not all ways of rendering show notes, above all in Python 3.10
     text = "\n".join([text.rstrip(), *(hint for hint in hints if hint not in text)]) if hints else text
     if cells is not None:
         with contextlib.suppress(BaseException):  # values may do anything when they are looked at

@@ -185,13 +185,11 @@ class RankShell(InteractiveShell):
     def showtraceback(self, *args: Any, running_compiled_code: bool = False, **options: Any) -> None:
         """Show the exceptions that a magic catches; those that end the cell are reported by the rank."""
         if not running_compiled_code and not options.get("exception_only"):
-            error, hints = sys.exc_info()[1], list[str]()
+            error = sys.exc_info()[1]
             if error is not None and self._work is not None:
                 with suppress(Exception):  # of anybody's class, with a text of its own making
-                    hints = add_hints(error, self._work, self.user_ns)
+                    add_hints(error, self._work, self.user_ns)
             super().showtraceback(*args, **options)
-            if sys.version_info < (3, 11):  # where tracebacks do not show the notes of an exception
-                print(*hints, sep="\n", end="\n" if hints else "", file=sys.stderr)
 
     def showsyntaxerror(self, *args: Any, **options: Any) -> None:
         """Show nothing: the rank reports it."""

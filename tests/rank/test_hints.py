@@ -56,7 +56,7 @@ MISSES_K = {
     "df.eval('b = a + @k')": {"df": pd.DataFrame({"a": [1]})},
     "pd.eval('k + 1')": {"pd": pd},
     "jinja2.Template('{{k.x}}').render(globals())": {"jinja2": jinja2},
-    "sqlite3.connect(':memory:').execute('select * from k')": {"sqlite3": sqlite3},
+    "raise sqlite3.OperationalError('no such table: k')": {"sqlite3": sqlite3},
     "raise CatalogException('Catalog Error: Table with name k does not exist!\\nDid you mean \"pg_am\"?')": {
         "CatalogException": CatalogException
     },
