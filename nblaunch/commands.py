@@ -1,4 +1,4 @@
-"""What ``%multiproc stacks``, ``debug``, ``stop`` and ``kill`` do: they act on the runs that go on in this process."""
+"""What ``%multiproc stacks``, ``debug``, ``stop``, ``kill`` and ``clear logs`` do to the runs of this process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from nblaunch.naming import count_ranks
 from nblaunch.run import Run
+from nblaunch.sizes import in_words
 from nblaunch.stdin import tell
+from nblaunch.temporary import remove_folders
 
-__all__ = ["debug", "end_runs", "remember", "running", "runs_that_ask", "stacks_in_words"]
+__all__ = ["clear_logs", "debug", "end_runs", "remember", "running", "runs_that_ask", "stacks_in_words"]
 
 _KNOWN: list[weakref.ref[Run]] = []
 
@@ -102,3 +104,11 @@ def end_runs(kill: bool = False) -> str:
     if not runs:
         return "No run is going on."
     return "\n".join(run.summary() for run in runs)
+
+
+def clear_logs() -> str:
+    """Remove the logs of runs that have ended, those with a folder of their own choice aside; say what was done."""
+    removed, size = remove_folders({run.logs.root for run in running()})
+    if not removed:
+        return "No run that has ended has logs in the temporary folder. Those in a log_dir are yours to remove."
+    return f"Removed the logs of {removed} run{'' if removed == 1 else 's'}, {in_words(size)}."

@@ -17,24 +17,28 @@ from nblaunch.payload.memory import available_memory
 from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.settings import changed_settings, settings_in_words
 from nblaunch.sizes import in_words
 
 __all__ = ["examine"]
 
 
-def examine(start_method: str) -> str:
+def examine(start_method: str, settings: bool = True) -> str:
     """Return a report for a person, one line per finding.
 
     Parameters
     ----------
     start_method : str
         The one that launches use unless they name another.
+    settings : bool
+        Whether launches make changed settings of libraries in the ranks.
     """
     rows = [
         ("nblaunch", _versions()),
         ("start method", start_method),
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),
+        *_settings(settings),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -103,6 +107,21 @@ def _hash_seed(start_method: str) -> str:
         f"this kernel has {own}" if own else f"this kernel has drawn its own (start it with {VARIABLE} to choose it)"
     )
     return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
+
+
+def _settings(travel: bool) -> Iterator[tuple[str, str]]:
+    if not travel:
+        yield "settings", "are not made in the ranks (%config Multiproc.settings)"
+        return
+    found, notices = changed_settings()
+    label = "settings"
+    for library, changed in found.items():
+        yield label, settings_in_words({library: changed})
+        label = ""
+    if not found:
+        yield "settings", "those of new processes: none was changed here"
+    for notice in notices:
+        yield "", notice
 
 
 def _machine() -> str:

@@ -14,9 +14,9 @@ from nblaunch.events import Raised, Reported, Stack
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut, is_cut_off
 from nblaunch.rank.reports import read_report
-from nblaunch.stacks import Stacks, frame_text, in_cells, users_frames
+from nblaunch.stacks import CUT_OFF, Stacks, frame_text, in_cells, users_frames
 
 if TYPE_CHECKING:
     from nblaunch.run import Run
@@ -336,9 +336,11 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         crashed = stacks[-1]
         headline += " (in a thread that runs no Python code, while the main thread was here)"
     # up to the next thread, which begins behind an empty line
-    frames = frames_of(dump[crashed.end() :].partition("\n\n")[0].splitlines())
-    named = in_cells({0: Stack((tuple(frames),), "")}, cells)[0].threads[0]
-    return "\n".join([headline, *(f"  {frame_text(frame)}" for frame in users_frames(named))])
+    lines = dump[crashed.end() :].partition("\n\n")[0].splitlines()
+    named = in_cells({0: Stack((tuple(frames_of(lines)),), "")}, cells)[0].threads[0]
+    cut = is_cut_off(lines)
+    shown = [frame_text(frame) for frame in users_frames(named, cut)] + ([CUT_OFF] if cut else [])
+    return "\n".join([headline, *(f"  {line}" for line in shown)])
 
 
 def without_crash_dump(stderr: str) -> str:

@@ -47,7 +47,8 @@ def _doubtful(_: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
 
     Every launch asks, and that there are as many modules as before says that they are the same.
     """
-    folders = {os.path.abspath(os.path.join(here, entry)) for entry in path}
+    # nothing is found from a working directory that was removed
+    folders = {os.path.normpath(os.path.join(here, entry)) for entry in path if here or entry.startswith(os.sep)}
     found = []
     for name, module in list(sys.modules.items()):
         if "." in name or name in ("__main__", "__mp_main__", "nblaunch") or type(module) is not ModuleType:

@@ -40,9 +40,10 @@ from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
 from nblaunch.rank.work import Work
 from nblaunch.run import Run
+from nblaunch.setup_cell import current as current_setup
 from nblaunch.stacks import in_cells
 from nblaunch.stdin import NoBox, tell
-from nblaunch.travelling import pack_or_explain, what_travels
+from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
 
@@ -84,6 +85,7 @@ def launch(
     size_notice: float = 1e9,
     pdb: bool = False,
     hold: float = 600.0,
+    settings: bool = True,
     check: bool = False,
     wait: bool = True,
     notebook: Notebook | None = None,
@@ -154,6 +156,9 @@ def launch(
         others are ended. With ``wait=False``, `Run.debug` opens it.
     hold : float
         Seconds that such a rank waits for the next command; then its failure is reported.
+    settings : bool
+        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
+        too; ``%multiproc doctor`` shows them.
     check : bool
         Raise `RanksFailed` if a rank fails.
     wait : bool
@@ -207,6 +212,7 @@ def launch(
         size_notice=size_notice,
         pdb=pdb,
         hold=hold,
+        settings=settings,
     )
     prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
     if not wait:
@@ -264,8 +270,13 @@ class Launch:
                 "in JupyterLab or in a terminal"
             )
         env, threads = _thread_variables(nprocs, options)
+        # a fork of this process has done already what the set-up cell does
+        setup = current_setup() if options.start_method != "fork" else None
+        if setup is not None:
+            notebook = replace(notebook, provided={**notebook.provided, **setup.provided(notebook.namespace)})
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
+        settings, left_here = settings_that_travel(options, notebook)
         if title:
             work = replace(work, elsewhere=replace(work.elsewhere, remedy="line"))
         self._bound_in_ranks = work.elsewhere.bound, notebook.number, work.cell or ""
@@ -273,8 +284,15 @@ class Launch:
             work,
             nprocs=nprocs,
             number=notebook.number,
-            sources=notebook.sources(objects.filenames),
+            sources=notebook.sources(
+                objects.filenames
+                if setup is None
+                else {*objects.filenames, *setup.objects.filenames, setup.cell.filename}
+            ),
+            setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
             places=modules_found_elsewhere(),
+            # a fork of this process needs them too: some belong to a thread, and another one forks
+            settings=settings,
             lines={name: line for name, line in lines.items() if name in travelling},
             collect=options.collect,
             seed=options.seed,
@@ -287,7 +305,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold(objects.notices)
+        self._notices = _untold([*objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._bound = bound
@@ -300,7 +318,7 @@ class Launch:
             entry="nblaunch.rank.main:run",
             prepare=_preparation(work, options),
             rehearse=REHEARSE,
-            payload=(pack(work), objects),
+            payload=(pack(work), objects) if setup is None else (pack(work), setup.objects, objects),
             env=env,
             start_method=options.start_method,
             log_dir=logs.root,

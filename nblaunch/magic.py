@@ -89,6 +89,7 @@ class Multiproc(Magics):
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
     pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
     hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
+    settings = Bool(True, help="Make changed settings of libraries in the ranks too.").tag(config=True)
     no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -165,15 +166,18 @@ class Multiproc(Magics):
     @argument(
         "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
     )
+    @argument("--no-settings", action="store_true", help="Leave libraries in the ranks as they come.")
+    @argument("--setup", action="store_true", help="Run this cell here, and from now on first in every rank.")
     @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
     @cell_magic
-    def multiproc(self, line: str, cell: str) -> None:
+    def multiproc(self, line: str, cell: str) -> Any:
         """Run this cell on several new processes, the ranks.
 
         The cell finds `rank`, `local_rank` and `world_size`, and the variables, functions and classes of the notebook
         that it uses. Its last expression is the rank's value. Afterwards `results` ({rank: value}) and `failures`
         ({rank: RankFailure}) are bound; a failed run raises.
         """
+        __tracebackhide__ = True
         try:
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
             chosen = self.multiproc.parser.parse_args(shlex.split(line))
@@ -184,6 +188,8 @@ class Multiproc(Magics):
             raise grammar.refusal(f"the line {what}") from None
         if not cell.strip():
             raise grammar.refusal("the cell is empty, so there is nothing to run on the ranks")
+        if chosen.setup:
+            return self._set_up(line, cell)
         try:
             launch = self._launch(chosen, line, grammar.aligned(line, cell))
         except KeyboardInterrupt:
@@ -195,7 +201,7 @@ class Multiproc(Magics):
                 launch.nobody_waits()
                 launch.start()
                 launch.follow(at_once=True)
-                return
+                return None
             launch.start_and_wait()
         except KeyboardInterrupt:
             raise _interrupted(launch.run.summary()) from None
@@ -210,6 +216,24 @@ class Multiproc(Magics):
             launch.run.raise_for_failures()
         elif launch.run.failures and not chosen.no_panel:
             print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
+        return None
+
+    def _set_up(self, line: str, cell: str) -> Any:
+        from nblaunch.setting_up import set_up
+
+        if shlex.split(line) != ["--setup"]:
+            raise grammar.refusal(
+                "--setup goes alone: the cell runs here once, and first in every rank from now on, however many ranks "
+                "a later cell has"
+            )
+        __tracebackhide__ = True
+        try:
+            value, notice = set_up(self.shell, grammar.aligned(line, cell))
+        except SyntaxError as error:
+            raise self._shown(error) from None
+        if notice:
+            print(notice)
+        return value
 
     @line_magic("multiproc")
     def command(self, line: str) -> None:
@@ -218,22 +242,32 @@ class Multiproc(Magics):
         ``%multiproc doctor`` says how ranks are made here and what stands in the way.
         ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
+        ``%multiproc setup`` shows the set-up cell, and ``%multiproc setup clear`` has ranks begin without it.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc clear logs`` removes the logs of the runs that have ended.
         ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
         name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
         if name == "doctor" and not rest:
             from nblaunch.doctor import examine
 
-            print(examine(self.start_method))
+            print(examine(self.start_method, self.settings))
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
         elif name == "stacks":
             self._show_stacks(rest)
+        elif name == "setup" and rest in ([], ["clear"]):
+            from nblaunch.setting_up import clear_setup, show_setup
+
+            print(clear_setup() if rest else show_setup())
         elif name in ("stop", "kill") and not rest:
             from nblaunch.commands import end_runs
 
             print(end_runs(kill=name == "kill"))
+        elif name == "clear" and rest == ["logs"]:
+            from nblaunch.commands import clear_logs
+
+            print(clear_logs())
         elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
             _debug(int(rest[0]))
         else:
@@ -267,9 +301,12 @@ class Multiproc(Magics):
     def follow_imports(self, *_: object) -> None:
         """Have a zygote made when the notebook has imported more; called after each cell."""
         if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
-            self._modules_seen = len(sys.modules)
-            # in a thread, because the reply to the cell waits for this
-            threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+            seen = len(sys.modules)
+            # no more threads: the next cell finds some, or else a launch tells; the cell that has ended is not at fault
+            with contextlib.suppress(RuntimeError):
+                # in a thread, because the reply to the cell waits for this
+                threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+                self._modules_seen = seen
 
     def _make_zygote(self) -> None:
         from nblaunch.launching import PREPARE, REHEARSE
@@ -333,6 +370,7 @@ class Multiproc(Magics):
             size_notice=self.size_notice,
             pdb=chosen.pdb or self.pdb,
             hold=chosen.hold or self.hold,
+            settings=self.settings and not chosen.no_settings,
         )
 
     def _bind(self, launch: Launch, out: str | None) -> None:

@@ -14,6 +14,7 @@ from nblaunch.stdin import Box, NoBox, find_box
 
 __all__ = ["Notebook"]
 
+
 # Variables that IPython puts into a notebook, and into the shell of a rank too.
 _OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
 

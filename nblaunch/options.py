@@ -86,6 +86,7 @@ class Options:
     size_notice: float = 1e9
     pdb: bool = False
     hold: float = 600.0
+    settings: bool = True
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):

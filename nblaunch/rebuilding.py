@@ -28,6 +28,9 @@ __all__ = ["Rebuilding", "Unbuilt"]
 # The pickle opcode that looks up a class or function. Without one, only texts, numbers and containers are built.
 _STACK_GLOBAL = 0x93
 
+# In the words of torch, whatever object it was that asked for one.
+_RANKS_ONLY = "Process groups are in ranks only: return what it has in it, such as numbers, tensors or a state_dict"
+
 
 class Unbuilt(NamedTuple):
     """A value that could not be rebuilt: what was raised, the same in words, and when the value had been sent."""
@@ -109,6 +112,8 @@ class Rebuilding:
             body = {name: body[name] for name in self._names}
         except BaseException as error:  # whatever a user's object does when it is rebuilt
             text = f"the value of rank {report.rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
+            if "process group" in text:
+                text = f"{text.rstrip('.')}. {_RANKS_ONLY}"
             with self._lock:
                 if not self._closed:
                     self.errors[report.rank] = Unbuilt(error, text, report.at)

@@ -16,13 +16,18 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 
+from nblaunch.escaped_names import as_written
 from nblaunch.events import Frame, Stack
 from nblaunch.naming import name_ranks
 
-__all__ = ["Stacks", "frame_text", "in_cells", "users_frames", "where"]
+__all__ = ["CUT_OFF", "Stacks", "frame_text", "in_cells", "users_frames", "where"]
+
+CUT_OFF = "… and all that are further out: Python tells of no more than a hundred"
+"""Follows the frames of a stack that Python has cut off."""
 
 _CELL = "Cell In["
-_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+# names of files are compared as faulthandler writes them: what its escapes stand for is not always clear
+_PACKAGE = as_written(os.path.join(os.path.dirname(os.path.abspath(__file__)), ""))
 # Frames of one stack in a text, the innermost: what is above them hardly ever differs.
 _SHOWN = 8
 # Groups of ranks in a text.
@@ -58,9 +63,10 @@ def in_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int,
     cells : mapping of str to int
         Numbers of the notebook's cells by file name.
     """
+    numbers = {as_written(file): number for file, number in cells.items()}
 
     def named(frame: Frame) -> Frame:
-        number = cells.get(frame.file)
+        number = numbers.get(as_written(frame.file))
         return frame if number is None else replace(frame, file=f"{_CELL}{number}]")
 
     return {
@@ -85,7 +91,7 @@ def users_frames(frames: Iterable[Frame], cut: bool = False) -> list[Frame]:
     cells = [index for index in shells if found[index].function == "run_code"]
     end = next(iter(cells[-1:] or shells[:1]), len(found))
     # the outermost of ours that follow each other; others belong to what the user's code has called, as input() does
-    ours = [index for index, frame in enumerate(found[:end]) if frame.file.startswith(_PACKAGE)]
+    ours = [index for index, frame in enumerate(found[:end]) if _is_ours(frame)]
     while ours and (ours[-1] - 1 in ours):
         ours.pop()
     if ours and not shells and not cut:
@@ -106,7 +112,7 @@ def where(stack: Stack) -> str:
         return f"no stack: {stack.problem}"
     frames = users_frames(stack.threads[0], stack.cut)
     if not frames:
-        if any(frame.function == "debug_failure" and frame.file.startswith(_PACKAGE) for frame in stack.threads[0]):
+        if any(frame.function == "debug_failure" and _is_ours(frame) for frame in stack.threads[0]):
             return "held at its failure"
         return "not yet in the cell, or no longer"
     position = _position(frames)
@@ -228,18 +234,21 @@ def _frame_lines(frames: list[Frame], cut: bool) -> list[str]:
         whose = "of libraries" if not own else "of your own code" if own == missing else f"({own} of your own code)"
         lines.append(f"… and {missing} {whose} between")
     if cut:
-        lines.append("… and all that are further out: Python tells of no more than a hundred")
+        lines.append(CUT_OFF)
     return lines
 
 
 def _is_users(frame: Frame) -> bool:
-    return frame.file.startswith(_CELL) or not frame.file.startswith(("<frozen", _PACKAGE, *_libraries()))
+    return frame.file.startswith(_CELL) or not as_written(frame.file).startswith(("<frozen", _PACKAGE, *_libraries()))
+
+
+def _is_ours(frame: Frame) -> bool:
+    return as_written(frame.file).startswith(_PACKAGE)
 
 
 @cache
 def _libraries() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    return tuple(
-        {os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-        | {os.path.join(sys.base_prefix, "lib", "")}
-    )
+    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders.add(os.path.join(sys.base_prefix, "lib"))
+    return tuple(as_written(os.path.join(folder, "")) for folder in folders)

@@ -17,18 +17,26 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from nblaunch.refusals import FULL, explained
+from nblaunch.sizes import listed
 
-__all__ = ["Folder", "has_no_room", "make_folder", "refused", "sweep"]
+__all__ = ["Folder", "earlier_logs", "has_no_room", "make_folder", "refused", "remove_folders", "sweep"]
 
 _PREFIX = "nblaunch_"
+# What a folder that somebody has named for logs holds for each run: see `nblaunch.processes.logs_specs`.
+_KEPT = re.compile(r"run_[0-9a-f]{8}_")
+# Bytes of logs; to remove less than that helps nobody. How many folders are named.
+_WORTH_REMOVING = 100_000
+_NAMED = 3
 # Under such a name it is made, so that nobody finds it before it is locked, and for so many seconds at most.
 _HALF_MADE = ".nblaunch_"
 _HALF_MADE_FOR = 3600.0
@@ -132,6 +140,24 @@ def make_folder() -> Folder:
     return folder
 
 
+def remove_folders(but: Collection[str]) -> tuple[int, int]:
+    """Remove the folders of this process except some; return how many held anything, and how many bytes they took."""
+    with _guard:
+        folders = [folder for home in _homes for folder in home.folders if folder.path not in but]
+    filled = [folder for folder in folders if _holds_anything(folder.path)]
+    size = sum(_space_of(folder.path) for folder in filled)
+    for folder in filled:
+        folder.remove()
+    return len(filled), size
+
+
+def _holds_anything(folder: str) -> bool:
+    # in an empty one a run is about to begin
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return any(True for _ in entries)
+    return False
+
+
 def refused(error: OSError, folder: str) -> OSError:
     """Return an error of the same kind that says in which folder a run was to have its logs, and what to do now.
 
@@ -144,7 +170,7 @@ def refused(error: OSError, folder: str) -> OSError:
     """
     if error.errno in _EVERYWHERE:
         return explained(error)
-    room = "make room there, or " if error.errno in FULL else ""
+    room = f"{earlier_logs(folder)}make room there, or " if error.errno in FULL else ""
     return OSError(
         error.errno or errno.EIO,
         f"{error.strerror or error}: the logs of a run were to go to {folder}; {room}name a folder that can be written "
@@ -215,3 +241,71 @@ def _remove(path: str) -> None:
                 inner.unlink()  # no folder; or one that stays, which is an error
         Path(path, _LOCK).unlink(missing_ok=True)
         Path(path).rmdir()
+
+
+# ---- what takes room on a disk that is full
+
+
+def _space_of(folder: str) -> int:
+    """Return how many bytes of a disk a folder takes with all that is in it, as far as that can be seen."""
+    taken = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                taken += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return taken
+
+
+def earlier_logs(folder: str) -> str:
+    """Say which logs of earlier runs take room beside those in a folder, and how they go; empty if there are none.
+
+    Parameters
+    ----------
+    folder : str
+        The temporary directory, or one that was named for logs, or one of a run in either.
+    """
+    temporary, kept = map(_worth_removing, _found(Path(folder)))
+    if temporary:
+        how = "%multiproc clear logs in their notebook removes them"
+        return f"those of earlier runs take room there: {listed(temporary, _NAMED)} ({how}); "
+    if kept:
+        return f"those of earlier runs take room there: {listed(kept, _NAMED)} (kept until you remove them); "
+    return ""
+
+
+def _worth_removing(folders: Iterator[str]) -> dict[str, int]:
+    sizes = {folder: _space_of(folder) for folder in folders}
+    return {folder: size for folder, size in sizes.items() if size >= _WORTH_REMOVING}
+
+
+def _found(folder: Path) -> tuple[Iterator[str], Iterator[str]]:
+    """Return the folders of earlier runs that go by themselves, and those that are kept."""
+    line = [folder, *folder.parents]
+    home = next((one for one in line if _is_home(one)), None)
+    if home is not None:
+        return _of_processes(home.parent, set(line)), iter(())
+    own = next((one for one in line if _KEPT.match(one.name)), None)
+    place = folder if own is None else own.parent
+    return _of_processes(place, set(line)), _below(place, set(line), lambda name: _KEPT.match(name) is not None)
+
+
+def _of_processes(place: Path, but: set[Path]) -> Iterator[str]:
+    for home in _below(place, set(), lambda name: name.startswith(_PREFIX)):
+        if _is_home(Path(home)):
+            yield from _below(Path(home), but, lambda name: True)
+
+
+def _is_home(folder: Path) -> bool:
+    # others may use such a name too
+    return folder.name.startswith(_PREFIX) and (folder / _LOCK).is_file()
+
+
+def _below(place: Path, but: set[Path], wanted: Callable[[str], bool]) -> Iterator[str]:
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                is_own = (
+                    entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+                )
+                if is_own and wanted(entry.name) and Path(entry.path) not in but:
+                    yield entry.path

@@ -11,8 +11,9 @@ from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
 from nblaunch.rank.work import Work
+from nblaunch.settings import changed_settings, pack_settings
 
-__all__ = ["RANK_NAMES", "pack_or_explain", "what_travels"]
+__all__ = ["RANK_NAMES", "pack_or_explain", "settings_that_travel", "what_travels"]
 
 RANK_NAMES = ("rank", "local_rank", "world_size")
 """Names that a rank has of its own."""
@@ -23,18 +24,28 @@ def what_travels(
 ) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     """Return the objects to send by name, the lines that use them, and the work's beginning."""
     if isinstance(fn_or_source, str):
-        transformed = notebook.transform(fn_or_source)
-        filename = notebook.name_cell(transformed)
-        flags = notebook.compiler_flags
-        names = _names(transformed, filename, flags)
-        lines = names.read
-        objects = _select({} if options.no_capture else lines, options.capture, notebook)
-        elsewhere = variables_elsewhere(notebook, fn_or_source, names.bound, "launch", options.no_capture)
-        work = Work(cell=fn_or_source, filename=filename, compiler_flags=flags, elsewhere=elsewhere)
-        return objects, lines, work
-    objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
-    objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-    return objects, {}, Work(elsewhere=variables_elsewhere(notebook, "", (), "function"))
+        objects, lines, work = _of_cell(fn_or_source, options, notebook)
+    else:
+        objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
+        objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
+        lines, work = {}, Work(elsewhere=variables_elsewhere(notebook, "", (), "function"))
+    return objects, lines, work
+
+
+def _of_cell(source: str, options: Options, notebook: Notebook) -> tuple[dict[str, Any], Mapping[str, int], Work]:
+    transformed = notebook.transform(source)
+    filename = notebook.name_cell(transformed)
+    flags = notebook.compiler_flags
+    names = _names(transformed, filename, flags)
+    lines = names.read
+    objects = _select({} if options.no_capture else lines, options.capture, notebook)
+    work = Work(
+        cell=source,
+        filename=filename,
+        compiler_flags=flags,
+        elsewhere=variables_elsewhere(notebook, source, names.bound, "launch", options.no_capture),
+    )
+    return objects, lines, work
 
 
 def _names(transformed: str, filename: str, flags: int) -> _capture.CellNames:
@@ -89,3 +100,14 @@ def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebo
         return packed
     except (Exception, SystemExit) as error:
         raise _capture.explain(objects, lines, why) from error
+
+
+def settings_that_travel(options: Options, notebook: Notebook) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    """Return the settings of libraries that were made here, packed, and sentences about those that stay here."""
+    if not options.settings:
+        return {}, ()
+    found, unread = changed_settings()
+    if not found:
+        return {}, unread
+    sent, unsent = pack_settings(found, notebook.namespace, notebook.provided)
+    return sent, (*unread, *unsent)

@@ -56,7 +56,7 @@ def test_a_cell_that_is_run_often_is_remembered_once() -> None:
 
 def test_the_hint_is_in_the_traceback_in_the_exception_and_in_what_is_raised() -> None:
     space: dict[str, Any] = {"__name__": "__main__", "k": 1}
-    run = nblaunch.launch("eval('k')", 1, notebook=Notebook(space), panel="none")
+    run = nblaunch.launch("text = 'k'; eval(text)", 1, notebook=Notebook(space), panel="none")
     hint = (
         "'k' is a variable of the notebook that the cell does not name, so the ranks do not have it: add capture=['k'] "
         "to launch(...)"
@@ -70,7 +70,9 @@ def test_the_hint_is_in_the_traceback_in_the_exception_and_in_what_is_raised() -
         run.raise_for_failures()
     assert hint in "\n".join(failed.value._render_traceback_())
     # and what it says helps
-    assert nblaunch.launch("eval('k')", 1, capture=["k"], notebook=Notebook(space), panel="none").results == {0: 1}
+    assert nblaunch.launch(
+        "text = 'k'; eval(text)", 1, capture=["k"], notebook=Notebook(space), panel="none"
+    ).results == {0: 1}
 
 
 def test_a_function_and_what_earlier_ranks_had() -> None:

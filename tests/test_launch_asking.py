@@ -413,3 +413,18 @@ def test_a_program_in_a_terminal(tmp_path: Path) -> None:
         os.close(ours)
     assert "rank 0: Name? Ada" in shown
     assert "hush" not in shown
+
+
+def test_a_rank_that_gets_no_thread_for_the_answer_says_so() -> None:
+    source = (
+        "import threading\n"
+        'def start(self):\n    raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+        "input()"
+    )
+    failure = run_cell(source, 1, Script()).failures[0]
+    assert failure.summary() == (
+        "EOFError: rank 0 cannot ask any more: [Errno 11] the system refused another thread: the limit of processes "
+        "and threads is reached, of this user (ulimit -u) or of this container (pids.max): end other processes, or use "
+        "fewer ranks"
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from pathlib import Path
 
 import psutil
@@ -88,10 +90,6 @@ def test_no_more_processes_wherever_they_run_out(method: str, tmp_path: Path) ->
                 outcomes.append("refused")
                 assert "ulimit -u" in str(error), str(error)
                 del error
-            except RuntimeError as error:
-                outcomes.append("refused")
-                assert "thread" in str(error), str(error)
-                del error
             else:
                 assert run.results == {{0: 0, 1: 1, 2: 2}}, run.failures
                 outcomes.append("ran")
@@ -107,6 +105,58 @@ def test_no_more_processes_wherever_they_run_out(method: str, tmp_path: Path) ->
         tmp=tmp_path,
     )
     assert said == "refused ran []\n"
+
+
+def no_more_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the system refuse threads of this name."""
+    working = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if self.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        working(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+REFUSED = (
+    "[Errno 11] the system refused another thread: the limit of processes and threads is reached, of this user "
+    "(ulimit -u) or of this container (pids.max): end other processes, or use fewer ranks"
+)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_no_thread_for_the_supervision(monkeypatch: pytest.MonkeyPatch, wait: bool) -> None:
+    no_more_threads(monkeypatch, "nblaunch-gang")
+    with pytest.raises(BlockingIOError) as caught:
+        run_cell("rank", 2, wait=wait)
+    assert str(caught.value) == REFUSED
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "name", ["nblaunch-panel", "nblaunch-logs", "nblaunch-outputs", "nblaunch-sampler", "nblaunch-store"]
+)
+def test_threads_that_a_run_can_do_without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    no_more_threads(monkeypatch, name)
+    assert launch("print(rank)\nrank", 2, notebook=Notebook({"__name__": "__main__"})).results == {0: 0, 1: 1}
+
+
+def test_no_thread_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the first attempt's has been started by then
+    working = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start(self: threading.Thread) -> None:
+        if self.name == "nblaunch-gang":
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+        working(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    run = run_cell("1 / 0", 1, max_restarts=1)
+    assert run.refused == f"restart 1 was not possible: {REFUSED}"
 
 
 @pytest.fixture
@@ -147,6 +197,43 @@ def test_a_full_disk_is_the_failure_of_the_ranks_that_write(small_disk: tuple[st
     )
     assert second == "OSError (28, 'No space left on device')"
     assert third.startswith("{0: 0, 1: 1, 2: 2} ")
+
+
+def test_logs_that_filled_the_disk_can_be_removed(small_disk: tuple[str, ...], tmp_path: Path) -> None:
+    said = program(
+        """
+        from nblaunch.commands import clear_logs
+        full = run_cell("while True: print('x' * 10_000)", 1, max_log=0)
+        folder = full.logs.root
+        try:
+            while True:
+                run_cell("rank")
+        except OSError as error:
+            print(str(error).replace(folder, "FOLDER"))
+            del error
+        print(clear_logs().split(",")[0], os.path.exists(folder), repr(full.logs[0].stdout))
+        run = run_cell("rank")
+        print(run.results, clear_logs().split(",")[0], clear_logs())
+        del full, run
+        nothing_left()
+        print([name for name in os.listdir(os.environ["TMPDIR"]) if "nblaunch" in name])
+        """,
+        *small_disk,
+        tmp=tmp_path,
+    )
+    refusal, removed, *more = said.splitlines()
+    assert refusal.startswith("[Errno 28] No space left on device: the logs of a run were to go to ")
+    assert "; those of earlier runs take room there: FOLDER " in refusal
+    assert "(%multiproc clear logs in their notebook removes them); make room there, or name a folder" in refusal
+    # those that were run until there was no room for another one are too small to be named
+    assert re.fullmatch(r"Removed the logs of \d+ runs? False ''", removed)
+    assert more == [
+        (
+            "{0: 0, 1: 1, 2: 2} Removed the logs of 1 run "
+            "No run that has ended has logs in the temporary folder. Those in a log_dir are yours to remove."
+        ),
+        "[]",
+    ]
 
 
 def test_no_room_for_the_logs(small_disk: tuple[str, ...], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from nblaunch.launching import launch
 from nblaunch.notebook import Notebook
+from nblaunch.payload.process_groups import ForReturn
 from nblaunch.run import Run
 
 pytestmark = pytest.mark.torch
@@ -155,6 +156,21 @@ def test_what_works_among_ranks_only_is_refused_with_what_to_return() -> None:
         f"a ZeroRedundancyOptimizer {ONLY}. It has this rank's part of the state: have all ranks call "
         "x.consolidate_state_dict(to=0), then return x.state_dict() from rank 0"
     )
+
+
+ODD = """
+class Meta(type):
+    __name__ = __module__ = __mro__ = property(lambda cls: 1 / 0)
+class Odd(metaclass=Meta):
+    __module__ = property(lambda self: 1 / 0)
+"""
+
+
+def test_a_class_that_answers_no_questions_is_none_of_them() -> None:
+    names: dict[str, Any] = {}
+    exec(ODD, names)
+    assert ForReturn().reducer(names["Odd"]) is None
+    assert ForReturn().reducer(torch.nn.Linear) is None
 
 
 def test_a_collected_variable_is_named() -> None:

@@ -20,13 +20,14 @@ from nblaunch.rank.work import VALUE
 from nblaunch.rebuilding import Rebuilding
 from nblaunch.run import Run
 
+LOOKUP = "LookupError('only there')"
 # what fails in any process but the rank's
 ODD = (
     "import os, threading, pathlib\n"
     "home = os.getpid()\n"
     "def build():\n"
     "    if os.getpid() != home:\n"
-    "        raise LookupError('only there')\n"
+    f"        raise {LOOKUP}\n"
     "class Odd:\n    def __reduce__(self): return build, ()\n"
 )
 UNBUILT = "the value of rank 0 arrived but cannot be rebuilt in the notebook: LookupError: only there"
@@ -69,6 +70,16 @@ def test_all_start_again(other: str) -> None:
     first, last = run.attempts
     assert (first.failures[0].message, last.failures) == (UNBUILT, {})
     assert run_cell(f"{ODD}Odd()", 1, max_restarts=1).earlier == [f"attempt 0: rank 0, {UNBUILT}"]
+
+
+def test_what_asks_for_a_process_group_says_what_to_return() -> None:
+    asks = "ValueError('Default process group has not been initialized.')"
+    run = run_cell(f"{ODD.replace(LOOKUP, asks)}Odd()", 1)
+    assert run.failures[0].message == (
+        "the value of rank 0 arrived but cannot be rebuilt in the notebook: ValueError: Default process group has not "
+        "been initialized. Process groups are in ranks only: return what it has in it, such as numbers, tensors "
+        "or a state_dict"
+    )
 
 
 def test_what_was_raised_first_is_the_root_cause() -> None:

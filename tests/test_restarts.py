@@ -264,7 +264,7 @@ def test_values_go_when_the_ranks_have_started_once_more() -> None:
     )
     run = run_cell(source, max_restarts=1, on_failure="continue")
     assert run.results == {0: "of attempt 1", 1: "of attempt 1"}
-    assert [attempt._reports for attempt in run.attempts] == [{}, {}]
+    assert [(attempt._reports, attempt.values) for attempt in run.attempts] == [({}, {}), ({}, {})]
 
 
 def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:

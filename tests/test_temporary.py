@@ -18,7 +18,7 @@ import pytest
 
 from nblaunch import temporary
 from nblaunch.processes.start_methods import START_METHODS
-from nblaunch.temporary import make_folder, sweep
+from nblaunch.temporary import earlier_logs, make_folder, refused, remove_folders, sweep
 from tests.processes.targets import assert_gone
 
 MAKE = """
@@ -330,3 +330,62 @@ def test_many_that_make_and_sweep_at_once_keep_what_they_need(
     assert [line(process) for process in processes] == ["done"] * 4
     assert [process.wait() for process in processes] == [0] * 4
     assert names(place) == set()
+
+
+# ---- a disk that is full
+
+
+def filled(folder: Path, size: int) -> Path:
+    """Put logs of this size into a folder, as a run does."""
+    rank = folder / "run_01234567_abcd" / "attempt_0" / "0"
+    rank.mkdir(parents=True)
+    (rank / "stdout.log").write_bytes(b"x" * size)
+    (rank / "stderr.log").touch()
+    return folder
+
+
+def test_logs_of_earlier_runs_are_named_by_size(place: Path) -> None:
+    folders = [make_folder() for _ in range(6)]
+    paths = [filled(Path(folder.path), size) for folder, size in zip(folders, [400, 100, 10, 300, 200, 0], strict=True)]
+    assert earlier_logs(str(place)) == "", "to remove so little helps nobody"
+    for path, size in zip(paths, [400, 100, 10, 300, 200, 0], strict=True):
+        (path / "run_01234567_abcd" / "attempt_0" / "0" / "stdout.log").write_bytes(b"x" * size * 4096)
+    first = f"{paths[0]} 1.6 MB"
+    rest = f"{paths[3]} 1.2 MB, {paths[4]} 819 kB, {paths[1]} 410 kB "
+    rest += "(%multiproc clear logs in their notebook removes them); "
+    assert earlier_logs(str(place)) == f"those of earlier runs take room there: {first}, {rest}"
+    # a run's own are not among them
+    own = paths[0] / "run_01234567_abcd" / "attempt_0"
+    assert earlier_logs(str(own)) == f"those of earlier runs take room there: {rest}"
+    error = refused(OSError(errno.ENOSPC, "No space left on device"), str(place))
+    assert str(error) == (
+        f"[Errno 28] No space left on device: the logs of a run were to go to {place}; those of earlier runs take room "
+        f"there: {first}, {rest}make room there, or name a folder that can be written to with log_dir (--log-dir)"
+    )
+    for folder in folders:
+        folder.remove()
+
+
+def test_logs_that_somebody_has_named_a_folder_for(tmp_path: Path) -> None:
+    kept = filled(tmp_path / "nblaunch_mine" / "logs", 1_000_000)
+    (kept / "other").mkdir()
+    (kept / "other" / "data").write_bytes(b"x" * 1_000_000)
+    other = kept / "run_89abcdef_x" / "attempt_0"
+    other.mkdir(parents=True)
+    assert earlier_logs(str(other)) == (
+        f"those of earlier runs take room there: {kept}/run_01234567_abcd 1.0 MB (kept until you remove them); "
+    )
+    assert earlier_logs(str(kept)) == earlier_logs(str(other))
+    assert earlier_logs(str(tmp_path / "none")) == ""
+
+
+def test_folders_are_removed_but_those_in_use(place: Path) -> None:
+    in_use, ended, empty = make_folder(), make_folder(), make_folder()
+    filled(Path(in_use.path), 5000)
+    filled(Path(ended.path), 8192)
+    assert remove_folders({in_use.path}) == (1, 8192)
+    assert [os.path.exists(folder.path) for folder in (in_use, ended, empty)] == [True, False, True]
+    assert remove_folders({in_use.path}) == (0, 0)
+    for folder in (ended, in_use, empty):  # as the runs do that are forgotten later
+        folder.remove()
+    assert not os.listdir(place)

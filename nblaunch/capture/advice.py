@@ -33,6 +33,7 @@ ADVICE = {
         "Its class has code of its own that runs when it is unpickled (__new__, __setstate__, __getattr__, __hash__): "
         "give it a __reduce__ that leads round that, or create it inside the cell."
     ),
+    "alone": "Make it inside the cell: there it finds the other ranks.",
     "jitclass": "numba compiles a jitclass into this process: define it inside the cell, and send what it holds.",
     "match": "Send what it has found instead: x.group(), x.groups() or x.span().",
     "row": "Send tuple(x) or dict(x) instead.",
@@ -145,8 +146,8 @@ def kind_of_failure(obj: object, error: BaseException) -> str:
     kind = kind_of(obj)
     if kind != "other":
         return kind
-    if fails_to_be_rebuilt(error):
-        return "rebuild"
+    if getattr(error, "advice", "") in ADVICE:
+        return str(error.advice)  # type: ignore[attr-defined]
     if nests_too_deeply(error):
         return "deep"
     if isinstance(error, MemoryError):

@@ -23,7 +23,7 @@ from nblaunch.capture.scopes import (
     function_scope,
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
-from nblaunch.quoted_names import names_behind_at
+from nblaunch.names_in_text import EVALUATING, names_behind_at, names_in_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +43,25 @@ def joined(*states: State) -> State:
     return set.intersection(*reached) if reached else None
 
 
+def _last_name(function: ast.expr) -> str:
+    """Return ``c`` of ``a.b.c``, and of ``c``."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _names_in_texts(call: ast.Call) -> list[str]:
+    """Return what the constant texts of a call may name, where the function evaluates them."""
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    texts = [
+        part.value
+        for argument in arguments
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    return [name for text in texts for name in names_in_argument(_last_name(call.func), text)]
+
+
 class Expressions(ABC):
     """The half of the walk that knows expressions; `nblaunch.capture.flow.Flow` adds the statements.
 
@@ -55,7 +74,7 @@ class Expressions(ABC):
     annotations : bool
         Whether annotations are evaluated.
     texts : bool
-        Whether texts may stand for code that reads variables: ``"a > @limit"``.
+        Whether texts may mark variables: ``"a > @limit"``.
     """
 
     def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
@@ -100,6 +119,10 @@ class Expressions(ABC):
                     self.expr(*node.args)
                     for piece in found:
                         self._embedded(piece)
+                case ast.Call() if _last_name(node.func) in EVALUATING:
+                    for name in _names_in_texts(node):
+                        self.load(name, node)
+                    todo.extend(reversed(list(ast.iter_child_nodes(node))))
                 case ast.Constant(value=str(text)):
                     for name in names_behind_at(text) if self.texts else ():
                         self.load(name, node)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from nblaunch.capture.deferred import Cell
 from nblaunch.capture.flow import Flow
 from nblaunch.capture.scopes import Scope
-from nblaunch.quoted_names import may_read_texts
+from nblaunch.names_in_text import may_mark_names
 
 
 class CellNames(NamedTuple):
@@ -68,6 +68,6 @@ def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool 
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             future_annotations = future_annotations or any(a.name == "annotations" for a in statement.names)
     cell = Cell()
-    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_read_texts(source))
+    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_mark_names(source))
     flow.block(tree.body)
     return CellNames(cell.close(flow.assigned), frozenset(flow.bound))

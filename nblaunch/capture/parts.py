@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.capture.places import Parts, Place, shown
 from nblaunch.capture.tables import table_parts
-from nblaunch.quoted_names import names_in_constants
+from nblaunch.names_in_text import names_in_constants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -91,6 +91,8 @@ class Search:
         """Return the guilty part of what failed; None if only parts that are being searched are left."""
         if depth >= MAX_DEPTH or kind_of(whole.obj) != "other":
             return whole
+        if getattr(whole.error, "guilty", None) is whole.obj:
+            return whole
         if fails_to_be_rebuilt(whole.error) and type(whole.obj) not in _CONTAINERS:
             return whole  # its parts may all be well: it is what its class makes of them
         self._entered.add(id(whole.obj))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
-from nblaunch.processes.stacks import FATAL, THREAD, frames_of
+from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut_off
 from nblaunch.stacks import users_frames
 
 __all__ = ["MOST_LINES", "Shown", "folded", "in_order", "tail", "whole"]
@@ -202,8 +202,8 @@ def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:
 def _of_user(threads: Sequence[tuple[tuple[int, Line], list[tuple[int, Line]]]]) -> list[tuple[int, Line]]:
     found = []
     for head, lines in threads:
-        frames = frames_of([line.text for _, line in lines])
-        count = len(users_frames(frames))
+        texts = [line.text for _, line in lines]
+        count = len(users_frames(frames_of(texts), is_cut_off(texts)))
         # those that have no frame of Python are the launcher's, or a library's
         if count:
             found += [head, *lines[:count]]

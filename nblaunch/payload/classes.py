@@ -17,13 +17,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, WrapperDescriptorType
 from typing import Any
 
 from nblaunch.payload import identity
 from nblaunch.payload.receiving import writes_over
 
-__all__ = ["attributes_of", "c_level", "name_of", "reduce_class"]
+__all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
 
 # Read through `type` itself: a metaclass may make anything of ``cls.__name__`` and ``cls.__dict__``.
 name_of: Callable[[type], str] = vars(type)["__name__"].__get__
@@ -60,6 +60,7 @@ def reduce_class(kind: type) -> Any:
     if issubclass(type(kind), abc.ABCMeta):
         references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
         registry = [registered for registered in (reference() for reference in references) if registered is not None]
+    joined = _registered_with(kind)
     if sys.version_info >= (3, 14) and "__annotate_func__" in own:
         own["__annotations__"] = _annotations(kind)
     for name in _FURNITURE:
@@ -68,7 +69,17 @@ def reduce_class(kind: type) -> Any:
     # those of C often have no name that leads to them
     metaclass = None if type(kind) is type(bases[0]) else type(kind)
     args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind))
-    return _make_class, args, (own, registry), None, None, _fill_class
+    return _make_class, args, (own, registry, joined), None, None, _fill_class
+
+
+def name_in_class(method: MethodType) -> str:
+    """Return the name under which the class of its object has a method; empty if it has it under none."""
+    owner = method.__self__
+    for base in (owner if isinstance(owner, type) else type(owner)).__mro__:
+        for name, thing in attributes_of(base).items():
+            if getattr(thing, "__func__", thing) is method.__func__ and getattr(owner, name, None) == method:
+                return str(name)
+    return ""
 
 
 def _slots(kind: type, own: dict[str, Any]) -> tuple[str, ...] | None:
@@ -140,10 +151,10 @@ def _make_class(
 _empty: dict[int, type] = {}
 
 
-def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None]) -> None:
+def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list[type]]) -> None:
     if _empty.pop(id(kind), None) is None and not writes_over():
         return
-    attributes, registry = state
+    attributes, registry, joined = state
     # not the metaclass's own, which may refuse, as that of enumerations does
     put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
     first_line = attributes.pop("__firstlineno__", None)
@@ -153,6 +164,29 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None]) -> 
         put(kind, "__firstlineno__", first_line)  # setting ``__module__`` removes it
     for registered in registry or ():
         abc.ABCMeta.register(kind, registered)  # type: ignore[arg-type]
+    for abstract in joined:
+        abc.ABCMeta.register(abstract, kind)  # type: ignore[arg-type]
+
+
+def _registered_with(kind: type) -> list[type]:
+    """Return the abstract classes of the standard library that a class was registered with."""
+    global _registered
+    token = abc.get_cache_token()
+    if _registered[0] != token:
+        found: dict[int, list[type]] = {}
+        for module in _ABSTRACT:
+            for abstract in list(vars(sys.modules.get(module, abc)).values()):
+                if isinstance(abstract, abc.ABCMeta):
+                    for reference in abc._get_dump(abstract)[0]:  # type: ignore[attr-defined]
+                        found.setdefault(id(reference()), []).append(abstract)
+        _registered = (token, found)
+    # its number may have been that of another class before
+    return [abstract for abstract in dict.fromkeys(_registered[1].get(id(kind), ())) if issubclass(kind, abstract)]
+
+
+_ABSTRACT = ("collections.abc", "numbers", "os", "io", "contextlib", "importlib.abc")
+# What was registered by the ids of the classes, for as long as nothing more is.
+_registered: tuple[object, dict[int, list[type]]] = (None, {})
 
 
 def c_level(kind: type, name: str, sort: type) -> Any:

@@ -1,30 +1,17 @@
-"""The globals of functions that are sent by value.
+"""Functions that are sent by value although their globals are those of a module that both sides can import.
 
-A decorator of a library returns functions whose globals are those of a module that both sides can import:
-``torch.compile`` and others that use `functools.wraps`. These globals go by reference. And a function may read globals
-that only a text names: ``df.query("a > @limit")``.
+A decorator of a library returns such functions: ``torch.compile`` and others that use `functools.wraps`. Their globals
+are the library's, which go by reference.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from types import CodeType, FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
-from cloudpickle import cloudpickle as _tracker
-
-from nblaunch.quoted_names import names_in_constants
-
-__all__ = ["ModuleGlobals", "globals_of_module", "take_quoted_globals"]
-
-
-def take_quoted_globals(code: CodeType) -> None:
-    """Have cloudpickle take along the globals that texts in a function's code name."""
-    names = names_in_constants(code)
-    if names:
-        # private in cloudpickle: it keeps the names that it finds for each code in a dictionary
-        _tracker._extract_code_globals(code).update(dict.fromkeys(sorted(names)))
+__all__ = ["ModuleGlobals", "globals_of_module", "reduce_cell"]
 
 
 def globals_of_module(function: FunctionType) -> str | None:
@@ -52,6 +39,22 @@ class ModuleGlobals:
 
     def __reduce__(self) -> Any:
         return _variables, (self._module,)
+
+
+def reduce_cell(cell: CellType) -> Any:
+    """Return how to rebuild a cell of a closure: one that several functions share is one on the other side too."""
+    try:
+        return _empty_cell, (), (cell.cell_contents,), None, None, _fill_cell
+    except ValueError:
+        return _empty_cell, ()
+
+
+def _empty_cell() -> CellType:
+    return CellType()
+
+
+def _fill_cell(cell: CellType, state: tuple[Any]) -> None:
+    cell.cell_contents = state[0]
 
 
 def _variables(module: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from nblaunch.payload.bases import names_of_bases
+
 __all__ = ["jax_reducer"]
 
 # Bytes: below this a copy in the stream costs less than a buffer of its own.
@@ -31,7 +33,7 @@ def jax_reducer(kind: type, tell: Callable[[str], object]) -> Callable[[Any], An
     """
     if "jax" not in sys.modules:
         return None
-    names = {base.__name__ for base in kind.__mro__ if base.__module__.partition(".")[0] in ("jax", "jaxlib")}
+    names = {name for module, name in names_of_bases(kind) if module.partition(".")[0] in ("jax", "jaxlib")}
     if "Tracer" in names:
         return _refuse_tracer
     if "PRNGKeyArray" in names:

@@ -13,7 +13,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["ModuleValues", "reduces_itself"]
+__all__ = ["ModuleValues", "attribute_of", "reduces_itself"]
 
 
 def inherits(kind: Any, name: str) -> bool:
@@ -128,9 +128,14 @@ def _is_at(obj: Any, place: tuple[str, str]) -> bool:
     return holder is not None and vars(holder).get(name) is obj
 
 
+def attribute_of(module: str, name: str) -> Any:
+    """Return an attribute of a module, which is imported for it."""
+    return getattr(importlib.import_module(module), name)
+
+
 def _module_value(module: str, name: str, kind: type, function: Any, args: tuple[Any, ...]) -> Any:
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = attribute_of(module, name)
     except (ImportError, AttributeError):
         found = None
     return found if type(found) is kind else function(*args)

@@ -19,7 +19,7 @@ from typing import Any
 from nblaunch.payload import identity
 from nblaunch.payload.classes import c_level
 
-__all__ = ["CACHED_FUNCTION", "by_value", "found_by_name", "reduce_cached_function"]
+__all__ = ["CACHED_FUNCTION", "by_value", "found_by_name", "is_of_typing", "reduce_cached_function"]
 
 CACHED_FUNCTION = type(functools.lru_cache(lambda: None))
 
@@ -45,6 +45,11 @@ def reduce_cached_function(function: Any) -> Any:
 def _cached_function(function: Any, maxsize: int | None, typed: bool, token: str | None) -> Any:
     known = identity.lookup(token)
     return identity.tracked(token, functools.lru_cache(maxsize, typed)(function)) if known is None else known
+
+
+def is_of_typing(kind: type) -> bool:
+    """Tell whether this is a class of `typing` whose instances pickle themselves by their name."""
+    return (kind.__module__, kind.__name__) in _MAKERS
 
 
 def by_value(obj: Any, name: str) -> Any:

@@ -65,6 +65,12 @@ class Packed:
             if gap:
                 yield bytes(gap)
 
+    def frozen(self) -> Packed:
+        """Return the same with copies of the buffers: what they belong to may change."""
+        stream, *buffers = self._segments
+        copies = [memoryview(bytearray(buffer)) for buffer in buffers]
+        return Packed(bytes(stream), copies, self.filenames, self.sizes, self.unusual, self.notices)
+
     def mentions(self, text: str) -> bool:
         """Tell whether the pickle stream contains these ASCII letters: names of modules stand in it as they are."""
         return text.encode("ascii") in self._segments[0]

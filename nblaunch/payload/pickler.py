@@ -7,28 +7,33 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, FunctionType, ModuleType, TracebackType
+from functools import partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
+from nblaunch.names_in_text import names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
-from nblaunch.payload.classes import attributes_of, reduce_class
+from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.enums import is_enumeration, reduce_member
 from nblaunch.payload.exceptions import (
     reduce_exception,
     reduce_traceback,
 )
-from nblaunch.payload.functions import ModuleGlobals, globals_of_module, take_quoted_globals
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module, reduce_cell
+from nblaunch.payload.generators import advice_for, is_generator, of_a_module
+from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
-from nblaunch.payload.module_values import ModuleValues, reduces_itself
+from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
 from nblaunch.payload.modules import reduce_module
-from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, reduce_cached_function
+from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, is_of_typing, reduce_cached_function
 from nblaunch.payload.packed import Packed
+from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here
 from nblaunch.payload.rules import (
@@ -36,6 +41,7 @@ from nblaunch.payload.rules import (
     reduce_cached_property,
     reduce_code,
     reduce_in_disguise,
+    reduce_memoryview,
     reduce_singledispatch,
     reduce_weak_dictionary,
 )
@@ -58,6 +64,8 @@ class Pickler(cloudpickle.Pickler):
     ----------
     for_return : ForReturn
         What was met on its way back that works among ranks only.
+    current : tuple of str and object
+        The variable that is being dumped, and its value.
     main_names : MainNames
         What was met that has a name in ``__main__``.
     instead : mapping of int to BaseException
@@ -97,6 +105,11 @@ class Pickler(cloudpickle.Pickler):
         self._filenames: set[str] = set()
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self.main_names = MainNames(shared_globals)
+        # ranks share the globals of their cell
+        self._to_ranks = shared_globals is not None
+        self.current: tuple[str, object] = ("", None)
+        # variables of which it was said
+        self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
 
@@ -136,8 +149,11 @@ class Pickler(cloudpickle.Pickler):
         special = special or jax_reducer(kind, self._notices.append)
         if special is None:
             return own
+        telling = is_generator(kind)
 
         def reduce(obj: Any) -> Any:
+            if telling:
+                self._tell_of_generator(obj)
             reduced = special(obj)
             if reduced is not None:
                 return reduced
@@ -146,23 +162,31 @@ class Pickler(cloudpickle.Pickler):
         return reduce
 
     def _ordinary_reducer(self, kind: type) -> Callable[[Any], Any] | None:
-        for base, reduce in self._ways():
+        for base, way in self._ways():
             if issubclass(kind, base):
-                return reduce
+                return way
         if kind in _RULES:
             return _RULES[kind]
         if _is_widget(kind):
             return _refuse_widget
+        if is_generator(kind):
+            return self._reduce_generator
+        reason = reason_to_refuse(kind) if self._to_ranks else None
+        if reason is not None:
+            return partial(_refuse_bound, reason)
+        if is_of_typing(kind):
+            return self._reduce_own
         if kind in self.dispatch_table:
             return None
         by_reference = _tracker._should_pickle_by_reference(kind)
         if is_enumeration(kind):
             return None if by_reference else self._reduce_member
+        reduce: Callable[[Any], Any] | None = self._reduce_own if reduces_itself(kind) else None
         if not by_reference and is_unusual(kind):
-            return self._reduce_unusual
-        if ModuleValues.may_hold(kind):
-            return self._reduce_identity
-        return self._reduce_own if reduces_itself(kind) else None
+            reduce = self._reduce_unusual
+        elif ModuleValues.may_hold(kind):
+            reduce = self._reduce_identity
+        return partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce
 
     def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         yield FunctionType, self._reduce_function
@@ -174,6 +198,7 @@ class Pickler(cloudpickle.Pickler):
         yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
         yield self._torch, self._reduce_storage
         yield ModuleType, self._reduce_module
+        yield MethodType, self._reduce_method
         yield CACHED_FUNCTION, self._reduce_cached_function
         yield WEAK_DICTIONARIES, reduce_weak_dictionary
         if self._torch:
@@ -191,14 +216,20 @@ class Pickler(cloudpickle.Pickler):
 
     def _dynamic_function_reduce(self, function: Any) -> Any:
         # of cloudpickle, for a function by value
-        take_quoted_globals(function.__code__)
         module = globals_of_module(function)
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
         reduced = super()._dynamic_function_reduce(function)
+        make, (*args, _), (attributes, others), *rest = reduced
+        used = others["__globals__"]
         if module is not None:
-            reduced[2][1]["__globals__"] = {}
-        return reduced
+            used.clear()
+        else:
+            space = function.__globals__
+            used.update({name: space[name] for name in names_in_constants(function.__code__) if name in space})
+        # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
+        others["__closure__"] = None
+        return make, (*args, function.__closure__), (attributes, others), *rest
 
     def _reduce_class(self, kind: Any) -> Any:
         if self._is_named_in_main(kind):
@@ -252,6 +283,24 @@ class Pickler(cloudpickle.Pickler):
             return self._reduce_own(obj)
         return reduce_in_disguise(obj) if obj.__class__ is not type(obj) else NotImplemented
 
+    def _reduce_method(self, method: Any) -> Any:
+        # there the class has the function, of which this would send a copy
+        name = name_in_class(method) if self._home_classes else ""
+        return (getattr, (method.__self__, name)) if name else NotImplemented
+
+    def _reduce_generator(self, generator: Any) -> Any:
+        place = of_a_module(generator)
+        if place is not None:
+            return attribute_of, place
+        self._tell_of_generator(generator)
+        return self._reduce_own(generator) if reduces_itself(type(generator)) else NotImplemented
+
+    def _tell_of_generator(self, generator: Any) -> None:
+        name, value = self.current
+        if self._to_ranks and not self._home_classes and name not in self._with_generators:
+            self._with_generators.add(name)
+            self._notices.append(advice_for(generator, name, value))
+
     def _reduce_identity(self, obj: Any) -> Any:
         reduced = self._module_values.reduce(obj, bool(self._home_classes))
         return NotImplemented if reduced is None else reduced
@@ -293,9 +342,18 @@ class Pickler(cloudpickle.Pickler):
         raise pickle.PicklingError(f"cannot pickle the open file '{getattr(stream, 'name', type(stream).__name__)}'")
 
 
-_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code}
+_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code, CellType: reduce_cell, memoryview: reduce_memoryview}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
+
+
+def _renewing_hash(reduce: Callable[[Any], Any] | None, obj: Any) -> Any:
+    reduced = NotImplemented if reduce is None else reduce(obj)
+    return with_hash_renewed(obj, obj.__reduce_ex__(5) if reduced is NotImplemented else reduced)
+
+
+def _refuse_bound(reason: str, obj: object) -> Any:
+    raise BoundToProcess(reason, obj)
 
 
 def _refuse_widget(widget: object) -> Any:

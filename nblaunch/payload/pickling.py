@@ -19,6 +19,7 @@ from nblaunch.payload.exceptions import (
     type_name,
     why,
 )
+from nblaunch.payload.hashes import all_renewed
 from nblaunch.payload.packed import Packed, Parts, split
 from nblaunch.payload.pickler import Pickler
 from nblaunch.payload.receiving import receiving
@@ -106,7 +107,7 @@ def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str,
     sizes, unusual = {}, []
     for name, value in objects.items():
         before = pickler.size()
-        pickler.met_unusual = False
+        pickler.met_unusual, pickler.current = False, (name, value)
         # one pickler, so that what it has met before is referred to
         pickler.dump(value)
         sizes[name] = pickler.size() - before
@@ -177,7 +178,7 @@ def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
         Whatever building the object raises.
     """
     stream, *buffers = _parts(data)
-    with receiving(shared_globals):
+    with receiving(shared_globals), all_renewed():
         return pickle.loads(stream, buffers=buffers)
 
 
@@ -201,7 +202,7 @@ def unpack_named(
     stream, *buffers = _parts(data)
     unpickler = pickle.Unpickler(io.BytesIO(stream), buffers=buffers)
     found = {}
-    with receiving(shared_globals):
+    with receiving(shared_globals), all_renewed():
         for name, kind in unpickler.load().items():
             try:
                 found[name] = unpickler.load()

@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nblaunch.payload.bases import names_of_bases
+
 __all__ = ["ForReturn", "WorksInRanksOnly"]
 
 _MOST_LOOKED_AT = 10_000
@@ -43,8 +45,8 @@ class ForReturn:
         """
         if "torch" not in sys.modules:
             return None  # neither is anything that builds on it
-        for base in kind.__mro__:
-            name, module = base.__name__, f"{base.__module__}."
+        for place, name in names_of_bases(kind):
+            module = f"{place}."
             if module.startswith(_LIBRARIES) and not _is_distributed():
                 continue  # they work alone as well
             if name in _WRAPPERS and module.startswith(_WRAPPERS[name][0]):

@@ -16,6 +16,7 @@ __all__ = [
     "reduce_cached_property",
     "reduce_code",
     "reduce_in_disguise",
+    "reduce_memoryview",
     "reduce_singledispatch",
     "reduce_weak_dictionary",
 ]
@@ -74,3 +75,15 @@ def reduce_in_disguise(obj: Any) -> Any:
 
 def _new(kind: Any, *args: Any) -> Any:
     return kind.__new__(kind, *args)
+
+
+def reduce_memoryview(view: memoryview) -> Any:
+    """Return how to rebuild a view of the same bytes: cloudpickle sends them as they are, without the view."""
+    data = view.tobytes()
+    return _view, (data if view.readonly else bytearray(data), view.format, view.shape)
+
+
+def _view(data: bytes | bytearray, form: str, shape: tuple[int, ...]) -> memoryview:
+    flat: Any = memoryview(data)
+    shaped: memoryview = flat if form == "B" and len(shape) == 1 else flat.cast(form, list(shape))
+    return shaped

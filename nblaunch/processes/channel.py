@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nblaunch.payload import Packed, Parts, Stored
+from nblaunch.refusals import start_or_refuse
 
 __all__ = ["Channel", "Inbox", "Message", "ProtocolError", "in_whole", "numbered"]
 
@@ -148,7 +149,7 @@ class Channel:
         with self._lock:
             if self._listener is None:
                 listener = threading.Thread(target=self._hear_answers, name="nblaunch-answers", daemon=True)
-                listener.start()
+                start_or_refuse(listener)
                 self._listener = listener
 
     def _hear_answers(self) -> None:

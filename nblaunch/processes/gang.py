@@ -63,7 +63,7 @@ from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.stack_requests import StackRequests
 from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.threads import cores
-from nblaunch.refusals import explained
+from nblaunch.refusals import explained, start_or_refuse
 
 __all__ = ["Gang"]
 
@@ -197,7 +197,7 @@ class Gang:
         Raises
         ------
         OSError
-            If the system refuses a process; those that had started have been ended.
+            If the system refuses a process, or the thread; those that had started have been ended.
         """
         _ALIVE.add(self)
         # A daemon, or the interpreter would wait for it before it runs the atexit function that ends it. It inherits
@@ -207,7 +207,7 @@ class Gang:
         )
         self._thread = thread
         try:
-            thread.start()
+            start_or_refuse(thread)
             while not self._all_started.wait(LONGEST_DEAF):
                 continue
         except BaseException:

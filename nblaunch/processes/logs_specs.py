@@ -218,7 +218,7 @@ class DefaultLogsSpecs(LogsSpecs):
         os.makedirs(base, exist_ok=True)
         # A run id is any text, and must not lead out of the directory.
         path = tempfile.mkdtemp(prefix=f"{rdzv_run_id.replace(os.sep, '_')}_", dir=base)
-        logger.info("logs go to %s", path)
+        logger.debug("logs go to %s", path)
         return path
 
     def __repr__(self) -> str:

@@ -22,8 +22,10 @@ import os
 import re
 import resource
 import signal
+import sys
 from dataclasses import dataclass
 
+from nblaunch.escaped_names import unescaped
 from nblaunch.events import Frame
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "answer_with_stacks",
     "frames_of",
     "is_cut",
+    "is_cut_off",
     "read_answer",
 ]
 
@@ -54,6 +57,9 @@ SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
 
 _ALONE = "Stack (most recent call first):"
 _REST = "  ..."
+_FEWEST_OF_A_CUT = 50
+# What a stack that is complete ends with: a program, and a thread.
+_OUTERMOST = ("<module>", "_run_module_as_main", "_bootstrap")
 
 HEAD = re.compile(rb" *(\d+)\n")
 """The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
@@ -127,7 +133,19 @@ def read_answer(text: str) -> Answer:
         # the main one was the first one, and is written last
         alone.append(threads.pop())
     others = tuple(tuple(frames_of(part)) for part in reversed(threads))
-    return Answer(tuple(frames_of(alone[0])), _REST in alone[0], others) if alone else Answer(None, False, others)
+    return Answer(tuple(frames_of(alone[0])), is_cut_off(alone[0]), others) if alone else Answer(None, False, others)
+
+
+def is_cut_off(lines: list[str]) -> bool:
+    """Tell whether there were more frames, further out, than those in lines of faulthandler."""
+    if _REST in lines:
+        return True
+    if sys.version_info < (3, 13):
+        return False
+    # It does not say so any more. A hundred are counted, but those that C code begins with are not written: at least
+    # every other one is.
+    frames = frames_of(lines)
+    return len(frames) >= _FEWEST_OF_A_CUT and frames[-1].function not in _OUTERMOST
 
 
 def is_cut(text: str) -> bool:
@@ -139,7 +157,7 @@ def frames_of(lines: list[str]) -> list[Frame]:
     """Return the frames that lines of faulthandler tell of, the innermost first, as they do."""
     matches = (_FRAME.match(line) for line in lines)
     return [
-        Frame(match["file"], int(match["line"]) if match["line"].isdigit() else 0, match["name"])
+        Frame(unescaped(match["file"]), int(match["line"]) if match["line"].isdigit() else 0, unescaped(match["name"]))
         for match in matches
         if match is not None
     ]

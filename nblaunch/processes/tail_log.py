@@ -15,6 +15,7 @@ from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, TextIO
 
 from nblaunch.log_files import READ_LIMIT, LogFollower
+from nblaunch.refusals import start_or_refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,7 +117,7 @@ class TailLog:
                 name=f"{type(self).__qualname__}_{self._name}",
                 daemon=True,
             )
-            self._thread.start()
+            start_or_refuse(self._thread)
             # A daemon thread does not keep the interpreter alive, but must not print while it is taken down.
             atexit.register(self.stop)
         return self

@@ -7,7 +7,7 @@ import errno
 from typing import Any
 
 from nblaunch.payload import relatives
-from nblaunch.temporary import has_no_room
+from nblaunch.temporary import earlier_logs, has_no_room
 
 __all__ = ["name_full_disk"]
 
@@ -35,6 +35,6 @@ def name_full_disk(error: BaseException, logs: str) -> None:
             with contextlib.suppress(TypeError):
                 _FIELDS["strerror"].__set__(
                     one,
-                    f"{text}: the disk with the logs of this run, {logs}, is full; make room there, or choose another "
-                    "disk with log_dir (--log-dir)",
+                    f"{text}: the disk with the logs of this run, {logs}, is full; {earlier_logs(logs)}make room "
+                    "there, or choose another disk with log_dir (--log-dir)",
                 )

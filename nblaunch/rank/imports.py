@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -11,29 +11,29 @@ from types import ModuleType
 __all__ = ["when_imported"]
 
 
-def when_imported(name: str, change: Callable[[ModuleType], object]) -> None:
+def when_imported(name: str, change: Callable[[ModuleType], object], purpose: str = "") -> None:
     """Have `change` called with a module, now if it has been imported, otherwise as soon as it has been executed.
 
-    Of two calls for one module the later one counts, also in a process that was forked in between.
+    Of two calls for one module and one purpose the later one counts, also in a process that was forked in between.
     """
     finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
     module = sys.modules.get(name)
     if module is not None:
         if finder is not None:
-            finder.done(name)
+            finder.done(name, purpose)
         change(module)
         return
     if finder is None:
         finder = _Finder()
         sys.meta_path.insert(0, finder)
-    finder.changes[name] = change
+    finder.changes.setdefault(name, {})[purpose] = change
 
 
 class _Finder(MetaPathFinder):
     """Finds some modules as the other finders would, and has them changed when they have been executed."""
 
     def __init__(self) -> None:
-        self.changes: dict[str, Callable[[ModuleType], object]] = {}
+        self.changes: dict[str, dict[str, Callable[[ModuleType], object]]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -59,15 +59,17 @@ class _Finder(MetaPathFinder):
         def execute_and_change(module: ModuleType) -> None:
             execute(module)
             # a loader may be that of other modules too
-            change = self.done(spec.name) if module.__name__ == spec.name else None
-            if change is not None:
+            for change in self.done(spec.name) if module.__name__ == spec.name else ():
                 change(module)
 
         spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
 
-    def done(self, name: str) -> Callable[[ModuleType], object] | None:
-        """Return what was to be done with a module, which is awaited no longer; go when no module is."""
-        change = self.changes.pop(name, None)
+    def done(self, name: str, purpose: str | None = None) -> Iterable[Callable[[ModuleType], object]]:
+        """Return what was to be done with a module, for one purpose or all; go when no module is awaited any longer."""
+        changes = self.changes.pop(name, {})
+        done = changes if purpose is None else {purpose: changes.pop(purpose)} if purpose in changes else {}
+        if purpose is not None and changes:
+            self.changes[name] = changes
         if not self.changes and self in sys.meta_path:
             sys.meta_path.remove(self)
-        return change
+        return list(done.values())

@@ -51,8 +51,10 @@ from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.reports import pack_report
+from nblaunch.rank.setting_up import run_set_up
+from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
-from nblaunch.rank.work import VALUE, Work
+from nblaunch.rank.work import VALUE, SetUp, Work
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
@@ -143,15 +145,25 @@ def _run(context: Context) -> int:
         listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
-        if work.cell is not None or work.sources:
+        if work.cell is not None or work.sources or work.setup is not None:
             shell = _make_shell()
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
+        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        apply_settings(work.settings, namespace)
+        own: dict[str, Any] = {}
+        if work.setup is not None and shell is not None:
+            context.let_interrupts_in()
+            namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+            failed = partial(_not_rebuilt, work.setup)
+            own = run_set_up(work.setup, context.payload.pop(0), shell, failed)
         by_name: dict[str, Any] = {}
         travelled = unpack_named(
             context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
         )
+        namespace.update(own)
+        travelled.update({name: value for name, value in own.items() if name in travelled})
         find_by_name(by_name, os.path.dirname(context.birth.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
@@ -168,7 +180,7 @@ def _run(context: Context) -> int:
     return 0
 
 
-def _not_rebuilt(work: Work, name: str, kind: str, error: Exception) -> Exception:
+def _not_rebuilt(work: Work | SetUp, name: str, kind: str, error: Exception) -> Exception:
     """Return the error that names an object which has arrived, and whose own code then fails."""
     BaseException.with_traceback(error, _without_this_module(error))
     line = f", which line {work.lines[name]} uses," if name in work.lines else ""

@@ -2,7 +2,8 @@
 
 A forked rank has the state of the process it was forked from, and torch starts every process with the same constant
 seed, so without this all ranks would draw the same numbers. Libraries that a cell imports later are seeded when their
-import is done.
+import is done. In a run with a seed NumPy's generators that are made without one are reproducible too; those of
+`random.Random`, `random.SystemRandom` and `secrets` take what the system gives, which nobody can choose.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import secrets
+from typing import Any
 
 from nblaunch.rank.imports import when_imported
 
@@ -37,6 +40,24 @@ def seed_everything(seed: int | None, rank: int) -> None:
     _with_fresh_entropy = os.getpid() if seed is None else -1
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
     number = int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
+    here = os.getpid()
     random.seed(number)
-    when_imported("numpy.random", lambda module: module.seed(number % 2**32))
-    when_imported("torch", lambda module: module.manual_seed(number % 2**63))
+    when_imported("numpy.random", lambda module: _seed_numpy(module, number, seed is not None, here), "seed")
+    when_imported("torch", lambda module: module.manual_seed(number % 2**63), "seed")
+
+
+def _seed_numpy(module: Any, number: int, reproducible: bool, rank: int) -> None:
+    """Seed NumPy's global state; and, in a run with a seed, what ``np.random.default_rng()`` begins with.
+
+    A generator that is made without a seed asks `secrets` for one. In such a run it gets the next number of a stream of
+    the rank's own. A process that the rank forks does not, also where it is the first to import this: each would get
+    the same.
+    """
+    forked = os.getpid() != rank
+    if forked and not reproducible:
+        return
+    module.seed(number % 2**32)
+    source: Any = getattr(module, "bit_generator", None)
+    if reproducible and not forked and hasattr(source, "randbits"):
+        source.randbits = random.Random(number).getrandbits
+        os.register_at_fork(after_in_child=lambda: setattr(source, "randbits", secrets.randbits))

@@ -7,7 +7,8 @@ import linecache
 import sys
 import traceback
 import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -116,6 +117,17 @@ class RankShell(InteractiveShell):
             settings = InlineBackend.instance(parent=self)
             for name, value in work.figures.items():
                 setattr(settings, name, value)
+
+    @contextmanager
+    def as_cell(self, filename: str, number: int, compiler_flags: int) -> Iterator[None]:
+        """Run another cell of the notebook's before the one that was prepared for."""
+        then = self.compile.cell_filename, self.execution_count, self.compile.flags
+        self.compile.cell_filename, self.execution_count = filename, number
+        self.compile.flags |= compiler_flags
+        try:
+            yield
+        finally:
+            self.compile.cell_filename, self.execution_count, self.compile.flags = then
 
     def run(self, cell: str) -> Any:
         """Run a cell and return the value of its last expression.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["VALUE", "CellSource", "Elsewhere", "Work"]
+__all__ = ["VALUE", "CellSource", "Elsewhere", "SetUp", "Work"]
 
 # What a rank's value is packed as, beside its collected variables; no variable can have this name.
 VALUE = "the value of the last expression"
@@ -46,6 +46,34 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
+class SetUp:
+    """The notebook's set-up cell, which every rank runs first.
+
+    Parameters
+    ----------
+    source : str
+        The cell.
+    filename : str
+        Name that it is compiled under, the same as in the notebook.
+    number : int
+        Its number in the notebook, as in ``In[5]``.
+    compiler_flags : int
+        ``from __future__`` imports that were in force in the notebook.
+    lines : dict of str to int
+        The line that uses each object of the notebook.
+    own : tuple of str
+        Variables that stay as it has bound them in the rank, whatever the notebook has under their names.
+    """
+
+    source: str
+    filename: str
+    number: int
+    compiler_flags: int = 0
+    lines: dict[str, int] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Work:
     """One launch, the same for all ranks.
 
@@ -81,6 +109,10 @@ class Work:
         Files of modules that the notebook has imported and an import would not find.
     lines : dict of str to int
         The line of the cell that uses each object that travels, for those that the cell names.
+    settings : dict of str to dict
+        Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
+    setup : SetUp or None
+        What runs first; the objects that it uses travel before those of the cell.
     elsewhere : Elsewhere
         Variables that the rank may miss.
     """
@@ -100,4 +132,6 @@ class Work:
     hold: float = 0.0
     places: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    setup: SetUp | None = None
     elsewhere: Elsewhere = Elsewhere()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.frameworks import need
 from tests.kernel import Kernel
 
 pytestmark = pytest.mark.frameworks
@@ -45,7 +46,7 @@ def described(arrays):
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    pytest.importorskip("jax")
+    need("jax")
     with Kernel() as made:
         made.run("%load_ext nblaunch").ok()
         made.run(MADE).ok()

@@ -8,6 +8,7 @@ import pytest
 
 from nblaunch.launching import launch
 from nblaunch.notebook import Notebook
+from tests.frameworks import need
 from tests.kernel import Kernel
 
 pytestmark = pytest.mark.frameworks
@@ -92,7 +93,7 @@ arguments.process_index, arguments.world_size, trainer.state.global_step, model.
     ids=["lightning", "fabric", "accelerate", "transformers"],
 )
 def test_ranks_train_together(needs: str, cell: str, third: int, kept: str, kind: str) -> None:
-    pytest.importorskip(needs)
+    need(needs)
     run = launch(cell, 2, notebook=Notebook({"__name__": "__main__"}), panel="none", collect=[kept])
     assert run.ok, run.failures
     first, second = run.results[0], run.results[1]
@@ -137,8 +138,7 @@ A_SCRIPT: dict[str, Any] = {
 
 
 def test_whatever_asks_in_a_rank_of_a_notebook_gets_the_answer_of_a_script() -> None:
-    for needs in ("lightning", "transformers", "rich"):
-        pytest.importorskip(needs)
+    need("lightning", "transformers", "rich")
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch").ok()
         kernel.run(ASKED).ok()

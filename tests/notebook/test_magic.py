@@ -444,3 +444,21 @@ def test_system_refuses_processes(kernel: Kernel) -> None:
     assert (reply.status, reply.ename) == ("error", "OSError")
     assert "Too many open files" in reply.traceback
     kernel.run("%%multiproc 1\nrank").ok()
+
+
+def test_the_logs_of_runs_that_have_ended_are_removed(kernel: Kernel) -> None:
+    logs = kernel.place / "tmp"
+    kernel.run("%%multiproc 2 --out run\nprint('x' * 10_000)").ok()
+    kernel.run("import nblaunch\nwaits = nblaunch.launch('input()', 1, wait=False, panel='none')").ok()
+    said = kernel.run("%multiproc clear logs").ok().stdout
+    assert re.fullmatch(r"Removed the logs of 1 run, \d\d kB\.\n", said)
+    assert kernel.value("(run.results, __import__('os').path.exists(waits.logs.root))") == ({0: None, 1: None}, True)
+    kernel.run("waits.kill(); waits.wait()").ok()
+    assert kernel.run("%multiproc clear logs").ok().stdout.startswith("Removed the logs of 1 run, ")
+    assert not list(logs.glob("nblaunch_*"))
+    assert kernel.run("%multiproc clear logs").ok().stdout == (
+        "No run that has ended has logs in the temporary folder. Those in a log_dir are yours to remove.\n"
+    )
+    kernel.run("%%multiproc 1\nprint('again')").ok()
+    reply = kernel.run("%multiproc clear")
+    assert "write %multiproc clear logs, which removes the logs of runs that have ended." in reply.evalue

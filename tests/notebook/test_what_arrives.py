@@ -470,3 +470,26 @@ def test_saving_and_loading_in_ranks(kernel: Kernel, tmp_path: Path) -> None:
         "[type(n) is type(net) for n in loaded + nets], [batch.tolist() for batch in loader]"
     ).ok()
     assert kernel.value("results") == {r: ([True] * 4, [[0, 1], [2, 3]]) for r in (0, 1)}
+
+
+def test_objects_that_keep_their_hash_are_found_again(kernel: Kernel) -> None:
+    kernel.run(
+        "class Lazy:\n"
+        "    def __init__(self, n): self.n = n; self._h = None\n"
+        "    def __eq__(self, o): return self.n == o.n\n"
+        "    def __hash__(self):\n"
+        "        if self._h is None: self._h = hash(self.n)\n"
+        "        return self._h\n"
+        "class Early:\n"
+        "    def __init__(self, n): self.n = n; self._h = hash((type(self).__name__, n))\n"
+        "    def __eq__(self, o): return self.n == o.n\n"
+        "    def __hash__(self): return self._h\n"
+        "lazy, early = Lazy('a'), Early('a'); table = {lazy: 1, early: 2}; both = {lazy, early}"
+    ).ok()
+    for method in ("zygote", "spawn", "fork"):
+        kernel.run(
+            f"%%multiproc 2 --start-method {method}\n"
+            "[table[lazy], table[early], table[Lazy('a')], table[Early('a')], lazy in both, Early('a') in both], table"
+        ).ok()
+        assert kernel.value("[v[0] for v in results.values()]") == [[1, 2, 1, 2, True, True]] * 2
+        assert kernel.value("[(v[1][Lazy('a')], v[1][Early('a')]) for v in results.values()]") == [(1, 2)] * 2

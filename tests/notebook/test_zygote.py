@@ -11,7 +11,7 @@ import pytest
 from tests.kernel import Kernel
 from tests.processes.targets import assert_gone
 
-KNOWN = "It knows doctor, preload NAME, stacks [RANKS] [native], debug RANK, stop and kill."
+KNOWN = "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill and clear logs."
 
 pytestmark = pytest.mark.kernel
 
@@ -196,3 +196,27 @@ def test_the_extension_itself_is_light() -> None:
         kernel.run("import sys\nbefore = set(sys.modules)\n%load_ext nblaunch\nnew = set(sys.modules) - before").ok()
         heavy = kernel.value("sorted({name.partition('.')[0] for name in new} & {'numpy', 'torch', 'ipywidgets'})")
         assert heavy == []
+
+
+def test_a_cell_is_not_to_blame_when_there_is_no_thread_for_a_zygote() -> None:
+    with Kernel() as kernel:
+        kernel.run("%load_ext nblaunch").ok()
+        kernel.quietly(SETTLED)
+        kernel.quietly(
+            "import threading\nworking = threading.Thread.start\nrefused = []\n"
+            "def start(self):\n"
+            "    if self.name == 'nblaunch-zygote':\n"
+            "        refused.append(self)\n"
+            '        raise RuntimeError("can\'t start new thread")\n'
+            "    working(self)\n"
+            "threading.Thread.start = start"
+        )
+        reply = kernel.run("import colorsys").ok()
+        assert (reply.stdout, reply.stderr) == ("", "")
+        kernel.quietly("threading.Thread.start = working")
+        assert kernel.value("len(refused)") >= 1
+        kernel.run("1").ok()
+        # the next cell makes it
+        kernel.quietly(SETTLED)
+        seen = "get_ipython().magics_manager.registry['Multiproc']._modules_seen == len(__import__('sys').modules)"
+        assert kernel.value(seen) is True

@@ -71,6 +71,40 @@ def test_modules_that_do_not_exist_stay_so(monkeypatch: pytest.MonkeyPatch) -> N
     )
 
 
+NEW = (
+    "import numpy as np\nprint(json.dumps([*np.random.default_rng().integers(0, 2**60, 2).tolist(),"
+    " np.random.default_rng().random(), np.random.RandomState().rand(), np.random.SeedSequence().entropy]))"
+)
+
+
+def test_generators_of_numpy_without_a_seed_have_that_of_the_run() -> None:
+    one = fresh(SEED.format(seed=1, rank=0) + NEW)
+    assert fresh("import numpy\n" + SEED.format(seed=1, rank=0) + NEW) == one
+    assert len(set(one)) == len(one), "each of them is another one"
+    assert fresh(SEED.format(seed=1, rank=1) + NEW) != one
+    assert fresh(SEED.format(seed=None, rank=0) + NEW) != fresh(SEED.format(seed=None, rank=0) + NEW)
+
+
+@pytest.mark.parametrize("before", ["", "np.random.default_rng()"], ids=["imported there", "imported before"])
+def test_forks_of_a_rank_do_not_share_the_stream_of_its_generators(before: str) -> None:
+    draw = (
+        f"import multiprocessing, numpy as np\n{before}\n"
+        "def draw(_): return float(np.random.default_rng().random())\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool: print(json.dumps(pool.map(draw, range(4), 1)))"
+    )
+    drawn = fresh(SEED.format(seed=1, rank=0) + draw)
+    assert len(set(drawn)) == 4
+    assert fresh(SEED.format(seed=1, rank=0) + draw) != drawn
+
+
+def test_what_takes_entropy_of_the_system_is_new_in_each_run() -> None:
+    """As the documentation says, with what to write instead."""
+    draw = "import random\nprint(json.dumps([random.Random().random(), random.SystemRandom().random()]))"
+    assert not set(fresh(SEED.format(seed=1, rank=0) + draw)) & set(fresh(SEED.format(seed=1, rank=0) + draw))
+    instead = "import random\nprint(json.dumps(random.Random(random.getrandbits(64)).random()))"
+    assert fresh(SEED.format(seed=1, rank=0) + instead) == fresh(SEED.format(seed=1, rank=0) + instead)
+
+
 @pytest.mark.torch
 def test_torch_is_seeded_before_and_after_its_import() -> None:
     draw = "import torch\nprint(json.dumps([torch.rand(1).item(), torch.initial_seed()]))"

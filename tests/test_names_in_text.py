@@ -9,8 +9,8 @@ import pytest
 
 import nblaunch
 from nblaunch.capture import names_of
+from nblaunch.names_in_text import names_behind_at, names_in_constants
 from nblaunch.notebook import Notebook
-from nblaunch.quoted_names import names_behind_at, names_in_constants
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,19 @@ CELLS = {
 }
 
 
+CELLS |= {
+    "eval('k + f(m)')": "eval f k m",
+    "exec('k = 1; print(m)')": "exec m print",
+    "pd.eval('df.a + k')": "df k pd",
+    "ne.evaluate('a + b')": "a b ne",
+    "duckdb.sql('select a from df join other using (a)')": "df duckdb other",
+    "con.execute('SELECT 1 FROM  df')": "con df",
+    "eval('no python, no')": "eval",
+    "model.eval()": "model",
+    "print('from df')": "print",
+}
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_reads_what_its_texts_name(cell: str) -> None:
     assert sorted(names_of(cell).read) == sorted(CELLS[cell].split())
@@ -71,6 +84,9 @@ FUNCTIONS = {
     "def f(df, text='a > @z'): return df.query(text)": "",
     "def f(df, end): return df.query(f'a > @k and b < {end} and c > @m')": "k m",
     "def f(df): return df.mean('a > @k')": "",
+    "def f(): return duckdb.sql('from df')": "df",
+    "def f(df): return duckdb.sql('from df')": "",
+    "def f(): return eval('k')": "",
 }
 
 

@@ -1,0 +1,72 @@
+"""Objects that belong to the process that made them: in a rank they would go on as if it were alone.
+
+An `accelerate.Accelerator` or `transformers.TrainingArguments` that was made in the notebook holds that there is one
+process. In the ranks each would train on all data by itself, and write to the same folder. So it is refused before
+anything starts, as are handles of clusters and of process groups that the notebook has joined.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from nblaunch.payload.bases import names_of_bases
+
+__all__ = ["BoundToProcess", "reason_to_refuse"]
+
+_ALONE = "it holds that there is one process, the notebook's, and each rank would work as if it were alone"
+_GROUP = "it belongs to a process group that the notebook has joined, and the ranks have not"
+_HANDLE = "it is a connection of the notebook's process"
+
+# By the package and the name of the class: libraries move their classes from module to module.
+_REFUSED = {
+    "accelerate.Accelerator": _ALONE,
+    "accelerate.PartialState": _ALONE,
+    "accelerate.AcceleratorState": _ALONE,
+    "accelerate.GradientState": _ALONE,
+    "transformers.TrainingArguments": _ALONE,
+    "transformers.Trainer": _ALONE,
+    "lightning.Trainer": _ALONE,
+    "lightning.Fabric": _ALONE,
+    "pytorch_lightning.Trainer": _ALONE,
+    "lightning_fabric.Fabric": _ALONE,
+    "deepspeed.DeepSpeedEngine": _ALONE,
+    "torch.DistributedDataParallel": _GROUP,
+    "torch.FullyShardedDataParallel": _GROUP,
+    "torch.DeviceMesh": _GROUP,
+    "torch.DTensor": _GROUP,
+    "torch.ProcessGroup": _GROUP,
+    "torch.Work": _GROUP,
+    "torch.Store": _HANDLE,
+    "distributed.Client": _HANDLE,
+    "distributed.Cluster": _HANDLE,
+    "distributed.Future": _HANDLE,
+    "ipyparallel.Client": _HANDLE,
+    "pyspark.SparkContext": _HANDLE,
+    "pyspark.SparkSession": _HANDLE,
+    "ray.ActorHandle": _HANDLE,
+    "ray.ObjectRef": _HANDLE,
+}
+
+
+class BoundToProcess(pickle.PicklingError):
+    """An object belongs to the process that made it.
+
+    Attributes
+    ----------
+    advice : str
+        Key of what to do, in `nblaunch.capture.advice`.
+    guilty : object
+        The object itself.
+    """
+
+    advice = "alone"
+
+    def __init__(self, reason: str, guilty: object) -> None:
+        super().__init__(reason)
+        self.guilty = guilty
+
+
+def reason_to_refuse(kind: type) -> str | None:
+    """Say why instances of a class must not be sent to ranks; None if they may be."""
+    names = (f"{module.partition('.')[0]}.{name}" for module, name in names_of_bases(kind))
+    return next((_REFUSED[name] for name in names if name in _REFUSED), None)

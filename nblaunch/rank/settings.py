@@ -1,0 +1,61 @@
+"""Settings of the notebook, made in a rank: at once where their library is imported, otherwise when it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from nblaunch.payload import unpack, why
+from nblaunch.rank.imports import when_imported
+from nblaunch.settings import LIBRARIES, Library, Sent
+
+__all__ = ["apply_settings"]
+
+
+def apply_settings(sent: Mapping[str, Mapping[str, Any]], namespace: dict[str, Any]) -> None:
+    """Make settings.
+
+    Parameters
+    ----------
+    sent : mapping of str to mapping
+        What `nblaunch.settings.pack_settings` returned.
+    namespace : dict
+        Becomes the globals of the notebook's functions among them.
+    """
+    if not sent:
+        return
+    for library in LIBRARIES:
+        settings = sent.get(library.module)
+        if settings:
+            when_imported(library.module, partial(_apply_all, library, settings, namespace), "settings")
+
+
+def _apply_all(library: Library, settings: Mapping[str, Any], namespace: dict[str, Any], module: ModuleType) -> None:
+    for name, value in settings.items():
+        try:
+            if isinstance(value, Sent):
+                value = unpack(bytearray(value.data), shared_globals=namespace)
+        except Exception as error:
+            _tell(library, name, error)
+            continue
+        _apply(library, name, value, module)
+        for other in library.again_after(name, value):
+            if other not in sys.modules:
+                when_imported(other, partial(_apply, library, name, value, module), f"settings of {library.module}")
+
+
+def _apply(library: Library, name: str, value: Any, module: ModuleType, _: ModuleType | None = None) -> None:
+    try:
+        library.apply(module, name, value)
+    except Exception as error:
+        _tell(library, name, error)
+
+
+def _tell(library: Library, name: str, error: Exception) -> None:
+    sys.stderr.write(
+        f"nblaunch: the notebook's setting {library.module}.{name} cannot be made in this rank ({why(error)}); "
+        "--no-settings leaves all of them out\n"
+    )

@@ -1,0 +1,49 @@
+"""`Library`: how the settings of one library are read in the notebook and made in a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from typing import Any, NamedTuple
+
+__all__ = ["Library", "attribute", "differing", "set_attribute"]
+
+
+class Library(NamedTuple):
+    """A library with settings that hold for a whole process.
+
+    Attributes
+    ----------
+    module : str
+        The module that has them: they are read where it was imported, and made as soon as it is.
+    read : callable
+        Gets the module and returns the settings that differ from the library's defaults, as plainly as possible.
+    apply : callable
+        Gets the module, the name of a setting and its value.
+    again_after : callable
+        Gets name and value of a setting, and returns the modules whose import changes it, or makes it possible.
+    """
+
+    module: str
+    read: Callable[[Any], dict[str, Any]]
+    apply: Callable[[Any, str, Any], object]
+    again_after: Callable[[str, Any], Iterable[str]] = lambda _, __: ()
+
+
+def differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is not as by default; what has no default here is left out."""
+    return {name: found[name] for name, default in defaults.items() if name in found and found[name] != default}
+
+
+def attribute(owner: Any, path: str, missing: Any = None) -> Any:
+    """Return an attribute by its dotted path, or `missing` where a version of the library has none."""
+    try:
+        return reduce(getattr, path.split("."), owner)
+    except AttributeError:
+        return missing
+
+
+def set_attribute(owner: Any, path: str, value: Any) -> None:
+    """Set an attribute by its dotted path."""
+    *outer, last = path.split(".")
+    setattr(reduce(getattr, outer, owner), last, value)

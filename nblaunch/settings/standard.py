@@ -1,0 +1,114 @@
+"""Settings of the standard library: limits, numbers, times and texts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from nblaunch.settings.library import Library, differing
+
+__all__ = ["STANDARD"]
+
+
+def _read_sys(module: Any) -> dict[str, Any]:
+    found = {"recursionlimit": module.getrecursionlimit()}
+    if hasattr(module, "get_int_max_str_digits"):  # came with a correction of 3.10
+        found["int_max_str_digits"] = module.get_int_max_str_digits()
+    return differing(found, {"recursionlimit": 1000, "int_max_str_digits": 4300})
+
+
+def _apply_sys(module: Any, name: str, value: int) -> None:
+    (module.setrecursionlimit if name == "recursionlimit" else module.set_int_max_str_digits)(value)
+
+
+def _read_threading(module: Any) -> dict[str, Any]:
+    return differing({"stack_size": module.stack_size()}, {"stack_size": 0})
+
+
+_DECIMAL: dict[str, Any] = {
+    "prec": 28, "rounding": "ROUND_HALF_EVEN", "Emin": -999999, "Emax": 999999, "capitals": 1, "clamp": 0,
+}  # fmt: skip
+_TRAPS = ["DivisionByZero", "InvalidOperation", "Overflow"]
+
+
+def _read_decimal(module: Any) -> dict[str, Any]:
+    return _read_context(module.getcontext(), "") | _read_context(module.DefaultContext, "DefaultContext.")
+
+
+def _read_context(context: Any, before: str) -> dict[str, Any]:
+    found = {
+        before + name: getattr(context, name) for name, value in _DECIMAL.items() if getattr(context, name) != value
+    }
+    traps = sorted(signal.__name__ for signal, raises in context.traps.items() if raises)
+    return found if traps == _TRAPS else found | {f"{before}traps": traps}
+
+
+def _apply_decimal(module: Any, name: str, value: Any) -> None:
+    context = module.DefaultContext if name.startswith("DefaultContext.") else module.getcontext()
+    name = name.removeprefix("DefaultContext.")
+    if name == "traps":
+        for signal in context.traps:
+            context.traps[signal] = signal.__name__ in value
+    else:
+        setattr(context, name, value)
+
+
+_CATEGORIES = ("LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME")
+
+
+def _read_locale(module: Any) -> dict[str, Any]:
+    found = {name: module.setlocale(getattr(module, name)) for name in _CATEGORIES if hasattr(module, name)}
+    # Python itself sets this one, and a rank as it does here, so that alone it says nothing
+    alone = found.pop("LC_CTYPE", "C")
+    changed = {name: value for name, value in found.items() if value != "C"}
+    return {"LC_CTYPE": alone, **changed} if changed else {}
+
+
+def _apply_locale(module: Any, name: str, value: str) -> None:
+    module.setlocale(getattr(module, name), value)
+
+
+def _read_time(module: Any) -> dict[str, Any]:
+    return {"tzname": module.tzname} if "TZ" in os.environ else {}
+
+
+def _apply_time(module: Any, _: str, value: tuple[str, str]) -> None:
+    # a process that was made before the variable was set has read it before
+    if module.tzname != value:
+        module.tzset()
+
+
+def _read_csv(module: Any) -> dict[str, Any]:
+    return differing({"field_size_limit": module.field_size_limit()}, {"field_size_limit": 131072})
+
+
+def _read_calendar(module: Any) -> dict[str, Any]:
+    return differing({"firstweekday": int(module.firstweekday())}, {"firstweekday": 0})
+
+
+def _read_socket(module: Any) -> dict[str, Any]:
+    return differing({"defaulttimeout": module.getdefaulttimeout()}, {"defaulttimeout": None})
+
+
+def _read_multiprocessing(module: Any) -> dict[str, Any]:
+    method = module.get_start_method(allow_none=True)
+    # whoever asks for it settles it, at the first, which is the system's
+    return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
+
+
+STANDARD = (
+    Library("sys", _read_sys, _apply_sys),
+    Library("threading", _read_threading, lambda module, _, value: module.stack_size(value)),
+    Library("decimal", _read_decimal, _apply_decimal),
+    Library("locale", _read_locale, _apply_locale),
+    Library("time", _read_time, _apply_time),
+    Library("csv", _read_csv, lambda module, _, value: module.field_size_limit(value)),
+    Library("calendar", _read_calendar, lambda module, _, value: module.setfirstweekday(value)),
+    Library(
+        "multiprocessing",
+        _read_multiprocessing,
+        lambda module, _, value: module.set_start_method(value, force=True),
+    ),
+    Library("socket", _read_socket, lambda module, _, value: module.setdefaulttimeout(value)),
+)
+"""What the standard library has, but for warnings and logging."""

@@ -1,0 +1,15 @@
+"""The table of all settings that travel."""
+
+from __future__ import annotations
+
+from nblaunch.settings.library import Library
+from nblaunch.settings.log_lines import LOGGING
+from nblaunch.settings.numeric import NUMERIC
+from nblaunch.settings.standard import STANDARD
+from nblaunch.settings.tables import TABLES
+from nblaunch.settings.warning_filters import FILTERS
+
+__all__ = ["LIBRARIES"]
+
+LIBRARIES: tuple[Library, ...] = (*STANDARD, FILTERS, LOGGING, *NUMERIC, *TABLES)
+"""All libraries with settings, in the order in which a rank makes them."""

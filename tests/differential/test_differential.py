@@ -1,0 +1,30 @@
+"""Each kind of cases, looked at in the notebook of a real kernel and in ranks of all start methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel import Kernel
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parent.parent.parent
+KINDS = sorted(path.stem for path in (Path(__file__).parent / "cases").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel that can import the cases."""
+    with Kernel() as kernel:
+        kernel.run("%load_ext nblaunch").ok()
+        kernel.run(f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.differential.host import host").ok()
+        yield kernel
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranks_see_what_the_notebook_sees(kernel: Kernel, kind: str) -> None:
+    reply = kernel.run(f"print('\\n\\n'.join(host().compare_kind({kind!r})))").ok()
+    assert reply.stdout.strip() == ""
