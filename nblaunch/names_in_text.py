@@ -6,8 +6,9 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from types import CodeType
+from typing import Any
 
-__all__ = ["EVALUATING", "may_mark_names", "names_behind_at", "names_in_argument", "names_in_constants"]
+__all__ = ["EVALUATING", "is_meant", "may_mark_names", "names_behind_at", "names_in_argument", "names_in_constants"]
 
 # Functions and methods by the last part of their name: how their texts name variables.
 _WITH_AT = frozenset({"query", "eval"})  # of pandas, and of what does as it does
@@ -20,6 +21,15 @@ EVALUATING = _SQL | _PYTHON
 # not in an address such as me@example
 _AT = re.compile(r"(?<![\w@.])@\s*([^\W\d]\w*)")
 _TABLE = re.compile(r"\b(?:from|join)\s+([^\W\d]\w*)", re.IGNORECASE)
+# Classes, and classes derived from such, by the last part of their name: what libraries read as a table.
+_TABLES = frozenset(
+    {"DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "RecordBatchReader", "Dataset", "ndarray"}
+)
+
+
+def is_meant(value: Any, *, as_table: bool) -> bool:
+    """Tell whether a text may mean a variable: a table of a database may have the name of one that is no table."""
+    return not as_table or any(base.__name__ in _TABLES for base in type.mro(type(value)))
 
 
 def may_mark_names(source: str) -> bool:
@@ -32,8 +42,8 @@ def names_behind_at(text: str) -> list[str]:
     return list(dict.fromkeys(_AT.findall(text))) if "@" in text else []
 
 
-def names_in_argument(function: str, text: str) -> list[str]:
-    """Return what a text that is given to a function may name, besides what it marks with an ``@``.
+def names_in_argument(function: str, text: str) -> dict[str, bool]:
+    """Return what a text that is given to a function may name without an ``@``, and whether as a table only.
 
     Parameters
     ----------
@@ -42,12 +52,12 @@ def names_in_argument(function: str, text: str) -> list[str]:
     text : str
         A constant argument of a call of it.
     """
-    names: list[str] = []
+    found: dict[str, bool] = {}
     if function in _SQL:
-        names += _TABLE.findall(text)
+        found |= dict.fromkeys(_TABLE.findall(text), True)
     if function in _PYTHON:
-        names += _names_in_python(text)
-    return list(dict.fromkeys(names))
+        found |= dict.fromkeys(_names_in_python(text), False)
+    return found
 
 
 def _names_in_python(text: str) -> Iterable[str]:
@@ -59,8 +69,8 @@ def _names_in_python(text: str) -> Iterable[str]:
     return [node.id for node in names if isinstance(node.ctx, ast.Load)]
 
 
-def names_in_constants(code: CodeType) -> set[str]:
-    """Return the global names that the texts in a function may stand for, if it calls what evaluates texts.
+def names_in_constants(code: CodeType) -> dict[str, bool]:
+    """Return the globals that texts in a function may name, if it calls what evaluates texts; see `is_meant`.
 
     Python code in texts is left out: which of a function's texts are meant to be evaluated, its code does not tell.
     """
@@ -69,13 +79,14 @@ def names_in_constants(code: CodeType) -> set[str]:
     for one in codes:
         called |= {*one.co_names} & (_WITH_AT | _SQL)
         codes += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
-    found: set[str] = set()
+    found: dict[str, bool] = {}
     for one in codes if called else ():
         own = {*one.co_varnames, *one.co_cellvars, *one.co_freevars}
         for text in _texts(one.co_consts):
-            names = names_behind_at(text) if called & _WITH_AT else []
-            names += _TABLE.findall(text) if called & _SQL else []
-            found.update(name for name in names if name not in own)
+            if called & _SQL:
+                found |= {name: found.get(name, True) for name in _TABLE.findall(text) if name not in own}
+            if called & _WITH_AT:
+                found |= {name: False for name in names_behind_at(text) if name not in own}
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nblaunch import capture as _capture
 from nblaunch.elsewhere import cell_that_had, variables_elsewhere
+from nblaunch.names_in_text import is_meant
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
@@ -35,24 +36,38 @@ def what_travels(
 def _of_cell(source: str, options: Options, notebook: Notebook) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     transformed = notebook.transform(source)
     filename = notebook.name_cell(transformed)
-    flags = notebook.compiler_flags
-    names = _names(transformed, filename, flags)
+    names = _names(transformed, filename, notebook)
     lines = names.read
     objects = _select({} if options.no_capture else lines, options.capture, notebook)
     work = Work(
         cell=source,
         filename=filename,
-        compiler_flags=flags,
+        compiler_flags=notebook.compiler_flags,
         elsewhere=variables_elsewhere(notebook, source, names.bound, "launch", options.no_capture),
     )
     return objects, lines, work
 
 
-def _names(transformed: str, filename: str, flags: int) -> _capture.CellNames:
+def _names(transformed: str, filename: str, notebook: Notebook) -> _capture.CellNames:
     import __future__
 
-    future = bool(flags & __future__.annotations.compiler_flag)
-    return _capture.names_of(transformed, filename=filename, future_annotations=future)
+    future = bool(notebook.compiler_flags & __future__.annotations.compiler_flag)
+    names = _capture.names_of(transformed, filename=filename, future_annotations=future)
+    for name, as_table in names.in_texts.items():
+        if name in notebook.namespace and not _may_be_meant(notebook.namespace[name], as_table, notebook):
+            del names.read[name]
+    return names
+
+
+def _may_be_meant(value: Any, as_table: bool, notebook: Notebook) -> bool:
+    """Tell whether to send what a text may mean: nothing is refused for it, and a rank that misses it says so."""
+    if not is_meant(value, as_table=as_table):
+        return False
+    try:
+        pack(value, shared_globals=notebook.namespace, provided=notebook.provided)
+    except (Exception, SystemExit):  # __reduce__ may be anybody's
+        return False
+    return True
 
 
 def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebook) -> dict[str, Any]:

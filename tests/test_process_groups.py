@@ -137,7 +137,8 @@ ONLY = "works only among ranks, and they have ended by then"
 
 
 def test_what_works_among_ranks_only_is_refused_with_what_to_return() -> None:
-    run = run_cell(REFUSED, on_failure="continue")
+    # a library warns when it is asked, which the filters of these tests make an error
+    run = run_cell(REFUSED, on_failure="continue", settings=False)
     assert str(run.failures[0].exception) == (
         "the value of the last expression, a FSDPLinear, cannot be sent back: an FSDPLinear (a kind of FSDPModule) "
         f"{ONLY}. {WEIGHTS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -43,7 +44,9 @@ def test_it_is_a_failure_at_once_and_ends_the_others(start_method: str) -> None:
     assert (run.status, run.results) == ("failed", {})
     root = run.root_cause
     assert root is not None
-    assert (root.rank, root.message, type(root.exception), root.exitcode) == (0, UNBUILT, LookupError, 0)
+    assert (root.rank, root.message, type(root.exception)) == (0, UNBUILT, LookupError)
+    # its process may still be on its way out when the others are ended
+    assert root.exitcode in (0, -signal.SIGTERM)
     assert run.failures[1].collateral
     text = RanksFailed(run)._text(coloured=False)
     assert f"Rank 0 failed first:\n  {UNBUILT}\n" in text

@@ -25,11 +25,13 @@ Assigned = Collection[Key]
 
 
 class Read(NamedTuple):
-    """A global name that is read, and where."""
+    """A global name that is read, and where; `in_text`: only as a text may name it, see `nblaunch.names_in_text`."""
 
     name: str
     line: int
     column: int
+    in_text: bool = False
+    as_table: bool = False
 
 
 class Body:
@@ -94,6 +96,8 @@ class Cell:
 
     def __init__(self) -> None:
         self._needs: dict[str, tuple[int, int]] = {}
+        self._stated: set[str] = set()
+        self._in_texts: dict[str, bool] = {}
         self._waiting: dict[Key, list[Body]] = {}
         self._counted: set[Body] = set()
         self._may_run_again: set[Key] = set()
@@ -151,6 +155,14 @@ class Cell:
         in_order = sorted(self._needs, key=self._needs.__getitem__)
         return {name: self._needs[name][0] for name in in_order}
 
+    def in_texts_only(self) -> dict[str, bool]:
+        """Return those of the needed names that only texts name, and whether as a table only."""
+        return {name: as_table for name, as_table in self._in_texts.items() if name not in self._stated}
+
     def _need(self, read: Read) -> None:
+        if not read.in_text:
+            self._stated.add(read.name)
+        else:
+            self._in_texts[read.name] = read.as_table and self._in_texts.get(read.name, True)
         place = (read.line, read.column)
         self._needs[read.name] = min(place, self._needs.get(read.name, place))

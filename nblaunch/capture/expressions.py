@@ -50,7 +50,7 @@ def _last_name(function: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def _names_in_texts(call: ast.Call) -> list[str]:
+def _names_in_texts(call: ast.Call) -> dict[str, bool]:
     """Return what the constant texts of a call may name, where the function evaluates them."""
     arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
     texts = [
@@ -59,7 +59,11 @@ def _names_in_texts(call: ast.Call) -> list[str]:
         for part in ast.walk(argument)
         if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
-    return [name for text in texts for name in names_in_argument(_last_name(call.func), text)]
+    found: dict[str, bool] = {}
+    for text in texts:
+        for name, as_table in names_in_argument(_last_name(call.func), text).items():
+            found[name] = as_table and found.get(name, True)
+    return found
 
 
 class Expressions(ABC):
@@ -120,12 +124,12 @@ class Expressions(ABC):
                     for piece in found:
                         self._embedded(piece)
                 case ast.Call() if _last_name(node.func) in EVALUATING:
-                    for name in _names_in_texts(node):
-                        self.load(name, node)
+                    for name, as_table in _names_in_texts(node).items():
+                        self.load(name, node, in_text=True, as_table=as_table)
                     todo.extend(reversed(list(ast.iter_child_nodes(node))))
                 case ast.Constant(value=str(text)):
                     for name in names_behind_at(text) if self.texts else ():
-                        self.load(name, node)
+                        self.load(name, node, in_text=True)
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                     self._comprehension(node.generators, node.elt)
                 case ast.DictComp():
@@ -164,8 +168,8 @@ class Expressions(ABC):
             case _:  # an attribute or an item: its object is read
                 self.expr(*ast.iter_child_nodes(node))
 
-    def load(self, name: str, node: ast.AST) -> None:
-        """Report that a name is read."""
+    def load(self, name: str, node: ast.AST, *, in_text: bool = False, as_table: bool = False) -> None:
+        """Report that a name is read; for `in_text` and `as_table` see `Read`."""
         if self.assigned is None:
             return
         inner = self.scope.class_key(name)
@@ -175,7 +179,7 @@ class Expressions(ABC):
                 return
         key = self.scope.read_key(name)
         if key is not None:
-            read = Read(key, getattr(node, "lineno", 1), getattr(node, "col_offset", 0))
+            read = Read(key, getattr(node, "lineno", 1), getattr(node, "col_offset", 0), in_text, as_table)
             self.ledger.read(read, self.assigned, again=self.in_loop)
 
     def bind(self, name: str) -> Key | None:

@@ -29,10 +29,14 @@ class CellNames(NamedTuple):
         replaced one.
     bound : frozenset of str
         Names that its own statements bind, perhaps only on some way through it.
+    in_texts : dict of str to bool
+        Those that it reads which nothing but texts may name, and whether as a table only: see
+        `nblaunch.names_in_text`.
     """
 
     read: dict[str, int]
     bound: frozenset[str]
+    in_texts: dict[str, bool]
 
 
 def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool = False) -> CellNames:
@@ -70,4 +74,4 @@ def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool 
     cell = Cell()
     flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_mark_names(source))
     flow.block(tree.body)
-    return CellNames(cell.close(flow.assigned), frozenset(flow.bound))
+    return CellNames(cell.close(flow.assigned), frozenset(flow.bound), cell.in_texts_only())

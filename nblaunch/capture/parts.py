@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.capture.places import Parts, Place, shown
 from nblaunch.capture.tables import table_parts
-from nblaunch.names_in_text import names_in_constants
+from nblaunch.names_in_text import is_meant, names_in_constants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,8 +145,11 @@ def _function_parts(function: types.FunctionType, place: Place) -> Iterator[Part
         defaults.update(zip(positional[-len(function.__defaults__) :], function.__defaults__, strict=True))
     defaults.update(function.__kwdefaults__ or {})
     yield _values(defaults, lambda name: place.told(f"has a default for {name}", "that default"))
-    names = dict.fromkeys((*_global_names(code), *sorted(names_in_constants(code))))
-    used = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    space = function.__globals__
+    used = {name: space[name] for name in dict.fromkeys(_global_names(code)) if name in space}
+    for name, as_table in names_in_constants(code).items():
+        if name in space and is_meant(space[name], as_table=as_table):
+            used.setdefault(name, space[name])
     yield _values(used, lambda name: place.told(f"uses the global {name}", name))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.names_in_text import names_in_constants
+from nblaunch.names_in_text import is_meant, names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
@@ -226,7 +226,9 @@ class Pickler(cloudpickle.Pickler):
             used.clear()
         else:
             space = function.__globals__
-            used.update({name: space[name] for name in names_in_constants(function.__code__) if name in space})
+            for name, as_table in names_in_constants(function.__code__).items():
+                if name in space and is_meant(space[name], as_table=as_table):
+                    used[name] = space[name]
         # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
         others["__closure__"] = None
         return make, (*args, function.__closure__), (attributes, others), *rest

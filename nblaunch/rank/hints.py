@@ -29,8 +29,8 @@ _MISSES = re.compile(
       \b(?:name|variable)\s ['"`](\w+)['"`] \s is\ not\ (?:defined|present)   # Python, pandas, patsy, numba
     | [`'"](\w+)[`'"] \s is\ (?:undefined|not\ present\ in\ the\ dataset\ or)  # jinja2, formulaic
     | \bundefined\ (?:value|variable|name|symbol)\ ['"`]?(\w+)                # torch.jit
+    # DuckDB, Polars; not what SQLite says, which knows its own tables only
     | \b(?:table|view|relation)\ (?:with\ name\ )?['"`]?(\w+)['"`]?\ (?:does\ not\ exist|was\ not\ found|not\ found)
-    | \bno\ such\ table:\ (?:\w+\.)?(\w+)                                     # SQLite; before it DuckDB, Polars
     | attribute\ ['"]([\w.]+)['"]\ on\ <module\ ['"]__main__                   # pickle
     | module\ ['"]__main__['"]\ has\ no\ attribute\ ['"](\w+)
     | attribute\ lookup\ ([\w.]+)\ on\ __main__\ failed

@@ -145,7 +145,7 @@ def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytes
     def broken(attempt: Attempt, *_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Attempt, "_take_value", broken)
+    monkeypatch.setattr(Attempt, "conclude", broken)
     monkeypatch.setattr(launching, "kernel_publisher", lambda: page)
     monkeypatch.setattr(launching, "has_pages", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sqlite3
 import string
 import types
 from collections.abc import Callable
@@ -56,7 +55,6 @@ MISSES_K = {
     "df.eval('b = a + @k')": {"df": pd.DataFrame({"a": [1]})},
     "pd.eval('k + 1')": {"pd": pd},
     "jinja2.Template('{{k.x}}').render(globals())": {"jinja2": jinja2},
-    "raise sqlite3.OperationalError('no such table: k')": {"sqlite3": sqlite3},
     "raise CatalogException('Catalog Error: Table with name k does not exist!\\nDid you mean \"pg_am\"?')": {
         "CatalogException": CatalogException
     },
@@ -127,6 +125,7 @@ NOTHING_TO_SAY = {
     "a local of a function": "def f():\n    print(k)\n    k = 1\nf()",
     "a variable of an outer function": "def f():\n    def g(): return k\n    g()\n    k = 1\nf()",
     "a column": "raise KeyError(\"['k'] not in index\")",
+    "a table of a database": "raise RuntimeError('no such table: k')",
     "an attribute": "raise AttributeError(\"'Thing' object has no attribute 'k'\")",
     "another module": "import string\nstring.k",
 }
