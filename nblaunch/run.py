@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -389,7 +390,15 @@ class Run:
                 self._done.set()
 
     def _next_attempt(self) -> Attempt:
-        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected, self._refuse)
+        # weakly: a run that nobody holds any more goes at once, and its logs with it
+        own = weakref.WeakMethod(self._refuse)
+
+        def refuse(rank: int, why: str, sent_at: float) -> None:
+            method = own()
+            if method is not None:
+                method(rank, why, sent_at)
+
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected, refuse)
 
     def _refuse(self, rank: int, why: str, sent_at: float) -> None:
         if self._ranks is not None:
