@@ -68,6 +68,9 @@ class _Describer:
         if type(value) is types.CodeType:
             yield f"{label}{_about_code(value)[0]}"
             return
+        if type(value) is frozenset and all(type(part) in _ATOMS for part in value):
+            yield f"{label}frozenset {sorted(map(repr, value))}"
+            return
         if id(value) in self._seen:
             yield f"{label}#{self._seen[id(value)][0]}"
             return
