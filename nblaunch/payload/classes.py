@@ -111,7 +111,8 @@ def _is_mangled(name: str, names: list[str], owner: str) -> bool:
 
 
 def _note_layout(kind: type, own: dict[str, Any], born_with: dict[str, Any]) -> None:
-    if not any(base.__module__ == "_ctypes" for base in type(kind).__mro__):
+    line: Any = type(kind).__mro__
+    if not any(base.__module__ == "_ctypes" for base in line):
         return
     for name in _LAYOUT:
         if name in own:
