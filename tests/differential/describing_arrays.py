@@ -27,9 +27,10 @@ def about_array(value: Any) -> tuple[str, list[tuple[str, Any]]] | None:
 def _array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
     import numpy as np
 
-    flags = " ".join(name for name in ("C_CONTIGUOUS", "F_CONTIGUOUS", "WRITEABLE", "ALIGNED") if array.flags[name])
+    # one with gaps, or that nobody may write to, arrives as a plain copy
+    flags = "Fortran's order" if array.flags.f_contiguous and not array.flags.c_contiguous else ""
     plain = array.view(np.ndarray)
-    inside: list[tuple[str, Any]] = [("dtype", array.dtype)]
+    inside: list[tuple[str, Any]] = [("dtype", _type(array.dtype))]
     if isinstance(array, np.ma.MaskedArray):
         inside += [("mask", np.ma.getmaskarray(array).tolist()), ("fill", array.fill_value), ("hard", array.hardmask)]
         plain = array.data
@@ -42,12 +43,17 @@ def _array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
     return f"{array.shape} {flags}", [*inside, ("elements", elements if array.dtype.hasobject else repr(elements))]
 
 
+def _type(dtype: Any) -> str:
+    # which of equal ones are one is NumPy's affair
+    return f"{dtype!r} {dtype.str} {dict(dtype.metadata or {})}"
+
+
 def _dtype(dtype: Any) -> tuple[str, list[tuple[str, Any]]]:
     return f"{dtype!r} {dtype.str} {dtype.itemsize} {dtype.isalignedstruct}", [("metadata", dict(dtype.metadata or {}))]
 
 
 def _scalar(scalar: Any) -> tuple[str, list[tuple[str, Any]]]:
-    return f"{scalar!r}", [("dtype", scalar.dtype)]
+    return f"{scalar!r}", [("dtype", _type(scalar.dtype))]
 
 
 def _bit_generator(generator: Any) -> tuple[str, list[tuple[str, Any]]]:
