@@ -16,7 +16,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test chaos browser bench bench-panel lint format clean
+.PHONY: help demo lab demo-ddp test chaos differential browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -44,6 +44,9 @@ test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast o
 chaos: $(VENV)/.test ## hit N=150 runs with faults drawn at random [SEED=...] [RUN=number of a single one]
 	$(BIN)/python -m tests.chaos --table build/chaos.md --runs $(or $(N),150) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(RUN),--only $(RUN))
+
+differential: $(VENV)/.test ## compare N=20000 programs drawn at random in ranks and notebook [SEED=...]
+	$(BIN)/python -m tests.differential --examples $(or $(N),20000) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/results (about half an hour)
 	$(BIN)/python -m benchmarks

@@ -7,6 +7,7 @@ import difflib
 import keyword
 import math
 import re
+from collections.abc import Container
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
@@ -62,10 +63,6 @@ def _number(text: str) -> float:
 
 def at_least_one(text: str) -> int:
     """Return a whole number of at least 1; for an argument of the line."""
-    if text.isidentifier():
-        raise argparse.ArgumentTypeError(
-            f"it takes a whole number of at least 1, not {text!r}: for a variable write {{{text}}}"
-        )
     if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it takes a whole number of at least 1, not {text!r}")
     return int(text)
@@ -123,12 +120,26 @@ def assignment(text: str) -> tuple[str, str]:
     return variable, value
 
 
-def in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageError:
-    """Say what the parser has refused, and what may have been meant."""
+def in_one_sentence(
+    error: UsageError, parser: MagicArgumentParser, variables: Container[str] = frozenset()
+) -> UsageError:
+    """Say what the parser has refused, and what may have been meant.
+
+    Parameters
+    ----------
+    error : UsageError
+        What the parser says.
+    parser : MagicArgumentParser
+        The parser.
+    variables : container of str
+        The notebook's variables, one of which may have been meant.
+    """
     message = str(error)
     unknown = re.match(r"unrecognized arguments: (\S*)", message)
     if unknown is None:
         message = re.sub(r"^argument (\S+): ", r"\1: ", message).replace("nprocs: it", "the number of ranks: it")
+        value = re.search(r", not '(.*)'$", message)
+        message += _how_to_give_a_value(value[1], variables) if value else ""
     elif not unknown[1].startswith("-"):
         message = (
             f"it takes one number of ranks, so {unknown[1]!r} is too much; several names go without a space, as in "
@@ -141,6 +152,19 @@ def in_one_sentence(error: UsageError, parser: MagicArgumentParser) -> UsageErro
             f", did you mean {near[0]}?" if near else "; %%multiproc? shows those that there are"
         )
     return refusal(message)
+
+
+def _how_to_give_a_value(text: str, variables: Container[str]) -> str:
+    """Say how the line takes the value of a variable, if that may have been meant."""
+    if text.startswith(("{", "$")):
+        return "; it is replaced by a value only where that can be evaluated, so see whether its variables are defined"
+    try:
+        names = compile(text, "<line>", "eval").co_names
+    except (SyntaxError, ValueError):
+        return ""
+    if names and any(name in variables for name in names):
+        return f"; to take the value of {text} write {{{text}}}"
+    return ""
 
 
 def in_words_of_the_line(message: str) -> str:

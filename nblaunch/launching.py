@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from nblaunch.commands import remember
+from nblaunch.elsewhere import remember_bound
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
@@ -276,6 +277,9 @@ class Launch:
         travelling, lines, work = what_travels(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
         settings, left_here = settings_that_travel(options, notebook)
+        if title:
+            work = replace(work, elsewhere=replace(work.elsewhere, remedy="line"))
+        self._bound_in_ranks = work.elsewhere.bound, notebook.number, work.cell or ""
         work = replace(
             work,
             nprocs=nprocs,
@@ -287,7 +291,6 @@ class Launch:
             ),
             setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
             places=modules_found_elsewhere(),
-            # a fork of this process needs them too: some belong to a thread, and another one forks
             # a fork of this process needs them too: some belong to a thread, and another one forks
             settings=settings,
             lines={name: line for name, line in lines.items() if name in travelling},
@@ -346,6 +349,7 @@ class Launch:
         try:
             remember(self.run)
             self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
+            remember_bound(*self._bound_in_ranks)
             self._ranks.start()
         except BaseException as error:
             self._ranks.kill()

@@ -182,7 +182,7 @@ class Multiproc(Magics):
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
             chosen = self.multiproc.parser.parse_args(shlex.split(line))
         except UsageError as error:
-            raise grammar.in_one_sentence(error, self.multiproc.parser) from None
+            raise grammar.in_one_sentence(error, self.multiproc.parser, self.shell.user_ns) from None
         except ValueError as error:
             what = "ends with a backslash" if "escaped" in str(error) else "has a quotation mark without its partner"
             raise grammar.refusal(f"the line {what}") from None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Any
 
-__all__ = ["EVALUATING", "is_meant", "names_in_argument", "names_in_constants"]
+__all__ = ["EVALUATING", "is_meant", "may_mark_names", "names_behind_at", "names_in_argument", "names_in_constants"]
 
 # Functions and methods by the last part of their name: how their texts name variables.
-_WITH_AT = frozenset({"query", "eval"})  # of pandas
+_WITH_AT = frozenset({"query", "eval"})  # of pandas, and of what does as it does
 _SQL = frozenset({"sql", "query", "execute"})
 _PYTHON = frozenset({"eval", "exec", "evaluate"})  # the last one of numexpr
 
-EVALUATING = _WITH_AT | _SQL | _PYTHON
-"""Last parts of the names of functions whose texts are looked into."""
+EVALUATING = _SQL | _PYTHON
+"""Last parts of the names of functions whose own texts are looked into for tables and for Python."""
 
 # not in an address such as me@example
-_AT = re.compile(r"(?<![\w@.])@([^\W\d]\w*)")
+_AT = re.compile(r"(?<![\w@.])@\s*([^\W\d]\w*)")
 _TABLE = re.compile(r"\b(?:from|join)\s+([^\W\d]\w*)", re.IGNORECASE)
 # Classes, and classes derived from such, by the last part of their name: what libraries read as a table.
 _TABLES = frozenset(
@@ -32,8 +32,18 @@ def is_meant(value: Any, *, as_table: bool) -> bool:
     return not as_table or any(base.__name__ in _TABLES for base in type.mro(type(value)))
 
 
+def may_mark_names(source: str) -> bool:
+    """Tell whether a cell may call what takes variables out of texts that mark them with an ``@``."""
+    return "@" in source and any(name in source for name in _WITH_AT)
+
+
+def names_behind_at(text: str) -> list[str]:
+    """Return the names that a text marks as variables of Python with an ``@``, each once."""
+    return list(dict.fromkeys(_AT.findall(text))) if "@" in text else []
+
+
 def names_in_argument(function: str, text: str) -> dict[str, bool]:
-    """Return what a text that is given to a function may name, and whether as a table only.
+    """Return what a text that is given to a function may name without an ``@``, and whether as a table only.
 
     Parameters
     ----------
@@ -45,8 +55,6 @@ def names_in_argument(function: str, text: str) -> dict[str, bool]:
     found: dict[str, bool] = {}
     if function in _SQL:
         found |= dict.fromkeys(_TABLE.findall(text), True)
-    if function in _WITH_AT:
-        found |= dict.fromkeys(_AT.findall(text), False)
     if function in _PYTHON:
         found |= dict.fromkeys(_names_in_python(text), False)
     return found
@@ -57,24 +65,34 @@ def _names_in_python(text: str) -> Iterable[str]:
         tree = ast.parse(text.strip())
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return [node.id for node in names if isinstance(node.ctx, ast.Load)]
 
 
 def names_in_constants(code: CodeType) -> dict[str, bool]:
-    """Return what the texts in a function may name, if it calls a function that evaluates texts; see `is_meant`.
+    """Return the globals that texts in a function may name, if it calls what evaluates texts; see `is_meant`.
 
     Python code in texts is left out: which of a function's texts are meant to be evaluated, its code does not tell.
     """
+    codes = [code]
+    called: set[str] = set()
+    for one in codes:
+        called |= {*one.co_names} & (_WITH_AT | _SQL)
+        codes += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
     found: dict[str, bool] = {}
-    called = {*code.co_names} & (_WITH_AT | _SQL)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= {
-                name: as_table and found.get(name, True) for name, as_table in names_in_constants(constant).items()
-            }
-        elif called and isinstance(constant, str):
+    for one in codes if called else ():
+        own = {*one.co_varnames, *one.co_cellvars, *one.co_freevars}
+        for text in _texts(one.co_consts):
             if called & _SQL:
-                found |= {name: found.get(name, True) for name in _TABLE.findall(constant)}
+                found |= {name: found.get(name, True) for name in _TABLE.findall(text) if name not in own}
             if called & _WITH_AT:
-                found |= dict.fromkeys(_AT.findall(constant), False)
+                found |= {name: False for name in names_behind_at(text) if name not in own}
     return found
+
+
+def _texts(constants: Iterable[object]) -> Iterator[str]:
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, (tuple, frozenset)):
+            yield from _texts(constant)

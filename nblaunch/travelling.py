@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nblaunch import capture as _capture
+from nblaunch.elsewhere import cell_that_had, variables_elsewhere
 from nblaunch.names_in_text import is_meant
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
@@ -18,9 +19,6 @@ __all__ = ["RANK_NAMES", "pack_or_explain", "settings_that_travel", "what_travel
 RANK_NAMES = ("rank", "local_rank", "world_size")
 """Names that a rank has of its own."""
 
-# What the cells that were launched from here have assigned: a later one may look for it in vain.
-_assigned_before: set[str] = set()
-
 
 def what_travels(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
@@ -31,45 +29,34 @@ def what_travels(
     else:
         objects = {getattr(fn_or_source, "__name__", "the function"): fn_or_source}
         objects |= {f"args[{i}]": argument for i, argument in enumerate(options.args)}
-        lines, work = {}, Work()
+        lines, work = {}, Work(elsewhere=variables_elsewhere(notebook, "", (), "function"))
     return objects, lines, work
 
 
 def _of_cell(source: str, options: Options, notebook: Notebook) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     transformed = notebook.transform(source)
     filename = notebook.name_cell(transformed)
-    assigned: set[str] = set()
-    lines = _names(transformed, filename, notebook, assigned)
+    names = _names(transformed, filename, notebook)
+    lines = names.read
     objects = _select({} if options.no_capture else lines, options.capture, notebook)
     work = Work(
         cell=source,
         filename=filename,
         compiler_flags=notebook.compiler_flags,
-        left_behind=_left_behind(notebook, objects),
-        earlier=" ".join(_assigned_before),
+        elsewhere=variables_elsewhere(notebook, source, names.bound, "launch", options.no_capture),
     )
-    _assigned_before.update(assigned)
     return objects, lines, work
 
 
-def _left_behind(notebook: Notebook, objects: Mapping[str, Any]) -> str:
-    # a copy, because another thread may assign variables; and globals() takes any key
-    names: list[Any] = list(notebook.namespace)
-    return " ".join(name for name in names if isinstance(name, str) and name[:1] != "_" and name not in objects)
-
-
-def _names(transformed: str, filename: str, notebook: Notebook, assigned: set[str]) -> dict[str, int]:
+def _names(transformed: str, filename: str, notebook: Notebook) -> _capture.CellNames:
     import __future__
 
     future = bool(notebook.compiler_flags & __future__.annotations.compiler_flag)
-    in_texts: dict[str, bool] = {}
-    lines = _capture.names_read(
-        transformed, filename=filename, future_annotations=future, assigned=assigned, in_texts=in_texts
-    )
-    for name, as_table in in_texts.items():
+    names = _capture.names_of(transformed, filename=filename, future_annotations=future)
+    for name, as_table in names.in_texts.items():
         if name in notebook.namespace and not _may_be_meant(notebook.namespace[name], as_table, notebook):
-            del lines[name]
-    return lines
+            del names.read[name]
+    return names
 
 
 def _may_be_meant(value: Any, as_table: bool, notebook: Notebook) -> bool:
@@ -87,9 +74,11 @@ def _select(lines: Mapping[str, int], capture: tuple[str, ...], notebook: Notebo
     namespace = notebook.namespace
     missing = [name for name in capture if name not in namespace]
     if missing:
+        cell = cell_that_had(missing[0])
+        had = "" if cell is None else f". Ranks of {f'cell In[{cell}]' if cell else 'an earlier cell'} had it and ended"
         raise NameError(
             f"--capture names {', '.join(map(repr, missing))}, which the notebook does not define: "
-            "define it first or leave it out"
+            f"define it first or leave it out{had}"
         )
     needed = [
         name

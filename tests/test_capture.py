@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from nblaunch.capture import names_read, transform
+from nblaunch.capture import names_of, transform
+
+
+def names_read(source: str, **options: Any) -> dict[str, int]:
+    return names_of(source, **options).read
 
 
 def needs(source: str, **options: Any) -> dict[str, int]:

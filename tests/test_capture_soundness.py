@@ -1,4 +1,4 @@
-"""Soundness of `names_read`: whatever random programs really read from the notebook is found."""
+"""Soundness of `names_of`: whatever random programs really read from the notebook is found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nblaunch.capture import names_read
+from nblaunch.capture import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,7 +182,7 @@ def test_every_name_that_is_really_read_is_found(random: Random) -> None:
     notebook = Notebook(random)
     with contextlib.suppress(Exception, Stop):
         exec(code, notebook)
-    assert notebook.read <= set(names_read(source)), source
+    assert notebook.read <= set(names_of(source).read), source
 
 
 def test_the_notebook_of_the_property_test_sees_reads_in_functions() -> None:

@@ -43,6 +43,7 @@ FLOORS = {
     "attempt": 5,
     "run": 6,
     "commands": 7,
+    "elsewhere": 5,
     "travelling": 7,
     "setup_cell": 4,
     "setting_up": 8,

@@ -76,12 +76,17 @@ def test_constraints_pin_the_reference_torch() -> None:
 
 
 def test_makefile_says_what_it_can_make() -> None:
-    documented = {"help", "demo", "lab", "demo-ddp", "test", "chaos", "bench", "bench-panel", "lint", "format", "clean"}
+    documented = {
+        *("help", "demo", "lab", "demo-ddp", "test", "chaos", "differential", "bench", "bench-panel", "lint", "format"),
+        "clean",
+    }
     assert make_targets() == documented
     assert make() == make("help")
 
 
-@pytest.mark.parametrize("target", ["demo", "lab", "demo-ddp", "test", "chaos", "bench", "lint", "format", "clean"])
+@pytest.mark.parametrize(
+    "target", ["demo", "lab", "demo-ddp", "test", "chaos", "differential", "bench", "lint", "format", "clean"]
+)
 def test_every_target_can_be_made_on_a_fresh_machine(target: str, tmp_path: Path) -> None:
     """With no environment yet, each target finds its way to one (only said here, not done)."""
     said = make("--dry-run", target, f"VENV={tmp_path / 'venv'}")

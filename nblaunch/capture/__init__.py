@@ -1,6 +1,6 @@
 """Capture: which notebook objects a cell needs, and why one of them cannot travel.
 
-The cell's text flows in and a mapping of names to lines flows out (`names_read`); later, where those objects
+The cell's text flows in and a mapping of names to lines flows out (`names_of`); later, where those objects
 refuse to be pickled, the objects flow in and an error that names the guilty part flows out (`explain`).
 Nothing is pickled here, and nothing is taken from a namespace: the caller does both.
 
@@ -20,7 +20,7 @@ Nothing is pickled here, and nothing is taken from a namespace: the caller does 
 from __future__ import annotations
 
 from nblaunch.capture.errors import CaptureError, Problem, explain
-from nblaunch.capture.names import names_read
+from nblaunch.capture.names import CellNames, names_of
 from nblaunch.capture.shelltext import transform
 
-__all__ = ["CaptureError", "Problem", "explain", "names_read", "transform"]
+__all__ = ["CaptureError", "CellNames", "Problem", "explain", "names_of", "transform"]

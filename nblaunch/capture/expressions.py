@@ -23,7 +23,7 @@ from nblaunch.capture.scopes import (
     function_scope,
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
-from nblaunch.names_in_text import EVALUATING, names_in_argument
+from nblaunch.names_in_text import EVALUATING, names_behind_at, names_in_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,13 +77,17 @@ class Expressions(ABC):
         Where reads are reported.
     annotations : bool
         Whether annotations are evaluated.
+    texts : bool
+        Whether texts may mark variables: ``"a > @limit"``.
     """
 
-    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool) -> None:
+    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
         self.scope = scope
         self.ledger = ledger
         self.annotations = annotations
+        self.texts = texts
         self.assigned: State = set()
+        self.bound: set[str] = set()  # global names that are bound on any way
         self.in_loop = False
         self.branches = 0  # how many enclosing constructs may or may not run: 0 means certainly
 
@@ -123,6 +127,9 @@ class Expressions(ABC):
                     for name, as_table in _names_in_texts(node).items():
                         self.load(name, node, in_text=True, as_table=as_table)
                     todo.extend(reversed(list(ast.iter_child_nodes(node))))
+                case ast.Constant(value=str(text)):
+                    for name in names_behind_at(text) if self.texts else ():
+                        self.load(name, node, in_text=True)
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                     self._comprehension(node.generators, node.elt)
                 case ast.DictComp():
@@ -180,6 +187,8 @@ class Expressions(ABC):
         key = self.scope.bind_key(name)
         if key is not None and self.assigned is not None:
             self.assigned.add(key)
+            if isinstance(key, str):
+                self.bound.add(key)
             if not self.branches:
                 self.ledger.forget(key)
         return key
@@ -200,7 +209,7 @@ class Expressions(ABC):
 
         def walk() -> list[Read]:
             summary = Summary([])
-            inner = type(self)(scope, summary, annotations=self.annotations)
+            inner = type(self)(scope, summary, annotations=self.annotations, texts=self.texts)
             if isinstance(code, ast.expr):
                 inner.expr(code)
             else:

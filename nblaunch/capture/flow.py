@@ -39,8 +39,8 @@ SWALLOWING = frozenset(
 class Flow(Expressions):
     """The whole walk. `assigned` is what is certain at the current point."""
 
-    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool) -> None:
-        super().__init__(scope, ledger, annotations=annotations)
+    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
+        super().__init__(scope, ledger, annotations=annotations, texts=texts)
         self._breaks: list[list[State]] = []  # one list for each loop around
         self._methods: list[Body] | None = None  # collected while a class body runs
 

@@ -1,7 +1,8 @@
 """Names: the question that a cell is asked.
 
-Source text flows in, an ordered mapping of names to lines flows out. The cell is walked in the order in
-which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads need the notebook.
+Source text flows in; an ordered mapping of names to lines, and the names that the cell binds, flow out. The cell
+is walked in the order in which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads need
+the notebook.
 """
 
 from __future__ import annotations
@@ -9,21 +10,37 @@ import __future__
 
 import ast
 import warnings
+from typing import NamedTuple
 
 from nblaunch.capture.deferred import Cell
 from nblaunch.capture.flow import Flow
 from nblaunch.capture.scopes import Scope
+from nblaunch.names_in_text import may_mark_names
 
 
-def names_read(
-    source: str,
-    *,
-    filename: str = "<cell>",
-    future_annotations: bool = False,
-    assigned: set[str] | None = None,
-    in_texts: dict[str, bool] | None = None,
-) -> dict[str, int]:
-    """Find the global names that a cell reads before it has certainly assigned them itself.
+class CellNames(NamedTuple):
+    """The global names of a cell.
+
+    Attributes
+    ----------
+    read : dict of str to int
+        Names that it reads before it has certainly assigned them itself, each with the first line (counted from 1)
+        that needs it, in order of appearance. Builtins are among them: only the caller knows whether the notebook has
+        replaced one.
+    bound : frozenset of str
+        Names that its own statements bind, perhaps only on some way through it.
+    in_texts : dict of str to bool
+        Those that it reads which nothing but texts may name, and whether as a table only: see
+        `nblaunch.names_in_text`.
+    """
+
+    read: dict[str, int]
+    bound: frozenset[str]
+    in_texts: dict[str, bool]
+
+
+def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool = False) -> CellNames:
+    """Find the global names that a cell reads and binds.
 
     Parameters
     ----------
@@ -34,16 +51,10 @@ def names_read(
     future_annotations : bool
         Whether an earlier cell ran ``from __future__ import annotations``.
 
-    assigned : set of str, optional
-        Gets the names that the cell has certainly assigned when it ends.
-    in_texts : dict of str to bool, optional
-        Gets the names that nothing but texts may name, and whether as a table only: see `nblaunch.names_in_text`.
-
     Returns
     -------
-    dict of str to int
-        Each name with the first line (counted from 1) that needs it, in order of appearance. Builtins are
-        among them: only the caller knows whether the notebook has replaced one.
+    CellNames
+        What it reads, and what it binds.
 
     Raises
     ------
@@ -61,11 +72,6 @@ def names_read(
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             future_annotations = future_annotations or any(a.name == "annotations" for a in statement.names)
     cell = Cell()
-    flow = Flow(Scope("module"), cell, annotations=not future_annotations)
+    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_mark_names(source))
     flow.block(tree.body)
-    if assigned is not None:
-        assigned.update(key for key in flow.assigned or () if isinstance(key, str))
-    needed = cell.close(flow.assigned)
-    if in_texts is not None:
-        in_texts.update(cell.in_texts_only())
-    return needed
+    return CellNames(cell.close(flow.assigned), frozenset(flow.bound), cell.in_texts_only())

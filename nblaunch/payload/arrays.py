@@ -10,7 +10,7 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["array_type", "arrow_types", "is_plain_array", "reduce_array", "reduce_arrow"]
+__all__ = ["array_type", "arrow_types", "is_plain_array", "reduce_array", "reduce_arrow", "with_attributes"]
 
 # Bytes: below this a copy in the stream costs less than a buffer of its own.
 _WORTH_IT = 4096
@@ -57,6 +57,30 @@ def reduce_array(array: Any) -> Any:
         plain = numpy.ascontiguousarray(plain)
     flat = plain.reshape(-1, order=order).view(numpy.uint8)
     return _array, (kind, array.shape, dtype, order, pickle.PickleBuffer(flat))
+
+
+def with_attributes(array: Any, reduced: Any) -> Any:
+    """Return how to rebuild an array of a subclass with the attributes that it has, which NumPy leaves out.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        What is sent.
+    reduced : tuple or None
+        How it is rebuilt otherwise; None is NumPy's own way.
+    """
+    attributes = getattr(array, "__dict__", None)
+    if not attributes:
+        return reduced
+    function, args, *state = array.__reduce_ex__(5) if reduced is None else reduced
+    return function, args, (state[0] if state else None, dict(attributes)), None, None, _set_attributes
+
+
+def _set_attributes(array: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    own, attributes = state
+    if own is not None:
+        array.__setstate__(own)
+    vars(array).update(attributes)
 
 
 def _exports(array: Any) -> bool:

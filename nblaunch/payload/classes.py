@@ -112,8 +112,7 @@ def _is_mangled(name: str, names: list[str], owner: str) -> bool:
 
 def _note_layout(kind: type, own: dict[str, Any], born_with: dict[str, Any]) -> None:
     line: Any = type(kind).__mro__
-    metaclass = next(base for base in line if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
-    if metaclass.__module__ != "_ctypes":
+    if not any(base.__module__ == "_ctypes" for base in line):
         return
     for name in _LAYOUT:
         if name in own:
@@ -140,7 +139,11 @@ def _make_class(
     metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
     with _hooks_off(bases):
-        made: type = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)
+        if metaclass.__module__ == "_ctypes":
+            # of C, and from Python 3.13 on it does its work in its __init__
+            made: type = metaclass(name, bases, namespace)
+        else:
+            made = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)
     if issubclass(metaclass, abc.ABCMeta):
         abc._abc_init(made)  # type: ignore[attr-defined]
     _empty[id(made)] = made

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from cloudpickle import cloudpickle as _tracker
 
-__all__ = ["at_home", "lookup", "received_classes", "token_if_known", "token_of", "tracked"]
+__all__ = ["at_home", "lookup", "received_classes", "token_if_known", "token_of", "tracked", "tracked_anew"]
 
 _T = TypeVar("_T")
 
@@ -45,6 +45,15 @@ def tracked(token: str | None, made: _T) -> _T:
         return made
     kept: _T = _tracker._lookup_class_or_track(token, made)
     return kept
+
+
+def tracked_anew(token: str | None, made: _T) -> _T:
+    """Note an object under a token that another one had in this process, and return it."""
+    if token is not None:
+        with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
+            _tracker._DYNAMIC_CLASS_TRACKER_BY_ID[token] = made
+            _tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS[made] = token
+    return made
 
 
 def received_classes() -> frozenset[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from nblaunch.payload import identity
 from nblaunch.payload.classes import c_level
+from nblaunch.payload.receiving import writes_over
 
 __all__ = ["CACHED_FUNCTION", "by_value", "found_by_name", "is_of_typing", "reduce_cached_function"]
 
@@ -43,6 +44,9 @@ def reduce_cached_function(function: Any) -> Any:
 
 
 def _cached_function(function: Any, maxsize: int | None, typed: bool, token: str | None) -> Any:
+    if writes_over():
+        # a fork has the notebook's, whose function uses the notebook's globals
+        return identity.tracked_anew(token, functools.lru_cache(maxsize, typed)(function))
     known = identity.lookup(token)
     return identity.tracked(token, functools.lru_cache(maxsize, typed)(function)) if known is None else known
 

@@ -16,7 +16,7 @@ from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.names_in_text import is_meant, names_in_constants
 from nblaunch.payload import identity
-from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow
+from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow, with_attributes
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.enums import is_enumeration, reduce_member
 from nblaunch.payload.exceptions import (
@@ -317,6 +317,8 @@ class Pickler(cloudpickle.Pickler):
             self._seen_arrays.note(array)
             reduced = None if self._blocks is None else self._blocks.reduce(array)
         reduced = reduced or reduce_array(array)
+        if type(array) is not self._arrays and is_plain_array(array) and not is_memmap(type(array)):
+            reduced = with_attributes(array, reduced)
         return NotImplemented if reduced is None else reduced
 
     def _reduce_storage(self, storage: Any) -> Any:

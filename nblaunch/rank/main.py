@@ -46,7 +46,7 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
-from nblaunch.rank.hints import add_hint
+from nblaunch.rank.hints import add_hints
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
@@ -132,7 +132,7 @@ def _run(context: Context) -> int:
     # numbers of the notebook's cells by file name, if variables are to be shown
     cells: dict[str, int] | None = None
     asker: Asker | None = None
-    work: Work | None = None
+    work, namespace = Work(), {}
     try:
         # taken out of the context, so that their memory goes when the objects do
         work = unpack(context.payload.pop(0))
@@ -172,10 +172,10 @@ def _run(context: Context) -> int:
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
     except BaseException as error:
         _stop_tracing(error)
-        if work is not None:
-            with contextlib.suppress(Exception):  # an exception may be anybody's
-                add_hint(error, work)
-        return _report_failure(context, error, shell, home_classes, asker, cells)
+        hints: list[str] = []
+        with contextlib.suppress(Exception):  # of anybody's class, with a text of its own making
+            hints = add_hints(error, work, namespace)
+        return _report_failure(context, error, shell, home_classes, asker, cells, hints)
     context.channel.send("value", packed)
     return 0
 
@@ -323,6 +323,7 @@ def _report_failure(
     home_classes: frozenset[str],
     asker: Asker | None,
     cells: dict[str, int] | None,
+    hints: list[str],
 ) -> int:
     if os.getpid() != context.pid:
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
@@ -332,6 +333,8 @@ def _report_failure(
         name_full_disk(error, os.path.dirname(os.path.dirname(context.birth.stdout)))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
+    # not all ways of rendering show notes, above all in Python 3.10
+    text = "\n".join([text.rstrip(), *(hint for hint in hints if hint not in text)]) if hints else text
     if cells is not None:
         with contextlib.suppress(BaseException):  # values may do anything when they are looked at
             text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()

@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +22,7 @@ from traitlets.config import Config
 from nblaunch.payload import traceback_of
 from nblaunch.processes.channel import Channel
 from nblaunch.rank.displays import RankDisplayPublisher
+from nblaunch.rank.hints import add_hints
 from nblaunch.rank.work import Work
 
 __all__ = ["RankShell"]
@@ -52,6 +53,7 @@ class RankShell(InteractiveShell):
     displayhook_class = Type(_ValueKeeper)
     display_pub_class = Type(RankDisplayPublisher)
     _awaited: str | None = None
+    _work: Work | None = None
     # straight to descriptors 1 and 2, which are the rank's log files
     system = InteractiveShell.system_raw
 
@@ -101,6 +103,7 @@ class RankShell(InteractiveShell):
 
     def prepare_for(self, work: Work) -> None:
         """Take over the notebook's cell numbers, sources and compiler flags."""
+        self._work = work
         self.execution_count = work.number
         self.compile.flags |= work.compiler_flags
         for name, source in work.sources.items():
@@ -194,6 +197,10 @@ class RankShell(InteractiveShell):
     def showtraceback(self, *args: Any, running_compiled_code: bool = False, **options: Any) -> None:
         """Show the exceptions that a magic catches; those that end the cell are reported by the rank."""
         if not running_compiled_code and not options.get("exception_only"):
+            error = sys.exc_info()[1]
+            if error is not None and self._work is not None:
+                with suppress(Exception):  # of anybody's class, with a text of its own making
+                    add_hints(error, self._work, self.user_ns)
             super().showtraceback(*args, **options)
 
     def showsyntaxerror(self, *args: Any, **options: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["VALUE", "CellSource", "SetUp", "Work"]
+__all__ = ["VALUE", "CellSource", "Elsewhere", "SetUp", "Work"]
 
 # What a rank's value is packed as, beside its collected variables; no variable can have this name.
 VALUE = "the value of the last expression"
@@ -17,6 +17,32 @@ class CellSource:
 
     number: int
     lines: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Variables that a rank may miss although they exist, or existed, elsewhere; names are joined by blanks.
+
+    Parameters
+    ----------
+    notebook : str
+        The notebook's variables, all of them.
+    ranks : dict of str to int
+        What other cells have bound that were run on ranks before, with the number of the latest such cell.
+    bound : str
+        What this cell binds itself.
+    remedy : {"", "line", "launch", "function"}
+        How something more is taken along: by the ``%%multiproc`` line, by an argument of `nblaunch.launch`, or by the
+        function that is launched. Empty for a rank that was launched in none of these ways.
+    no_capture : bool
+        Whether it was wished that nothing but what is named so is taken along.
+    """
+
+    notebook: str = field(default="", repr=False)
+    ranks: dict[str, int] = field(default_factory=dict, repr=False)
+    bound: str = ""
+    remedy: str = ""
+    no_capture: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,10 +113,8 @@ class Work:
         Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
     setup : SetUp or None
         What runs first; the objects that it uses travel before those of the cell.
-    left_behind : str
-        Names of the notebook's variables that do not travel, with spaces between them.
-    earlier : str
-        Names that cells have assigned in ranks before.
+    elsewhere : Elsewhere
+        Variables that the rank may miss.
     """
 
     nprocs: int = 1
@@ -110,5 +134,4 @@ class Work:
     lines: dict[str, int] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     setup: SetUp | None = None
-    left_behind: str = ""
-    earlier: str = ""
+    elsewhere: Elsewhere = Elsewhere()

@@ -72,6 +72,9 @@ class _Describer:
         if type(value).__module__ == "numpy.dtypes":
             yield f"{label}{about_array(value)[0]}"  # type: ignore[index]
             return
+        if type(value) is frozenset and all(type(part) in _ATOMS for part in value):
+            yield f"{label}frozenset {sorted(map(repr, value))}"
+            return
         if id(value) in self._seen:
             yield f"{label}#{self._seen[id(value)][0]}"
             return

@@ -27,7 +27,9 @@ def about_array(value: Any) -> tuple[str, list[tuple[str, Any]]] | None:
 def _array(array: Any) -> tuple[str, list[tuple[str, Any]]]:
     import numpy as np
 
-    flags = " ".join(name for name in ("C_CONTIGUOUS", "F_CONTIGUOUS", "WRITEABLE", "ALIGNED") if array.flags[name])
+    # one with gaps arrives as a copy without
+    flags = "in Fortran's order" if array.flags.f_contiguous and not array.flags.c_contiguous else ""
+    flags += "" if array.flags.writeable else ", read only"
     plain = array.view(np.ndarray)
     inside: list[tuple[str, Any]] = []
     if isinstance(array, np.ma.MaskedArray):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.differential.at_random import compare_at_random
 from tests.kernel import Kernel
 
 pytestmark = pytest.mark.kernel
@@ -20,7 +21,8 @@ def kernel() -> Iterator[Kernel]:
     """A kernel that can import the cases."""
     with Kernel() as kernel:
         kernel.run("%load_ext nblaunch").ok()
-        kernel.run(f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.differential.host import host").ok()
+        kernel.run(f"import sys; sys.path.insert(0, {str(ROOT)!r})").ok()
+        kernel.run("from tests.differential.host import host\nfrom tests.differential.case import parse").ok()
         yield kernel
 
 
@@ -28,3 +30,8 @@ def kernel() -> Iterator[Kernel]:
 def test_ranks_see_what_the_notebook_sees(kernel: Kernel, kind: str) -> None:
     reply = kernel.run(f"print('\\n\\n'.join(host().compare_kind({kind!r})))").ok()
     assert reply.stdout.strip() == ""
+
+
+@pytest.mark.timeout(400)
+def test_programs_drawn_at_random(kernel: Kernel) -> None:
+    assert compare_at_random(kernel, 1000, number=11) == []

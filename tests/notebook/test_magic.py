@@ -313,10 +313,7 @@ def test_importing_it_is_light() -> None:
     [
         ("0", "the number of ranks: it takes a whole number of at least 1, not '0'."),
         ("-1", "the number of ranks: it takes a whole number of at least 1, not '-1'."),
-        (
-            "four",
-            "the number of ranks: it takes a whole number of at least 1, not 'four': for a variable write {four}.",
-        ),
+        ("four", "the number of ranks: it takes a whole number of at least 1, not 'four'."),
         ("2.5", "the number of ranks: it takes a whole number of at least 1, not '2.5'."),
         (
             "4 5",
@@ -359,6 +356,36 @@ def test_a_bad_line_gets_one_sentence_and_starts_nothing(kernel: Kernel, line: s
     ) == (f"UsageError: %%multiproc: {sentence} Nothing was started.\n")
     assert (reply.stdout, reply.traceback.count("\n")) == ("", 0)
     assert nothing_started(kernel)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("N", "the number of ranks: it takes a whole number of at least 1, not 'N'; to take the value of N write {N}."),
+        (
+            "N+M",
+            (
+                "the number of ranks: it takes a whole number of at least 1, not 'N+M'; to take the value of N+M write "
+                "{N+M}."
+            ),
+        ),
+        ("2 --timeout N", "--timeout: it takes a number of seconds, not 'N'; to take the value of N write {N}."),
+        (
+            "{N+M}",
+            (
+                "the number of ranks: it takes a whole number of at least 1, not '{N+M}'; it is replaced by a value "
+                "only where that can be evaluated, so see whether its variables are defined."
+            ),
+        ),
+    ],
+)
+def test_a_variable_in_the_line_is_told_how_it_is_written(kernel: Kernel, line: str, sentence: str) -> None:
+    kernel.run("N = 2").ok()
+    reply = kernel.run(f"%%multiproc {line}\nopen('started', 'w')")
+    assert reply.stderr == f"UsageError: %%multiproc: {sentence} Nothing was started.\n"
+    assert nothing_started(kernel)
+    kernel.run("%%multiproc {N} --timeout {N * 10}\nworld_size").ok()
+    assert kernel.value("results") == {0: 2, 1: 2}
 
 
 @pytest.mark.parametrize("cell", ["\n\n", "   \n"])

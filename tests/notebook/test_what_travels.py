@@ -289,3 +289,45 @@ def test_an_object_that_was_captured_is_let_go(kernel: Kernel) -> None:
     kernel.run("%%multiproc 1\ntype(big).__name__").ok()
     kernel.run("del big; gc.collect()").ok()
     assert kernel.value("watch() is None")
+
+
+def test_what_only_a_text_names(kernel: Kernel) -> None:
+    kernel.run(
+        "import pandas as pd\nk = 1\ndf = pd.DataFrame({'a': [1, 2, 3]})\n"
+        "def more(table): return len(table.query('a > @k'))"
+    ).ok()
+    kernel.run("%%multiproc 1\n%time n = len(df.query(f'a > @k'))\nn, more(df)").ok()
+    assert kernel.value("results") == {0: (2, 2)}
+    reply = kernel.run("%%multiproc 1\nimport pandas\ntext = 'k + 1'\npandas.eval(text)")
+    hint = (
+        "'k' is a variable of the notebook that the cell does not name, so the ranks do not have it: add --capture k "
+        "to the %%multiproc line"
+    )
+    assert f"UndefinedVariableError: name 'k' is not defined\n{hint}\n" in reply.traceback
+    assert kernel.value("failures[0].exception.__notes__") == [hint]
+    kernel.run("%%multiproc 1 --capture k\nimport pandas\ntext = 'k + 1'\nint(pandas.eval(text))").ok()
+    assert kernel.value("results") == {0: 2}
+
+
+def test_a_script_that_is_run_with_the_variables_of_the_ranks(kernel: Kernel) -> None:
+    kernel.run("k = 1\nopen('script.py', 'w').write('print(k + 1)')").ok()
+    reply = kernel.run("%%multiproc 1\n%run -i script.py")
+    assert "name 'k' is not defined" in reply.stderr
+    assert reply.stderr.count("add --capture k to the %%multiproc line") == 1
+    assert kernel.run("%%multiproc 1 --capture k\n%run -i script.py").ok().stdout == "[0] 2\n"
+
+
+def test_what_only_ranks_of_an_earlier_cell_had(kernel: Kernel) -> None:
+    first = kernel.run("%%multiproc 2\ntable = [rank]").ok()
+    reply = kernel.run("%%multiproc 2\ntable = table + [1]")
+    assert (
+        f"NameError: name 'table' is not defined\n'table' was a variable of the ranks of cell In[{first.count}], which "
+        "have ended: each run has new ranks. To have what they computed, end that cell with table, which puts it into "
+        "results, or add --out run --collect table to its line. What all ranks are to have alike, assign in an "
+        "ordinary cell\n"
+    ) in reply.traceback
+    # a cell that is run again, and has it in one of its ranks
+    for _ in range(2):
+        reply = kernel.run("%%multiproc 2\nif rank == 0: only = 3\nonly")
+        assert "NameError: name 'only' is not defined" in reply.traceback
+        assert "was a variable" not in reply.traceback

@@ -1,0 +1,32 @@
+"""Compare many programs drawn at random: ``python -m tests.differential --examples 20000 [--seed N]``."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from tests.differential.at_random import compare_at_random
+from tests.kernel import Kernel
+
+
+def main() -> int:
+    """Compare, print what differs, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("--examples", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
+    chosen = parser.parse_args()
+    print(f"{chosen.examples} programs, seed {chosen.seed}", flush=True)
+    with Kernel() as kernel:
+        kernel.run("%load_ext nblaunch").ok()
+        root = str(Path(__file__).parent.parent.parent)
+        kernel.run(f"import sys; sys.path.insert(0, {root!r})").ok()
+        kernel.run("from tests.differential.host import host\nfrom tests.differential.case import parse").ok()
+        problems = compare_at_random(kernel, chosen.examples, chosen.seed)
+    print("\n\n".join(problems) or "all alike")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
