@@ -52,7 +52,6 @@ ARRAYS: dict[str, Any] = {
     "recarray": RECORDS.view(np.recarray),
     "matrix": np.arange(COUNT).reshape(100, -1).view(np.matrix),
     "strings": np.array(["some text"] * COUNT)[::2],
-    "repeated": np.broadcast_to(NUMBERS, (2, COUNT)),
 }
 
 
@@ -69,6 +68,36 @@ def test_arrays_of_every_kind(array: Any) -> None:
     assert np.array_equal(arrived, array)
     assert arrived.flags.writeable
     assert arrived.flags.c_contiguous == (array.flags.c_contiguous or not array.flags.f_contiguous)
+
+
+def test_what_is_repeated_is_sent_once_and_stays_read_only() -> None:
+    array = np.broadcast_to(np.arange(3.0)[:, None], (3, 10**6))
+
+    assert sum(sizes(array)) < SMALL
+    arrived = again(array)
+
+    assert arrived.shape == array.shape and arrived.strides == array.strides and not arrived.flags.writeable
+    assert arrived[:, 5].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [6, COUNT])
+def test_what_nobody_may_write_to_stays_so(count: int) -> None:
+    numbers = np.arange(count, dtype=float)
+    arrays = [numbers.copy(), numbers[::2], numbers[::-1], numbers.astype("M8[s]"), numbers.reshape(2, -1).T]
+    arrays.append(numbers.reshape(2, -1).view(np.matrix))
+    for array in arrays:
+        array.flags.writeable = False
+
+        arrived = again(array)
+
+        assert type(arrived) is type(array) and np.array_equal(arrived, array)
+        assert not arrived.flags.writeable
+
+
+def test_a_hard_mask_stays_hard() -> None:
+    arrived = again(np.ma.array([1, 2], mask=[True, False], hard_mask=True))
+    arrived[:] = 5
+    assert arrived.hardmask and arrived.tolist() == [None, 5]
 
 
 @given(

@@ -42,7 +42,15 @@ def reduce_array(array: Any) -> Any:
 
     kind = type(array)
     dtype = array.dtype
-    if array.nbytes < _WORTH_IT or dtype.hasobject or dtype.kind not in "biufcmMSUV":
+    if kind is numpy.ma.MaskedArray and array.hardmask:
+        return _masked, (array._data, array._mask, array._fill_value, True)
+    if kind is numpy.ndarray and not array.flags.writeable:
+        repeated = [stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True)]
+        if any(repeated):
+            return _broadcast, (array[tuple(slice(0, 1 if again else None) for again in repeated)], array.shape)
+    # NumPy keeps it so where it sends a buffer
+    read_only = not array.flags.writeable and not (kind is numpy.ndarray and array.flags.forc and _exports(array))
+    if (array.nbytes < _WORTH_IT and not read_only) or dtype.hasobject or dtype.kind not in "biufcmMSUV":
         return None
     if kind is numpy.ma.MaskedArray:
         return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
@@ -55,6 +63,9 @@ def reduce_array(array: Any) -> Any:
     plain = array.view(numpy.ndarray)
     if not array.flags.forc:
         plain = numpy.ascontiguousarray(plain)
+    if read_only:
+        plain = plain.view()
+        plain.flags.writeable = False
     flat = plain.reshape(-1, order=order).view(numpy.uint8)
     return _array, (kind, array.shape, dtype, order, pickle.PickleBuffer(flat))
 
@@ -103,6 +114,12 @@ def _array(kind: Any, shape: tuple[int, ...], dtype: Any, order: Any, buffer: An
 
     # as numpy's own reconstruction does it, so that subclasses see the same steps
     return numpy.ndarray.__new__(kind, shape, dtype, buffer, order=order)
+
+
+def _broadcast(array: Any, shape: tuple[int, ...]) -> Any:
+    import numpy
+
+    return numpy.broadcast_to(array, shape)
 
 
 def _masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:

@@ -162,7 +162,9 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
     put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
     first_line = attributes.pop("__firstlineno__", None)
     for name, value in attributes.items():
-        put(kind, name, value)
+        # ctypes lays a class out once; a fork of the notebook has it
+        if name != "_fields_" or "_fields_" not in attributes_of(kind):
+            put(kind, name, value)
     if first_line is not None:
         put(kind, "__firstlineno__", first_line)  # setting ``__module__`` removes it
     for registered in registry or ():

@@ -20,7 +20,14 @@ from nblaunch.payload import identity
 from nblaunch.payload.classes import c_level
 from nblaunch.payload.receiving import writes_over
 
-__all__ = ["CACHED_FUNCTION", "by_value", "found_by_name", "is_of_typing", "reduce_cached_function"]
+__all__ = [
+    "CACHED_FUNCTION",
+    "by_value",
+    "found_by_name",
+    "is_of_typing",
+    "named_with_module",
+    "reduce_cached_function",
+]
 
 CACHED_FUNCTION = type(functools.lru_cache(lambda: None))
 
@@ -33,6 +40,16 @@ def found_by_name(obj: Any, name: str, module: str | None) -> bool:
     for part in name.split("."):
         found = getattr(found, part, None)
     return found is obj
+
+
+def named_with_module(obj: Any, name: str) -> tuple[str, str] | None:
+    """Return the module and the name in it of an object that pickles itself as both, as ``torch.channels_last`` does.
+
+    Pickle looks for the whole in any module that has the first part, and takes the notebook for it.
+    """
+    module, _, attribute = name.rpartition(".")
+    holder = sys.modules.get(module)
+    return (module, attribute) if holder is not None and getattr(holder, attribute, None) is obj else None
 
 
 def reduce_cached_function(function: Any) -> Any:

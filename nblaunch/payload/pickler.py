@@ -18,6 +18,7 @@ from nblaunch.names_in_text import is_meant, names_in_constants
 from nblaunch.payload import identity
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow, with_attributes
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
+from nblaunch.payload.constants import constants_kept
 from nblaunch.payload.enums import is_enumeration, reduce_member
 from nblaunch.payload.exceptions import (
     reduce_exception,
@@ -31,10 +32,18 @@ from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
 from nblaunch.payload.modules import reduce_module
-from nblaunch.payload.named import CACHED_FUNCTION, by_value, found_by_name, is_of_typing, reduce_cached_function
+from nblaunch.payload.named import (
+    CACHED_FUNCTION,
+    by_value,
+    found_by_name,
+    is_of_typing,
+    named_with_module,
+    reduce_cached_function,
+)
 from nblaunch.payload.packed import Packed
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
+from nblaunch.payload.process_wide import own_of_each_process, standing_for
 from nblaunch.payload.receiving import SHARED_GLOBALS, provided_here
 from nblaunch.payload.rules import (
     WEAK_DICTIONARIES,
@@ -47,7 +56,7 @@ from nblaunch.payload.rules import (
 )
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
-from nblaunch.payload.views import Blocks, SeenArrays
+from nblaunch.payload.views import Blocks, SeenArrays, copies_on_write
 
 __all__ = ["Pickler"]
 
@@ -90,7 +99,10 @@ class Pickler(cloudpickle.Pickler):
         if shared_globals is not None:
             # cloudpickle asks this table which dictionary stands for a function's globals
             self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
-        self._provided = {id(thing): name for name, thing in provided.items()}
+        # what the receiver has of its own, by the ids of what takes its place here
+        self._own: dict[int, tuple[Any, ...]] = {
+            id(thing): (provided_here, (name,)) for name, thing in provided.items()
+        }
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
         self._to_cpu = to_cpu
@@ -107,11 +119,19 @@ class Pickler(cloudpickle.Pickler):
         self.main_names = MainNames(shared_globals)
         # ranks share the globals of their cell
         self._to_ranks = shared_globals is not None
+        self._own_of_each = own_of_each_process() if self._to_ranks else {}
+        self._own.update((which, (attribute_of, place)) for which, place in self._own_of_each.items())
         self.current: tuple[str, object] = ("", None)
         # variables of which it was said
         self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
+
+    def dump_variable(self, name: str, value: object) -> None:
+        """Dump the value of a variable."""
+        self.met_unusual, self.current = False, (name, value)
+        # one pickler for all of them, so that what it has met before is referred to
+        self.dump(standing_for(value, self._own_of_each))
 
     def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = (), notices: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
@@ -133,8 +153,8 @@ class Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
-        if id(obj) in self._provided:
-            return provided_here, (self._provided[id(obj)],)
+        if id(obj) in self._own:
+            return self._own[id(obj)]
         kind = type(obj)
         try:
             reduce = self._reducers[kind]
@@ -145,8 +165,10 @@ class Pickler(cloudpickle.Pickler):
     def _reducer(self, kind: type) -> Callable[[Any], Any] | None:
         """Return how objects of a class are reduced; None for pickle's own way, or cloudpickle's."""
         own = self._ordinary_reducer(kind)
+        if copies_on_write(kind):
+            return self._reduce_block
         special = self.for_return.reducer(kind) if self._to_cpu else None
-        special = special or jax_reducer(kind, self._notices.append)
+        special = special or jax_reducer(kind, self._notices.append) or constants_kept(kind)
         if special is None:
             return own
         telling = is_generator(kind)
@@ -268,6 +290,9 @@ class Pickler(cloudpickle.Pickler):
 
     def _reduce_named(self, obj: Any, name: str, reduce: Callable[[Any], Any]) -> Any:
         """Reduce an object that refers to itself by a name, by value if that name leads nowhere on the other side."""
+        place = named_with_module(obj, name)
+        if place is not None:
+            return attribute_of, place
         module = getattr(obj, "__module__", None)
         if self._is_in_main(obj, name) if self._main_by_reference else found_by_name(obj, name, module):
             return name
@@ -313,13 +338,17 @@ class Pickler(cloudpickle.Pickler):
 
     def _reduce_array(self, array: Any) -> Any:
         reduced = reduce_memmap(array) if is_memmap(type(array)) else None
-        if reduced is None and is_plain_array(array):
+        if reduced is None and is_plain_array(array) and not self._seen_arrays.is_apart(array):
             self._seen_arrays.note(array)
             reduced = None if self._blocks is None else self._blocks.reduce(array)
         reduced = reduced or reduce_array(array)
         if type(array) is not self._arrays and is_plain_array(array) and not is_memmap(type(array)):
             reduced = with_attributes(array, reduced)
         return NotImplemented if reduced is None else reduced
+
+    def _reduce_block(self, block: Any) -> Any:
+        self._seen_arrays.keep_apart(block)
+        return NotImplemented
 
     def _reduce_storage(self, storage: Any) -> Any:
         return reduce_storage(storage, self._storages, self._to_cpu) or NotImplemented

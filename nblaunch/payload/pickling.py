@@ -107,9 +107,7 @@ def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str,
     sizes, unusual = {}, []
     for name, value in objects.items():
         before = pickler.size()
-        pickler.met_unusual, pickler.current = False, (name, value)
-        # one pickler, so that what it has met before is referred to
-        pickler.dump(value)
+        pickler.dump_variable(name, value)
         sizes[name] = pickler.size() - before
         if pickler.met_unusual:
             unusual.append(name)

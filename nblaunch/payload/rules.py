@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
+import ctypes
 import functools
 import weakref
 from collections.abc import Callable
@@ -78,12 +80,36 @@ def _new(kind: Any, *args: Any) -> Any:
 
 
 def reduce_memoryview(view: memoryview) -> Any:
-    """Return how to rebuild a view of the same bytes: cloudpickle sends them as they are, without the view."""
+    """Return how to rebuild a view of the same bytes: cloudpickle sends them as they are, without the view.
+
+    One of a `bytearray`, `array.array` or NumPy array that can be written to stays a view of that object.
+    """
+    base = view.obj
+    if type(base).__name__ in ("bytearray", "array", "ndarray") and not view.readonly:
+        with contextlib.suppress(TypeError, ValueError):  # nothing to see, or a base with gaps
+            return _view_of, (base, *_place(view, base), view.format, view.shape)
     data = view.tobytes()
     return _view, (data if view.readonly else bytearray(data), view.format, view.shape)
 
 
-def _view(data: bytes | bytearray, form: str, shape: tuple[int, ...]) -> memoryview:
+def _place(view: memoryview, base: Any) -> tuple[int, int, int]:
+    """Return where the bytes of a view begin and end in its base, and at which steps it has elements."""
+    (stride, *_), (length, *_) = view.strides or (1,), view.shape or (1,)
+    strided = not view.c_contiguous and view.ndim == 1
+    seen = view[:1] if strided else view
+    begin, first = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (base, seen))
+    if not strided:
+        return first - begin, first - begin + view.nbytes, 1
+    last = first + (length - 1) * stride
+    return min(first, last) - begin, max(first, last) - begin + view.itemsize, stride // view.itemsize
+
+
+def _view_of(base: Any, begin: int, end: int, step: int, form: str, shape: tuple[int, ...]) -> memoryview:
+    part = memoryview(base).cast("B")[begin:end]
+    return _view(part, form, shape) if step == 1 else part.cast(form)[::step]  # type: ignore[call-overload]
+
+
+def _view(data: bytes | bytearray | memoryview, form: str, shape: tuple[int, ...]) -> memoryview:
     flat: Any = memoryview(data)
     shaped: memoryview = flat if form == "B" and len(shape) == 1 else flat.cast(form, list(shape))
     return shaped

@@ -12,13 +12,29 @@ from __future__ import annotations
 
 import ctypes
 import pickle
+import sys
 from typing import Any
 
-__all__ = ["Blocks", "SeenArrays"]
+__all__ = ["Blocks", "SeenArrays", "copies_on_write"]
 
 # Bytes: below this a block lies in the stream.
 _WORTH_IT = 4096
 _ALIGN = 64
+
+
+# Where arrays of pandas' own types have their elements.
+_IN_EXTENSIONS = ("_ndarray", "_data", "_mask", "_sparse_values")
+
+
+def copies_on_write(kind: type) -> bool:
+    """Tell whether a class holds the values of pandas' tables, which are copied before they are written to.
+
+    Then tables share memory that nobody sees to be shared. Which of them do so pandas forgets when they are pickled.
+    """
+    if kind.__module__ not in ("pandas.core.internals.blocks", "pandas.core.internals.managers"):
+        return False
+    chosen = getattr(sys.modules.get("pandas._config"), "using_copy_on_write", None)
+    return chosen is None or bool(chosen())  # from pandas 3 on there is no choice
 
 
 class SeenArrays:
@@ -26,6 +42,18 @@ class SeenArrays:
 
     def __init__(self) -> None:
         self._by_owner: dict[int, list[Any]] = {}
+        # by id; kept, so that no other one gets it
+        self._apart: dict[int, Any] = {}
+
+    def keep_apart(self, blocks: Any) -> None:
+        """Take what a table holds its values in: whoever writes to it there must not write to another table."""
+        for block in getattr(blocks, "blocks", (blocks,)):
+            parts = [block.values, *(getattr(block.values, name, None) for name in _IN_EXTENSIONS)]
+            self._apart.update((id(part), part) for part in parts if part is not None)
+
+    def is_apart(self, array: Any) -> bool:
+        """Tell whether an array is to have memory of its own."""
+        return id(array) in self._apart
 
     def note(self, array: Any) -> None:
         """Take an array; each is pickled once."""

@@ -237,7 +237,7 @@ def _about_container(value: Any) -> About:
     inside: list[tuple[str, Any]] = []
     # by the type's own methods: a subclass may tell something else, and looks ask for that
     if isinstance(value, dict):
-        own_items = OrderedDict.items if isinstance(value, OrderedDict) else dict.items
+        own_items: Any = OrderedDict.items if isinstance(value, OrderedDict) else dict.items
         for i, (key, element) in enumerate(own_items(value)):
             inside += [(f"[{key!r}]", element)] if type(key) in _ATOMS else [(f"key {i}", key), (f"value {i}", element)]
     elif isinstance(value, (set, frozenset)):

@@ -128,8 +128,8 @@ loose.note = "n"
 matrix = np.matrix([[1, 2], [3, 4]])
 poly, cheb, old_poly = np.polynomial.Polynomial([1, 2, 3]), np.polynomial.Chebyshev([1, 2]), np.poly1d([1, 2])
 vector = np.vectorize(lambda x: x + 1)
->>> matrix, matrix * matrix, poly(2), cheb(0.5), old_poly(3), vector([1, 2]), poly, np.add, np.add.reduce([1, 2])
-<<< matrix, poly, cheb, old_poly, np.add
+>>> matrix, matrix * matrix, poly(2), cheb(0.5), old_poly(3), vector([1, 2]), str(poly), cheb.domain, np.add, np.add.reduce([1, 2])
+<<< matrix, poly.coef, old_poly, np.add
 # ---- functions of NumPy of one's own making
 double = np.frompyfunc(lambda x: x * 2, 1, 1)
 >>> double(4)

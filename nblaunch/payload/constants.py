@@ -1,0 +1,58 @@
+"""Texts and tuples that a library compares by identity, as argparse does with ``argparse.SUPPRESS``.
+
+Pickle sends them as what they are equal to. Where an object of such a library holds one, the copy gets the one that is
+there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["constants_kept"]
+
+# By module: the classes whose objects hold them, and their names.
+_CONSTANTS = {
+    "argparse": (("_AttributeHolder", "_ActionsContainer", "HelpFormatter"), ("SUPPRESS",)),
+    "optparse": (("Option", "OptionContainer", "Values"), ("NO_DEFAULT", "SUPPRESS_HELP", "SUPPRESS_USAGE")),
+}
+
+
+def constants_kept(kind: type) -> Callable[[Any], Any] | None:
+    """Return how objects of a class that may hold such a constant are reduced, or None for other classes.
+
+    What is returned for an object that holds none is None.
+    """
+    for module, (bases, names) in _CONSTANTS.items():
+        library = sys.modules.get(module)
+        if library is not None and issubclass(kind, tuple(getattr(library, base) for base in bases)):
+            return lambda obj: _reduce(obj, module, {id(getattr(library, name)): name for name in names})
+    return None
+
+
+def _reduce(obj: Any, module: str, constants: dict[int, str]) -> Any:
+    attributes: dict[str, Any] = getattr(obj, "__dict__", {})
+    held = [(name, None, constants[id(value)]) for name, value in attributes.items() if id(value) in constants]
+    inside = [
+        (name, key, constants[id(element)])
+        for name, value in attributes.items()
+        if type(value) is dict
+        for key, element in value.items()
+        if id(element) in constants
+    ]
+    if not held and not inside:
+        return None
+    function, args, *rest = obj.__reduce_ex__(4)
+    state, *elements = (*rest, None, None, None)[:3]
+    if state != attributes:
+        return None  # of a class that says itself what is sent
+    return function, args, (module, dict(attributes), [*held, *inside]), *elements, _set_state
+
+
+def _set_state(obj: Any, state: tuple[str, dict[str, Any], list[tuple[str, Any, str]]]) -> None:
+    module, attributes, places = state
+    vars(obj).update(attributes)
+    for name, key, constant in places:
+        holder = vars(obj) if key is None else vars(obj)[name]
+        holder[name if key is None else key] = getattr(sys.modules[module], constant)
