@@ -172,7 +172,13 @@ def test_only_these_unpickle() -> None:
     users = {name for name in modules_that_name("unpack", "unpack_named") if not name.startswith("payload/")}
     # which the kernel asks about reports of ranks, and ranks about what the kernel has sent
     in_kernel = {"attempt.py", "rebuilding.py", "processes/function_context.py"}
-    in_ranks = {"rank/main.py", "rank/main_module.py", "processes/function.py"}
+    in_ranks = {
+        "rank/main.py",
+        "rank/main_module.py",
+        "rank/setting_up.py",
+        "rank/settings.py",
+        "processes/function.py",
+    }
     assert users - {"processes/channel.py"} == in_kernel | in_ranks  # struct.Struct has a method of that name
 
 

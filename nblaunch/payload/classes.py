@@ -161,6 +161,8 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
     # not the metaclass's own, which may refuse, as that of enumerations does
     put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
     first_line = attributes.pop("__firstlineno__", None)
+    if "_fields_" in attributes_of(kind):
+        attributes.pop("_fields_", None)  # of a structure of ctypes, which takes them once
     for name, value in attributes.items():
         # ctypes lays a class out once; a fork of the notebook has it
         if name != "_fields_" or "_fields_" not in attributes_of(kind):

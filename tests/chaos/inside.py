@@ -209,6 +209,9 @@ EXCEPTIONS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 }
 """How each is raised, and the names of types under which it may arrive."""
 
+# One that is raised while a variable of the notebook is rebuilt arrives with the name of that variable.
+EXCEPTIONS = {name: (how, (*kinds, "NotRebuilt")) for name, (how, kinds) in EXCEPTIONS.items()}
+
 
 # ---- what happens to the one that is hit
 

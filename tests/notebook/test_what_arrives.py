@@ -414,7 +414,8 @@ def test_what_fails_to_be_rebuilt_only_in_the_rank_names_the_object(kernel: Kern
     kernel.run("sys.path.pop(0)").ok()
 
 
-def test_classes_of_libraries_in_c_and_weak_registries(kernel: Kernel) -> None:
+@pytest.mark.parametrize("method", ["zygote", "fork"])
+def test_classes_of_libraries_in_c_and_weak_registries(kernel: Kernel, method: str) -> None:
     same_in_ranks(
         kernel,
         "import ctypes, weakref\n"
@@ -425,6 +426,7 @@ def test_classes_of_libraries_in_c_and_weak_registries(kernel: Kernel) -> None:
         "s, s2, o, d = S(1, 2.5), S2(1, 2.0, b'x'), O(), Disguised()\n"
         "by_name = weakref.WeakValueDictionary(k=o)",
         "(s.a, s.b, s2.c, ctypes.sizeof(S2), S(3, 4).a, by_name['k'] is o, o in O.alive, d.x, isinstance(d, int))",
+        options=f"--start-method {method}",
     )
 
 
