@@ -94,7 +94,7 @@ arguments.process_index, arguments.world_size, trainer.state.global_step, model.
 )
 def test_ranks_train_together(needs: str, cell: str, third: int, kept: str, kind: str) -> None:
     need(needs)
-    run = launch(cell, 2, notebook=Notebook({"__name__": "__main__"}), panel="none", collect=[kept])
+    run = launch(cell, 2, notebook=Notebook({"__name__": "__main__"}), panel="none", collect=[kept], settings=False)
     assert run.ok, run.failures
     first, second = run.results[0], run.results[1]
     # each half of the data, and the same weights

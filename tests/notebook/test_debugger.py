@@ -300,7 +300,7 @@ def test_a_rank_that_waits_in_two_runs_is_answered_in_the_first(kernel: Kernel) 
 
 
 def test_results_that_another_run_takes_over_are_told_of(kernel: Kernel) -> None:
-    kernel.run("%%multiproc 1 --no-wait\ninput('name? ')").ok()
+    kernel.run("%%multiproc 1 --no-wait\nimport threading\nthreading.Event().wait()").ok()
     reply = kernel.run("%%multiproc 1\n'the second'").ok()
     assert reply.stderr == (
         "results and failures are those of this run from now on. Of the one that still goes on in the background "
