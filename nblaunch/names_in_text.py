@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType
 from typing import Any
 
-__all__ = ["EVALUATING", "is_meant", "may_mark_names", "names_behind_at", "names_in_argument", "names_in_constants"]
+__all__ = [
+    "EVALUATING",
+    "is_meant",
+    "may_mark_names",
+    "names_behind_at",
+    "names_in_annotations",
+    "names_in_argument",
+    "names_in_constants",
+]
 
 # Functions and methods by the last part of their name: how their texts name variables.
 _WITH_AT = frozenset({"query", "eval"})  # of pandas, and of what does as it does
@@ -67,6 +75,12 @@ def _names_in_python(text: str) -> Iterable[str]:
         return ()
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     return [node.id for node in names if isinstance(node.ctx, ast.Load)]
+
+
+def names_in_annotations(annotations: Mapping[str, Any]) -> list[str]:
+    """Return the names in annotations that are texts, as all are after ``from __future__ import annotations``."""
+    texts = [text for text in annotations.values() if isinstance(text, str)]
+    return list(dict.fromkeys(name for text in texts for name in _names_in_python(text)))
 
 
 def names_in_constants(code: CodeType) -> dict[str, bool]:

@@ -164,9 +164,7 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
     if "_fields_" in attributes_of(kind):
         attributes.pop("_fields_", None)  # of a structure of ctypes, which takes them once
     for name, value in attributes.items():
-        # ctypes lays a class out once; a fork of the notebook has it
-        if name != "_fields_" or "_fields_" not in attributes_of(kind):
-            put(kind, name, value)
+        put(kind, name, value)
     if first_line is not None:
         put(kind, "__firstlineno__", first_line)  # setting ``__module__`` removes it
     for registered in registry or ():

@@ -14,8 +14,9 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.names_in_text import is_meant, names_in_constants
+from nblaunch.names_in_text import is_meant, names_in_annotations, names_in_constants
 from nblaunch.payload import identity
+from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow, with_attributes
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.constants import constants_kept
@@ -96,6 +97,7 @@ class Pickler(cloudpickle.Pickler):
         self._buffers: list[memoryview] = []
         self._outside = 0
         super().__init__(self._stream, protocol=5, buffer_callback=self._keep_out_of_band)
+        self._shared_globals = shared_globals
         if shared_globals is not None:
             # cloudpickle asks this table which dictionary stands for a function's globals
             self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
@@ -248,6 +250,7 @@ class Pickler(cloudpickle.Pickler):
             used.clear()
         else:
             space = function.__globals__
+            used.update(self._annotated_with(function))
             for name, as_table in names_in_constants(function.__code__).items():
                 if name in space and is_meant(space[name], as_table=as_table):
                     used[name] = space[name]
@@ -267,7 +270,15 @@ class Pickler(cloudpickle.Pickler):
             return reduced
         if attributes_of(kind).get("__module__") == "__main__":
             self.main_names.note(kind)
-        return reduce_class(kind)
+        return with_names(reduce_class(kind), self._annotated_with(kind)) if self._to_ranks else reduce_class(kind)
+
+    def _annotated_with(self, annotated: Any) -> dict[str, Any]:
+        """Return what `typing.get_type_hints` needs for annotations that are texts."""
+        space = self._shared_globals
+        if space is None or getattr(annotated, "__globals__", space) is not space:
+            return {}
+        names = names_in_annotations(own_annotations(annotated))
+        return {name: space[name] for name in names if is_type(space.get(name))}
 
     def _at_home(self, obj: Any) -> Any:
         """Return how an object is found that the receiver has sent before; None if it has not."""

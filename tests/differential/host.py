@@ -82,10 +82,17 @@ class Host:
         self._problems: list[str] = []
         self._failed: set[int] = set()
 
-    def compare_kind(self, name: str, own_names: bool = True) -> list[str]:
-        """Compare the cases of ``tests.differential.cases.NAME``; see `compare`."""
-        kind = parse(import_module(f"tests.differential.cases.{name}").CASES)
-        return self.compare(kind.cases, kind.imports, own_names=own_names)
+    def compare_kind(self, name: str, methods: Sequence[str] = METHODS) -> list[str]:
+        """Compare the cases of ``tests.differential.cases.NAME``; see `compare`.
+
+        Those of a module with ``ALONE`` are compared one by one, and keep their names.
+        """
+        module = import_module(f"tests.differential.cases.{name}")
+        kind = parse(module.CASES)
+        if not getattr(module, "ALONE", False):
+            return self.compare(kind.cases, kind.imports, methods)
+        problems = [self.compare([case], kind.imports, methods, own_names=False) for case in kind.cases]
+        return [problem for found in problems for problem in found]
 
     def compare(
         self, cases: Sequence[Case], imports: str, methods: Sequence[str] = METHODS, own_names: bool = True
@@ -104,7 +111,7 @@ class Host:
             Whether names are made different for each case; otherwise there may be one case only.
         """
         self._sets, self._ranks, self._problems, self._failed = [], {}, [], set()
-        before = set(self._shell.user_ns)
+        before, flags = set(self._shell.user_ns), self._shell.compile.flags
         self._run(imports)
         for case in cases:
             if case.is_possible():
@@ -119,6 +126,7 @@ class Host:
         self._compare_with_ranks()
         for name in set(self._shell.user_ns) - before:
             del self._shell.user_ns[name]
+        self._shell.compile.flags = flags  # of cells that import from __future__
         return self._problems
 
     def _run(self, cell: str) -> None:

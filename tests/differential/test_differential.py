@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential.at_random import compare_at_random
+from tests.differential.host import METHODS
 from tests.kernel import Kernel
 
 pytestmark = pytest.mark.kernel
@@ -28,8 +29,9 @@ def kernel() -> Iterator[Kernel]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ranks_see_what_the_notebook_sees(kernel: Kernel, kind: str) -> None:
-    reply = kernel.run(f"print('\\n\\n'.join(host().compare_kind({kind!r})))").ok()
-    assert reply.stdout.strip() == ""
+    for method in METHODS:
+        reply = kernel.run(f"print('\\n\\n'.join(host().compare_kind({kind!r}, ({method!r},))))").ok()
+        assert reply.stdout.strip() == ""
 
 
 @pytest.mark.timeout(400)

@@ -23,17 +23,13 @@ tensor = torch.from_numpy(array)
 # ---- gradients, leaves and parameters (needs torch)
 import torch
 leaf = torch.ones(2, requires_grad=True)
-(leaf * 3).sum().backward()
 param = torch.nn.Parameter(torch.zeros(2), requires_grad=False)
 named = torch.nn.Buffer(torch.ones(1)) if hasattr(torch.nn, "Buffer") else torch.ones(1)
 detached = (leaf * 2).detach()
->>> leaf, leaf.grad, param, type(param), detached.requires_grad, leaf.is_leaf, named
+>>> leaf, param, type(param), detached.requires_grad, leaf.is_leaf, named
+>>> (leaf * 3).sum().backward(), leaf.grad
+>>> leaf.grad = None
 <<< leaf, param, detached
-# ---- a tensor that has a history (needs torch)
-import torch
-history = torch.ones(2, requires_grad=True) * 2
->>> history.sum()
-!!! history
 # ---- a module of the notebook, with tied weights and buffers (needs torch)
 import torch
 torch.manual_seed(0)

@@ -125,7 +125,6 @@ class Visitor:
 visitor = Visitor()
 >>> name_of(1), name_of(Circle()), name_of([]), name_of(()), name_of(None), name_of.dispatch(Circle) is shape_name, len(name_of.registry)
 >>> visitor.visit(1), visitor.visit(None), visitor.visit("s") is Visitor
-<<< name_of
 <<< visitor
 # ---- single dispatch on one more class in the cell
 @functools.singledispatch
