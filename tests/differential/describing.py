@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import logging
 import re
 import sys
 import types
@@ -184,6 +185,14 @@ def _about_descriptor(descriptor: Any) -> About:
     return f"{type(descriptor).__name__} {descriptor.__objclass__.__qualname__}.{descriptor.__name__}", []
 
 
+def _about_logger(logger: logging.Logger) -> About:
+    # not all that it hangs together with: through its manager that is every logger of the process, with their streams
+    own = logging.getLogger() if logger is logging.root else logging.getLogger(logger.name)
+    handlers = [type(handler).__qualname__ for handler in logger.handlers] if logger is not logging.root else []
+    parts = [("level", logger.level), ("propagates", logger.propagate), ("handlers", handlers)]
+    return f"logger {logger.name}{'' if own is logger else ' (another one than logging has)'}", [*parts]
+
+
 def _about_property(value: property) -> About:
     parts = [("get", value.fget), ("set", value.fset), ("delete", value.fdel), ("doc", value.__doc__)]
     return type(value).__name__, [("class", type(value)), *parts, *_state(value)]
@@ -299,6 +308,7 @@ def _name_in_module(value: object) -> str:
 
 _BY_TYPE: dict[type, Callable[[Any], About]] = {
     types.FunctionType: _about_function,
+    logging.Logger: _about_logger,
     types.CellType: _about_cell,
     types.CodeType: _about_code,
     types.MethodType: _about_method,

@@ -495,3 +495,23 @@ def test_objects_that_keep_their_hash_are_found_again(kernel: Kernel) -> None:
         ).ok()
         assert kernel.value("[v[0] for v in results.values()]") == [[1, 2, 1, 2, True, True]] * 2
         assert kernel.value("[(v[1][Lazy('a')], v[1][Early('a')]) for v in results.values()]") == [(1, 2)] * 2
+
+
+def test_tables_that_copy_on_write_do_not_change_with_one_another(kernel: Kernel) -> None:
+    same_in_ranks(
+        kernel,
+        "import pandas as pd\n"
+        "df = pd.DataFrame({'a': [1.0, 2.0, 3.0, 4.0], 'b': list('wxyz')})\n"
+        "part, column, copy = df.iloc[1:3], df['a'], df.copy(deep=False)\n"
+        "def look():\n"
+        "    changed = df.copy(deep=False)\n"
+        "    changed.loc[1, 'a'] = 99.0\n"
+        "    return [t['a'].tolist() for t in (df, part, copy, changed)] + [column.tolist()]\n",
+        "look()",
+    )
+    kernel.run(
+        "%%multiproc 2\ndf.loc[1, 'a'] = 99.0\n"
+        "df['a'].tolist(), part['a'].tolist(), column.tolist(), copy['a'].tolist()"
+    ).ok()
+    plain = [1.0, 2.0, 3.0, 4.0]
+    assert kernel.value("results") == dict.fromkeys((0, 1), ([1.0, 99.0, 3.0, 4.0], [2.0, 3.0], plain, plain))
