@@ -146,8 +146,9 @@ def kind_of_failure(obj: object, error: BaseException) -> str:
     kind = kind_of(obj)
     if kind != "other":
         return kind
-    if getattr(error, "advice", "") in ADVICE:
-        return str(error.advice)  # type: ignore[attr-defined]
+    advice: object = getattr(error, "advice", "")
+    if isinstance(advice, str) and advice in ADVICE:
+        return advice
     if nests_too_deeply(error):
         return "deep"
     if isinstance(error, MemoryError):

@@ -16,7 +16,16 @@ Three things differ from plain cloudpickle:
 
 from __future__ import annotations
 
-from nblaunch.payload.exceptions import ExceptionStandIn, relatives, shortened, text_of, traceback_of, type_name, why
+from nblaunch.payload.exceptions import (
+    ExceptionStandIn,
+    add_notes,
+    relatives,
+    shortened,
+    text_of,
+    traceback_of,
+    type_name,
+    why,
+)
 from nblaunch.payload.identity import received_classes
 from nblaunch.payload.memory import NotEnoughMemory, available_memory
 from nblaunch.payload.packed import Packed, Parts, split
@@ -36,6 +45,7 @@ __all__ = [
     "Parts",
     "Stored",
     "WorksInRanksOnly",
+    "add_notes",
     "available_memory",
     "encodable",
     "pack",

@@ -58,8 +58,7 @@ def reduce_class(kind: type) -> Any:
         _note_layout(kind, own, born_with)
     registry = None
     if issubclass(type(kind), abc.ABCMeta):
-        references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
-        registry = [registered for registered in (reference() for reference in references) if registered is not None]
+        registry = _registry(kind)
     joined = _registered_with(kind)
     if sys.version_info >= (3, 14) and "__annotate_func__" in own:
         own["__annotations__"] = _annotations(kind)
@@ -87,20 +86,15 @@ def _slots(kind: type, own: dict[str, Any]) -> tuple[str, ...] | None:
     if "__slots__" not in own:
         return None
     written = own["__slots__"]
-    names = [written] if isinstance(written, str) else []
-    if isinstance(written, (tuple, list, dict, set, frozenset)):
-        names = list(written)
-    else:
-        # an iterator, which is used up, can neither tell the names nor be sent
-        own["__slots__"] = None
+    # an iterator, which is used up, can neither tell the names nor be sent
+    told = isinstance(written, (str, tuple, list, dict, set, frozenset))
+    names = [written] if isinstance(written, str) else list(written) if told else []
     for name, thing in list(own.items()):
         if isinstance(thing, MemberDescriptorType) and thing.__objclass__ is kind and thing.__name__ == name:
             del own[name]
             if name not in names and not _is_mangled(name, names, name_of(kind)):
                 names.append(name)
-    if isinstance(written, str):
-        own["__slots__"] = written
-    elif own["__slots__"] is None:
+    if not told:
         own["__slots__"] = tuple(names)
     return tuple(names)
 
@@ -173,6 +167,12 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
         abc.ABCMeta.register(abstract, kind)  # type: ignore[arg-type]
 
 
+def _registry(abstract: type) -> list[type]:
+    """Return the classes that were registered with an abstract one, as far as they still exist."""
+    references = abc._get_dump(abstract)[0]  # type: ignore[attr-defined]  # typeshed leaves it out
+    return [registered for registered in (reference() for reference in references) if registered is not None]
+
+
 def _registered_with(kind: type) -> list[type]:
     """Return the abstract classes of the standard library that a class was registered with."""
     global _registered
@@ -182,8 +182,8 @@ def _registered_with(kind: type) -> list[type]:
         for module in _ABSTRACT:
             for abstract in list(vars(sys.modules.get(module, abc)).values()):
                 if isinstance(abstract, abc.ABCMeta):
-                    for reference in abc._get_dump(abstract)[0]:  # type: ignore[attr-defined]
-                        found.setdefault(id(reference()), []).append(abstract)
+                    for registered in _registry(abstract):
+                        found.setdefault(id(registered), []).append(abstract)
         _registered = (token, found)
     # its number may have been that of another class before
     return [abstract for abstract in dict.fromkeys(_registered[1].get(id(kind), ())) if issubclass(kind, abstract)]

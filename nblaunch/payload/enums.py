@@ -6,11 +6,11 @@ ones of a flag have names of their own. So a member travels as a plain object, i
 
 from __future__ import annotations
 
-import copyreg
 import enum
 from types import BuiltinFunctionType
 from typing import Any
 
+from nblaunch.payload.attributes import held_by, hold
 from nblaunch.payload.classes import attributes_of, c_level
 
 __all__ = ["is_enumeration", "reduce_member"]
@@ -40,13 +40,7 @@ def reduce_member(member: Any, at_home: bool) -> Any:
     function, args, *_ = reduced
     if function is not kind:  # copyreg.__newobj__, with the class before the rest
         args = args[1:]
-    slots = {name: getattr(member, name) for name in _slot_names(kind) if hasattr(member, name)}
-    return _make_member, (kind, name, *args), (dict(attributes), slots), None, None, _fill_member
-
-
-def _slot_names(kind: type) -> list[str]:
-    found: list[str] = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-    return found
+    return _make_member, (kind, name, *args), held_by(member), None, None, hold
 
 
 def _at_home(kind: Any, name: str | None, value: Any) -> Any:
@@ -62,10 +56,3 @@ def _make_member(kind: Any, name: str | None, *args: Any) -> Any:
     make = c_level(kind, "__new__", BuiltinFunctionType)
     # what only a `__new__` of Python takes, it is not asked to take again
     return make(kind) if make is object.__new__ else make(kind, *args)
-
-
-def _fill_member(member: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    attributes, slots = state
-    vars(member).update(attributes)
-    for name, value in slots.items():
-        object.__setattr__(member, name, value)

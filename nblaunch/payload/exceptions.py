@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "LONGEST_REASON",
     "ExceptionStandIn",
+    "add_notes",
     "reduce_exception",
     "reduce_traceback",
     "relatives",
@@ -164,6 +165,16 @@ def stand_in(error: BaseException, refusal: BaseException) -> ExceptionStandIn:
     if type(notes) is list:
         made.__dict__["__notes__"] = [note for note in notes if isinstance(note, str)]
     return made
+
+
+def add_notes(error: BaseException, notes: list[str]) -> None:
+    """Add notes to an exception, which tracebacks show below its message.
+
+    `BaseException.add_note` does not exist in Python 3.10, and a class may have it for something else.
+    """
+    attributes = _attributes(error)
+    before = attributes.get("__notes__")
+    attributes["__notes__"] = [*(before if type(before) is list else ()), *notes]
 
 
 def relatives(error: BaseException) -> list[BaseException]:

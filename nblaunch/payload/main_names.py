@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nblaunch.payload.attributes import follow
+
 __all__ = ["MainNames"]
 
 
@@ -37,10 +39,8 @@ class MainNames:
         top, *rest = name.split(".")
         if self._namespace is None or top in self._told or top not in self._namespace:
             return
-        holder = found = self._namespace[top]
-        for part in rest:
-            found = getattr(found, part, None)
-        if found is obj:
+        holder = self._namespace[top]
+        if follow(holder, rest) is obj:
             self._told.add(top)
             self._new[top] = holder
 

@@ -52,22 +52,23 @@ def reduce_memmap(array: Any) -> Any:
         found = _changed_pages(address, array.nbytes)
         if found is None:
             return None
-        flat = array.reshape(-1, order="A").view("u1").view(_plain())
+        flat = _bytes_of(array)
         changes = [(first, flat[first:last]) for first, last in found]
     mode = "r+" if array.mode == "w+" else array.mode
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     return _map_again, (type(array), name, file, array.dtype, mode, array.offset, array.shape, order, changes)
 
 
-def _plain() -> Any:
+def _bytes_of(array: Any) -> Any:
+    """Return the memory of a map as a plain array of bytes, in the order in which they lie there."""
     import numpy
 
-    return numpy.ndarray
+    return array.reshape(-1, order="A").view(numpy.uint8).view(numpy.ndarray)
 
 
 def _require_same(name: str, address: int) -> _File | None:
     """Return which file a map is of; None where the system does not tell."""
-    mapped = _file_at(address)
+    mapped = _inode_at(address)
     if mapped is None:
         return None
     try:
@@ -75,21 +76,21 @@ def _require_same(name: str, address: int) -> _File | None:
     except OSError as error:
         why = f"the file is not there any more ({error.strerror})"
     else:
-        if (status.st_dev, status.st_ino) == mapped or status.st_ino == mapped.inode:
+        # by the inode alone: the device of a map is not always the one that stat() tells, for example with overlays
+        if status.st_ino == mapped:
             return _File(status.st_dev, status.st_ino)
         why = "another file has taken its place"
     raise pickle.PicklingError(f"cannot pickle the memory map of {name!r}: {why} since it was mapped")
 
 
-def _file_at(address: int) -> _File | None:
+def _inode_at(address: int) -> int | None:
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             for line in file:
-                span, _, _, device, inode, *_ = line.split(maxsplit=5)
+                span, _, _, _, inode, *_ = line.split(maxsplit=5)
                 first, last = (int(end, 16) for end in span.split("-"))
                 if first <= address < last:
-                    major, minor = (int(part, 16) for part in device.split(":"))
-                    return _File(os.makedev(major, minor), int(inode)) if int(inode) else None
+                    return int(inode) or None
     except (OSError, ValueError):
         pass
     return None
@@ -131,13 +132,11 @@ def _map_again(
     order: Any,
     changes: list[tuple[int, Any]],
 ) -> Any:
-    import numpy
-
     made = kind(name, dtype, mode, offset, shape, order)
     status = Path(name).stat()
     if file is not None and (status.st_dev, status.st_ino) != file:
         raise FileNotFoundError(f"the file {name!r}, a map of which was sent, has been replaced since")
-    flat = made.reshape(-1, order="A").view(numpy.uint8).view(numpy.ndarray)
+    flat = _bytes_of(made)
     for first, part in changes:
         flat[first : first + len(part)] = part
     return made

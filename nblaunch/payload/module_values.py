@@ -13,6 +13,8 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
+from nblaunch.payload.attributes import held_by
+
 __all__ = ["ModuleValues", "attribute_of", "reduces_itself"]
 
 
@@ -91,10 +93,9 @@ class ModuleValues:
 
 
 def _is_small(obj: Any) -> bool:
-    attributes = list((getattr(obj, "__dict__", None) or {}).values())
-    names: list[str] = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]
-    attributes += [getattr(obj, name) for name in names if hasattr(obj, name)]
-    return len(attributes) <= _FEW and all(isinstance(value, _PLAIN) for value in attributes)
+    attributes, slots = held_by(obj)
+    values = [*attributes.values(), *slots.values()]
+    return len(values) <= _FEW and all(isinstance(value, _PLAIN) for value in values)
 
 
 def _items(module: ModuleType) -> list[tuple[str, Any]]:

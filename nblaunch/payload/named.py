@@ -7,7 +7,6 @@ of a variable of ``__main__``. They travel by value instead, under a token, so t
 from __future__ import annotations
 
 import contextlib
-import copyreg
 import functools
 import pickle
 import sys
@@ -17,6 +16,7 @@ from types import BuiltinFunctionType
 from typing import Any
 
 from nblaunch.payload import identity
+from nblaunch.payload.attributes import follow, held_by, hold
 from nblaunch.payload.classes import c_level
 from nblaunch.payload.receiving import writes_over
 
@@ -36,10 +36,7 @@ def found_by_name(obj: Any, name: str, module: str | None) -> bool:
     """Tell whether this name leads to this object in a module that others can import."""
     if module is None or module == "__main__":
         return False
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
+    return follow(sys.modules.get(module), name.split(".")) is obj
 
 
 def named_with_module(obj: Any, name: str) -> tuple[str, str] | None:
@@ -90,10 +87,7 @@ def by_value(obj: Any, name: str) -> Any:
     new = c_level(kind, "__new__", BuiltinFunctionType)
     if new is not object.__new__ or not hasattr(kind, "__dict__"):
         raise pickle.PicklingError(f"cannot pickle the '{kind.__name__}' that pickles itself as the name {name!r}")
-    attributes = dict(getattr(obj, "__dict__", None) or {})
-    names: list[str] = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-    slots = {slot: getattr(obj, slot) for slot in names if hasattr(obj, slot)}
-    return _singleton, (kind, identity.token_of(obj)), (attributes, slots), None, None, _fill_singleton
+    return _singleton, (kind, identity.token_of(obj)), held_by(obj), None, None, hold
 
 
 def _typing_object(kind: Any, args: tuple[Any, ...], keywords: dict[str, Any], module: Any, token: str | None) -> Any:
@@ -147,11 +141,3 @@ _MAKERS: dict[tuple[str, str], _Maker] = {
 def _singleton(kind: type, token: str | None) -> Any:
     known = identity.lookup(token)
     return identity.tracked(token, object.__new__(kind)) if known is None else known
-
-
-def _fill_singleton(obj: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    attributes, slots = state
-    if attributes:
-        vars(obj).update(attributes)
-    for name, value in slots.items():
-        object.__setattr__(obj, name, value)

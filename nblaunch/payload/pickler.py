@@ -18,13 +18,11 @@ from nblaunch.names_in_text import is_meant, names_in_annotations, names_in_cons
 from nblaunch.payload import identity
 from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow, with_attributes
+from nblaunch.payload.attributes import follow
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.constants import constants_kept
 from nblaunch.payload.enums import is_enumeration, reduce_member
-from nblaunch.payload.exceptions import (
-    reduce_exception,
-    reduce_traceback,
-)
+from nblaunch.payload.exceptions import reduce_exception, reduce_traceback
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module, reduce_cell
 from nblaunch.payload.generators import advice_for, is_generator, of_a_module
 from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
@@ -348,12 +346,13 @@ class Pickler(cloudpickle.Pickler):
         return NotImplemented if reduced is None else reduced
 
     def _reduce_array(self, array: Any) -> Any:
-        reduced = reduce_memmap(array) if is_memmap(type(array)) else None
-        if reduced is None and is_plain_array(array) and not self._seen_arrays.is_apart(array):
+        kind, plain = type(array), is_plain_array(array)
+        reduced = reduce_memmap(array) if is_memmap(kind) else None
+        if reduced is None and plain and not self._seen_arrays.is_apart(array):
             self._seen_arrays.note(array)
             reduced = None if self._blocks is None else self._blocks.reduce(array)
         reduced = reduced or reduce_array(array)
-        if type(array) is not self._arrays and is_plain_array(array) and not is_memmap(type(array)):
+        if plain and kind is not self._arrays and not is_memmap(kind):
             reduced = with_attributes(array, reduced)
         return NotImplemented if reduced is None else reduced
 
@@ -371,10 +370,7 @@ class Pickler(cloudpickle.Pickler):
         return self._main_by_reference and obj.__module__ == "__main__" and self._is_in_main(obj, obj.__qualname__)
 
     def _is_in_main(self, obj: Any, name: str) -> bool:
-        found: Any = sys.modules["__main__"]
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        return found is obj
+        return follow(sys.modules["__main__"], name.split(".")) is obj
 
     def _reduce_stream(self, stream: io.IOBase) -> Any:
         for name in ("stdin", "stdout", "stderr"):

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
-from nblaunch.payload import relatives, text_of, traceback_of
+from nblaunch.payload import add_notes, relatives, text_of, traceback_of
 from nblaunch.rank.work import Elsewhere, Work
 
 __all__ = ["add_hints"]
@@ -58,10 +58,7 @@ def add_hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) ->
     """
     found = list(_hints(error, work, namespace))
     if found:
-        # not add_note, which Python 3.10 does not have, and which the exception's class may have for something else
-        attributes = vars(BaseException)["__dict__"].__get__(error)
-        notes = attributes.get("__notes__")
-        attributes["__notes__"] = [*(notes if type(notes) is list else ()), *found]
+        add_notes(error, found)
     return found
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.payload import unpack_named
+from nblaunch.payload import add_notes, unpack_named
 from nblaunch.rank.work import SetUp
 
 if TYPE_CHECKING:
@@ -42,14 +41,7 @@ def run_set_up(
         with shell.as_cell(setup.filename, setup.number, setup.compiler_flags):
             shell.run(setup.source)
     except BaseException as error:
-        _note(error, f"This is the set-up cell In[{setup.number}], which every rank runs first (%multiproc setup).")
+        note = f"This is the set-up cell In[{setup.number}], which every rank runs first (%multiproc setup)."
+        add_notes(error, [note])
         raise
     return {name: namespace[name] for name in setup.own if name in namespace}
-
-
-def _note(error: BaseException, text: str) -> None:
-    if sys.version_info >= (3, 11):
-        error.add_note(text)
-    else:
-        notes = [*getattr(error, "__notes__", ()), text]
-        error.__notes__ = notes

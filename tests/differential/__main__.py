@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from pathlib import Path
 
 from tests.differential.at_random import compare_at_random
-from tests.kernel import Kernel
+from tests.differential.kernels import kernel_that_compares
 
 
 def main() -> int:
@@ -18,11 +17,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
     chosen = parser.parse_args()
     print(f"{chosen.examples} programs, seed {chosen.seed}", flush=True)
-    with Kernel() as kernel:
-        kernel.run("%load_ext nblaunch").ok()
-        root = str(Path(__file__).parent.parent.parent)
-        kernel.run(f"import sys; sys.path.insert(0, {root!r})").ok()
-        kernel.run("from tests.differential.host import host\nfrom tests.differential.case import parse").ok()
+    with kernel_that_compares() as kernel:
         problems = compare_at_random(kernel, chosen.examples, chosen.seed)
     print("\n\n".join(problems) or "all alike")
     return bool(problems)

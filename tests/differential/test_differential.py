@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,7 @@ from tests.kernel import Kernel
 
 pytestmark = pytest.mark.kernel
 
-ROOT = Path(__file__).parent.parent.parent
 KINDS = sorted(path.stem for path in (Path(__file__).parent / "cases").glob("*.py") if path.stem != "__init__")
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    """A kernel that can import the cases."""
-    with Kernel() as kernel:
-        kernel.run("%load_ext nblaunch").ok()
-        kernel.run(f"import sys; sys.path.insert(0, {str(ROOT)!r})").ok()
-        kernel.run("from tests.differential.host import host\nfrom tests.differential.case import parse").ok()
-        yield kernel
 
 
 @pytest.mark.parametrize("kind", KINDS)

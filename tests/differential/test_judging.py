@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +12,6 @@ from tests.differential.case import parse
 from tests.differential.describing import describe
 from tests.differential.renaming import with_own_names
 from tests.kernel import Kernel
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    with Kernel() as kernel:
-        kernel.run("%load_ext nblaunch").ok()
-        kernel.run(f"import sys; sys.path.insert(0, {str(ROOT)!r})").ok()
-        kernel.run("from tests.differential.host import host\nfrom tests.differential.case import parse").ok()
-        yield kernel
 
 
 @pytest.mark.kernel
