@@ -23,6 +23,7 @@ def reduce_module(module: ModuleType) -> Any:
     if hasattr(module, "__path__"):
         children, submodules = _submodules(name, len(sys.modules))
         if submodules:
+            # each rank could tell the children from the rest, but would split hundreds of names for it, as for torch
             return _package, (name, children, submodules)
     # cloudpickle does not know modules with a class of their own
     return None if type(module) is ModuleType else (importlib.import_module, (name,))
