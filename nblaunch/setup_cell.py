@@ -84,7 +84,7 @@ def register(
     bound = {
         name: value
         for name, value in namespace.items()
-        if not name.startswith("_") and name not in provided and before.get(name, _NOTHING) is not value
+        if _is_variable(name) and name not in provided and before.get(name, _NOTHING) is not value
     }
     plain = {name: value for name, value in bound.items() if type(value) in _PLAIN}
     left_here = {
@@ -97,6 +97,11 @@ def register(
 
 
 _NOTHING = object()
+
+
+def _is_variable(name: object) -> bool:
+    # globals() takes keys of any type
+    return isinstance(name, str) and not name.startswith("_")
 
 
 def _can_travel(value: object, namespace: dict[str, Any], provided: Mapping[str, object]) -> bool:

@@ -88,7 +88,7 @@ def _write(folder: str) -> str:
 def _packed(found: dict[str, Any], space: dict[str, Any]) -> Any:
     try:
         return pack_named(found, shared_globals=space)
-    except Exception:
+    except (Exception, SystemExit):  # __reduce__ may be anybody's
         # one that cannot travel must not keep the others here
         kept = {}
         for name, thing in found.items():

@@ -135,3 +135,18 @@ def test_a_failure_of_it_in_a_rank_says_which_cell_it_is(kernel: Kernel) -> None
     assert kernel.value("[e.exception.__notes__ for e in failures.values()]") == [
         [f"This is the set-up cell In[{setup.count}], which every rank runs first (%multiproc setup)."]
     ] * kernel.value("len(failures)")
+
+
+def test_variables_whose_names_are_no_texts_are_nobodys_concern(kernel: Kernel) -> None:
+    kernel.run("globals()[5] = 1; globals()[('a', 'b')] = 2; globals()[None] = 3").ok()
+    try:
+        kernel.run("%%multiproc --setup\nglobals()[6] = 4\nscale = 7").ok()
+        kernel.run("%%multiproc 1\nscale").ok()
+        assert kernel.value("results") == {0: 7}
+        kernel.run("%%multiproc 1\nmade_here = 1").ok()
+        reply = kernel.run("%%multiproc 1\neval('made_' + 'here')")
+        assert "'made_here' was a variable of the ranks of cell" in reply.traceback
+        kernel.run("import nblaunch\ndef work(): return eval('sca' + 'le')\njob = nblaunch.launch(work, 1)").ok()
+        kernel.run("%multiproc doctor").ok()
+    finally:
+        kernel.quietly("[globals().pop(key, None) for key in (5, 6, ('a', 'b'), None)]")

@@ -138,6 +138,22 @@ def test_what_arrives_is_found_by_its_name_in_main(kernel: Kernel) -> None:
     assert kernel.value("results") == dict.fromkeys((0, 1), (True, "Cfg.Inner", True, pools, False))
 
 
+def test_what_cannot_travel_on_keeps_nothing_else_from_processes_that_a_rank_spawns(kernel: Kernel) -> None:
+    kernel.run(
+        "%%multiproc 1\n"
+        "import multiprocessing as mp, sys\n"
+        "class Stubborn:\n"
+        "    def __reduce__(self): sys.exit('not me')\n"
+        "stubborn = Stubborn()\n"
+        "def use(): return stubborn\n"
+        "def double(x): return 2 * x\n"
+        "globals()[5] = 'a name that is no text'\n"
+        "with mp.get_context('spawn').Pool(1) as pool: doubled = pool.map(double, [1, 2])\n"
+        "doubled"
+    ).ok()
+    assert kernel.value("results") == {0: [2, 4]}
+
+
 def test_a_name_that_the_cell_binds_comes_first(kernel: Kernel) -> None:
     kernel.run("class Cfg: pass\ncfg = Cfg()").ok()
     kernel.run("%%multiproc 1\nimport __main__\nCfg = 5\n__main__.Cfg").ok()

@@ -437,7 +437,7 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
         # 3.13 starts threads by another function
         name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
         patch.setattr(threading, name, refuse)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(BlockingIOError, match="the system refused another thread: the limit of processes"):
             launch(targets.value, {0: (1,)})
     assert signal.getsignal(signal.SIGTERM) is before
 
