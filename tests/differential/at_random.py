@@ -18,7 +18,7 @@ _BATCH = 50
 
 
 def compare_at_random(kernel: Kernel, examples: int, number: int) -> list[str]:
-    """Compare programs in a kernel, with ranks of the zygote and, in turn, of another start method.
+    """Compare programs in a kernel with ranks of every start method.
 
     Parameters
     ----------
@@ -35,7 +35,6 @@ def compare_at_random(kernel: Kernel, examples: int, number: int) -> list[str]:
         What differs, each with its program.
     """
     problems: list[str] = []
-    done = 0
 
     @seed(number)
     @settings(
@@ -47,13 +46,10 @@ def compare_at_random(kernel: Kernel, examples: int, number: int) -> list[str]:
     )
     @given(st.lists(programs(), min_size=_BATCH, max_size=_BATCH))
     def compare(cases: list[Case]) -> None:
-        nonlocal done
-        methods = ("zygote", METHODS[1 + done % (len(METHODS) - 1)])
-        done += 1
         named = [replace(case, name=f"program {i}") for i, case in enumerate(cases)]
         text = "\n".join(case.text() for case in named)
         reply = kernel.run(
-            f"for _problem in host().compare(parse({IMPORTS + chr(10) + text!r}).cases, {IMPORTS!r}, {methods!r}):\n"
+            f"for _problem in host().compare(parse({IMPORTS + chr(10) + text!r}).cases, {IMPORTS!r}, {METHODS!r}):\n"
             "    print(_problem, end='\\n\\0')"
         ).ok()
         for problem in filter(str.strip, reply.stdout.split("\0")):
