@@ -35,7 +35,7 @@ from nblaunch.failures import (
 from nblaunch.logs import Logs, RankLogs
 from nblaunch.naming import spans
 from nblaunch.payload import ExceptionStandIn, unpack, why
-from nblaunch.processes.errors.failure import FailureMessage, silent_exit
+from nblaunch.processes.errors.failure import FailureMessage, lingered, silent_exit
 from nblaunch.rank.reports import read_report
 from nblaunch.rebuilding import Rebuilding
 from nblaunch.stacks import Stacks
@@ -231,6 +231,9 @@ class Attempt:
         failure.collateral = exited.collateral
         if report is not None:
             self._take_error(failure, report)
+            if exited.lingered and not failure.collateral:
+                failure.lingered = lingered(exited.lingered)
+                failure.add(failure.lingered)
         elif self.timed_out is not None and rank in self.timed_out.ranks:
             failure.collateral = False
             text = f"rank {rank} was still running after the timeout of {self.timed_out.seconds:g} s"

@@ -369,6 +369,8 @@ class Exited:
         If the kernel killed it for want of memory, what says so; else empty.
     broke : str
         What was wrong with the bytes that it sent, for which it was killed; else empty.
+    lingered : float
+        Seconds that it went on after it had failed by itself, until it was killed for that; else 0.
     """
 
     rank: int
@@ -378,6 +380,7 @@ class Exited:
     at: float
     out_of_memory: str = ""
     broke: str = ""
+    lingered: float = 0.0
 
     @property
     def reason(self) -> str:

@@ -62,6 +62,8 @@ class RankFailure(ProcessFailure):
         Where it was when the first rank failed, if it was still at work then.
     at : float
         `time.monotonic` of the failure, in seconds.
+    lingered : str
+        Says so if its process did not end after the failure and was killed; else empty.
     """
 
     rank: int = -1
@@ -72,6 +74,7 @@ class RankFailure(ProcessFailure):
     stderr_tail: str = ""
     stack: Stack | None = field(default=None, compare=False)
     at: float = 0.0
+    lingered: str = field(default="", compare=False)
     coloured: str = field(default="", compare=False)
     _keeps: Any = field(default=None, compare=False)
 
@@ -202,6 +205,7 @@ def _root_text(root: RankFailure, coloured: bool) -> str:
     trace = (root.coloured if coloured else "") or root.traceback
     if root.exception is not None and trace:
         lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
+        lines += [root.lingered] if root.lingered else []
         return "\n".join(lines)
     lines.append(f"  {root.summary()}")
     if trace:
@@ -227,6 +231,9 @@ def _others(run: Run) -> list[str]:
         else:
             who = name_ranks(failure.rank for failure in alike)
             lines.append(f"{who}: {first.summary()}{place_of(first)}")
+        lines += [
+            f"rank {failure.rank}: {failure.lingered}" for failure in alike if failure.lingered and failure is not root
+        ]
     collateral = [failure for failure in run.failures.values() if failure.collateral]
     if collateral:
         why = "with the run" if root is None else "because of that"

@@ -13,7 +13,7 @@ from nblaunch.payload import Packed, pack, unpack, why
 from nblaunch.processes.child import Birth
 from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, silent_exit
+from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, lingered, silent_exit
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.logs_specs import LogsSpecs
 from nblaunch.processes.preloads import safe_modules
@@ -153,6 +153,8 @@ class MultiprocessContext(PContext):
             failure.message = FailureMessage(
                 f"exited with code {exit_.exitcode} and left no error file: {self._error_texts[exit_.rank]}"
             )
+        if exit_.lingered:
+            failure.add(lingered(exit_.lingered))
         return failure
 
 

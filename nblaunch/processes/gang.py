@@ -90,6 +90,9 @@ class _Rank:
     reaped: bool = False
     killed: bool = False
     broke: str = ""
+    # when it told that it had failed by itself, or was found to have
+    failed_at: float | None = None
+    lingered: float = 0.0
     descendants: list[psutil.Process] = field(default_factory=list)
 
 
@@ -384,6 +387,7 @@ class Gang:
                 time.monotonic(),
                 self._out_of_memory.evidence() if by_others else "",
                 rank.broke,
+                rank.lingered if exitcode == -signal.SIGKILL else 0.0,
             )
             self._tell(exit_)
             if not self._succeeded(exit_):
@@ -519,6 +523,7 @@ class Gang:
                 rank.reported = message.kind
             self._tell(Reported(rank.number, message.kind, message.body, message.at))
             if message.kind == "error":
+                rank.failed_at = time.monotonic()
                 self._note_failure()
         if inbox.closed:
             self._hang_up(rank)
@@ -547,6 +552,8 @@ class Gang:
     def _refuse(self, number: int, why: str, sent_at: float) -> None:
         if not self._done.is_set():  # else it is too late to end anybody, and the last event was told
             self._tell(Refused(number, why, sent_at, time.monotonic()))
+            if number in self._ranks:
+                self._ranks[number].failed_at = time.monotonic()
             self._note_failure()
 
     def _hang_up(self, rank: _Rank) -> None:
@@ -588,7 +595,7 @@ class Gang:
             self._ending = True
             for rank in self._running():
                 # also one whose value is here: what ends its process is not a failure of its own
-                rank.collateral = rank.reported != "error"
+                rank.collateral = rank.failed_at is None
             self._tell(Ending(reason, time.monotonic()))
         self._steps = deque(steps)
         self._next_step()
@@ -602,7 +609,12 @@ class Gang:
         self._method.rouse()
         self._remember_descendants()
         for rank in self._running():
-            self._signal(rank, step.signal)
+            if rank.failed_at is None or self._ordered:
+                self._signal(rank, step.signal)
+            elif step.signal == signal.SIGKILL:
+                rank.lingered = time.monotonic() - rank.failed_at
+                self._signal(rank, step.signal)
+            # else it is ending by itself, with an exit code of its own: it gets the grace without being hurried
         self._step_deadline = time.monotonic() + step.grace
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:

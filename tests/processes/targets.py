@@ -392,3 +392,38 @@ def assert_gone(pids: list[int]) -> None:
                 raise AssertionError(f"process {pid} still runs: {line!r}")
         finally:
             os.close(pidfd)
+
+
+# ---- how a rank ends after it has failed
+
+
+def fail(how: str) -> NoReturn:
+    """Fail by itself: by an exception, or by ``sys.exit`` with a number."""
+    if how.isdigit():
+        sys.exit(int(how))
+    raise ValueError(how)
+
+
+def fail_and_end_at(how: str, keeper: str, gate: str, last_words: str) -> NoReturn:
+    """Fail, and keep the process at the gate, in an atexit function or a thread, which then writes a file."""
+
+    def end() -> None:
+        wait_at(gate)
+        Path(last_words).write_text("said")
+
+    if keeper == "atexit":
+        atexit.register(end)
+    else:
+        threading.Thread(target=end).start()
+    fail(how)
+
+
+def fail_and_never_end(how: str) -> NoReturn:
+    atexit.register(block)
+    fail(how)
+
+
+def first_fails_and_ends_at(rank: int, how: str, keeper: str, gate: str, last_words: str, started: str) -> None:
+    if rank:
+        announce_and_block(started)
+    fail_and_end_at(how, keeper, gate, last_words)

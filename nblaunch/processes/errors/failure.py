@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "silent_exit"]
+__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "lingered", "silent_exit"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,14 @@ def silent_exit(rank: int, pid: int) -> FailureMessage:
     )
 
 
+def lingered(seconds: float) -> str:
+    """Return the sentence about a process that had failed, did not end within `seconds`, and was killed for that."""
+    return (
+        f"After that its process went on for {seconds:.1f} s, in an atexit function or in a thread that is no daemon, "
+        "and was killed"
+    )
+
+
 @dataclass
 class ProcessFailure:
     """One process that failed, described by its error file if it left one.
@@ -128,6 +136,14 @@ class ProcessFailure:
             self.message = FailureMessage(
                 f"{self._ending()}; its error file cannot be read ({type(error).__name__}: {error}): {self.error_file}"
             )
+
+    def add(self, sentence: str) -> None:
+        """Add a sentence to the message, and to the traceback in it if there is one."""
+        parts = dict(self.message.parts) if isinstance(self.message, FailureMessage) else None
+        extra = parts.get("extraInfo") if parts is not None else None
+        if parts is not None and isinstance(extra, dict) and isinstance(extra.get("py_callstack"), str):
+            parts["extraInfo"] = extra | {"py_callstack": f"{extra['py_callstack'].rstrip()}\n{sentence}"}
+        self.message = FailureMessage(f"{self.message}\n{sentence}", parts)
 
     def signal_name(self) -> str:
         """Return the name of the signal that ended the process, or ``"<N/A>"``."""
