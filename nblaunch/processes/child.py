@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
+from nblaunch.processes.leaving import exit_code, flush, leave
 from nblaunch.processes.stacks import answer_with_stacks
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Context",
     "Descriptors",
     "become_rank",
-    "flush",
     "forget_ahead",
     "fork",
     "leave_parent",
@@ -173,11 +173,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     context = _begin(birth, descriptors, None)
     if problem:
         print(problem, file=sys.stderr)
-    code = 1 if problem else _call(context)
-    if code < 0:
-        _shut_down()
-        _die_by(-code)
-    sys.exit(code)
+    leave(1 if problem else _call(context))
 
 
 def warm_up(dotted: str) -> str:
@@ -284,14 +280,9 @@ def become_rank(
         context = settle(birth, descriptors, inherited)
         settled()
         code = _call(context)
-        _shut_down()
-        if code < 0:
-            _die_by(-code)
     except BaseException:
         traceback.print_exc()
-    finally:
-        flush()
-        os._exit(code & 0xFF)
+    leave(code)
 
 
 def settle(birth: Birth, descriptors: Descriptors, inherited: object = None) -> Context:
@@ -349,16 +340,6 @@ def _call(context: Context) -> int:
     return code
 
 
-def exit_code(leaving: SystemExit) -> int:
-    """Return the exit code that the interpreter gives to a `SystemExit`; print its message if it is one."""
-    if leaving.code is None:
-        return 0
-    if isinstance(leaving.code, int):
-        return leaving.code & 0xFF
-    print(leaving.code, file=sys.stderr)
-    return 1
-
-
 def _default_signals() -> None:
     # a forked rank has its parent's handlers, a spawned one whatever its parent ignores
     signal.set_wakeup_fd(-1)
@@ -394,26 +375,3 @@ def _line_buffered() -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     line_buffered = 1  # _IOLBF of glibc and musl
     _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, line_buffered, ctypes.c_size_t(0))
-
-
-def _shut_down() -> None:
-    # what the interpreter does at its end: wait for threads that are no daemons, then the atexit functions
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-
-
-def flush() -> None:
-    """Write out what Python and the C library hold back."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue  # a full disk or a closed stream must not change the exit code
-    _libc.fflush(None)
-
-
-def _die_by(number: int) -> NoReturn:
-    flush()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    os._exit(128 + number)

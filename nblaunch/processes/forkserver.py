@@ -25,7 +25,8 @@ import traceback
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, spare
-from nblaunch.processes.child import flush, forget_ahead, fork, warm_up
+from nblaunch.processes.child import forget_ahead, fork, warm_up
+from nblaunch.processes.leaving import flush
 
 __all__ = ["cut", "main", "prepare", "serve", "thread_count"]
 

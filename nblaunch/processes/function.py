@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack, why
 from nblaunch.processes.channel import Channel
-from nblaunch.processes.child import Context, exit_code
+from nblaunch.processes.child import Context
 from nblaunch.processes.errors import record
+from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
 
 __all__ = ["get_std_cm", "importing_main", "run"]

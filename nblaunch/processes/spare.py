@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 
 from nblaunch.payload import MOST_FILES, pack, store
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, flush, leave_parent, settle
+from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, settle
+from nblaunch.processes.leaving import flush
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
 

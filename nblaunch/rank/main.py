@@ -39,8 +39,9 @@ from nblaunch.payload import (
     unpack_named,
     why,
 )
-from nblaunch.processes.child import Context, exit_code
+from nblaunch.processes.child import Context
 from nblaunch.processes.errors import get_error_handler
+from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import fcntl
+import gzip
 import multiprocessing
 import os
 import select
@@ -292,6 +293,17 @@ def write_at_exit(path: str) -> None:
 
 def finalize_at_exit(path: str) -> None:
     util.Finalize(None, Path(path).write_text, args=("finalized",), exitpriority=1)
+
+
+def leave_files_open(folder: str) -> None:
+    """Write to files that nobody closes, and let the interpreter's modules keep them."""
+    text = open(f"{folder}/text", "w")
+    text.write("text")
+    raw = open(f"{folder}/bytes", "wb", buffering=1 << 16)
+    raw.write(b"bytes")
+    packed = gzip.open(f"{folder}/packed", "wt")
+    packed.write("packed")
+    sys.modules["left_open"] = (text, raw, packed)  # type: ignore[assignment]
 
 
 def children_of_multiprocessing() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import sys
@@ -160,6 +161,14 @@ def test_what_a_rank_wants_done_at_its_end_is_done(launch: Launch, method: str, 
     assert Path(f"{place}.thread").read_text() == "thread"
     result_of(launch(targets.finalize_at_exit, {0: (str(place),)}, method))
     assert place.read_text() == "finalized"
+
+
+def test_what_it_has_written_is_in_files_that_it_has_not_closed(launch: Launch, method: str, tmp_path: Path) -> None:
+    assert not result_of(launch(targets.leave_files_open, {0: (str(tmp_path),)}, method)).is_failed()
+    assert (tmp_path / "text").read_text() == "text"
+    assert (tmp_path / "bytes").read_bytes() == b"bytes"
+    with gzip.open(tmp_path / "packed", "rt") as file:
+        assert file.read() == "packed"
 
 
 def test_children_of_the_program_are_not_those_of_its_ranks(launch: Launch, method: str) -> None:

@@ -1,0 +1,99 @@
+"""How the process of a rank leaves: threads and exit functions first, then what buffers hold, then the exit code.
+
+That is what `multiprocessing` does at the end of a forked child. The interpreter is not torn down: ranks of one gang do
+so at different moments, and threads of C++ libraries that still wait for each other then, such as those of gloo, abort
+the process ("terminate called without an active exception").
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+__all__ = ["exit_code", "flush", "leave"]
+
+_libc = ctypes.CDLL(None)
+
+
+def leave(code: int) -> NoReturn:
+    """Do what an interpreter does at its end, but for tearing itself down, and end this process.
+
+    Parameters
+    ----------
+    code : int
+        The exit code; negative for the signal by which the process is to end.
+    """
+    try:
+        # threads that are no daemons are waited for
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            _write_out_files()
+        finally:
+            flush()
+            if code < 0:
+                _die_by(-code)
+            os._exit(code & 0xFF)
+
+
+def exit_code(leaving: SystemExit) -> int:
+    """Return the exit code that the interpreter gives to a `SystemExit`; print its message if it is one."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    print(leaving.code, file=sys.stderr)
+    return 1
+
+
+def flush() -> None:
+    """Write out what Python and the C library hold back in the standard streams."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # a full disk or a closed stream must not change the exit code
+    _libc.fflush(None)
+
+
+def _write_out_files() -> None:
+    """Write out what is in files that nobody has closed; the interpreter does so when it tears its objects down."""
+    streams = [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
+    buffers = (io.BufferedWriter, io.BufferedRandom)
+    # the outermost first: a text goes into the buffer below it, a compressed file into the one that it is written to
+    for stream in streams:
+        if issubclass(type(stream), io.TextIOWrapper):
+            _write_out(stream, stream.flush)
+    for stream in streams:
+        # those of C hold nothing back but these; GzipFile and its like write their end when they are closed
+        if type(stream).__module__ not in ("_io", "io") and stream not in (sys.stdout, sys.stderr):
+            _write_out(stream, stream.close)
+    for stream in streams:
+        if issubclass(type(stream), buffers):
+            _write_out(stream, stream.flush)
+
+
+def _write_out(stream: io.IOBase, write: Callable[[], object]) -> None:
+    try:
+        if not stream.closed and stream.writable():
+            write()
+    except Exception:  # a full disk, or a class of the user's; the others are to be written all the same
+        traceback.print_exc()
+
+
+def _die_by(number: int) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
