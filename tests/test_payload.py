@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import threading
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from nblaunch import payload
 from nblaunch.payload import Packed, pack, received_classes, split, store, unpack
+from tests.processes import targets
 
 LARGE = 1 << 20
 
@@ -376,6 +378,13 @@ def test_functions_of_an_importable_main_module_go_by_name(monkeypatch: pytest.M
     assert b"sent" not in data
     assert unpack(data) == [space["work"], space["C"].D]
     assert again(space["hidden"], main_by_reference=True)() == 1  # not to be found by its name
+
+
+def test_what_is_named_in_another_module_is_found_there_for_a_main_module_too() -> None:
+    # the first pickles as a bare name, as torch.float32 does
+    for thing in (targets.ONLY_ONE, targets.cached, targets.ANY_ONE, typing.AnyStr):
+        assert again(thing, main_by_reference=True) is thing
+        assert b"nblaunch" not in bytes(pack(thing, main_by_reference=True)), "it goes by value"
 
 
 def test_a_failed_pack_keeps_nothing_of_the_object() -> None:

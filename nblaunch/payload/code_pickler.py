@@ -146,7 +146,7 @@ class CodePickler(cloudpickle.Pickler):
         if place is not None:
             return attribute_of, place
         module = getattr(obj, "__module__", None)
-        if self._is_in_main(obj, name) if self._main_by_reference else found_by_name(obj, name, module):
+        if (self._main_by_reference and self._is_in_main(obj, name)) or found_by_name(obj, name, module):
             return name
         if module is None and _tracker._whichmodule(obj, name) not in (None, "__main__"):
             return name

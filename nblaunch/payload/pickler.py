@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType, TracebackType
+from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 from cloudpickle import cloudpickle as _tracker
@@ -54,6 +54,8 @@ class Pickler(CodePickler):
     ----------
     blocks : Blocks, optional
         Memory that several arrays lie on, as a first attempt has found out.
+    reducers : mapping of type to callable
+        How objects of these very classes are reduced.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class Pickler(CodePickler):
         home_classes: frozenset[str],
         to_cpu: bool,
         blocks: Blocks | None = None,
+        reducers: Mapping[type, Callable[[Any], Any]] = MappingProxyType({}),
     ) -> None:
         super().__init__(self._keep_out_of_band, shared_globals, main_by_reference, home_classes)
         self._buffers: list[memoryview] = []
@@ -92,7 +95,7 @@ class Pickler(CodePickler):
         self._module_values = ModuleValues()
         self.for_return = ForReturn()
         self._notices: list[str] = []
-        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
+        self._reducers: dict[type, Callable[[Any], Any] | None] = dict(reducers)
         self._own_of_each = own_of_each_process() if self._to_ranks else {}
         self._own.update((which, (attribute_of, place)) for which, place in self._own_of_each.items())
         self.current: tuple[str, object] = ("", None)

@@ -42,6 +42,7 @@ def pack(
     main_by_reference: bool = False,
     home_classes: frozenset[str] = frozenset(),
     to_cpu: bool = False,
+    reducers: Mapping[type, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> Packed:
     """Turn an object into bytes.
 
@@ -60,6 +61,8 @@ def pack(
         What `received_classes` returned: classes that the receiver of these bytes knows already.
     to_cpu : bool
         Send CUDA tensors as CPU tensors.
+    reducers : mapping of type to callable
+        How objects of these very classes are reduced; see `pickle.Pickler.dispatch_table`.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def pack(
     """
     blocks: Blocks | None = None
     while True:
-        pickler = Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu, blocks)
+        pickler = Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu, blocks, reducers)
         pickler.dump(value)
         blocks = pickler.shared_memory()
         if blocks is None:

@@ -28,6 +28,7 @@ from nblaunch.processes.leaving import exit_code, flush, leave
 from nblaunch.processes.stacks import answer_with_stacks
 
 __all__ = [
+    "MOST_BAGS",
     "Birth",
     "Context",
     "Descriptors",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 _libc = ctypes.CDLL(None)
+
+MOST_BAGS = 64
+"""Sockets with descriptors that one rank may be given."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Descriptors:
         The files of the gang's payload.
     guard : int
         Reading end of the guard pipe.
+    bags : tuple of int
+        Where the descriptors wait that arguments hold, see `nblaunch.processes.inheritance`.
     stdout, stderr : int
         What the rank writes to where the birth names no file; -1 leaves what the process has.
     """
@@ -107,18 +113,19 @@ class Descriptors:
     control: int = -1
     payload: tuple[int, ...] = ()
     guard: int = -1
+    bags: tuple[int, ...] = ()
     stdout: int = -1
     stderr: int = -1
 
     def given(self) -> tuple[int, ...]:
         """Return those that exist."""
-        return (*self.payload, *(descriptor for _, descriptor in self._single()))
+        return (*self.payload, *self.bags, *(descriptor for _, descriptor in self._single()))
 
     def renumbered(self, numbers: Sequence[int]) -> Descriptors:
         """Return the same with other numbers for those that exist, which are in the order of `given`."""
         rest = iter(numbers)
-        payload = tuple(next(rest) for _ in self.payload)
-        return Descriptors(payload=payload, **{name: next(rest) for name, _ in self._single()})
+        payload, bags = (tuple(next(rest) for _ in several) for several in (self.payload, self.bags))
+        return Descriptors(payload=payload, bags=bags, **{name: next(rest) for name, _ in self._single()})
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields."""
@@ -127,10 +134,10 @@ class Descriptors:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Descriptors:
         """Return what `as_json` was made of."""
-        return cls(**{**fields, "payload": tuple(fields["payload"])})
+        return cls(**{**fields, "payload": tuple(fields["payload"]), "bags": tuple(fields["bags"])})
 
     def _single(self) -> list[tuple[str, int]]:
-        return [(name, number) for name, number in vars(self).items() if name != "payload" and number >= 0]
+        return [(name, number) for name, number in vars(self).items() if not isinstance(number, tuple) and number >= 0]
 
 
 @dataclass
@@ -147,6 +154,10 @@ class Context:
         The gang's payload, for `nblaunch.payload.unpack`; private and writable.
     inherited : object
         With start method ``fork``: an object of the parent's memory, else None.
+    guard : int
+        A descriptor that becomes readable when the parent ends; -1 for none.
+    bags : tuple of int
+        See `Descriptors`; whoever unpacks the payload closes them.
     pid : int
         The rank's process, which is not that of a process that it forks.
     """
@@ -155,6 +166,8 @@ class Context:
     channel: Channel
     payload: list[Parts]
     inherited: Any = None
+    guard: int = -1
+    bags: tuple[int, ...] = ()
     pid: int = field(default_factory=os.getpid)
 
     def let_interrupts_in(self) -> None:
@@ -305,7 +318,7 @@ def _take_environment(env: dict[str, str]) -> None:
 
 def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context:
     _default_signals()
-    for descriptor in (descriptors.control, *descriptors.payload, descriptors.guard):
+    for descriptor in (descriptors.control, *descriptors.payload, *descriptors.bags, descriptors.guard):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     _line_buffered()
@@ -317,7 +330,7 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
         with Stored(*descriptors.payload) as stored:
             payload = stored.parts()
     channel = Channel(socket.socket(fileno=descriptors.control))
-    return Context(birth, channel, payload, inherited)
+    return Context(birth, channel, payload, inherited, descriptors.guard, descriptors.bags)
 
 
 def _call(context: Context) -> int:

@@ -19,7 +19,9 @@ from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_la
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child import Context
 from nblaunch.processes.errors import record
+from nblaunch.processes.inheritance import inheriting
 from nblaunch.processes.leaving import exit_code
+from nblaunch.processes.multiprocessing_child import be_child, may_not_start_processes
 from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
 
 __all__ = ["get_std_cm", "importing_main", "run"]
@@ -93,12 +95,19 @@ def run(context: Context) -> int:
     def call() -> Packed | Stored:
         context.let_interrupts_in()
         if context.inherited is not None:
-            function, arguments = context.inherited
+            function, all_arguments, children = context.inherited
+            arguments = all_arguments[rank]
+            be_child(children[rank], context.guard)
         else:
+            be_child(unpack(context.payload.pop(0))[rank], context.guard)
             _import_main(context)
-            function, arguments = unpack(context.payload.pop())
+            with inheriting(context.bags):
+                function, all_arguments = unpack(context.payload.pop())
+            arguments = all_arguments[rank]
+            # what others were given is closed here: a pipe ends when nobody holds its other end
+            del all_arguments
         home_classes = received_classes()
-        value = function(*arguments[rank])
+        value = function(*arguments)
         try:
             packed = pack(value, main_by_reference=main_by_reference, home_classes=home_classes, to_cpu=True)
         except Exception as error:
@@ -148,7 +157,8 @@ def _import_main(context: Context) -> None:
     if data:
         _importing_main = True
         try:
-            spawn.prepare(data)
+            with may_not_start_processes():
+                spawn.prepare(data)
         finally:
             _importing_main = False
         sys.argv[:] = birth.argv

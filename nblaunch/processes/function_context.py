@@ -15,7 +15,9 @@ from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, lingered, silent_exit
 from nblaunch.processes.gang import Gang
+from nblaunch.processes.inheritance import Inheritance, inherited_reducers
 from nblaunch.processes.logs_specs import LogsSpecs
+from nblaunch.processes.multiprocessing_child import child_process
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
@@ -79,27 +81,37 @@ class MultiprocessContext(PContext):
             )
             for rank in range(self.nprocs)
         ]
-        work = (self.entrypoint, self.args)
+        children = {rank: child_process(self.start_method) for rank in range(self.nprocs)}
+        inheritance = Inheritance()
+        payload: list[Packed] = []
+        if by_import:
+            try:
+                with inheritance.pickling():
+                    payload = [pack(children), self._pack(bool(main_module or main_path))]
+            except BaseException:
+                inheritance.close()
+                raise
         return Gang(
             births,
             start_method_named(self.start_method),
             self._note,
             preparation=Preparation("nblaunch.processes.function", modules=safe_modules(), needed=safe_modules()),
-            payload=[self._pack(work, bool(main_module or main_path))] if by_import else [],
-            inherited=None if by_import else work,
+            payload=payload,
+            bags=inheritance.bags(),
+            inherited=None if by_import else (self.entrypoint, self.args, children),
             settle=SETTLE,
         )
 
-    def _pack(self, work: tuple[Any, Any], main_by_reference: bool) -> Packed:
-        entrypoint, args = work
+    def _pack(self, main_by_reference: bool) -> Packed:
+        reducers = inherited_reducers()
         try:
-            return pack(work, main_by_reference=main_by_reference)
+            return pack((self.entrypoint, self.args), main_by_reference=main_by_reference, reducers=reducers)
         except Exception as error:
-            culprit = f"the entrypoint {getattr(entrypoint, '__qualname__', entrypoint)!r}"
-            for rank, arguments in args.items():
+            culprit = f"the entrypoint {getattr(self.entrypoint, '__qualname__', self.entrypoint)!r}"
+            for rank, arguments in self.args.items():
                 for position, argument in enumerate(arguments):
                     try:
-                        pack(argument, main_by_reference=main_by_reference)
+                        pack(argument, main_by_reference=main_by_reference, reducers=reducers)
                     except Exception:
                         culprit = f"args[{rank}][{position}], of type {type(argument).__name__},"
                         break

@@ -31,7 +31,7 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -116,6 +116,8 @@ class Gang:
         What is done before, by the start methods that can.
     payload : sequence of Packed
         Written once, one behind the other, and mapped by every rank; none if empty.
+    bags : sequence of socket
+        Where the descriptors wait that arguments hold; closed when all ranks have been started.
     inherited : object
         Handed to forked ranks as it is.
     succeeded : callable
@@ -141,6 +143,7 @@ class Gang:
         *,
         preparation: Preparation = UNPREPARED,
         payload: Sequence[Packed] = (),
+        bags: Sequence[socket.socket] = (),
         inherited: object = None,
         succeeded: Callable[[Exited], bool] = _returned_a_value,
         stop_on_failure: bool = True,
@@ -153,6 +156,7 @@ class Gang:
         self._method = method(self, self._births, preparation)
         self._on_event = on_event
         self._payload = list(payload)
+        self._bags = list(bags)
         self._inherited = inherited
         self._succeeded = succeeded
         self._stop_on_failure = stop_on_failure
@@ -450,21 +454,29 @@ class Gang:
             if self._payload:
                 payload = stack.enter_context(store(*self._payload, most_files=cores())).descriptors
                 self._payload.clear()  # its buffers are the user's arrays: let go of them
+            descriptors = Descriptors(
+                payload=payload, guard=guard_reader, bags=tuple(map(socket.socket.fileno, self._bags))
+            )
             for birth in self._births:
-                self._start_one(birth, payload, guard_reader)
+                self._start_one(birth, descriptors)
                 if self._orders:
                     self._take_orders()
                 if self._ending:
                     break
             self._method.begin()
+        self._close_bags()
         self._inherited = None
         # who waited for a helper meanwhile has swallowed what woke it for others
         self._wake()
 
-    def _start_one(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> None:
+    def _close_bags(self) -> None:
+        while self._bags:
+            self._bags.pop().close()
+
+    def _start_one(self, birth: Birth, descriptors: Descriptors) -> None:
         while True:
             try:
-                rank = self._make(birth, payload, guard_reader)
+                rank = self._make(birth, descriptors)
                 break
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
@@ -475,9 +487,9 @@ class Gang:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
         self._tell(Started(birth.rank, rank.pid, time.monotonic()))
 
-    def _make(self, birth: Birth, payload: tuple[int, ...], guard_reader: int) -> _Rank:
+    def _make(self, birth: Birth, descriptors: Descriptors) -> _Rank:
         with contextlib.ExitStack() as stack:
-            guard = _linux.own_description(guard_reader)
+            guard = _linux.own_description(descriptors.guard)
             stack.callback(os.close, guard)
             if birth.entry:
                 ours, theirs = socket.socketpair()
@@ -488,7 +500,8 @@ class Gang:
             else:
                 inbox, control = None, -1
             try:
-                pid = self._method.start(birth, Descriptors(control, payload, guard), self._inherited)
+                own = replace(descriptors, control=control, guard=guard)
+                pid = self._method.start(birth, own, self._inherited)
             except BaseException:
                 if inbox is not None:
                     PARENT_ENDS.discard(inbox.fileno())
@@ -758,6 +771,7 @@ class Gang:
             if hasattr(self, "_guard_writer"):
                 PARENT_ENDS.discard(self._guard_writer)
                 stack.callback(os.close, self._guard_writer)
+            stack.callback(self._close_bags)
             for rank in self._ranks.values():
                 stack.callback(self._hang_up, rank)
             stack.callback(self._method.close)

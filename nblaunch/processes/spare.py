@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from nblaunch.payload import MOST_FILES, pack, store
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child import Birth, Descriptors, become_rank, leave_parent, settle
+from nblaunch.processes.child import MOST_BAGS, Birth, Descriptors, become_rank, leave_parent, settle
 from nblaunch.processes.leaving import flush
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
@@ -31,7 +31,7 @@ __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
 # The environment that this process was started with: libraries may change their own when they are imported.
 GIVEN = dict(os.environ)
 # In the packet that tells a rank who it is: the file, and the rank's own.
-MOST_DESCRIPTORS = len(fields(Descriptors)) + MOST_FILES
+MOST_DESCRIPTORS = len(fields(Descriptors)) + MOST_FILES + MOST_BAGS
 
 
 class Description:

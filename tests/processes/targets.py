@@ -6,8 +6,10 @@ Events travel through files and named pipes, so that a test knows that something
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import fcntl
+import functools
 import gzip
 import multiprocessing
 import os
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 from multiprocessing import util
 from pathlib import Path
 from typing import Any, NoReturn
@@ -439,3 +442,117 @@ def first_fails_and_ends_at(rank: int, how: str, keeper: str, gate: str, last_wo
     if rank:
         announce_and_block(started)
     fail_and_end_at(how, keeper, gate, last_words)
+
+
+# ---- what pickles itself by a name
+
+
+class OnlyOne:
+    """Pickles as a name without a module, as ``torch.float32`` does."""
+
+    def __reduce__(self) -> str:
+        return "ONLY_ONE"
+
+
+ONLY_ONE = OnlyOne()
+ANY_ONE = typing.TypeVar("ANY_ONE")
+
+
+@functools.lru_cache
+def cached(number: int) -> int:
+    return number
+
+
+# ---- as children of multiprocessing
+
+
+def as_multiprocessing_sees_it() -> dict[str, Any]:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    return {
+        "name": multiprocessing.current_process().name,
+        "parent": (parent.name, parent.pid, parent.is_alive()),
+        "start method": multiprocessing.get_start_method(),
+        "authkey": bytes(multiprocessing.current_process().authkey),
+        "children": len(multiprocessing.active_children()),
+        "child's name": multiprocessing.Process().name,
+    }
+
+
+def use_shared_objects(
+    rank: int, queue: Any, simple: Any, number: Any, numbers: Any, lock: Any, event: Any, barrier: Any, semaphore: Any
+) -> None:
+    with lock, semaphore:
+        number.value += 1
+    numbers[rank] = rank + 1
+    queue.put(rank)
+    simple.put(rank)
+    barrier.wait(LIMIT)
+    if rank:
+        event.set()
+    else:
+        assert event.wait(LIMIT)
+
+
+def note_in(rank: int, table: Any, things: Any) -> None:
+    table[rank] = f"rank {rank}"
+    things.append(rank)
+
+
+def answer(connection: Any) -> None:
+    connection.send(f"answer to {connection.recv()}")
+
+
+def read_to_the_end(reader: Any, writer: Any) -> list[Any]:
+    if writer is not None:
+        writer.send("written")
+        return []
+    found = []
+    with contextlib.suppress(EOFError):
+        while True:
+            found.append(reader.recv())
+    return found
+
+
+def say_hello_to(peer: Any) -> None:
+    peer.sendall(b"hello")
+
+
+def write_into(memory: Any) -> None:
+    memory.buf[:2] = b"ok"
+    memory.close()
+
+
+def read_all(readers: list[Any]) -> list[Any]:
+    return [reader.recv() for reader in readers]
+
+
+def add_one(rank: int, thing: Any) -> None:
+    import torch
+
+    with torch.no_grad():
+        (thing.weight if isinstance(thing, torch.nn.Module) else thing).add_(1)
+
+
+def sum_of_firsts(tensors: list[Any]) -> int:
+    return sum(int(tensor[0]) for tensor in tensors)
+
+
+def parallel_computation(results: Any = None) -> float:
+    import torch
+
+    torch.set_num_threads(2)
+    value = float((torch.ones(200, 200) @ torch.ones(200, 200))[0, 0])
+    if results is not None:
+        results.put(value)
+    return value
+
+
+def compute_here_and_in_a_child() -> tuple[float, float]:
+    here = parallel_computation()
+    results: Any = multiprocessing.SimpleQueue()
+    child = multiprocessing.Process(target=parallel_computation, args=(results,))
+    child.start()
+    there = results.get()
+    child.join()
+    return here, there
