@@ -17,11 +17,11 @@ def test_classes_of_torch_that_belong_to_a_process_group() -> None:
     from torch.nn.parallel import DistributedDataParallel
 
     for kind in (DistributedDataParallel, FullyShardedDataParallel, DeviceMesh, DTensor, dist.ProcessGroup):
-        assert "process group that the notebook has joined" in str(reason_to_refuse(kind)), kind
+        assert "process group that the notebook has joined" in str(reason_to_refuse(kind, to_ranks=True)), kind
     for kind in (dist.TCPStore, dist.HashStore, dist.FileStore):
-        assert reason_to_refuse(kind) == "it is a connection of the notebook's process"
-    assert reason_to_refuse(Linear) is None
-    assert reason_to_refuse(type("Trainer", (), {"__module__": "my_own_trainer"})) is None
+        assert reason_to_refuse(kind, to_ranks=True) == "it is a connection of the notebook's process"
+    assert reason_to_refuse(Linear, to_ranks=True) is None
+    assert reason_to_refuse(type("Trainer", (), {"__module__": "my_own_trainer"}), to_ranks=True) is None
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_classes_of_torch_that_belong_to_a_process_group() -> None:
 )
 def test_classes_of_other_libraries_and_those_derived_from_them(module: str, name: str) -> None:
     kind = type(name, (), {"__module__": module})
-    assert reason_to_refuse(kind) is not None
-    assert reason_to_refuse(type("Mine", (kind,), {})) == reason_to_refuse(kind)
-    assert reason_to_refuse(type(name, (), {"__module__": "__main__"})) is None
+    assert reason_to_refuse(kind, to_ranks=True) is not None
+    assert reason_to_refuse(type("Mine", (kind,), {}), to_ranks=True) == reason_to_refuse(kind, to_ranks=True)
+    assert reason_to_refuse(type(name, (), {"__module__": "__main__"}), to_ranks=True) is None

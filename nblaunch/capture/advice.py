@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 ADVICE = {
     "lock": "Create it inside the cell, so that each rank has its own.",
     "queue": "It connects threads of the notebook: create it inside the cell, or send the items as a list.",
+    "shared": (
+        "Send one of a manager instead, such as multiprocessing.Manager().Queue(), .Lock() or .Value('i', 0): that one "
+        "works in the ranks and here."
+    ),
     "file": "Open it inside the cell, so that each rank has its own.",
     "iterator": "Make a list of it first, or create it inside the cell.",
     "async": "It belongs to the notebook's event loop: create it inside the cell, or send its result.",
@@ -52,10 +56,11 @@ _KINDS = {
     "_thread.RLock": "lock",
     "_thread._local": "lock",
     "threading.": "lock",
-    "multiprocessing.synchronize.": "lock",
+    "multiprocessing.synchronize.": "shared",
     "queue.": "queue",
     "_queue.": "queue",
-    "multiprocessing.queues.": "queue",
+    "multiprocessing.queues.": "shared",
+    "multiprocessing.sharedctypes.": "shared",
     "_io.": "file",
     "io.": "file",
     "tempfile.": "file",
@@ -71,7 +76,7 @@ _KINDS = {
     "selectors.": "file",
     "sqlite3.Row": "row",
     "sqlite3.": "file",
-    "multiprocessing.connection.": "file",
+    "multiprocessing.connection.": "shared",
     "sqlalchemy.engine.": "file",
     "sqlalchemy.orm.session.": "file",
     "psycopg.": "file",

@@ -39,6 +39,7 @@ from nblaunch.payload.rules import (
     reduce_memoryview,
     reduce_weak_dictionary,
 )
+from nblaunch.payload.shared import is_in_shared_memory, is_proxy, notice_of_copy, reduce_proxy
 from nblaunch.payload.streams import reduce_stream
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
@@ -170,7 +171,9 @@ class Pickler(CodePickler):
             return _refuse_widget
         if is_generator(kind):
             return self._reduce_generator
-        reason = reason_to_refuse(kind) if self._to_ranks else None
+        if self._to_ranks and is_proxy(kind):
+            return reduce_proxy
+        reason = reason_to_refuse(kind, self._to_ranks)
         if reason is not None:
             return partial(_refuse_bound, reason)
         if is_of_typing(kind):
@@ -246,6 +249,9 @@ class Pickler(CodePickler):
         return NotImplemented
 
     def _reduce_storage(self, storage: Any) -> Any:
+        if self._to_ranks and is_in_shared_memory(storage):
+            name, value = self.current
+            self._notices.append(notice_of_copy(name, type(value) is tensor_type()))
         return reduce_storage(storage, self._storages, self._to_cpu) or NotImplemented
 
     def _reduce_tensor(self, tensor: Any) -> Any:

@@ -16,6 +16,15 @@ __all__ = ["BoundToProcess", "reason_to_refuse"]
 _ALONE = "it holds that there is one process, the notebook's, and each rank would work as if it were alone"
 _GROUP = "it belongs to a process group that the notebook has joined, and the ranks have not"
 _HANDLE = "it is a connection of the notebook's process"
+# These hold bare numbers, so that pickling them succeeds.
+_DESCRIPTORS = {
+    "multiprocessing._ConnectionBase": (
+        "it is an end of a pipe, known by the number of a descriptor, which is something else in another process"
+    ),
+    "selectors.SelectSelector": (
+        "it watches descriptors by their numbers, which are something else in another process"
+    ),
+}
 
 # By the package and the name of the class: libraries move their classes from module to module.
 _REFUSED = {
@@ -66,7 +75,16 @@ class BoundToProcess(pickle.PicklingError):
         self.guilty = guilty
 
 
-def reason_to_refuse(kind: type) -> str | None:
-    """Say why instances of a class must not be sent to ranks; None if they may be."""
+def reason_to_refuse(kind: type, to_ranks: bool) -> str | None:
+    """Say why instances of a class must not be sent to another process; None if they may be.
+
+    Parameters
+    ----------
+    kind : type
+        The class.
+    to_ranks : bool
+        Whether they are sent to the ranks of a cell, rather than back, or as arguments.
+    """
+    refused = {**_DESCRIPTORS, **_REFUSED} if to_ranks else _DESCRIPTORS
     names = (f"{module.partition('.')[0]}.{name}" for module, name in names_of_bases(kind))
-    return next((_REFUSED[name] for name in names if name in _REFUSED), None)
+    return next((refused[name] for name in names if name in refused), None)

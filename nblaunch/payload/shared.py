@@ -1,0 +1,58 @@
+"""Objects that several processes share, on their way to ranks: proxies of managers, and tensors in shared memory.
+
+A proxy works in ranks too, since what it stands for lives in the process of its manager. A tensor becomes a copy, as
+everything does that is sent to a cell, and a sentence says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["is_in_shared_memory", "is_proxy", "notice_of_copy", "reduce_proxy"]
+
+
+def is_proxy(kind: type) -> bool:
+    """Tell whether instances of a class stand for an object of a `multiprocessing` manager."""
+    base = getattr(sys.modules.get("multiprocessing.managers"), "BaseProxy", None)
+    return base is not None and issubclass(kind, base)
+
+
+def reduce_proxy(proxy: Any) -> Any:
+    """Return how a proxy is rebuilt in a rank, with the keys by which its manager knows its clients."""
+    from multiprocessing import process
+
+    function, (make, token, serializer, keywords) = proxy.__reduce__()
+    keywords = {"authkey": bytes(proxy._authkey), **keywords}
+    return _proxy, (bytes(process.current_process().authkey), function, (make, token, serializer, keywords))
+
+
+def _proxy(authkey: bytes, function: Any, arguments: tuple[Any, ...]) -> Any:
+    from multiprocessing import process
+
+    # for the proxies that this one gives, such as that of a list in a dictionary
+    process.current_process().authkey = authkey
+    return function(*arguments)
+
+
+def is_in_shared_memory(storage: Any) -> bool:
+    """Tell whether the memory of torch tensors is shared with other processes."""
+    untyped = getattr(storage, "_untyped_storage", storage)
+    return untyped.device.type == "cpu" and bool(untyped.is_shared())
+
+
+def notice_of_copy(name: str, whole: bool) -> str:
+    """Return the sentence for the user about a tensor that stops being shared.
+
+    Parameters
+    ----------
+    name : str
+        The variable that is sent.
+    whole : bool
+        Whether it is the tensor itself, rather than something that holds it.
+    """
+    return (
+        f"'{name}' {'is' if whole else 'holds'} a tensor in shared memory, and every rank gets a copy of it: what a "
+        "rank writes into it is seen neither here nor by the other ranks. Return what the ranks have computed, or use "
+        "nblaunch.processes.start_processes, where it stays shared."
+    )
