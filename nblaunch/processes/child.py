@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
+from nblaunch.processes.cleaners import set_apart
 from nblaunch.processes.leaving import exit_code, flush, leave
 from nblaunch.processes.stacks import answer_with_stacks
 
@@ -322,6 +323,7 @@ def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     _line_buffered()
+    set_apart()
     answer_with_stacks(birth.stacks)
     sys.path[:] = birth.sys_path
     sys.argv[:] = birth.argv

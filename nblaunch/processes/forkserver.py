@@ -31,6 +31,8 @@ from nblaunch.processes.leaving import flush
 __all__ = ["cut", "main", "prepare", "serve", "thread_count"]
 
 _LONGEST_WAIT = 3600.0
+# Seconds for the processes that clean up after ranks.
+_CLEANING = 5.0
 # Bytes of an error's end that are told.
 _LONGEST_PROBLEM = 1 << 14
 
@@ -252,8 +254,27 @@ def _end_all() -> NoReturn:
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises where there is no child: the usual case
     import psutil
 
+    from nblaunch.processes.cleaners import is_cleaner, takes_its_time
+
+    # for sigtimedwait
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    deadline = time.monotonic() + _CLEANING
     while True:
-        for process in psutil.Process().children(recursive=True):
+        left = psutil.Process().children(recursive=True)
+        if left and all(map(takes_its_time, left)):
+            raise ChildProcessError
+        for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        os.waitpid(-1, 0)
+                # those that clean up end by themselves when all the others are gone
+                if time.monotonic() > deadline or not is_cleaner(process):
+                    process.kill()
+        _wait_for_a_child(deadline)
+
+
+def _wait_for_a_child(deadline: float) -> None:
+    """Reap a child that has ended; raises ChildProcessError where there is none. Wait for one until the deadline."""
+    while os.waitpid(-1, os.WNOHANG)[0] == 0:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        signal.sigtimedwait({signal.SIGCHLD}, left)

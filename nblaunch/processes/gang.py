@@ -56,6 +56,7 @@ from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.cleaners import is_cleaner
 from nblaunch.processes.escalation import AFTER_KILL, KILL, Step, escalation
 from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
@@ -654,7 +655,8 @@ class Gang:
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error, OSError):
                     parents[process.pid] = process.ppid()
-                    processes[process.pid] = process
+                    if not is_cleaner(process):
+                        processes[process.pid] = process
         for pid, process in processes.items():
             above = parents[pid]
             while above not in self._by_pid and above in parents:

@@ -20,7 +20,7 @@ from typing import Any
 
 from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
-from nblaunch.rank.imports import when_imported
+from nblaunch.processes.imports import when_imported
 
 __all__ = ["Asker", "current_asker", "listen_to_people"]
 

@@ -14,7 +14,7 @@ import random
 import secrets
 from typing import Any
 
-from nblaunch.rank.imports import when_imported
+from nblaunch.processes.imports import when_imported
 
 __all__ = ["seed_everything"]
 

@@ -556,3 +556,46 @@ def compute_here_and_in_a_child() -> tuple[float, float]:
     there = results.get()
     child.join()
     return here, there
+
+
+# ---- what helpers of multiprocessing and torch remove
+
+
+def leave_in_shared_memory(what: str, how: str, names: str) -> None:
+    """Make something in ``/dev/shm``, write its names into a file, and end without removing it."""
+    before = set(os.listdir("/dev/shm"))
+    made: Any
+    match what:
+        case "semaphores":
+            made = multiprocessing.get_context("spawn").Queue()
+        case "memory":
+            from multiprocessing.shared_memory import SharedMemory
+
+            made = SharedMemory(create=True, size=1 << 20)
+        case "joblib":
+            import joblib
+            import numpy as np
+
+            made = joblib.Parallel(2)(joblib.delayed(np.sum)(np.ones(300_000)) for _ in range(2))
+        case "torch":
+            import torch
+
+            torch.multiprocessing.set_sharing_strategy("file_system")
+            made = torch.zeros(1 << 20).share_memory_()
+    sys.modules["left_open"] = made
+    Path(names).write_text("\n".join(set(os.listdir("/dev/shm")) - before))
+    leave(how)
+
+
+def keep_of_parent(memory: Any) -> str:
+    """Find shared memory by its name, as a program does that was told of it."""
+    from multiprocessing.shared_memory import SharedMemory
+
+    for name in (memory.name, memory.name):
+        SharedMemory(name).close()
+    return str(memory.name)
+
+
+def remove_of_parent(memory: Any) -> None:
+    memory.close()
+    memory.unlink()

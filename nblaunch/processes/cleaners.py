@@ -1,0 +1,108 @@
+"""Processes that clean up after a rank: they remove its semaphores and shared memory when it has ended, however it has.
+
+`multiprocessing` and joblib start a resource tracker for it, and torch, with its strategy ``file_system``, a
+``torch_shm_manager``. Each waits until the rank is gone. So it must not be ended together with the rank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from nblaunch.processes.imports import when_imported
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["is_cleaner", "set_apart", "takes_its_time"]
+
+_TRACKER = "resource_tracker import main"
+_SHM_MANAGER = "torch_shm_manager"
+# The process of the rank, which is not one that it forks.
+_rank = -1
+
+
+def is_cleaner(process: psutil.Process) -> bool:
+    """Tell whether a process is there to clean up after the one that has started it; False if it is gone."""
+    command = _command(process)
+    return _is_shm_manager(command) or any(_TRACKER in part for part in command)
+
+
+def takes_its_time(process: psutil.Process) -> bool:
+    """Tell whether it is one that goes on for seconds after its last client is gone: nobody shall wait for that."""
+    return _is_shm_manager(_command(process))
+
+
+def _command(process: psutil.Process) -> list[str]:
+    import psutil  # here, because no rank needs it
+
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.cmdline()
+    return []
+
+
+def _is_shm_manager(command: Sequence[str]) -> bool:
+    # in its source SHUTDOWN_TIMEOUT, 2 s (torch/lib/libshm/manager.cpp)
+    return bool(command) and os.path.basename(command[0]) == _SHM_MANAGER
+
+
+def set_apart() -> None:
+    """Have the trackers that this rank starts lead sessions of their own: signals for the rank's do not reach them.
+
+    Shared memory that the rank finds by its name, such as the notebook's, is not removed when the rank ends.
+    """
+    global _rank
+    _rank = os.getpid()
+    when_imported("multiprocessing.util", _start_trackers_apart, "cleaners")
+    when_imported("multiprocessing.shared_memory", _track_own_only, "cleaners")
+
+
+def _start_trackers_apart(module: ModuleType) -> None:
+    spawn: Callable[..., int] = module.spawnv_passfds
+    if getattr(spawn, "of_nblaunch", False):
+        return  # forked from a process in which it was done
+
+    def spawnv_passfds(path: Any, args: Sequence[Any], passfds: Any) -> int:
+        if not any(_TRACKER in part for part in map(str, args)):
+            return spawn(path, args, passfds)
+        # torch_shm_manager does the same by itself
+        tracker = subprocess.Popen(args, executable=path, pass_fds=passfds, start_new_session=True)
+        tracker.returncode = 0  # its pipe tells it when to end, and nobody waits for it
+        return tracker.pid
+
+    spawnv_passfds.of_nblaunch = True  # type: ignore[attr-defined]
+    module.spawnv_passfds = spawnv_passfds  # type: ignore[attr-defined]
+
+
+def _track_own_only(module: ModuleType) -> None:
+    """Have a tracker forget memory that was made by somebody else (python/cpython#82300)."""
+    from multiprocessing import resource_tracker
+
+    kind: Any = module.SharedMemory
+    begin, unlink = kind.__init__, kind.unlink
+    if getattr(begin, "of_nblaunch", False):
+        return
+    made_here: set[str] = set()
+    found_here: set[str] = set()
+
+    def begin_tracked(self: Any, name: str | None = None, create: bool = False, *args: Any, **keywords: Any) -> None:
+        begin(self, name, create, *args, **keywords)
+        if create:
+            made_here.add(self._name)
+        # processes that the rank starts share its tracker, and what one of them has made is the others' too
+        elif os.getpid() == _rank and self._name not in made_here and keywords.get("track", True):
+            resource_tracker.unregister(self._name, "shared_memory")
+            found_here.add(self._name)
+
+    def unlink_tracked(self: Any) -> None:
+        if self._name in found_here:
+            found_here.discard(self._name)
+            resource_tracker.register(self._name, "shared_memory")
+        unlink(self)
+
+    begin_tracked.of_nblaunch = True  # type: ignore[attr-defined]
+    kind.__init__, kind.unlink = begin_tracked, unlink_tracked
