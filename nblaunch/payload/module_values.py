@@ -69,6 +69,10 @@ class ModuleValues:
         if place is None or (at_home and not _is_small(obj)):
             return None
         function, args, *rest = obj.__reduce_ex__(4)
+        set_state = getattr(kind, "__setstate__", None)
+        if set_state is not None and not isinstance(set_state, FunctionType):
+            # of C, such as the cache of jax.jit: it takes the state of a new object only
+            return attribute_of, place
         if at_home:
             return _same_or_copy, (*place, kind, function, args, rest[0] if rest else None)
         return (_module_value, (*place, kind, function, args), *rest)
