@@ -10,7 +10,16 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["array_type", "arrow_types", "is_plain_array", "reduce_array", "reduce_arrow", "with_attributes"]
+__all__ = [
+    "array_type",
+    "arrow_types",
+    "is_array_of_objects",
+    "is_plain_array",
+    "reduce_array",
+    "reduce_arrow",
+    "row_type",
+    "with_attributes",
+]
 
 # Bytes: below this a copy in the stream costs less than a buffer of its own.
 _WORTH_IT = 4096
@@ -36,14 +45,27 @@ def is_plain_array(array: Any) -> bool:
     return not array.dtype.hasobject and (kind is numpy.ndarray or _reduces_as_array(kind, numpy.ndarray))
 
 
+def is_array_of_objects(array: Any) -> bool:
+    """Tell whether an array is nothing but references to objects."""
+    import numpy
+
+    return type(array) is numpy.ndarray and bool(array.dtype == object)
+
+
+def row_type() -> Any:
+    """Return `numpy.void`, the class of rows of structured arrays, or an empty tuple where NumPy is not imported."""
+    return getattr(sys.modules.get("numpy"), "void", ())
+
+
 def reduce_array(array: Any) -> Any:
     """Return how to rebuild a NumPy array from one buffer, or None where NumPy's own way is as good or the only one."""
     import numpy
 
     kind = type(array)
     dtype = array.dtype
-    if kind is numpy.ma.MaskedArray and array.hardmask:
-        return _masked, (array._data, array._mask, array._fill_value, True)
+    if kind is numpy.ma.MaskedArray and not dtype.hasobject:
+        # its data may lie on the memory of another array
+        return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
     if kind is numpy.ndarray and not array.flags.writeable:
         repeated = [stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True)]
         if any(repeated):
@@ -52,8 +74,6 @@ def reduce_array(array: Any) -> Any:
     read_only = not array.flags.writeable and not (kind is numpy.ndarray and array.flags.forc and _exports(array))
     if (array.nbytes < _WORTH_IT and not read_only) or dtype.hasobject or dtype.kind not in "biufcmMSUV":
         return None
-    if kind is numpy.ma.MaskedArray:
-        return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
     if kind is numpy.ndarray:
         if array.flags.forc and _exports(array):
             return None

@@ -13,7 +13,16 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.payload.arrays import array_type, arrow_types, is_plain_array, reduce_array, reduce_arrow, with_attributes
+from nblaunch.payload.arrays import (
+    array_type,
+    arrow_types,
+    is_array_of_objects,
+    is_plain_array,
+    reduce_array,
+    reduce_arrow,
+    row_type,
+    with_attributes,
+)
 from nblaunch.payload.code_pickler import CodePickler
 from nblaunch.payload.constants import constants_kept
 from nblaunch.payload.enums import is_enumeration
@@ -29,13 +38,16 @@ from nblaunch.payload.named import CACHED_FUNCTION, is_of_typing
 from nblaunch.payload.packed import Packed
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
-from nblaunch.payload.process_wide import own_of_each_process, standing_for
+from nblaunch.payload.process_wide import of_interpreter, own_of_each_process, standing_for
 from nblaunch.payload.receiving import provided_here
 from nblaunch.payload.rules import (
+    DICTIONARY_VIEWS,
     WEAK_DICTIONARIES,
     reduce_cached_property,
     reduce_code,
+    reduce_dictionary_view,
     reduce_in_disguise,
+    reduce_mapping_proxy,
     reduce_memoryview,
     reduce_weak_dictionary,
 )
@@ -43,7 +55,7 @@ from nblaunch.payload.shared import is_in_shared_memory, is_proxy, notice_of_cop
 from nblaunch.payload.streams import reduce_stream
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
-from nblaunch.payload.views import Blocks, SeenArrays, copies_on_write
+from nblaunch.payload.views import Blocks, SeenArrays, copies_on_write, on_buffer, reduce_row
 
 __all__ = ["Pickler"]
 
@@ -98,7 +110,8 @@ class Pickler(CodePickler):
         self._notices: list[str] = []
         self._reducers: dict[type, Callable[[Any], Any] | None] = dict(reducers)
         self._own_of_each = own_of_each_process() if self._to_ranks else {}
-        self._own.update((which, (attribute_of, place)) for which, place in self._own_of_each.items())
+        places = {**of_interpreter(), **self._own_of_each}
+        self._own.update((which, (attribute_of, place)) for which, place in places.items())
         self.current: tuple[str, object] = ("", None)
         # variables of which it was said
         self._with_generators = {""}
@@ -197,6 +210,7 @@ class Pickler(CodePickler):
         yield TracebackType, reduce_traceback
         yield io.IOBase, reduce_stream
         yield self._arrays, self._reduce_array
+        yield row_type(), lambda row: reduce_row(row) or NotImplemented
         yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
         yield self._torch, self._reduce_storage
         yield ModuleType, self._reduce_module
@@ -236,7 +250,9 @@ class Pickler(CodePickler):
     def _reduce_array(self, array: Any) -> Any:
         kind, plain = type(array), is_plain_array(array)
         reduced = reduce_memmap(array) if is_memmap(kind) else None
-        if reduced is None and plain and not self._seen_arrays.is_apart(array):
+        if reduced is None and (plain or is_array_of_objects(array)) and not self._seen_arrays.is_apart(array):
+            reduced = on_buffer(array)
+        if reduced is None and (plain or is_array_of_objects(array)) and not self._seen_arrays.is_apart(array):
             self._seen_arrays.note(array)
             reduced = None if self._blocks is None else self._blocks.reduce(array)
         reduced = reduced or reduce_array(array)
@@ -258,7 +274,13 @@ class Pickler(CodePickler):
         return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
 
-_RULES: dict[type, Callable[[Any], Any]] = {CodeType: reduce_code, CellType: reduce_cell, memoryview: reduce_memoryview}
+_RULES: dict[type, Callable[[Any], Any]] = {
+    CodeType: reduce_code,
+    CellType: reduce_cell,
+    memoryview: reduce_memoryview,
+    MappingProxyType: reduce_mapping_proxy,
+    **dict.fromkeys(DICTIONARY_VIEWS, reduce_dictionary_view),
+}
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property
 

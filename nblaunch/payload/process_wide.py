@@ -11,7 +11,7 @@ from typing import Any
 
 from nblaunch.payload.module_values import attribute_of
 
-__all__ = ["own_of_each_process", "standing_for"]
+__all__ = ["of_interpreter", "own_of_each_process", "standing_for"]
 
 _NAMES = {
     "os": ("environ", "environb"),
@@ -30,6 +30,15 @@ def own_of_each_process() -> dict[int, tuple[str, str]]:
             if name in held:
                 found[id(held[name])] = (module, name)
     return found
+
+
+# Python has no way to make another one of them.
+_OF_INTERPRETER = ("version_info", "flags", "float_info", "int_info", "hash_info", "thread_info")
+
+
+def of_interpreter() -> dict[int, tuple[str, str]]:
+    """Return the module and name of what `sys` tells of this interpreter in objects of their own classes, by id."""
+    return {id(getattr(sys, name)): ("sys", name) for name in _OF_INTERPRETER}
 
 
 def standing_for(value: Any, places: dict[int, tuple[str, str]]) -> Any:

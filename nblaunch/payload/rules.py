@@ -6,18 +6,23 @@ import contextlib
 import copyreg
 import ctypes
 import functools
+import gc
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 import cloudpickle
 
 __all__ = [
+    "DICTIONARY_VIEWS",
     "WEAK_DICTIONARIES",
     "reduce_cached_property",
     "reduce_code",
+    "reduce_dictionary_view",
     "reduce_in_disguise",
+    "reduce_mapping_proxy",
     "reduce_memoryview",
     "reduce_singledispatch",
     "reduce_weak_dictionary",
@@ -67,6 +72,30 @@ def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
 def reduce_weak_dictionary(mapping: Any) -> Any:
     """Return how to rebuild a dictionary of weak references."""
     return type(mapping), (), None, None, iter(list(mapping.items()))
+
+
+DICTIONARY_VIEWS = tuple(
+    type(getattr(empty, name)()) for empty in (dict[Any, Any](), OrderedDict()) for name in ("keys", "values", "items")
+)
+"""Classes of what `dict.keys`, `dict.values` and `dict.items` return."""
+
+
+def reduce_dictionary_view(view: Any) -> Any:
+    """Return how to rebuild a view of a dictionary, so that it still shows what is put there later."""
+    name = type(view).__name__.removeprefix("dict_").removeprefix("odict_")
+    return getattr(_shown(view.mapping), name), ()
+
+
+def reduce_mapping_proxy(proxy: Any) -> Any:
+    """Return how to rebuild a `types.MappingProxyType`, so that it shows what is put into its dictionary later."""
+    shown = _shown(proxy)
+    # the attributes of a class cannot be anybody else's: a copy shows what there is
+    return MappingProxyType, (dict(proxy) if "__module__" in proxy and "__dict__" in proxy else shown,)
+
+
+def _shown(proxy: Any) -> Any:
+    """Return the very object that a proxy shows, for which Python has no other way."""
+    return gc.get_referents(proxy)[0]
 
 
 def reduce_in_disguise(obj: Any) -> Any:

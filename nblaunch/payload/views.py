@@ -10,12 +10,13 @@ which is rare.
 
 from __future__ import annotations
 
+import array as pyarray
 import ctypes
 import pickle
 import sys
 from typing import Any
 
-__all__ = ["Blocks", "SeenArrays", "copies_on_write"]
+__all__ = ["Blocks", "SeenArrays", "copies_on_write", "on_buffer", "reduce_row"]
 
 # Bytes: below this a block lies in the stream.
 _WORTH_IT = 4096
@@ -62,22 +63,29 @@ class SeenArrays:
     def shared(self) -> Blocks | None:
         """Return the memory that several of them lie on, or None."""
         found: dict[int, list[_Block]] = {}
+        of_objects: dict[int, Any] = {}
         for owner, arrays in self._by_owner.items():
             blocks = _overlapping(arrays) if len(arrays) > 1 else []
-            if blocks:
+            if blocks and arrays[0].dtype.hasobject:
+                of_objects[owner] = _owner(arrays[0])
+            elif blocks:
                 found[owner] = blocks
-        return Blocks(found) if found else None
+        return Blocks(found, of_objects) if found or of_objects else None
 
 
 class Blocks:
-    """Blocks of memory that several arrays lie on, by the object that owns it."""
+    """Memory that several arrays lie on, by the object that owns it: as blocks of bytes, or as an array of objects."""
 
-    def __init__(self, by_owner: dict[int, list[_Block]]) -> None:
+    def __init__(self, by_owner: dict[int, list[_Block]], of_objects: dict[int, Any]) -> None:
         self._by_owner = by_owner
+        self._of_objects = of_objects
 
     def reduce(self, array: Any) -> Any:
         """Return how to rebuild an array on its block; None for one that lies on none."""
-        blocks = self._by_owner.get(id(_owner(array)))
+        owner = id(_owner(array))
+        if owner in self._of_objects:
+            return _part_of(self._of_objects[owner], array)
+        blocks = self._by_owner.get(owner)
         if blocks is None:
             return None
         low, high = _bounds(array)
@@ -108,9 +116,69 @@ def _owner(array: Any) -> Any:
     import numpy
 
     owner = array
-    while isinstance(owner, numpy.ndarray) and owner.base is not None:
-        owner = owner.base
-    return owner
+    while True:
+        # DummyArray is what as_strided puts between an array and its base
+        kind = type(owner)
+        if issubclass(kind, memoryview):
+            owner = owner.obj
+        elif issubclass(kind, (numpy.ndarray, numpy.void)) or kind.__name__ in ("DummyArray", "_Place"):
+            if owner.base is None:
+                return owner
+            owner = owner.base
+        else:
+            return owner
+
+
+def on_buffer(array: Any) -> Any:
+    """Return how to rebuild an array on a `bytearray` or an `array.array` that it lies on; None if it lies on none."""
+    owner = _owner(array)
+    if type(owner) not in (bytearray, pyarray.array):
+        return None
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(owner))
+    place = array.__array_interface__["data"][0] - begin
+    return _view, (owner, type(array), array.shape, array.strides, array.dtype, place, array.flags.writeable)
+
+
+def reduce_row(row: Any) -> Any:
+    """Return how to rebuild a row of a structured array, which is a view of that array; None if it is of its own."""
+    import numpy
+
+    if not isinstance(row.base, numpy.ndarray) or row.dtype.hasobject:
+        return None
+    return _row, (numpy.asarray(_Place(row)).view(row.dtype),)
+
+
+class _Place:
+    """The memory of a row, as NumPy asks for it; NumPy itself offers it for reading only."""
+
+    def __init__(self, row: Any) -> None:
+        self.base = row.base
+        self.__array_interface__ = {
+            "data": (row.__array_interface__["data"][0], not row.base.flags.writeable),
+            "shape": (),
+            "typestr": f"|V{row.itemsize}",
+            "version": 3,
+        }
+
+
+def _row(array: Any) -> Any:
+    return array[()]
+
+
+def _part_of(owner: Any, array: Any) -> Any:
+    """Return how to rebuild a view of an array of objects; None for the array itself."""
+    import numpy
+
+    if array is owner or not isinstance(owner, numpy.ndarray) or owner.dtype != array.dtype:
+        return None
+    offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+    return _part, (owner, offset // array.itemsize, array.shape, array.strides, array.flags.writeable)
+
+
+def _part(owner: Any, first: int, shape: tuple[int, ...], strides: tuple[int, ...], writable: bool) -> Any:
+    from numpy.lib.stride_tricks import as_strided
+
+    return as_strided(owner.ravel(order="K")[first:], shape, strides, writeable=writable)
 
 
 def _bounds(array: Any) -> tuple[int, int]:

@@ -112,3 +112,36 @@ def test_what_has_no_value_is_refused(kernel: Kernel) -> None:
         "function returns that JAX transforms: it has values."
     ) in refused
     assert "Array has been deleted with shape=float64[3]" in kernel.run("%%multiproc 1\ngone").evalue
+
+
+COMPILED = """
+from dataclasses import dataclass
+from functools import partial
+from jax.nn import relu
+rate = 2.0
+@jax.jit
+def double(x): return x * rate
+@partial(jax.jit, static_argnames="n")
+def power(x, n): return x ** n
+both = jax.jit(jax.value_and_grad(lambda x: x ** 2))
+many = jax.vmap(lambda x: x + 1)
+@dataclass
+class State:
+    weights: jax.Array
+    def step(self): return State(double(self.weights))
+state = State(jnp.arange(3.0))
+"""
+
+
+@pytest.mark.parametrize("method", ["zygote", "forkserver", "spawn"])
+def test_functions_that_jax_compiles(kernel: Kernel, method: str) -> None:
+    kernel.run(COMPILED).ok()
+    kernel.run(
+        f"%%multiproc 2 --start-method {method}\n"
+        "rate = 3.0\n"
+        "one = [double(2.0), power(2.0, 3), *both(3.0), relu(-1.0)]\n"
+        "several = [many(jnp.arange(2.0)), state.step().weights]\n"
+        "[float(answer) for answers in (one, *several) for answer in answers]"
+    ).ok()
+    answers = [6.0, 8.0, 9.0, 6.0, 0.0, 1.0, 2.0, 0.0, 3.0, 6.0]
+    assert kernel.value("results") == {0: answers, 1: answers}

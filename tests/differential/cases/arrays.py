@@ -1,7 +1,7 @@
 """Arrays, frames, tensors and estimators."""
 
 CASES = r"""
-import io
+import array, io
 import numpy as np
 import pandas as pd
 # ---- arrays of all types
@@ -41,6 +41,52 @@ wide = np.zeros(50_000)
 left, right, far = wide[:100], wide[50:150], wide[-5:]
 >>> left[:] = 1
 >>> right[:60], far, np.shares_memory(left, right), np.shares_memory(left, far)
+# ---- windows that overlap
+series = np.arange(6.0)
+windows = np.lib.stride_tricks.sliding_window_view(series, 3)
+every = np.lib.stride_tricks.as_strided(series, (2,), (16,))
+>>> series[:] = 0
+>>> windows, every, np.shares_memory(windows, series), windows.flags.writeable
+# ---- views of arrays of objects
+things = np.array([None, 1, "x", [2]], object)
+later, backwards, table = things[1:], things[::-1], np.array([[1, "a"], [2, "b"]], object)
+column, turned = table[:, 1], table.T
+>>> later[0] = 99
+>>> column[0] = "new"
+>>> things, backwards, table, turned, later[-1] is things[-1], np.shares_memory(column, table)
+<<< later
+# ---- a part of a large array of objects, alone
+many = np.arange(1000).astype(object)
+few = many[::100]
+>>> few
+# ---- masked arrays on the memory of others
+below = np.arange(4.0)
+over = np.ma.masked_array(below, mask=[0, 1, 0, 0], copy=False)
+data, mask = over.data, over.mask
+>>> below[:] = 1
+>>> over.sum(), data
+>>> data[0] = 5
+>>> over, below, mask
+# ---- rows of structured arrays
+people = np.array([(1, 2.5), (3, 4.5)], dtype=[("a", "i4"), ("b", "f8")])
+person, others = people[1], list(people)
+entry = people.view(np.recarray)[0]
+>>> person["a"] = 7
+>>> entry.b = 0.5
+>>> people, person, others, entry, type(entry).__name__
+<<< person
+# ---- arrays on the memory of other objects
+raw_bytes = bytearray(8)
+numbers = array.array("d", [1, 2, 3])
+on_bytes, on_numbers = np.frombuffer(raw_bytes, "i4"), np.frombuffer(numbers)
+tail, exported = on_bytes[1:], memoryview(raw_bytes)
+through = np.frombuffer(memoryview(numbers)[1:])
+>>> on_bytes[0] = 1
+>>> on_numbers[1] = 9
+>>> tail[0] = 2
+>>> raw_bytes, numbers, on_bytes, on_numbers, tail, bytes(exported), through
+>>> numbers[2] = 4
+>>> on_numbers, through
 # ---- structured arrays and records
 records = np.array([(1, 2.0, "x"), (3, 4.0, "y")], dtype=[("a", "i4"), ("b", "f8"), ("c", "U3")])
 rec = records.view(np.recarray)

@@ -2,6 +2,12 @@
 
 CASES = r"""
 import argparse, ctypes, functools, os, sys, warnings
+# ---- what the interpreter says of itself
+import sys
+python, flags, floats, hashes = sys.version_info, sys.flags, sys.float_info, sys.hash_info
+>>> python, python >= (3, 10), python is sys.version_info, flags is sys.flags, floats.max, hashes.width
+<<< python
+<<< [flags, floats]
 # ---- the environment under another name
 from os import environ, environb
 env = os.environ

@@ -58,6 +58,25 @@ net = ipaddress.ip_network("10.0.0.0/8")
 >>> str(path), pure, pattern, pattern.match("ABB")[1], ident, net, net.num_addresses
 <<< pattern
 <<< ident
+# ---- views of dictionaries
+inner = {"a": 1}
+seen, names, held, pairs = types.MappingProxyType(inner), inner.keys(), inner.values(), inner.items()
+ordered = collections.OrderedDict(x=1)
+ordered_names = ordered.keys()
+class Open:
+    def __init__(self):
+        self._all = {}
+        self.all = types.MappingProxyType(self._all)
+    def add(self, name): self._all[name] = len(self._all)
+shown = Open()
+of_class = vars(Open)
+>>> inner["b"] = 2
+>>> ordered["y"] = 2
+>>> shown.add("z")
+>>> dict(seen), list(names), list(held), list(pairs), list(ordered_names), dict(shown.all), seen["b"]
+>>> sorted(of_class)[-3:], names & {"a"}
+<<< seen
+<<< shown
 # ---- namespaces, proxies, slices
 space = types.SimpleNamespace(a=1, b=[2])
 proxy = types.MappingProxyType({"a": 1})
