@@ -29,6 +29,7 @@ __all__ = [
     "Restarting",
     "Sampled",
     "SessionEnded",
+    "Signalled",
     "Stack",
     "StacksTaken",
     "Stalled",
@@ -416,6 +417,15 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Signalled:
+    """Ranks are sent a signal, so that they end. `pids` are their processes, by their numbers."""
+
+    pids: dict[int, int]
+    signal: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class AllExited:
     """No rank is left, none has failed, and all could be started again: whoever refuses a value does it now."""
 
@@ -487,6 +497,7 @@ Event = (
     | Exited
     | TimedOut
     | Ending
+    | Signalled
     | AllExited
     | Restarting
     | Abandoned

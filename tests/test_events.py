@@ -29,6 +29,7 @@ SAMPLES = [
     events.Exited(0, -9, None, True, 4.0),
     events.TimedOut((1,), 5.0, 5.0),
     events.Ending("a rank failed", 6.0),
+    events.Signalled({1: 78}, 15, 6.3),
     events.AllExited(6.4),
     events.Restarting(1, 3, 6.5),
     events.Abandoned(1, 78, 7.0),

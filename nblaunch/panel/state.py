@@ -29,6 +29,7 @@ from nblaunch.events import (
     Restarting,
     Sampled,
     SessionEnded,
+    Signalled,
     StacksTaken,
     Stalled,
     Started,
@@ -260,7 +261,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, (Displayed, AllExited)):
+        elif isinstance(event, (Displayed, AllExited, Signalled)):
             return  # shown elsewhere, or nothing to be shown
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)

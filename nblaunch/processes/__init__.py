@@ -6,6 +6,8 @@ torch nor IPython is imported.
 The heart is `nblaunch.processes.gang.Gang`; `api` holds `start_processes` and the contexts, which are faces of it.
 """
 
+from typing import TYPE_CHECKING
+
 from nblaunch.processes.api import (
     DefaultLogsSpecs,
     LogsDest,
@@ -21,19 +23,27 @@ from nblaunch.processes.api import (
     to_map,
 )
 from nblaunch.processes.errors import ProcessFailure
+from nblaunch.processes.loggers import get_logger
+from nblaunch.processes.numa import options_of_torch as __getattr__
+
+if TYPE_CHECKING:
+    from torch.numa.binding import NumaOptions
 
 __all__ = [
     "DefaultLogsSpecs",
     "LogsDest",
     "LogsSpecs",
     "MultiprocessContext",
+    "NumaOptions",
     "PContext",
     "ProcessFailure",
     "RunProcsResult",
     "SignalException",
     "Std",
     "SubprocessContext",
+    "__getattr__",
     "_validate_full_rank",
+    "get_logger",
     "start_processes",
     "to_map",
 ]

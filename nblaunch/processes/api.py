@@ -22,7 +22,10 @@ from nblaunch.processes.logs_specs import (
     _validate_full_rank,
     to_map,
 )
+from nblaunch.processes.numa import options_of_torch as __getattr__
 from nblaunch.processes.program_context import SubprocessContext
+from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
+from nblaunch.processes.subprocess_handler import SubprocessHandler, get_subprocess_handler
 from nblaunch.processes.tail_log import TailLog
 from nblaunch.processes.termination import SignalException
 
@@ -37,11 +40,16 @@ __all__ = [
     "SignalException",
     "Std",
     "SubprocessContext",
+    "SubprocessHandler",
     "TailLog",
+    "__getattr__",
     "_validate_full_rank",
     "_wrap",
     "get_std_cm",
+    "get_subprocess_handler",
     "record",
+    "redirect_stderr",
+    "redirect_stdout",
     "start_processes",
     "to_map",
 ]
@@ -55,7 +63,7 @@ def start_processes(
     logs_specs: LogsSpecs,
     log_line_prefixes: dict[int, str] | None = None,
     start_method: str = "spawn",
-    numa_options: None = None,
+    numa_options: Any = None,
     duplicate_stdout_filters: list[str] | None = None,
     duplicate_stderr_filters: list[str] | None = None,
 ) -> PContext:
@@ -68,7 +76,8 @@ def start_processes(
     entrypoint : callable or str
         A function, or the name or path of a program.
     args : dict of int to tuple
-        Arguments of each local rank ``0 … nprocs-1``; for a program they are turned into strings.
+        Arguments of each local rank ``0 … nprocs-1``; for a program they are turned into strings. Without any, no
+        process is started, and the result is empty.
     envs : dict of int to dict of str to str
         Environment variables of each local rank, on top of the present ones. ``TORCHELASTIC_ERROR_FILE`` is added.
     logs_specs : LogsSpecs
@@ -79,8 +88,9 @@ def start_processes(
         How the process of a function is made; of no meaning for a program. ``spawn`` and ``forkserver`` import the
         program's main module in each rank, as `multiprocessing` does; functions that cannot be imported there
         (of a notebook, lambdas, closures) travel by value.
-    numa_options : None
-        Accepted for the sake of the signature.
+    numa_options : torch.numa.binding.NumaOptions, optional
+        The processors on which each rank may run: those near the GPU whose index is the local rank, as torch finds
+        them.
     duplicate_stdout_filters, duplicate_stderr_filters : list of str, optional
         Collect the teed lines that contain any of these in a file of their own.
 
@@ -93,7 +103,7 @@ def start_processes(
     ------
     RuntimeError
         If a mapping lacks a rank, or if a rank launches while it imports an unguarded main module.
-    TypeError, ValueError, FileNotFoundError, NotADirectoryError
+    TypeError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError
         If something is wrong with an argument; nothing has been started then.
     OSError
         If the system refuses a process; nothing is left running then.
@@ -109,8 +119,6 @@ def start_processes(
             "start_processes was called while a rank was importing the main module of this program, and would start "
             "ranks without end: put the call under `if __name__ == '__main__':`"
         )
-    if not args:
-        raise ValueError("args is empty: it needs one entry for each rank, for example {0: ()}")
     _validate_full_rank(args, len(args), "args")
     _validate_full_rank(envs, len(args), "envs")
     more = {
@@ -122,8 +130,8 @@ def start_processes(
     }
     context: PContext
     if isinstance(entrypoint, str):
-        context = SubprocessContext(name, entrypoint, args, envs, **more)  # type: ignore[arg-type]
+        context = SubprocessContext(name, entrypoint, args, envs, **more)
     else:
-        context = MultiprocessContext(name, entrypoint, args, envs, start_method, **more)  # type: ignore[arg-type]
+        context = MultiprocessContext(name, entrypoint, args, envs, start_method, **more)
     context.start()
     return context

@@ -60,6 +60,8 @@ class Birth:
         ``"module:function"`` for a Python rank; empty for a program.
     command : tuple of str
         Program and arguments; empty for a Python rank.
+    cpus : tuple of int
+        The processors on which a program may run; empty for any.
     env : dict of str to str
         The whole environment.
     cwd : str or None
@@ -77,6 +79,7 @@ class Birth:
     rank: int
     entry: str = ""
     command: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
     stdout: str = ""
@@ -360,7 +363,9 @@ def _default_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
+        # ignored since nohup: the ranks are to outlive the terminal too
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # an interrupt in the middle of an import would show its frames: it waits for `Context.let_interrupts_in`
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
 

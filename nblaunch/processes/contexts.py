@@ -8,6 +8,7 @@ the main thread.
 from __future__ import annotations
 
 import abc
+import logging
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from nblaunch.events import Ended, Event, Exited
+from nblaunch.events import Ended, Event, Exited, Signalled
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE
 from nblaunch.processes.escalation import escalation
@@ -26,7 +27,9 @@ from nblaunch.processes.logs_specs import LogsSpecs, _validate_full_rank
 from nblaunch.processes.tail_log import TailLog
 from nblaunch.processes.termination import TERMINATION
 
-__all__ = ["SETTLE", "PContext", "RunProcsResult", "refuse_numa"]
+__all__ = ["SETTLE", "PContext", "RunProcsResult"]
+
+logger = logging.getLogger(__name__)
 
 # Longest time, in seconds, between the first failure and the end of the other ranks.
 SETTLE = 0.2
@@ -110,6 +113,7 @@ class PContext(abc.ABC):
         self._exits: dict[int, Exited] = {}  # in the order of the exits
         self._result: RunProcsResult | None = None
         self._defect: str | None = None
+        self._last_signal: signal.Signals | None = None
         self._closed = False
         self._open_files = ExitStack()
         self._handlers = ExitStack()
@@ -173,6 +177,14 @@ class PContext(abc.ABC):
     @abc.abstractmethod
     def _make_gang(self) -> Gang:
         """Return the gang, not yet started."""
+
+    @abc.abstractmethod
+    def _succeeded(self, exit_: Exited) -> bool:
+        """Tell whether a rank has succeeded."""
+
+    @abc.abstractmethod
+    def _what_runs(self) -> str:
+        """Say in words what each rank runs."""
 
     @abc.abstractmethod
     def _judge(self) -> RunProcsResult:
@@ -248,9 +260,39 @@ class PContext(abc.ABC):
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Exited):
+            if self._is_first_failure(event):
+                logger.error(
+                    "local rank %d (pid %d) failed with exit code %d: %s",
+                    event.rank,
+                    self.pids()[event.rank],
+                    event.exitcode,
+                    self._what_runs(),
+                )
             self._exits[event.rank] = event
+        elif isinstance(event, Signalled):
+            self._log_signals(event)
         elif isinstance(event, Ended):
             self._defect = event.defect
+
+    def _is_first_failure(self, exit_: Exited) -> bool:
+        if exit_.collateral or self._succeeded(exit_):
+            return False
+        return all(known.collateral or self._succeeded(known) for known in self._exits.values())
+
+    def _log_signals(self, event: Signalled) -> None:
+        number = signal.Signals(event.signal)
+        before, self._last_signal = self._last_signal, number
+        for rank, pid in event.pids.items():
+            if number == signal.SIGKILL and before is not None:
+                logger.warning(
+                    "process %d of local rank %d did not end after %s and is ended by force: %s",
+                    pid,
+                    rank,
+                    before.name,
+                    number.name,
+                )
+            else:
+                logger.warning("process %d of local rank %d is sent the closing signal %s", pid, rank, number.name)
 
     def _failure(self, rank: int, exitcode: int) -> ProcessFailure:
         failure = ProcessFailure(
@@ -283,9 +325,3 @@ def _validate_envs(envs: Mapping[int, Mapping[str, str]]) -> None:
                     f"envs[{rank}][{key!r}] is {value!r}: names of environment variables are not empty and contain no "
                     "'=', and neither names nor values contain a null character"
                 )
-
-
-def refuse_numa(numa_options: object) -> None:
-    """Raise ValueError if anything is asked for that only torch can do."""
-    if numa_options is not None:
-        raise ValueError("numa_options is not supported: start the program under `numactl` instead")

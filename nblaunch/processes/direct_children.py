@@ -13,6 +13,7 @@ from functools import partial
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors, fork, run_forked
+from nblaunch.processes.numa import on_cpus
 from nblaunch.processes.redirects import get_libc
 from nblaunch.processes.starting import Preparation, StartMethod, Watch, is_gone, spawn_interpreter, start_program
 
@@ -81,7 +82,8 @@ class Program(_DirectChildren):
 
     def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
         """Start the program; see `StartMethod.start`."""
-        process = start_program(birth, birth.command, (descriptors.guard,))
+        with on_cpus(frozenset(birth.cpus)):
+            process = start_program(birth, birth.command, (descriptors.guard,))
         _linux.guard_group(descriptors.guard, process.pid)
         self._expect_exit(process.pid, process.wait)
         return process.pid

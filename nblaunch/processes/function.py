@@ -22,6 +22,7 @@ from nblaunch.processes.errors import record
 from nblaunch.processes.inheritance import inheriting
 from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.multiprocessing_child import be_child, may_not_start_processes
+from nblaunch.processes.numa import bind_this_process
 from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
 
 __all__ = ["get_std_cm", "importing_main", "run"]
@@ -56,7 +57,7 @@ def _wrap(
     stderr_redirects: Mapping[int, str],
     ret_vals: Mapping[int, _Queue],
     queue_finished_reading_event: _Event,
-    numa_options: None = None,
+    numa_options: Any = None,
 ) -> None:
     """Call `fn` as rank `local_rank` does it: its environment, its log files, `record`; put its value into its queue.
 
@@ -67,6 +68,7 @@ def _wrap(
     stderr = get_std_cm(stderr_redirects[local_rank], redirect_stderr)
     os.environ.update(env)
     with stdout, stderr:
+        bind_this_process(local_rank, numa_options)
         value = record(fn)(*arguments)
     queue.put(value)
     queue_finished_reading_event.wait()
@@ -95,11 +97,12 @@ def run(context: Context) -> int:
     def call() -> Packed | Stored:
         context.let_interrupts_in()
         if context.inherited is not None:
-            function, all_arguments, children = context.inherited
+            function, all_arguments, children, numa_options = context.inherited
             arguments = all_arguments[rank]
             be_child(children[rank], context.guard)
         else:
-            be_child(unpack(context.payload.pop(0))[rank], context.guard)
+            children, numa_options = unpack(context.payload.pop(0))
+            be_child(children[rank], context.guard)
             _import_main(context)
             with inheriting(context.bags):
                 function, all_arguments = unpack(context.payload.pop())
@@ -107,6 +110,7 @@ def run(context: Context) -> int:
             # what others were given is closed here: a pipe ends when nobody holds its other end
             del all_arguments
         home_classes = received_classes()
+        bind_this_process(rank, numa_options)
         value = function(*arguments)
         try:
             packed = pack(value, main_by_reference=main_by_reference, home_classes=home_classes, to_cpu=True)

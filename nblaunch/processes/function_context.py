@@ -11,13 +11,14 @@ from typing import Any
 from nblaunch.events import Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack, why
 from nblaunch.processes.child import Birth
-from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
+from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, lingered, silent_exit
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.inheritance import Inheritance, inherited_reducers
 from nblaunch.processes.logs_specs import LogsSpecs
 from nblaunch.processes.multiprocessing_child import child_process
+from nblaunch.processes.numa import check_options
 from nblaunch.processes.preloads import safe_modules
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
@@ -37,7 +38,7 @@ class MultiprocessContext(PContext):
         start_method: str,
         logs_specs: LogsSpecs,
         log_line_prefixes: dict[int, str] | None = None,
-        numa_options: None = None,
+        numa_options: Any = None,
         duplicate_stdout_filters: list[str] | None = None,
         duplicate_stderr_filters: list[str] | None = None,
     ) -> None:
@@ -46,8 +47,9 @@ class MultiprocessContext(PContext):
                 f"entrypoint is a {type(entrypoint).__name__}: it must be a function, or the name of a program as str"
             )
         start_method_named(start_method)
-        refuse_numa(numa_options)
+        check_options(numa_options)
         self.start_method = start_method
+        self._numa_options = numa_options
         self._bodies: dict[int, bytearray | list[memoryview]] = {}
         self._error_times: dict[int, float] = {}
         self._error_texts: dict[int, str] = {}
@@ -87,7 +89,7 @@ class MultiprocessContext(PContext):
         if by_import:
             try:
                 with inheritance.pickling():
-                    payload = [pack(children), self._pack(bool(main_module or main_path))]
+                    payload = [pack((children, self._numa_options)), self._pack(bool(main_module or main_path))]
             except BaseException:
                 inheritance.close()
                 raise
@@ -98,7 +100,7 @@ class MultiprocessContext(PContext):
             preparation=Preparation("nblaunch.processes.function", modules=safe_modules(), needed=safe_modules()),
             payload=payload,
             bags=inheritance.bags(),
-            inherited=None if by_import else (self.entrypoint, self.args, children),
+            inherited=None if by_import else (self.entrypoint, self.args, children, self._numa_options),
             settle=SETTLE,
         )
 
@@ -134,10 +136,15 @@ class MultiprocessContext(PContext):
                 body = event.body if isinstance(event.body, bytearray) else b""
                 self._error_texts[event.rank] = body.decode(errors="replace")
 
+    def _succeeded(self, exit_: Exited) -> bool:
+        return exit_.reported == "value" and exit_.exitcode == 0
+
+    def _what_runs(self) -> str:
+        name = getattr(self.entrypoint, "__qualname__", type(self.entrypoint).__name__)
+        return f"the function {name}, started by {self.start_method}"
+
     def _judge(self) -> RunProcsResult:
-        failed = {
-            rank: exit_ for rank, exit_ in self._exits.items() if exit_.reported != "value" or exit_.exitcode != 0
-        }
+        failed = {rank: exit_ for rank, exit_ in self._exits.items() if not self._succeeded(exit_)}
         # Ranks that were ended because another one failed are no failures of their own; but if nobody failed
         # (close() was called) they are all that can be told.
         own = {rank: exit_ for rank, exit_ in failed.items() if not exit_.collateral} or failed

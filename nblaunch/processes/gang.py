@@ -45,6 +45,7 @@ from nblaunch.events import (
     Exited,
     Refused,
     Reported,
+    Signalled,
     Stack,
     StacksTaken,
     Stalled,
@@ -622,13 +623,16 @@ class Gang:
         step = self._steps.popleft()
         self._method.rouse()
         self._remember_descendants()
-        for rank in self._running():
-            if rank.failed_at is None or self._ordered:
-                self._signal(rank, step.signal)
-            elif step.signal == signal.SIGKILL:
+        # one that has failed is ending by itself, with an exit code of its own: it gets the grace without being hurried
+        chosen = [
+            rank for rank in self._running() if rank.failed_at is None or self._ordered or step.signal == signal.SIGKILL
+        ]
+        if chosen:
+            self._tell(Signalled({rank.number: rank.pid for rank in chosen}, step.signal, time.monotonic()))
+        for rank in chosen:
+            if rank.failed_at is not None and not self._ordered:
                 rank.lingered = time.monotonic() - rank.failed_at
-                self._signal(rank, step.signal)
-            # else it is ending by itself, with an exit code of its own: it gets the grace without being hurried
+            self._signal(rank, step.signal)
         self._step_deadline = time.monotonic() + step.grace
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:

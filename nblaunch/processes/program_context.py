@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from typing import Any
 
+from nblaunch.events import Exited
 from nblaunch.processes.child import Birth
-from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult, refuse_numa
+from nblaunch.processes.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.logs_specs import LogsSpecs
+from nblaunch.processes.numa import bound_command, check_options
 
 __all__ = ["SubprocessContext"]
 
@@ -26,17 +29,14 @@ class SubprocessContext(PContext):
         envs: dict[int, dict[str, str]],
         logs_specs: LogsSpecs,
         log_line_prefixes: dict[int, str] | None = None,
-        numa_options: None = None,
+        numa_options: Any = None,
         duplicate_stdout_filters: list[str] | None = None,
         duplicate_stderr_filters: list[str] | None = None,
     ) -> None:
-        refuse_numa(numa_options)
+        check_options(numa_options)
+        self._numa_options = numa_options
         for rank, env in envs.items():
-            path = env.get("PATH", os.environ.get("PATH", os.defpath))
-            if shutil.which(entrypoint, path=path) is None:
-                raise FileNotFoundError(
-                    f"entrypoint {entrypoint!r} of rank {rank} is not an executable file, nor found as one on PATH"
-                )
+            _check_program(entrypoint, rank, env.get("PATH", os.environ.get("PATH", os.defpath)))
         super().__init__(
             name,
             entrypoint,
@@ -50,17 +50,28 @@ class SubprocessContext(PContext):
 
     def _make_gang(self) -> Gang:
         environment = dict(os.environ)
+        bound = {
+            rank: bound_command((str(self.entrypoint), *map(str, self.args[rank])), rank, self._numa_options)
+            for rank in range(self.nprocs)
+        }
         births = [
             Birth(
                 rank=rank,
-                command=(str(self.entrypoint), *map(str, self.args[rank])),
+                command=bound[rank][0],
+                cpus=tuple(bound[rank][1]),
                 env=environment | self.envs[rank],
                 stdout=self.stdouts[rank],
                 stderr=self.stderrs[rank],
             )
             for rank in range(self.nprocs)
         ]
-        return Gang(births, Program, self._note, succeeded=lambda exit_: exit_.exitcode == 0, settle=SETTLE)
+        return Gang(births, Program, self._note, succeeded=self._succeeded, settle=SETTLE)
+
+    def _succeeded(self, exit_: Exited) -> bool:
+        return exit_.exitcode == 0
+
+    def _what_runs(self) -> str:
+        return f"the program {self.entrypoint}"
 
     def _judge(self) -> RunProcsResult:
         failures = {
@@ -70,3 +81,21 @@ class SubprocessContext(PContext):
         }
         values = {} if failures else dict.fromkeys(range(self.nprocs))
         return RunProcsResult(values, failures, self.stdouts, self.stderrs)
+
+
+def _check_program(entrypoint: str, rank: int, path: str) -> None:
+    """Raise an error if a program cannot be run."""
+    if shutil.which(entrypoint, path=path) is not None:
+        return
+    # a name without a folder is looked for on the path alone
+    folders = [""] if os.path.dirname(entrypoint) else path.split(os.pathsep)
+    found = [place for folder in folders if os.path.isfile(place := os.path.join(folder, entrypoint))]
+    if found:
+        raise PermissionError(
+            errno.EACCES,
+            f"entrypoint {entrypoint!r} of rank {rank} is a file that may not be executed; chmod +x allows it",
+            found[0],
+        )
+    raise FileNotFoundError(
+        f"entrypoint {entrypoint!r} of rank {rank} is not an executable file, nor found as one on PATH"
+    )

@@ -25,6 +25,10 @@ __all__ = ["TailLog", "tail_logfile"]
 logger = logging.getLogger(__name__)
 
 
+def _every_line(line: str) -> bool:
+    return True
+
+
 def tail_logfile(
     header: str,
     file: str,
@@ -49,8 +53,8 @@ def tail_logfile(
     interval_sec : float
         Seconds between two looks at the file.
     log_line_filter : callable, optional
-        Called with each line, its ``"\n"`` included; only lines for which it is true are copied. Default:
-        all.
+        Called with each line, its ``"\n"`` included; only lines for which it is true are copied. Without one no line
+        is, as with torch's function of this name.
     """
     _tail([_Source(header, file, log_line_filter)], dst, finished, interval_sec)
 
@@ -75,7 +79,7 @@ class TailLog:
         Seconds between two looks at the files.
     log_line_filter : callable, optional
         Called with each line, its ``"\n"`` included and without prefix; only lines for which it is true are
-        copied.
+        copied. By default it is true of all lines; None copies no line.
 
     Examples
     --------
@@ -95,7 +99,7 @@ class TailLog:
         dst: TextIO | None,
         log_line_prefixes: Mapping[int, str] | None = None,
         interval_sec: float = 0.1,
-        log_line_filter: Callable[[str], bool] | None = None,
+        log_line_filter: Callable[[str], bool] | None = _every_line,
     ) -> None:
         prefixes = log_line_prefixes or {}
         self._sources = [
@@ -146,7 +150,7 @@ class _Source:
     def read(self, final: bool = False) -> str:
         """Return the new lines as they are to be written."""
         lines = (f"{line}\n" for line in self.follower.read(final))
-        return "".join(f"{self.header}{line}" for line in lines if self.wanted is None or self.wanted(line))
+        return "".join(f"{self.header}{line}" for line in lines if self.wanted is not None and self.wanted(line))
 
 
 def _tail(sources: Sequence[_Source], dst: TextIO, finished: Event, interval_sec: float) -> None:

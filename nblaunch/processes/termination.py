@@ -138,6 +138,8 @@ class TerminationHandlers:
         if old is None:
             # Python cannot put such a handler back, and it may be vital to whoever embeds Python.
             logger.warning("%s is left to its handler, which was not installed from Python", signum.name)
+        elif old == signal.SIG_IGN and signum == signal.SIGHUP and _VARIABLE not in os.environ:
+            return  # whoever ignores it, as nohup does, wants this program to go on
         elif self._installed.get(signum) is not old:
             handler = _Handler(old, self._holds)
             self._installed[signum] = handler

@@ -599,3 +599,20 @@ def keep_of_parent(memory: Any) -> str:
 def remove_of_parent(memory: Any) -> None:
     memory.close()
     memory.unlink()
+
+
+# ---- as torch's programs do
+
+
+def fail_beside(rank: int, started: str) -> None:
+    """Fail as soon as the other rank is at work."""
+    if rank:
+        with open(started + ".rank", "w"):
+            block()
+    while not os.path.exists(started + ".rank"):
+        time.sleep(0.01)
+    raise ValueError("boom")
+
+
+def ignores_hangup() -> bool:
+    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

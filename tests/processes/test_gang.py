@@ -176,7 +176,8 @@ def test_a_helper_that_was_stopped_still_tells_of_ranks_that_are_ended(
 # ---- the end of the program
 
 PROGRAM = """
-import os, signal, sys, threading
+import logging, os, signal, sys, threading
+logging.getLogger("nblaunch.processes.contexts").disabled = True  # what it says of signals is another test's
 sys.path.insert(0, {root!r})
 from nblaunch.processes import DefaultLogsSpecs, SignalException, Std, start_processes
 from tests.processes import targets
@@ -540,7 +541,7 @@ def test_a_run_that_takes_too_long_is_ended() -> None:
     gang.start()
     assert gang.join(LIMIT)
     names = [type(event).__name__ for event in events]
-    assert names == ["Started", "TimedOut", "Ending", "Exited", "Ended"]
+    assert names == ["Started", "TimedOut", "Ending", "Signalled", "Exited", "Ended"]
 
 
 def test_escalation_ends_with_sigkill() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.processes import DefaultLogsSpecs, MultiprocessContext, Std, start_processes
+from nblaunch.processes import DefaultLogsSpecs, MultiprocessContext, Std
 from nblaunch.processes.gang import Gang
 from tests.processes import targets
 from tests.processes.conftest import Launch
@@ -41,11 +41,6 @@ def test_missing_ranks(
 ) -> None:
     with pytest.raises(RuntimeError, match=message):
         launch(entrypoint, args, envs=envs)
-
-
-def test_no_ranks(launch: Launch) -> None:
-    with pytest.raises(ValueError, match="args is empty: it needs one entry for each rank"):
-        launch(targets.value, {})
 
 
 @pytest.mark.parametrize("arguments", ["foo", b"foo", 5, None])
@@ -91,8 +86,14 @@ def test_program_that_is_not_there(launch: Launch, program: str) -> None:
 def test_program_that_may_not_be_run(launch: Launch, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\n")
-    with pytest.raises(FileNotFoundError, match="is not an executable file"):
+    told = f"entrypoint '{program}' of rank 0 is a file that may not be executed; chmod"
+    with pytest.raises(PermissionError, match=told):
         launch(str(program), ONE)
+    told = "entrypoint 'program' of rank 0 is a file that may not be executed"
+    with pytest.raises(PermissionError, match=told):
+        launch("program", ONE, envs={0: {"PATH": f"/nowhere:{tmp_path}"}})
+    with pytest.raises(FileNotFoundError):
+        launch(str(tmp_path), ONE)
 
 
 def test_program_that_only_one_rank_finds(launch: Launch, tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ def test_program_that_only_one_rank_finds(launch: Launch, tmp_path: Path) -> Non
         launch("true", {0: (), 1: ()}, envs={0: {}, 1: {"PATH": str(tmp_path)}})
 
 
-def test_numa_options(launch: Launch) -> None:
+def test_numa_options_of_another_kind(launch: Launch) -> None:
     for entrypoint in (targets.value, "true"):
-        with pytest.raises(ValueError, match="numa_options is not supported: start the program under `numactl`"):
-            launch(entrypoint, ONE, numa_options=object())
+        with pytest.raises(TypeError, match="numa_options is 'node': it must be a NumaOptions of torch"):
+            launch(entrypoint, ONE, numa_options="node")
 
 
 def test_a_log_directory_that_is_a_file(tmp_path: Path) -> None:
@@ -168,10 +169,3 @@ def test_importing_needs_neither_torch_nor_ipython() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ)
     assert done.stdout == "[]\n", done.stderr
-
-
-def test_start_processes_is_for_keywords_too(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="args is empty"):
-        start_processes(
-            name="x", entrypoint="true", args={}, envs={}, logs_specs=DefaultLogsSpecs(log_dir=str(tmp_path))
-        )

@@ -32,6 +32,14 @@ def result_of(context: PContext) -> RunProcsResult:
     return result
 
 
+@pytest.mark.parametrize("entrypoint", [targets.value, "true"])
+def test_no_ranks_at_all(launch: Launch, method: str, entrypoint: Any) -> None:
+    context = launch(entrypoint, {}, method)
+    assert result_of(context) == RunProcsResult()
+    assert context.pids() == {}
+    context.close()
+
+
 def test_values_come_back_by_rank(launch: Launch, method: str) -> None:
     context = launch(targets.value, {rank: (rank * 10, "x") for rank in range(3)}, method)
     assert isinstance(context, MultiprocessContext)
@@ -402,3 +410,12 @@ def test_several_gangs_at_once(launch: Launch, gate: Gate) -> None:
     contexts = [launch(targets.wait_at, {0: (gate.path,)}, method) for method in targets.METHODS]
     gate.open()
     assert [result_of(context).return_values for context in contexts] == [{0: None}] * len(targets.METHODS)
+
+
+def test_start_processes_is_for_keywords_too(tmp_path: Path) -> None:
+    context = start_processes(
+        name="x", entrypoint="true", args={0: ()}, envs={0: {}}, logs_specs=DefaultLogsSpecs(log_dir=str(tmp_path))
+    )
+    result = context.wait()
+    assert result is not None
+    assert result.return_values == {0: None}

@@ -306,10 +306,12 @@ def test_the_last_lines_are_shown_even_if_nobody_stops(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("[t0]:last words\n", "")
 
 
-def test_tail_logfile_without_filter_copies_everything(tmp_path: Path) -> None:
+def test_tail_logfile_without_filter_copies_nothing_as_torchs_does(tmp_path: Path) -> None:
     append(tmp_path / "0.log", "one\ntwo\n")
     stream = Stream()
     tail_logfile("[h]:", str(tmp_path / "0.log"), stream, finished(), NEVER)
+    assert stream.getvalue() == ""
+    tail_logfile("[h]:", str(tmp_path / "0.log"), stream, finished(), NEVER, lambda _: True)
     assert stream.getvalue() == "[h]:one\n[h]:two\n"
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from nblaunch.processes.errors.error_handler import ErrorHandler
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, ProcessFailure
@@ -22,10 +22,18 @@ from nblaunch.processes.errors.handlers import get_error_handler
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+JSON = dict[str, Any]
+"""The contents of an error file."""
+
+GlobalRank = int
+"""The number of a process among those of all machines."""
+
 __all__ = [
+    "JSON",
     "ChildFailedError",
     "ErrorHandler",
     "FailureMessage",
+    "GlobalRank",
     "ProcessFailure",
     "get_error_handler",
     "record",
