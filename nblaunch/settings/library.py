@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
-__all__ = ["Library", "attribute", "differing", "set_attribute"]
+__all__ = ["Library", "Remembered", "attribute", "differing", "set_attribute"]
 
 
 class Library(NamedTuple):
@@ -28,6 +28,14 @@ class Library(NamedTuple):
     read: Callable[[Any], dict[str, Any]]
     apply: Callable[[Any, str, Any], object]
     again_after: Callable[[str, Any], Iterable[str]] = lambda _, __: ()
+
+
+class Remembered:
+    """What was read last and what came of it: comparing hundreds of values takes far less time than reading them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.changed: dict[str, Any] = {}
 
 
 def differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

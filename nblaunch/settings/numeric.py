@@ -1,4 +1,4 @@
-"""Settings of the libraries that compute: NumPy, SciPy, mpmath, gmpy2, scikit-learn, torch, JAX, Keras."""
+"""Settings of the libraries that compute: NumPy, SciPy, scikit-learn, torch, JAX, Keras."""
 
 from __future__ import annotations
 
@@ -44,31 +44,6 @@ _SCIPY_ERRORS = dict.fromkeys(
 def _read_scipy(module: Any) -> dict[str, Any]:
     errors = differing(module.geterr(), _SCIPY_ERRORS)
     return {"errors": errors} if errors else {}
-
-
-_MPMATH = {"mp.prec": 53, "iv.prec": 53, "mp.pretty": False, "mp.trap_complex": False}
-
-
-def _read_mpmath(module: Any) -> dict[str, Any]:
-    return differing({path: attribute(module, path, default) for path, default in _MPMATH.items()}, _MPMATH)
-
-
-_GMPY2 = {
-    "precision": 53, "real_prec": None, "imag_prec": None, "round": 0, "real_round": None, "imag_round": None,
-    "emax": 1073741823, "emin": -1073741823, "subnormalize": False, "trap_underflow": False, "trap_overflow": False,
-    "trap_inexact": False, "trap_invalid": False, "trap_erange": False, "trap_divzero": False, "allow_complex": False,
-    "rational_division": False,
-}  # fmt: skip
-
-
-def _read_gmpy2(module: Any) -> dict[str, Any]:
-    context = module.get_context()
-    found = {name: getattr(context, name, default) for name, default in _GMPY2.items()}
-    for name in ("real_prec", "imag_prec", "real_round", "imag_round"):
-        # these two follow the general ones unless they are set
-        if found[name] == found["precision" if name.endswith("prec") else "round"]:
-            found[name] = None
-    return differing(found, _GMPY2)
 
 
 _SKLEARN = {
@@ -209,8 +184,6 @@ def _read_keras(module: Any) -> dict[str, Any]:
 NUMERIC = (
     Library("numpy", _read_numpy, _apply_numpy),
     Library("scipy.special", _read_scipy, lambda module, _, value: module.seterr(**value)),
-    Library("mpmath", _read_mpmath, set_attribute),
-    Library("gmpy2", _read_gmpy2, lambda module, name, value: setattr(module.get_context(), name, value)),
     Library(
         "sklearn",
         lambda module: differing(module.get_config(), _SKLEARN),

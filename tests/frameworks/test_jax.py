@@ -72,6 +72,12 @@ def test_what_comes_back_needs_no_64_bits_here(kernel: Kernel) -> None:
     assert kernel.value("returned") == [[2**40 + 1], "float64"]
 
 
+def test_the_configuration_is_the_ranks_own_under_another_name(kernel: Kernel) -> None:
+    kernel.run("from jax import config as of_jax\ndef narrow(): of_jax.update('jax_enable_x64', False)").ok()
+    kernel.run("%%multiproc 2\nbefore = of_jax.jax_enable_x64\nnarrow()\nbefore, str(jnp.arange(1.0).dtype)").ok()
+    assert kernel.value("[results[1], of_jax.jax_enable_x64]") == [(True, "float32"), True]
+
+
 def test_ranks_share_the_memory_of_large_arrays(kernel: Kernel) -> None:
     place = "big.unsafe_buffer_pointer()"
     kernel.run("big = jnp.arange(1 << 20)").ok()

@@ -65,6 +65,12 @@ CASES = {
         "[str(decimal.Decimal(2) / 3), str(decimal.Decimal(1) / 0), decimal.DefaultContext.prec]",
         ["0." + "6" * 49 + "7", "Infinity", 9],
     ),
+    "contexts that others are copied from": (
+        "import decimal\ndecimal.BasicContext.prec = 3\ndecimal.ExtendedContext.traps[decimal.Inexact] = True",
+        "import decimal",
+        "[decimal.BasicContext.prec, decimal.ExtendedContext.traps[decimal.Inexact], decimal.DefaultContext.prec]",
+        [3, True, 28],
+    ),
     "locale": (
         "import locale\nlocale.setlocale(locale.LC_NUMERIC, 'C.UTF-8')",
         "import locale",
@@ -96,6 +102,44 @@ CASES = {
         "raise",
     ),
     "mpmath": ("import mpmath\nmpmath.mp.dps = 40", "import mpmath", "len(str(mpmath.sqrt(2)))", 40),
+    "sympy": (
+        (
+            "import sympy.core.parameters as p\np.global_parameters.evaluate = False\n"
+            "p.global_parameters.distribute = False"
+        ),
+        "from sympy import Integer, gamma, symbols\nx = symbols('x')",
+        "[str(x + x), str(2 * (x + 1)), str(gamma(5))]",
+        ["x + x", "2*(x + 1)", "gamma(5)"],
+    ),
+    "networkx": (
+        "from networkx import config\nconfig.fallback_to_nx = True\nconfig.warnings_to_ignore = {'cache'}",
+        "import networkx",
+        "[networkx.config.fallback_to_nx, list(networkx.config.warnings_to_ignore)]",
+        [True, ["cache"]],
+    ),
+    "colours": (
+        (
+            "import matplotlib as m\nfrom matplotlib.colors import ListedColormap\n"
+            "m.colormaps.register(ListedColormap(['#010203', 'w'], name='mine'))\n"
+            "m.color_sequences.register('row', ['r', 'g'])"
+        ),
+        (
+            "import matplotlib as m\nfrom matplotlib.colors import ListedColormap, to_hex\n"
+            "sent = to_hex(m.colormaps['mine'](0))\n"
+            "m.colormaps.register(ListedColormap(['#040506'], name='mine'))"
+        ),
+        "[sent, to_hex(m.colormaps['mine'](0)), m.color_sequences['row']]",
+        ["#010203", "#040506", ["r", "g"]],
+    ),
+    "units of the notebook's classes": (
+        (
+            "import matplotlib.units\nclass Metre: pass\nclass Converter(matplotlib.units.ConversionInterface): pass\n"
+            "matplotlib.units.registry[Metre] = Converter()"
+        ),
+        "import matplotlib.units",
+        "[[k.__name__, type(v).__name__] for k, v in matplotlib.units.registry.items() if k.__module__ == '__main__']",
+        [["Metre", "Converter"]],
+    ),
     "pandas": (
         (
             "import pandas as pd\nsign = '$'\npd.set_option('display.max_rows', 7)\n"
@@ -216,6 +260,7 @@ def test_a_time_zone_that_was_set_after_the_process_began() -> None:
 
 def test_what_is_as_by_default_does_not_travel() -> None:
     names = sorted({library.module for library in LIBRARIES} & {"numpy", "scipy.special", "mpmath", "sklearn", "torch"})
+    names += ["networkx", "sympy"]
     names += ["pandas", "matplotlib.pyplot", "PIL.ImageFile", "csv", "calendar", "socket", "decimal"]
     source = "\n".join(f"try:\n    import {name}\nexcept ImportError: pass" for name in names)
     _, libraries, notices = sent_by(f"import os\nos.environ.pop('TZ', None)\n{source}")
