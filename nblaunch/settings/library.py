@@ -18,6 +18,7 @@ class Library(NamedTuple):
         The module that has them: they are read where it was imported, and made as soon as it is.
     read : callable
         Gets the module and returns the settings that differ from the library's defaults, as plainly as possible.
+        ``"stays"`` is no setting, but sentences about what cannot be made elsewhere.
     apply : callable
         Gets the module, the name of a setting and its value.
     again_after : callable

@@ -108,6 +108,27 @@ def _read_multiprocessing(module: Any) -> dict[str, Any]:
     return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
 
 
+_XML = {
+    "http://www.w3.org/XML/1998/namespace": "xml", "http://www.w3.org/1999/xhtml": "html",
+    "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "rdf", "http://schemas.xmlsoap.org/wsdl/": "wsdl",
+    "http://www.w3.org/2001/XMLSchema": "xs", "http://www.w3.org/2001/XMLSchema-instance": "xsi",
+    "http://purl.org/dc/elements/1.1/": "dc",
+}  # fmt: skip
+
+
+def _read_xml(module: Any) -> dict[str, Any]:
+    known = module._namespace_map
+    if known == _XML:
+        return {}
+    found = {uri: prefix for uri, prefix in known.items() if _XML.get(uri) != prefix}
+    return {"namespaces": found} if found else {}
+
+
+def _apply_xml(module: Any, _: str, value: dict[str, str]) -> None:
+    for uri, prefix in value.items():
+        module.register_namespace(prefix, uri)
+
+
 STANDARD = (
     Library("sys", _read_sys, _apply_sys),
     Library("threading", _read_threading, lambda module, _, value: module.stack_size(value)),
@@ -121,6 +142,7 @@ STANDARD = (
         _read_multiprocessing,
         lambda module, _, value: module.set_start_method(value, force=True),
     ),
+    Library("xml.etree.ElementTree", _read_xml, _apply_xml),
     Library("socket", _read_socket, lambda module, _, value: module.setdefaulttimeout(value)),
 )
 """What the standard library has, but for warnings and logging."""

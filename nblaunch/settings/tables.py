@@ -1,4 +1,4 @@
-"""Settings of the libraries that hold and show tables: pandas, Polars, xarray."""
+"""Settings of the libraries that hold data and show tables: pandas, Polars, xarray, attrs."""
 
 from __future__ import annotations
 
@@ -57,13 +57,18 @@ _XARRAY = {
 }  # fmt: skip
 
 
+def _read_attrs(module: Any) -> dict[str, Any]:
+    return differing({"run_validators": module.get_run_validators()}, {"run_validators": True})
+
+
 TABLES = (
     Library("pandas", _read_pandas, lambda module, name, value: module.set_option(name, value)),
     Library("polars", _read_polars, _apply_polars),
+    Library("attr", _read_attrs, lambda module, _, value: module.set_run_validators(value)),
     Library(
         "xarray",
         lambda module: differing(module.get_options(), _XARRAY),
         lambda module, name, value: module.set_options(**{name: value}),
     ),
 )
-"""What the libraries have that hold and show tables."""
+"""What the libraries have that hold data and show tables."""

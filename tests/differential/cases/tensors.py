@@ -156,4 +156,11 @@ box, point = Box([torch.ones(1), 2]), Point(torch.ones(1), torch.zeros(1))
 >>> pytree.treespec_dumps(pytree.tree_structure(box)), pytree.tree_map(lambda x: x + 1, point)
 <<< pytree.tree_leaves(box)
 <<< point
+# ---- hooks that are registered beside those that came along (needs torch)
+import torch
+hooked, called = torch.nn.Linear(1, 1), []
+hooked.register_forward_hook(lambda *_: called.append("came"))
+>>> later = hooked.register_forward_hook(lambda *_: called.append("added"))
+>>> hooked(torch.ones(1)).shape, len(hooked._forward_hooks)
+>>> called
 """
