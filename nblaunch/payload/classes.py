@@ -22,6 +22,7 @@ from typing import Any
 
 from nblaunch.payload import identity
 from nblaunch.payload.receiving import writes_over
+from nblaunch.payload.registries import register, registrations_of
 
 __all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
 
@@ -59,7 +60,7 @@ def reduce_class(kind: type) -> Any:
     registry = None
     if issubclass(type(kind), abc.ABCMeta):
         registry = _registry(kind)
-    joined = _registered_with(kind)
+    joined, registrations = _registered_with(kind), registrations_of(kind)
     if sys.version_info >= (3, 14) and "__annotate_func__" in own:
         own["__annotations__"] = _annotations(kind)
     for name in _FURNITURE:
@@ -68,7 +69,7 @@ def reduce_class(kind: type) -> Any:
     # those of C often have no name that leads to them
     metaclass = None if type(kind) is type(bases[0]) else type(kind)
     args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind))
-    return _make_class, args, (own, registry, joined), None, None, _fill_class
+    return _make_class, args, (own, registry, joined, registrations), None, None, _fill_class
 
 
 def name_in_class(method: MethodType) -> str:
@@ -148,10 +149,10 @@ def _make_class(
 _empty: dict[int, type] = {}
 
 
-def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list[type]]) -> None:
+def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list[type], list[Any]]) -> None:
     if _empty.pop(id(kind), None) is None and not writes_over():
         return
-    attributes, registry, joined = state
+    attributes, registry, joined, registrations = state
     # not the metaclass's own, which may refuse, as that of enumerations does
     put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
     first_line = attributes.pop("__firstlineno__", None)
@@ -165,6 +166,7 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
         abc.ABCMeta.register(kind, registered)  # type: ignore[arg-type]
     for abstract in joined:
         abc.ABCMeta.register(abstract, kind)  # type: ignore[arg-type]
+    register(kind, registrations)
 
 
 def _registry(abstract: type) -> list[type]:

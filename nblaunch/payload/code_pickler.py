@@ -26,6 +26,7 @@ from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
 from nblaunch.payload.named import by_value, found_by_name, named_with_module, reduce_cached_function
 from nblaunch.payload.receiving import SHARED_GLOBALS
+from nblaunch.payload.registries import with_overloads
 from nblaunch.payload.rules import reduce_singledispatch
 
 __all__ = ["CodePickler"]
@@ -97,7 +98,7 @@ class CodePickler(cloudpickle.Pickler):
                     used[name] = space[name]
         # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
         others["__closure__"] = None
-        return make, (*args, function.__closure__), (attributes, others), *rest
+        return with_overloads(function, (make, (*args, function.__closure__), (attributes, others), *rest))
 
     def _reduce_class(self, kind: Any) -> Any:
         if self._is_named_in_main(kind):

@@ -110,8 +110,7 @@ class Pickler(CodePickler):
         self._notices: list[str] = []
         self._reducers: dict[type, Callable[[Any], Any] | None] = dict(reducers)
         self._own_of_each = own_of_each_process() if self._to_ranks else {}
-        places = {**of_interpreter(), **self._own_of_each}
-        self._own.update((which, (attribute_of, place)) for which, place in places.items())
+        self._own.update({**of_interpreter(), **self._own_of_each})
         self.current: tuple[str, object] = ("", None)
         # variables of which it was said
         self._with_generators = {""}

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import fork
 from nblaunch.processes.forkserver import cut, prepare, serve, thread_count
+from nblaunch.processes.generators import remembering
 from nblaunch.processes.preloads import refusal, unwanted_in_zygote
 from nblaunch.processes.spare import GIVEN
 
@@ -72,7 +73,7 @@ def main(described: dict[str, Any]) -> NoReturn:
 def _import_all(described: dict[str, Any]) -> str:
     """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
     left_out: dict[str, str] = described["left_out"]
-    with _without_warnings():
+    with _without_warnings(), remembering():
         for name in described["modules"]:
             if name in left_out:
                 continue

@@ -48,6 +48,7 @@ from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
 from nblaunch.rank.hints import add_hints
+from nblaunch.rank.hook_numbers import count_hooks_apart
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
@@ -140,6 +141,7 @@ def _run(context: Context) -> int:
         if work.show_locals:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
+        count_hooks_apart()
         use_text_bars()
         be_launched()
         asker = Asker(rank, context.channel, work.nobody, work.hold)

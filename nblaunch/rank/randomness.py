@@ -2,8 +2,10 @@
 
 A forked rank has the state of the process it was forked from, and torch starts every process with the same constant
 seed, so without this all ranks would draw the same numbers. Libraries that a cell imports later are seeded when their
-import is done. In a run with a seed NumPy's generators that are made without one are reproducible too; those of
-`random.Random`, `random.SystemRandom` and `secrets` take what the system gives, which nobody can choose.
+import is done. So are generators that libraries make for themselves when they are imported: those of SymPy and Faker,
+and of whatever was imported before a fork. In a run with a seed NumPy's generators that are made without one are
+reproducible too; those of `random.Random`, `random.SystemRandom` and `secrets` take what the system gives, which nobody
+can choose.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import hashlib
 import os
 import random
 import secrets
+from functools import partial
 from typing import Any
 
+from nblaunch.processes.generators import seed_anew
 from nblaunch.processes.imports import when_imported
 
 __all__ = ["seed_everything"]
@@ -39,11 +43,37 @@ def seed_everything(seed: int | None, rank: int) -> None:
         return
     _with_fresh_entropy = os.getpid() if seed is None else -1
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
-    number = int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
+    number = _number(entropy)
     here = os.getpid()
     random.seed(number)
     when_imported("numpy.random", lambda module: _seed_numpy(module, number, seed is not None, here), "seed")
+    seed_anew(entropy)
+    for library, names in _OF_LIBRARIES.items():
+        when_imported(library, partial(_seed_generators, names, entropy), "seed")
+    when_imported("sympy.core.symbol", partial(_seed_dummies, entropy), "seed")
     when_imported("torch", lambda module: module.manual_seed(number % 2**63), "seed")
+
+
+def _number(entropy: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
+
+
+# What they draw from, by the module: also in a fork of the notebook, and in a run with a seed in all ranks.
+_OF_LIBRARIES = {"sympy.core.random": ("rng", "_assumptions_rng"), "faker.generator": ("mod_random",)}
+
+
+def _seed_generators(names: tuple[str, ...], entropy: bytes, module: Any) -> None:
+    for name in names:
+        generator = getattr(module, name, None)
+        if isinstance(generator, random.Random):
+            generator.seed(_number(entropy + f":{module.__name__}:{name}".encode()))
+
+
+def _seed_dummies(entropy: bytes, module: Any) -> None:
+    """Let a rank's dummy symbols differ from those of the others: SymPy numbers them from a number drawn at random."""
+    if hasattr(module.Dummy, "_base_dummy_index"):
+        drawn = random.Random(_number(entropy + b":sympy.Dummy"))
+        module.Dummy._base_dummy_index = drawn.randint(10**6, 9 * 10**6)
 
 
 def _seed_numpy(module: Any, number: int, reproducible: bool, rank: int) -> None:

@@ -11,7 +11,9 @@ Only what differs from a library's defaults travels, so that a fresh notebook se
 `standard`                   those of the standard library
 `warning_filters`            which warnings are shown
 `log_lines`                  which log lines are written, and where to
-`numeric`, `tables`          those of libraries that compute; that hold and show tables and figures
+`numeric`, `tensors`         those of libraries that compute; with tensors
+`mathematics`                those of libraries for exact numbers, symbols and graphs
+`tables`, `figures`          those of libraries that hold and show tables; and figures and pictures
 `table`                      all of them
 `reading`                    what is not as by default, and how it travels
 ===========================  ======================================================================

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
-__all__ = ["Library", "attribute", "differing", "set_attribute"]
+__all__ = ["Library", "Remembered", "attribute", "differing", "set_attribute"]
 
 
 class Library(NamedTuple):
@@ -18,6 +18,7 @@ class Library(NamedTuple):
         The module that has them: they are read where it was imported, and made as soon as it is.
     read : callable
         Gets the module and returns the settings that differ from the library's defaults, as plainly as possible.
+        ``"stays"`` is no setting, but sentences about what cannot be made elsewhere.
     apply : callable
         Gets the module, the name of a setting and its value.
     again_after : callable
@@ -28,6 +29,14 @@ class Library(NamedTuple):
     read: Callable[[Any], dict[str, Any]]
     apply: Callable[[Any, str, Any], object]
     again_after: Callable[[str, Any], Iterable[str]] = lambda _, __: ()
+
+
+class Remembered:
+    """What was read last and what came of it: comparing hundreds of values takes far less time than reading them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.changed: dict[str, Any] = {}
 
 
 def differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Which log lines are written, where to and how: levels, handlers and formats of `logging`.
 
-Only handlers whose lines a rank can write itself travel: to its own standard output and error, and to a file, at its
-end. Those that lead to something in the notebook's process stay there, which is told.
+The factory of records and the class of loggers travel. Only handlers whose lines a rank can write itself do: to its own
+standard output and error, and to a file, at its end. Those that lead to something in the notebook's process stay there,
+which is told.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ _Described = tuple[tuple[str, ...], int, Any, tuple[Any, ...]]
 def _read(module: Any) -> dict[str, Any]:
     root = module.root
     found: dict[str, Any] = {}
+    # first of all: they hold for the loggers and lines to come
+    if module.getLogRecordFactory() is not module.LogRecord:
+        found["logRecordFactory"] = module.getLogRecordFactory()
+    if module.getLoggerClass() is not module.Logger:
+        found["loggerClass"] = module.getLoggerClass()
     if root.level != module.WARNING:
         found["root.level"] = root.level
     if root.manager.disable:
@@ -79,7 +85,11 @@ def _described_all(whose: str, handlers: list[Any], found: dict[str, Any]) -> tu
         elif (
             not f"{type(handler).__module__}.".startswith(_OF_THIS_PROCESS) and type(handler).__name__ != "NullHandler"
         ):
-            found.setdefault("stays", {})[f"{type(handler).__name__} of {whose}"] = ""
+            told = (
+                f"The {type(handler).__name__} of {whose} stays in the notebook, so log lines of the ranks do not "
+                "reach it: add one in the ranks with a set-up cell (%%multiproc --setup)"
+            )
+            found["stays"] = (*found.get("stays", ()), told)
     return tuple(described)
 
 
@@ -112,6 +122,13 @@ def _stream(stream: Any) -> str:
 def _apply(module: Any, name: str, value: Any) -> None:
     if name == "root.level":
         module.root.setLevel(value)
+    elif name == "logRecordFactory":
+        # a fork has the notebook's already
+        if module.getLogRecordFactory() is module.LogRecord:
+            module.setLogRecordFactory(value)
+    elif name == "loggerClass":
+        if module.getLoggerClass() is module.Logger:
+            module.setLoggerClass(value)
     elif name == "disable":
         module.disable(value)
     elif name == "captureWarnings":

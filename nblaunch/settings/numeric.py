@@ -1,11 +1,10 @@
-"""Settings of the libraries that compute: NumPy, SciPy, mpmath, gmpy2, scikit-learn, torch, JAX, Keras."""
+"""Settings of the libraries that compute: NumPy, SciPy, scikit-learn, joblib."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-from nblaunch.settings.library import Library, attribute, differing, set_attribute
+from nblaunch.settings.library import Library, attribute, differing
 
 __all__ = ["NUMERIC"]
 
@@ -36,6 +35,21 @@ def _apply_numpy(module: Any, name: str, value: Any) -> None:
         module.seterrcall(value)
 
 
+def _read_masked(module: Any) -> dict[str, Any]:
+    option = module.masked_print_option
+    found = {"display": option.display(), "enabled": option.enabled()}
+    return differing(found, {"display": "--", "enabled": True})
+
+
+def _apply_masked(module: Any, name: str, value: Any) -> None:
+    option = module.masked_print_option
+    (option.set_display if name == "display" else option.enable)(value)
+
+
+def _read_polynomials(module: Any) -> dict[str, Any]:
+    return {} if attribute(module, "_polybase.ABCPolyBase._use_unicode", True) else {"default_printstyle": "ascii"}
+
+
 _SCIPY_ERRORS = dict.fromkeys(
     ("singular", "underflow", "overflow", "slow", "loss", "no_result", "domain", "arg", "other"), "ignore"
 ) | {"memory": "raise"}
@@ -46,31 +60,6 @@ def _read_scipy(module: Any) -> dict[str, Any]:
     return {"errors": errors} if errors else {}
 
 
-_MPMATH = {"mp.prec": 53, "iv.prec": 53, "mp.pretty": False, "mp.trap_complex": False}
-
-
-def _read_mpmath(module: Any) -> dict[str, Any]:
-    return differing({path: attribute(module, path, default) for path, default in _MPMATH.items()}, _MPMATH)
-
-
-_GMPY2 = {
-    "precision": 53, "real_prec": None, "imag_prec": None, "round": 0, "real_round": None, "imag_round": None,
-    "emax": 1073741823, "emin": -1073741823, "subnormalize": False, "trap_underflow": False, "trap_overflow": False,
-    "trap_inexact": False, "trap_invalid": False, "trap_erange": False, "trap_divzero": False, "allow_complex": False,
-    "rational_division": False,
-}  # fmt: skip
-
-
-def _read_gmpy2(module: Any) -> dict[str, Any]:
-    context = module.get_context()
-    found = {name: getattr(context, name, default) for name, default in _GMPY2.items()}
-    for name in ("real_prec", "imag_prec", "real_round", "imag_round"):
-        # these two follow the general ones unless they are set
-        if found[name] == found["precision" if name.endswith("prec") else "round"]:
-            found[name] = None
-    return differing(found, _GMPY2)
-
-
 _SKLEARN = {
     "assume_finite": False, "working_memory": 1024, "print_changed_only": True, "display": "diagram",
     "pairwise_dist_chunk_size": 256, "enable_cython_pairwise_dist": True, "array_api_dispatch": False,
@@ -79,145 +68,44 @@ _SKLEARN = {
 }  # fmt: skip
 
 
-_TORCH = {
-    "backends.cudnn.benchmark": False, "backends.cudnn.deterministic": False, "backends.cudnn.enabled": True,
-    "backends.cudnn.allow_tf32": True, "backends.mkldnn.enabled": True, "backends.mkldnn.deterministic": False,
-    "backends.cuda.matmul.allow_fp16_reduced_precision_reduction": True,
-    "backends.cuda.matmul.allow_bf16_reduced_precision_reduction": True,
-    "backends.cuda.matmul.allow_fp16_accumulation": False,
-    "utils.deterministic.fill_uninitialized_memory": True,
-}  # fmt: skip
-# The newer way to choose the precision of products, one by one. torch refuses to read the older ones after that.
-_TORCH_PRECISION = {
-    "cuda.matmul": "none", "cudnn.conv": "tf32", "cudnn.rnn": "tf32", "mkldnn.matmul": "none", "mkldnn.conv": "none",
-    "mkldnn.rnn": "none",
-}  # fmt: skip
-# Which algorithms of attention may be taken: function that tells, by the name of the one that chooses.
-_TORCH_ATTENTION = {
-    "enable_flash_sdp": "flash_sdp_enabled", "enable_mem_efficient_sdp": "mem_efficient_sdp_enabled",
-    "enable_math_sdp": "math_sdp_enabled", "enable_cudnn_sdp": "cudnn_sdp_enabled",
-}  # fmt: skip
-# How tensors are printed, by the names that `torch.set_printoptions` takes.
-_TORCH_PRINTING = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
-
-
-def _read_torch(module: Any) -> dict[str, Any]:
+def _read_joblib(module: Any) -> dict[str, Any]:
+    """Return what `joblib.parallel_config` has set for this thread."""
+    defaults = attribute(module, "default_parallel_config")
+    now = attribute(module, "_backend.config")
+    if not defaults or not now:
+        return {}
+    chosen = {name: value for name, value in now.items() if value is not defaults.get(name)}
+    backend = chosen.pop("backend", None)
     found: dict[str, Any] = {}
-    for path, default in _TORCH.items():
-        with contextlib.suppress(RuntimeError):  # some refuse to be read after others were set in a newer way
-            found[path] = attribute(module, path, default)
-    found = differing(found, _TORCH)
-    if module.get_default_dtype() is not module.float32:
-        found["default_dtype"] = str(module.get_default_dtype()).rpartition(".")[2]
-    device = attribute(module, "_GLOBAL_DEVICE_CONTEXT.device_context")  # what torch.get_default_device() looks at
-    if device is not None:
-        # which one of several each rank chooses for itself, with torch.cuda.set_device
-        found["default_device"] = device.device.type
-    if module.are_deterministic_algorithms_enabled():
-        found["deterministic_algorithms"] = module.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        if module.get_float32_matmul_precision() != "highest":
-            found["float32_matmul_precision"] = module.get_float32_matmul_precision()
-        # refuses too where only a convolution's was chosen
-        attribute(module, "backends.cudnn.allow_tf32")
-    except RuntimeError:
-        now = {path: attribute(module, f"backends.{path}.fp32_precision", "none") for path in _TORCH_PRECISION}
-        found["fp32_precision"] = differing(now, _TORCH_PRECISION)
-    for choose, tell in _TORCH_ATTENTION.items():
-        enabled = attribute(module, f"backends.cuda.{tell}")
-        if enabled is not None and not enabled():
-            found[choose] = False
-    if module.is_anomaly_enabled():
-        found["anomaly_detection"] = module.is_anomaly_check_nan_enabled()
-    if not module.is_grad_enabled():
-        found["grad_enabled"] = False
-    printing = differing(vars(module._tensor_str.PRINT_OPTS), _TORCH_PRINTING)
-    if printing:
-        found["printoptions"] = printing
-    return found
-
-
-def _apply_torch(module: Any, name: str, value: Any) -> None:
-    if name == "default_dtype":
-        module.set_default_dtype(getattr(module, value))
-    elif name == "default_device":
-        module.set_default_device(value)
-    elif name == "deterministic_algorithms":
-        module.use_deterministic_algorithms(True, warn_only=value)
-    elif name == "float32_matmul_precision":
-        module.set_float32_matmul_precision(value)
-    elif name == "fp32_precision":
-        for path, precision in value.items():
-            set_attribute(module, f"backends.{path}.fp32_precision", precision)
-    elif name in _TORCH_ATTENTION:
-        getattr(module.backends.cuda, name)(value)
-    elif name == "anomaly_detection":
-        module.autograd.set_detect_anomaly(True, check_nan=value)
-    elif name == "grad_enabled":
-        module.set_grad_enabled(value)
-    elif name == "printoptions":
-        module.set_printoptions(**value)
-    else:
-        set_attribute(module, name, value)
-
-
-# The defaults of JAX, which it does not tell. One that a version lacks is left out, and a wrong one does no harm: the
-# rank then is told what it has.
-_JAX = {
-    "jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_default_prng_impl": "threefry2x32",
-    "jax_threefry_partitionable": True, "jax_enable_custom_prng": False, "jax_random_seed_offset": 0,
-    "jax_default_dtype_bits": "64", "jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow",
-    "jax_legacy_prng_key": "allow", "jax_explicit_x64_dtypes": "warn", "jax_softmax_custom_jvp": False,
-    "jax_allow_f16_reductions": True, "jax_high_dynamic_range_gumbel": False, "eager_constant_folding": False,
-    "jax_disable_jit": False, "jax_debug_nans": False, "jax_debug_infs": False, "jax_debug_key_reuse": False,
-    "jax_enable_checks": False, "jax_check_tracer_leaks": False, "jax_error_checking_behavior_nan": "ignore",
-    "jax_error_checking_behavior_divide": "ignore", "jax_error_checking_behavior_oob": "ignore",
-    "jax_log_compiles": False, "jax_explain_cache_misses": False, "jax_logging_level": "NOTSET",
-    "jax_traceback_filtering": "auto", "jax_disable_most_optimizations": False, "jax_platforms": None,
-    "jax_platform_name": "", "jax_num_cpu_devices": -1, "jax_compilation_cache_dir": None,
-    "jax_enable_compilation_cache": True, "jax_persistent_cache_min_compile_time_secs": 1.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0, "jax_transfer_guard": None, "jax_use_shardy_partitioner": True,
-    "jax_default_device": None,
-}  # fmt: skip
-
-
-def _read_jax(module: Any) -> dict[str, Any]:
-    found = {}
-    for name, default in _JAX.items():
-        value = getattr(module.config, name, default)
-        if hasattr(value, "_member_map_") or name == "jax_explicit_x64_dtypes":
-            # a choice of several, which is set by its word
-            value = str(getattr(value, "name", default)).lower()
-        if value == default:
-            continue
-        # a device is one of this process; which kind it is holds for a rank too
-        found[name] = getattr(value, "platform", value) if name == "jax_default_device" else value
-    return found
-
-
-_KERAS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
-
-
-def _read_keras(module: Any) -> dict[str, Any]:
-    found = differing({name: getattr(module.config, name)() for name in _KERAS}, _KERAS)
-    policy = module.config.dtype_policy().name
-    if policy != module.config.floatx():
-        found["dtype_policy"] = policy
+    if backend is not None:
+        kind = type(backend)
+        name = next((name for name, known in module.BACKENDS.items() if known is kind), None)
+        if name is None:
+            told = (
+                f"The backend {kind.__name__} of joblib.parallel_config stays in the notebook: choose it in a set-up "
+                "cell (%%multiproc --setup)"
+            )
+            found["stays"] = (told,)
+        else:
+            chosen["backend"] = name
+            threads = getattr(backend, "inner_max_num_threads", None)
+            if threads is not None:
+                chosen["inner_max_num_threads"] = threads
+    if chosen:
+        found["parallel_config"] = chosen
     return found
 
 
 NUMERIC = (
     Library("numpy", _read_numpy, _apply_numpy),
+    Library("numpy.ma.core", _read_masked, _apply_masked),
+    Library("numpy.polynomial", _read_polynomials, lambda module, _, value: module.set_default_printstyle(value)),
     Library("scipy.special", _read_scipy, lambda module, _, value: module.seterr(**value)),
-    Library("mpmath", _read_mpmath, set_attribute),
-    Library("gmpy2", _read_gmpy2, lambda module, name, value: setattr(module.get_context(), name, value)),
     Library(
         "sklearn",
         lambda module: differing(module.get_config(), _SKLEARN),
         lambda module, name, value: module.set_config(**{name: value}),
     ),
-    Library("torch", _read_torch, _apply_torch),
-    Library("jax", _read_jax, lambda module, name, value: module.config.update(name, value)),
-    Library("keras", _read_keras, lambda module, name, value: getattr(module.config, f"set_{name}")(value)),
+    Library("joblib.parallel", _read_joblib, lambda module, _, value: module.parallel_config(**value)),
 )
 """What the libraries have that compute."""

@@ -39,15 +39,9 @@ def changed_settings() -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
         except Exception as error:  # a version that keeps them elsewhere, or a thread that is importing it just now
             notices.append(_sentence(f"the settings of {library.module} cannot be read here", error))
             continue
+        notices += settings.pop("stays", ())
         if settings:
-            stays = settings.pop("stays", None) if library.module == "logging" else None
-            notices += [
-                f"The {what} stays in the notebook, so log lines of the ranks do not reach it: add one in the ranks "
-                "with a set-up cell (%%multiproc --setup)"
-                for what in stays or ()
-            ]
-            if settings:
-                found[library.module] = settings
+            found[library.module] = settings
     return found, tuple(notices)
 
 

@@ -29,23 +29,35 @@ _DECIMAL: dict[str, Any] = {
     "prec": 28, "rounding": "ROUND_HALF_EVEN", "Emin": -999999, "Emax": 999999, "capitals": 1, "clamp": 0,
 }  # fmt: skip
 _TRAPS = ["DivisionByZero", "InvalidOperation", "Overflow"]
+# The contexts that others are copied from: what they begin with.
+_TEMPLATES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "DefaultContext": (_DECIMAL, _TRAPS),
+    "BasicContext": (
+        {**_DECIMAL, "prec": 9, "rounding": "ROUND_HALF_UP"},
+        sorted([*_TRAPS, "Clamped", "Underflow"]),
+    ),
+    "ExtendedContext": ({**_DECIMAL, "prec": 9}, []),
+}
 
 
 def _read_decimal(module: Any) -> dict[str, Any]:
-    return _read_context(module.getcontext(), "") | _read_context(module.DefaultContext, "DefaultContext.")
+    found = _read_context(module.getcontext(), "", _DECIMAL, _TRAPS)
+    for name, (values, trapped) in _TEMPLATES.items():
+        found |= _read_context(getattr(module, name), f"{name}.", values, trapped)
+    return found
 
 
-def _read_context(context: Any, before: str) -> dict[str, Any]:
+def _read_context(context: Any, before: str, defaults: dict[str, Any], trapped: list[str]) -> dict[str, Any]:
     found = {
-        before + name: getattr(context, name) for name, value in _DECIMAL.items() if getattr(context, name) != value
+        before + name: getattr(context, name) for name, value in defaults.items() if getattr(context, name) != value
     }
     traps = sorted(signal.__name__ for signal, raises in context.traps.items() if raises)
-    return found if traps == _TRAPS else found | {f"{before}traps": traps}
+    return found if traps == trapped else found | {f"{before}traps": traps}
 
 
 def _apply_decimal(module: Any, name: str, value: Any) -> None:
-    context = module.DefaultContext if name.startswith("DefaultContext.") else module.getcontext()
-    name = name.removeprefix("DefaultContext.")
+    template, _, name = name.rpartition(".")
+    context = getattr(module, template) if template else module.getcontext()
     if name == "traps":
         for signal in context.traps:
             context.traps[signal] = signal.__name__ in value
@@ -96,6 +108,27 @@ def _read_multiprocessing(module: Any) -> dict[str, Any]:
     return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
 
 
+_XML = {
+    "http://www.w3.org/XML/1998/namespace": "xml", "http://www.w3.org/1999/xhtml": "html",
+    "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "rdf", "http://schemas.xmlsoap.org/wsdl/": "wsdl",
+    "http://www.w3.org/2001/XMLSchema": "xs", "http://www.w3.org/2001/XMLSchema-instance": "xsi",
+    "http://purl.org/dc/elements/1.1/": "dc",
+}  # fmt: skip
+
+
+def _read_xml(module: Any) -> dict[str, Any]:
+    known = module._namespace_map
+    if known == _XML:
+        return {}
+    found = {uri: prefix for uri, prefix in known.items() if _XML.get(uri) != prefix}
+    return {"namespaces": found} if found else {}
+
+
+def _apply_xml(module: Any, _: str, value: dict[str, str]) -> None:
+    for uri, prefix in value.items():
+        module.register_namespace(prefix, uri)
+
+
 STANDARD = (
     Library("sys", _read_sys, _apply_sys),
     Library("threading", _read_threading, lambda module, _, value: module.stack_size(value)),
@@ -109,6 +142,7 @@ STANDARD = (
         _read_multiprocessing,
         lambda module, _, value: module.set_start_method(value, force=True),
     ),
+    Library("xml.etree.ElementTree", _read_xml, _apply_xml),
     Library("socket", _read_socket, lambda module, _, value: module.setdefaulttimeout(value)),
 )
 """What the standard library has, but for warnings and logging."""

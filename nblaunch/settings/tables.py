@@ -1,24 +1,16 @@
-"""Settings of the libraries that hold and show tables and figures: pandas, Polars, matplotlib and others."""
+"""Settings of the libraries that hold data and show tables: pandas, Polars, xarray, attrs."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from nblaunch.settings.library import Library, differing, set_attribute
+from nblaunch.settings.library import Library, Remembered, differing
 
 __all__ = ["TABLES"]
 
 
-class _Remembered:
-    """What was read last and what came of it: comparing hundreds of values takes far less time than reading them."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.changed: dict[str, Any] = {}
-
-
-_pandas, _matplotlib = _Remembered(), _Remembered()
+_pandas = Remembered()
 
 
 def _read_pandas(module: Any) -> dict[str, Any]:
@@ -64,63 +56,19 @@ _XARRAY = {
     "use_opt_einsum": True, "facetgrid_figsize": "computed", "warn_on_repeated_dims": True,
 }  # fmt: skip
 
-# The first of lists that `rcParamsDefault` shares with `rcParams`: one that was changed in place differs from nothing.
-_FIRST = {
-    "font.family": "sans-serif", "font.serif": "DejaVu Serif", "font.sans-serif": "DejaVu Sans",
-    "font.monospace": "DejaVu Sans Mono", "font.cursive": "Apple Chancery", "font.fantasy": "Chicago",
-}  # fmt: skip
 
-# How a figure is shown is arranged for each process by its shell.
-_BACKENDS = ("backend", "backend_fallback", "interactive", "toolbar")
-
-
-def _read_matplotlib(module: Any) -> dict[str, Any]:
-    values: Any = module.rcParams
-    # of the dictionary behind it: `rcParams["backend"]` would choose one
-    if not dict.__eq__(values, _matplotlib.values):
-        default, original = module.rcParamsDefault, module.rcParamsOrig
-        _matplotlib.changed = {
-            name: value
-            for name, value in dict.items(values)
-            if name not in _BACKENDS
-            # what its file says, a rank reads too
-            and (
-                value != dict.get(default, name)
-                or value != dict.get(original, name)
-                or (name in _FIRST and value[:1] != [_FIRST[name]])
-            )
-        }
-        # lists are changed in place, as in rcParams["font.sans-serif"].insert(0, "Arial")
-        _matplotlib.values = {
-            name: list(value) if isinstance(value, list) else value for name, value in dict.items(values)
-        }
-        _matplotlib.changed = copy.deepcopy(_matplotlib.changed)
-    return _matplotlib.changed
-
-
-_PILLOW = {"Image.MAX_IMAGE_PIXELS": 89478485, "ImageFile.LOAD_TRUNCATED_IMAGES": False, "ImageFile.MAXBLOCK": 65536}
-
-
-def _read_pillow(name: str) -> Any:
-    defaults = {path.rpartition(".")[2]: value for path, value in _PILLOW.items() if path.startswith(f"{name}.")}
-    return lambda module: differing(vars(module), defaults)
-
-
-def _read_plotly(module: Any) -> dict[str, Any]:
-    return differing({"templates.default": module.templates.default}, {"templates.default": "plotly"})
+def _read_attrs(module: Any) -> dict[str, Any]:
+    return differing({"run_validators": module.get_run_validators()}, {"run_validators": True})
 
 
 TABLES = (
     Library("pandas", _read_pandas, lambda module, name, value: module.set_option(name, value)),
     Library("polars", _read_polars, _apply_polars),
+    Library("attr", _read_attrs, lambda module, _, value: module.set_run_validators(value)),
     Library(
         "xarray",
         lambda module: differing(module.get_options(), _XARRAY),
         lambda module, name, value: module.set_options(**{name: value}),
     ),
-    Library("matplotlib", _read_matplotlib, lambda module, name, value: module.rcParams.update({name: value})),
-    Library("PIL.Image", _read_pillow("Image"), set_attribute),
-    Library("PIL.ImageFile", _read_pillow("ImageFile"), set_attribute),
-    Library("plotly.io", _read_plotly, set_attribute),
 )
-"""What the libraries have that hold and show tables, figures and pictures."""
+"""What the libraries have that hold data and show tables."""

@@ -34,6 +34,7 @@ _OF_LIBRARIES: frozenset[_Described] = frozenset(
         ("ignore", ("the matrix subclass is not the recommended way", 34), "builtins:Warning", None, 0),
         ("ignore", ("torch::jit::fuser::cuda", 34), "builtins:Warning", None, 0),
         ("ignore", None, "torch.jit._trace:TracerWarning", ("torch.(?!jit)", 32), 0),
+        ("once", None, "sympy.utilities.exceptions:SymPyDeprecationWarning", None, 0),
         ("always", None, "builtins:DeprecationWarning", (r"^sklearn\.", 32), 0),
     }
 )
@@ -113,7 +114,7 @@ def _built(described: _Described, own: dict[Any, Any]) -> Any:
 def _again_after(_: str, value: tuple[_Described, ...]) -> Iterator[str]:
     """Yield the modules whose warnings filters are about, and those that put filters of their own before the others."""
     yield from {described[2].partition(":")[0] for described in value if isinstance(described[2], str)}
-    yield from ("numpy", "pandas", "scipy.special", "sklearn", "torch")
+    yield from ("numpy", "pandas", "scipy.special", "sklearn", "sympy", "torch")
 
 
 FILTERS = Library("warnings", _read, _apply, _again_after)

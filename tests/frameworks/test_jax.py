@@ -72,6 +72,67 @@ def test_what_comes_back_needs_no_64_bits_here(kernel: Kernel) -> None:
     assert kernel.value("returned") == [[2**40 + 1], "float64"]
 
 
+def test_the_configuration_is_the_ranks_own_under_another_name(kernel: Kernel) -> None:
+    kernel.run("from jax import config as of_jax\ndef narrow(): of_jax.update('jax_enable_x64', False)").ok()
+    kernel.run("%%multiproc 2\nbefore = of_jax.jax_enable_x64\nnarrow()\nbefore, str(jnp.arange(1.0).dtype)").ok()
+    assert kernel.value("[results[1], of_jax.jax_enable_x64]") == [(True, "float32"), True]
+
+
+PYTREES = """
+import dataclasses, typing
+from functools import partial
+from jax import tree_util
+@tree_util.register_pytree_node_class
+class Pair:
+    def __init__(self, parts): self.parts = parts
+    def tree_flatten(self): return self.parts, None
+    @classmethod
+    def tree_unflatten(cls, _, parts): return cls(list(parts))
+@tree_util.register_pytree_with_keys_class
+class Keyed(Pair):
+    def tree_flatten_with_keys(self): return [(tree_util.DictKey(f"k{i}"), x) for i, x in enumerate(self.parts)], None
+class Plain:
+    def __init__(self, x): self.x = x
+tree_util.register_pytree_node(Plain, lambda p: ((p.x,), "aux"), lambda aux, parts: Plain(*parts))
+class Named:
+    def __init__(self, x): self.x = x
+tree_util.register_pytree_with_keys(
+    Named, lambda p: (((tree_util.GetAttrKey("x"), p.x),), None), lambda _, parts: Named(*parts))
+@tree_util.register_dataclass
+@dataclasses.dataclass
+class Data:
+    x: jax.Array
+    y: str = dataclasses.field(metadata={"static": True})
+@partial(tree_util.register_dataclass, data_fields=["x"], meta_fields=[], drop_fields=["y"])
+@dataclasses.dataclass
+class Less:
+    x: jax.Array
+    y: str = ""
+@tree_util.register_static
+class Still(str): pass
+def looked_at(things):
+    twice = jax.jit(lambda tree: jax.tree.map(lambda x: 2 * x, tree))(things)
+    return (str(tree_util.tree_flatten_with_path(things)[0]), [type(one).__name__ for one in twice],
+            [float(x) for x in jax.tree.leaves(twice)], str(jax.tree.structure(things)))
+trees = [Pair([1.0, 2.0]), Keyed([3.0]), Plain(4.0), Named(5.0), Data(6.0, "s"), Less(7.0), Still("t")]
+"""
+
+
+@pytest.mark.parametrize("method", ["zygote", "spawn"])
+def test_classes_that_are_registered_as_containers(kernel: Kernel, method: str) -> None:
+    kernel.run(f"{PYTREES}here = looked_at(trees)").ok()
+    kernel.run(
+        f"%%multiproc 2 --start-method {method}\n@tree_util.register_pytree_node_class\nclass Theirs(Pair): pass\n"
+        "looked_at(trees), Theirs([8.0]), trees[0], Theirs"
+    ).ok()
+    assert kernel.value("results[1][0] == here"), kernel.value("(results[1][0], here)")
+    assert kernel.value("[*map(len, map(jax.tree.leaves, results[1][1:3])), type(results[1][2]) is Pair]") == [
+        1,
+        2,
+        True,
+    ]
+
+
 def test_ranks_share_the_memory_of_large_arrays(kernel: Kernel) -> None:
     place = "big.unsafe_buffer_pointer()"
     kernel.run("big = jnp.arange(1 << 20)").ok()

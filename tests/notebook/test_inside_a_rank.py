@@ -259,6 +259,19 @@ def test_a_seed_makes_the_numbers_reproducible(kernel: Kernel) -> None:
     assert drawn[3][0] not in drawn[0].values()
 
 
+@pytest.mark.parametrize("method", ["zygote", "spawn", "fork"])
+def test_sympy_draws_numbers_of_each_ranks_own(kernel: Kernel, method: str) -> None:
+    kernel.run("import sympy, sympy.core.random").ok()
+    drawn: list[tuple[float, int]] = []
+    for line in ("", "--seed 1", "--seed 1", "--seed 2"):
+        cell = "sympy.core.random.random(), sympy.Dummy('x').dummy_index"
+        kernel.run(f"%%multiproc 2 {line} --start-method {method}\n{cell}").ok()
+        results: dict[int, tuple[float, int]] = kernel.value("results")
+        drawn += results.values()
+    assert drawn[2:4] == drawn[4:6]
+    assert len(set(drawn)) == 6
+
+
 def test_numpy_that_the_cell_imports_is_seeded_too(kernel: Kernel) -> None:
     cell = "import sys\nearly = 'numpy' in sys.modules\nimport numpy as np\n(early, np.random.rand(), np.__version__)"
     drawn = []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,8 @@ def test_a_look_whether_there_is_a_module_costs_no_seed() -> None:
 def test_modules_that_do_not_exist_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         fresh(
+            # what this package needs is imported before it cannot be found any more
+            "import nblaunch.rank.randomness\n"
             "sys.path[:] = [entry for entry in sys.path if 'site-packages' not in entry]\n"
             "sys.modules.pop('torch', None)\n" + SEED.format(seed=1, rank=0) + "try:\n    import torch\n"
             "except ModuleNotFoundError as error:\n    print(json.dumps(error.name))",
@@ -105,6 +109,56 @@ def test_what_takes_entropy_of_the_system_is_new_in_each_run() -> None:
     assert fresh(SEED.format(seed=1, rank=0) + instead) == fresh(SEED.format(seed=1, rank=0) + instead)
 
 
+SYMPY = (
+    "import sympy.core.random\nprint(json.dumps([sympy.core.random.random(),"
+    " sympy.core.random._assumptions_rng.random(), sympy.Dummy('x').dummy_index]))"
+)
+
+
+@pytest.mark.parametrize("before", ["", "import sympy\n"], ids=["imported there", "imported before"])
+def test_generators_of_sympy_differ_from_rank_to_rank(before: str) -> None:
+    one = fresh(before + SEED.format(seed=1, rank=0) + SYMPY)
+    assert fresh(SEED.format(seed=1, rank=0) + SYMPY) == one
+    for seed, rank in ((1, 1), (2, 0), (None, 0)):
+        other = fresh(before + SEED.format(seed=seed, rank=rank) + SYMPY)
+        assert not set(one) & set(other)
+
+
+LIBRARY = """
+import random
+drawn, its_own, again = random.Random(), random.Random(5), random.Random()
+again.seed(6)
+class Kept:
+    rng = random.Random()
+"""
+
+
+def test_generators_that_a_library_makes_before_a_fork(tmp_path: Path) -> None:
+    (tmp_path / "library.py").write_text(LIBRARY)
+    (tmp_path / "another.py").write_text("import random\nrng = random.Random()")
+    source = (
+        f"sys.path.insert(0, {str(tmp_path)!r})\nfrom nblaunch.processes.generators import remembering\n"
+        "import random\nbefore = random.Random.seed\nwith remembering():\n    import {first}, {second}\n"
+        "assert random.Random.seed is before\n"
+        "from nblaunch.rank.randomness import seed_everything\nseed_everything({seed}, {rank})\n"
+        "import library, another\n"
+        "print(json.dumps([g.random() for g in (library.drawn, library.Kept.rng, another.rng)]"
+        " + [library.its_own.random(), library.again.random()]))"
+    )
+
+    def drawn(seed: int | None, rank: int, *order: str) -> list[float]:
+        first, second = order or ("library", "another")
+        found: list[float] = fresh(source.format(seed=seed, rank=rank, first=first, second=second))
+        return found
+
+    one = drawn(1, 0)
+    assert one[3:] == [random.Random(5).random(), random.Random(6).random()]
+    assert drawn(1, 0, "another", "library") == one, "whatever is imported besides, and in which order"
+    for other in (drawn(1, 1), drawn(2, 0), drawn(None, 0)):
+        assert other[3:] == one[3:]
+        assert len({*one, *other}) == 8
+
+
 @pytest.mark.torch
 def test_torch_is_seeded_before_and_after_its_import() -> None:
     draw = "import torch\nprint(json.dumps([torch.rand(1).item(), torch.initial_seed()]))"
@@ -142,8 +196,6 @@ def test_limits_import_nothing() -> None:
 
 
 def test_seeding_leaves_a_generator_that_works() -> None:
-    import random
-
     state = random.getstate()
     hooks = list(sys.meta_path)
     try:

@@ -65,6 +65,12 @@ CASES = {
         "[str(decimal.Decimal(2) / 3), str(decimal.Decimal(1) / 0), decimal.DefaultContext.prec]",
         ["0." + "6" * 49 + "7", "Infinity", 9],
     ),
+    "contexts that others are copied from": (
+        "import decimal\ndecimal.BasicContext.prec = 3\ndecimal.ExtendedContext.traps[decimal.Inexact] = True",
+        "import decimal",
+        "[decimal.BasicContext.prec, decimal.ExtendedContext.traps[decimal.Inexact], decimal.DefaultContext.prec]",
+        [3, True, 28],
+    ),
     "locale": (
         "import locale\nlocale.setlocale(locale.LC_NUMERIC, 'C.UTF-8')",
         "import locale",
@@ -78,6 +84,30 @@ CASES = {
         "import multiprocessing",
         "multiprocessing.get_start_method()",
         "spawn",
+    ),
+    "namespaces of XML": (
+        "import xml.etree.ElementTree as E\nE.register_namespace('mine', 'http://mine.example/')",
+        "import xml.etree.ElementTree as E",
+        "E.tostring(E.Element('{http://mine.example/}a')).decode()",
+        '<mine:a xmlns:mine="http://mine.example/" />',
+    ),
+    "attrs": (
+        "import attrs\nattrs.validators.set_disabled(True)",
+        "import attrs",
+        "attrs.validators.get_disabled()",
+        True,
+    ),
+    "joblib": (
+        "import joblib\njoblib.parallel_config('threading', n_jobs=3, verbose=1, inner_max_num_threads=None)",
+        "import joblib",
+        "[joblib.Parallel().n_jobs, joblib.Parallel().verbose, type(joblib.parallel.get_active_backend()[0]).__name__]",
+        [3, 1, "ThreadingBackend"],
+    ),
+    "how masks and polynomials are printed": (
+        "import numpy as np\nnp.ma.masked_print_option.set_display('?')\nnp.polynomial.set_default_printstyle('ascii')",
+        "import numpy as np",
+        "[str(np.ma.array([1, 2], mask=[0, 1])), str(np.polynomial.Polynomial([1, 2, 3]))]",
+        ["[1 ?]", "1.0 + 2.0 x + 3.0 x**2"],
     ),
     "socket": ("import socket\nsocket.setdefaulttimeout(3.5)", "import socket", "socket.getdefaulttimeout()", 3.5),
     "numpy": (
@@ -96,6 +126,44 @@ CASES = {
         "raise",
     ),
     "mpmath": ("import mpmath\nmpmath.mp.dps = 40", "import mpmath", "len(str(mpmath.sqrt(2)))", 40),
+    "sympy": (
+        (
+            "import sympy.core.parameters as p\np.global_parameters.evaluate = False\n"
+            "p.global_parameters.distribute = False"
+        ),
+        "from sympy import Integer, gamma, symbols\nx = symbols('x')",
+        "[str(x + x), str(2 * (x + 1)), str(gamma(5))]",
+        ["x + x", "2*(x + 1)", "gamma(5)"],
+    ),
+    "networkx": (
+        "from networkx import config\nconfig.fallback_to_nx = True\nconfig.warnings_to_ignore = {'cache'}",
+        "import networkx",
+        "[networkx.config.fallback_to_nx, list(networkx.config.warnings_to_ignore)]",
+        [True, ["cache"]],
+    ),
+    "colours": (
+        (
+            "import matplotlib as m\nfrom matplotlib.colors import ListedColormap\n"
+            "m.colormaps.register(ListedColormap(['#010203', 'w'], name='mine'))\n"
+            "m.color_sequences.register('row', ['r', 'g'])"
+        ),
+        (
+            "import matplotlib as m\nfrom matplotlib.colors import ListedColormap, to_hex\n"
+            "sent = to_hex(m.colormaps['mine'](0))\n"
+            "m.colormaps.register(ListedColormap(['#040506'], name='mine'))"
+        ),
+        "[sent, to_hex(m.colormaps['mine'](0)), m.color_sequences['row']]",
+        ["#010203", "#040506", ["r", "g"]],
+    ),
+    "units of the notebook's classes": (
+        (
+            "import matplotlib.units\nclass Metre: pass\nclass Converter(matplotlib.units.ConversionInterface): pass\n"
+            "matplotlib.units.registry[Metre] = Converter()"
+        ),
+        "import matplotlib.units",
+        "[[k.__name__, type(v).__name__] for k, v in matplotlib.units.registry.items() if k.__module__ == '__main__']",
+        [["Metre", "Converter"]],
+    ),
     "pandas": (
         (
             "import pandas as pd\nsign = '$'\npd.set_option('display.max_rows', 7)\n"
@@ -175,6 +243,19 @@ TORCH_CASES = {
     "cudnn": ("torch.backends.cudnn.deterministic = True", "torch.backends.cudnn.deterministic", True),
     "anomalies": ("torch.autograd.set_detect_anomaly(True)", "torch.is_anomaly_enabled()", True),
     "gradients": ("torch.set_grad_enabled(False)", "torch.is_grad_enabled()", False),
+    "autocast": (
+        (
+            "torch.set_autocast_enabled('cpu', True)\ntorch.set_autocast_dtype('cpu', torch.float16)\n"
+            "torch.set_autocast_cache_enabled(False)"
+        ),
+        "[str((torch.ones(2, 2) @ torch.ones(2, 2)).dtype), torch.is_autocast_cache_enabled()]",
+        ["torch.float16", False],
+    ),
+    "distributions": (
+        "torch.distributions.Distribution.set_default_validate_args(False)",
+        "torch.distributions.Normal(0.0, -1.0).scale.item()",
+        -1.0,
+    ),
     "printing": ("torch.set_printoptions(precision=1)", "str(torch.tensor([0.25]))", "tensor([0.2])"),
 }
 
@@ -192,6 +273,7 @@ def test_a_setting_arrives(case: str) -> None:
 TORCH_TOGETHER = (
     ("dtype", "determinism", "products", "attention", "cudnn", "anomalies", "gradients", "printing"),
     ("a device of CUDA", "one product", "one convolution"),
+    ("autocast", "distributions"),
     ("device",),
 )
 
@@ -216,7 +298,10 @@ def test_a_time_zone_that_was_set_after_the_process_began() -> None:
 
 def test_what_is_as_by_default_does_not_travel() -> None:
     names = sorted({library.module for library in LIBRARIES} & {"numpy", "scipy.special", "mpmath", "sklearn", "torch"})
+    names += ["torch.distributions"]
+    names += ["networkx", "sympy"]
     names += ["pandas", "matplotlib.pyplot", "PIL.ImageFile", "csv", "calendar", "socket", "decimal"]
+    names += ["xml.etree.ElementTree", "attrs", "joblib", "numpy.polynomial", "numpy.ma"]
     source = "\n".join(f"try:\n    import {name}\nexcept ImportError: pass" for name in names)
     _, libraries, notices = sent_by(f"import os\nos.environ.pop('TZ', None)\n{source}")
     assert (libraries, notices) == ([], ())
@@ -272,6 +357,35 @@ def test_log_lines_arrive_where_they_went() -> None:
         "logging.getLogger('urllib3').warning('no')"
     )
     assert (done.stdout, done.stderr) == ("three\n", "INFO: one\nNOTE: two\n")
+
+
+def test_a_format_that_needs_a_factory_of_records_has_it() -> None:
+    sent, _, notices = sent_by(
+        "import logging\nlogging.basicConfig(format='%(who)s: %(message)s')\nusual = logging.getLogRecordFactory()\n"
+        "who = 'me'\ndef factory(*args, **keywords):\n    record = usual(*args, **keywords)\n    record.who = who\n"
+        "    return record\nlogging.setLogRecordFactory(factory)\n"
+        "class Loud(logging.Logger):\n    def shout(self, text): self.warning(text.upper())\n"
+        "logging.setLoggerClass(Loud)"
+    )
+    assert notices == ()
+    done = python(f"{RECEIVE.format(sent=sent)}\nimport logging\nlogging.getLogger('new').shout('word')")
+    assert done.stderr == "me: WORD\n"
+
+
+@pytest.mark.torch
+def test_hooks_for_all_modules_are_told() -> None:
+    _, libraries, notices = sent_by(
+        "import torch\ntorch.nn.modules.module.register_module_forward_hook(lambda *_: None)"
+    )
+    assert (libraries, notices) == (
+        [],
+        (
+            (
+                "The forward hooks for all modules of torch stay in the notebook: register them in a set-up cell "
+                "(%%multiproc --setup)"
+            ),
+        ),
+    )
 
 
 def test_a_fork_writes_each_log_line_once_to_its_own_output() -> None:

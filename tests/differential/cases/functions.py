@@ -209,4 +209,19 @@ def complicated(*args, **options):
     table = {k: [v for v in range(k) if v % 2] for k in args}
     return {**table, **options}, (lambda: sum(map(len, table.values())))()
 >>> complicated(1, 2, 5, z=3)
+# ---- overloads (python 3.11)
+import typing
+@typing.overload
+def wide(x: int) -> int: ...
+@typing.overload
+def wide(x: str) -> str: ...
+def wide(x): return x
+class Wide:
+    @typing.overload
+    def f(self, x: int) -> int: ...
+    @typing.overload
+    def f(self, x: str) -> str: ...
+    def f(self, x): return x
+>>> [one.__annotations__ for one in typing.get_overloads(wide)], wide(1)
+>>> [one.__annotations__ for one in typing.get_overloads(Wide.f)], Wide().f(1)
 """

@@ -35,6 +35,47 @@ from matplotlib import rcParams
 >>> rcParams["lines.linewidth"] = 7
 >>> matplotlib.rcParams["lines.linewidth"]
 >>> matplotlib.rcParams["lines.linewidth"] = 1.5
+# ---- the context in which decimals are computed, under another name
+import decimal
+now, extended = decimal.getcontext(), decimal.ExtendedContext
+held = {"now": now, "a copy": now.copy()}
+inexact = decimal.Decimal(1) / 3
+>>> now is decimal.getcontext(), held["now"] is now, held["a copy"] is now, extended is decimal.ExtendedContext
+>>> now.flags[decimal.Inexact], now.prec
+>>> now.prec = 4
+>>> decimal.Decimal(1) / 3, held["a copy"].divide(1, 3)
+>>> now.prec = 28
+<<< now is decimal.getcontext(), now.copy()
+# ---- what matplotlib has registered, under other names (needs matplotlib)
+import matplotlib.units, matplotlib.colors, matplotlib.font_manager
+from matplotlib import colormaps as maps, color_sequences
+from matplotlib.units import registry as units
+from matplotlib.font_manager import fontManager
+if "case_before" not in maps: maps.register(matplotlib.colors.ListedColormap(["r"], name="case_before"))
+>>> maps is matplotlib.colormaps, color_sequences is matplotlib.color_sequences, units is matplotlib.units.registry
+>>> fontManager is matplotlib.font_manager.fontManager, maps["case_before"].colors, "case_before" in matplotlib.colormaps
+>>> maps.register(matplotlib.colors.ListedColormap(["b"], name="case_mine"))
+>>> matplotlib.colormaps["case_mine"].colors
+>>> maps.unregister("case_mine")
+# ---- contexts of mpmath under other names (needs mpmath)
+import mpmath
+from mpmath import mp, iv, fp, sqrt as root
+contexts = [mp, iv, fp]
+>>> mp is mpmath.mp, iv is mpmath.iv, fp is mpmath.fp, [one is two for one, two in zip(contexts, (mp, iv, fp))]
+>>> mp.dps = 40
+>>> str(mpmath.sqrt(2)), str(root(2)), mpmath.mpf(1) / 3
+>>> mp.dps = 15
+<<< mpmath.mpf(1) / 3
+# ---- configurations of networkx, pandas and SymPy under other names (needs networkx)
+import networkx, pandas, sympy
+from networkx import config as of_networkx
+from pandas import options
+from sympy.core.parameters import global_parameters
+>>> of_networkx is networkx.config, options is pandas.options
+>>> global_parameters is sympy.core.parameters.global_parameters
+>>> of_networkx.fallback_to_nx, options.display.max_rows = True, 7
+>>> networkx.config.fallback_to_nx, pandas.get_option("display.max_rows")
+>>> of_networkx.fallback_to_nx, options.display.max_rows = False, 60
 # ---- arguments that are left out of what is parsed
 class Action(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None): setattr(namespace, self.dest, values * 2)

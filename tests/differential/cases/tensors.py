@@ -140,4 +140,27 @@ def there_and_back(x):
     file.seek(0)
     return torch.load(file, weights_only=False)
 >>> type(there_and_back(saved)) is Saved, there_and_back(saved.state_dict()), there_and_back({"m": saved})["m"].p
+# ---- classes that are containers for torch (needs torch)
+import dataclasses, torch
+import torch.utils._pytree as pytree
+class Box:
+    def __init__(self, parts): self.parts = parts
+pytree.register_pytree_node(Box, lambda b: (b.parts, None), lambda ps, _: Box(list(ps)), serialized_type_name="case.Box")
+@dataclasses.dataclass
+class Point:
+    x: torch.Tensor
+    y: torch.Tensor
+pytree.register_dataclass(Point)
+box, point = Box([torch.ones(1), 2]), Point(torch.ones(1), torch.zeros(1))
+>>> pytree.tree_leaves(box), pytree.tree_map(lambda x: x + 1, box).parts, len(pytree.tree_leaves([box, {"p": point}]))
+>>> pytree.treespec_dumps(pytree.tree_structure(box)), pytree.tree_map(lambda x: x + 1, point)
+<<< pytree.tree_leaves(box)
+<<< point
+# ---- hooks that are registered beside those that came along (needs torch)
+import torch
+hooked, called = torch.nn.Linear(1, 1), []
+hooked.register_forward_hook(lambda *_: called.append("came"))
+>>> later = hooked.register_forward_hook(lambda *_: called.append("added"))
+>>> hooked(torch.ones(1)).shape, len(hooked._forward_hooks)
+>>> called
 """
