@@ -81,6 +81,9 @@ class Pickler(CodePickler):
         reducers: Mapping[type, Callable[[Any], Any]] = MappingProxyType({}),
     ) -> None:
         super().__init__(self._keep_out_of_band, shared_globals, main_by_reference, home_classes)
+        self._copy = partial(
+            Pickler, shared_globals, provided, main_by_reference, home_classes, to_cpu, reducers=reducers
+        )
         self._buffers: list[memoryview] = []
         self._outside = 0
         # what the receiver has of its own, by the ids of what takes its place here
@@ -104,6 +107,19 @@ class Pickler(CodePickler):
         self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
+        self._is_trial = False
+
+    def may_travel(self, value: object) -> bool:
+        """See `CodePickler.may_travel`."""
+        if self._is_trial:
+            return True  # what the variable itself may mean is tried together with it
+        trial = self._copy()
+        trial._is_trial = True
+        try:
+            trial.dump(value)
+        except (Exception, SystemExit):  # __reduce__ may be anybody's
+            return False
+        return True
 
     def dump_variable(self, name: str, value: object) -> None:
         """Dump the value of a variable."""

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from nblaunch.names_looked_up import NAMESPACES
 from nblaunch.payload import add_notes, relatives, text_of, traceback_of
 from nblaunch.rank.work import Elsewhere, Work
 
@@ -33,13 +34,14 @@ _MISSES = re.compile(
     | \b(?:table|view|relation)\ (?:with\ name\ )?['"`]?(\w+)['"`]?\ (?:does\ not\ exist|was\ not\ found|not\ found)
     | attribute\ ['"]([\w.]+)['"]\ on\ <module\ ['"]__main__                   # pickle
     | module\ ['"]__main__['"]\ has\ no\ attribute\ ['"](\w+)
+    | cannot\ import\ name\ ['"](\w+)['"]\ from\ ['"]__main__['"]
     | attribute\ lookup\ ([\w.]+)\ on\ __main__\ failed
     | not\ found\ as\ __main__\.(\w+)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 # Names in code that looks variables up by their names: in a cell, and in a library that looks into those who call it.
-_OF_A_CELL = frozenset({"globals", "locals", "vars", "user_ns", "user_global_ns"})
+_OF_A_CELL = NAMESPACES | {"locals", "vars"}
 _OF_A_LIBRARY = frozenset({"_getframe", "currentframe"})
 _LONGEST_TEXT = 20_000
 

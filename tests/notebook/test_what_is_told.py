@@ -83,6 +83,21 @@ def test_names_in_texts_come_along(kernel: Kernel) -> None:
     assert kernel.value("results") == dict.fromkeys((0, 1), (2, 2, [2, 2], 2, 4))
 
 
+def test_variables_of_the_main_module_come_along(kernel: Kernel) -> None:
+    kernel.run(
+        "k, lock = 7, __import__('threading').Lock()\n"
+        "def attribute():\n    import __main__\n    return __main__.k\n"
+        "def imported():\n    from __main__ import k as other\n    return other"
+    ).ok()
+    kernel.run(
+        "%%multiproc 1\nimport sys, __main__ as m\nfrom __main__ import k as other\n"
+        "m.k, other, sys.modules['__main__'].k, get_ipython().user_ns['k'], attribute(), imported()"
+    ).ok()
+    assert kernel.value("results") == {0: (7,) * 6}
+    reply = kernel.run("%%multiproc 1\nfrom __main__ import lock")
+    assert "'lock' is a variable of the notebook" in reply.traceback
+
+
 @pytest.mark.parametrize(
     "code",
     [
