@@ -147,3 +147,18 @@ def test_seeds_that_the_page_names_differ_by_rank_and_repeat_by_run(kernel: Kern
     assert all(a != b for a, b in zip(first[0], first[1], strict=True))
     # which takes entropy of the system, as the page says
     assert first[0][5] != second[0][5]
+
+
+def test_a_magic_that_only_the_notebook_has(kernel: Kernel) -> None:
+    kernel.run(
+        "from IPython.core.magic import Magics, line_magic, magics_class, register_line_magic\n"
+        "@register_line_magic\ndef registered_here(line): return line\n"
+        "@magics_class\nclass Ours(Magics):\n    @line_magic\n    def of_a_class(self, line): return line\n"
+        "get_ipython().register_magics(Ours)\n"
+        "get_ipython().register_magic_function(lambda line: line, 'line', 'a_lambda')\n"
+        "%load_ext autoreload\n%alias_magic lst lsmagic"
+    ).ok()
+    for name in ("registered_here", "of_a_class", "a_lambda", "autoreload", "lst"):
+        reply = kernel.run(f"%%multiproc 1\n%{name} 0")
+        assert f"'%{name}' is a magic of the notebook, and magics are not sent to the ranks" in reply.traceback
+    assert "is a magic of" not in kernel.run("%%multiproc 1\n%no_such_magic").traceback
