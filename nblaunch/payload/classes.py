@@ -21,6 +21,7 @@ from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorTyp
 from typing import Any
 
 from nblaunch.payload import identity
+from nblaunch.payload.parametrised import Origin, hand_out, handed_out, origin_and_args, reduce_ctypes_class
 from nblaunch.payload.receiving import writes_over
 
 __all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
@@ -45,6 +46,10 @@ _LAYOUT = ("_pack_", "_align_", "_anonymous_", "_layout_", "_type_", "_length_",
 
 def reduce_class(kind: type) -> Any:
     """Return how to rebuild a class; see `object.__reduce__`."""
+    if type(kind).__module__ == "_ctypes":
+        reduced = reduce_ctypes_class(kind)
+        if reduced is not None:
+            return reduced
     own = dict(attributes_of(kind))
     born_with = {"__qualname__": _qualname_of(kind)}
     if "__module__" in own:
@@ -67,7 +72,7 @@ def reduce_class(kind: type) -> Any:
     bases = _bases_of(kind)
     # those of C often have no name that leads to them
     metaclass = None if type(kind) is type(bases[0]) else type(kind)
-    args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind))
+    args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind), origin_and_args(own))
     return _make_class, args, (own, registry, joined), None, None, _fill_class
 
 
@@ -124,12 +129,21 @@ def _annotations(kind: type) -> Any:
 
 
 def _make_class(
-    metaclass: Any, name: str, bases: tuple[type, ...], born_with: dict[str, Any], slots: Any, token: str | None
+    metaclass: Any,
+    name: str,
+    bases: tuple[type, ...],
+    born_with: dict[str, Any],
+    slots: Any,
+    token: str | None,
+    origin: Origin | None,
 ) -> type:
-    """Return an empty class, or the one that is known by this token."""
+    """Return an empty class, or the one that is known by this token or as this parametrisation."""
     known: type | None = identity.lookup(token)
     if known is not None:
         return known
+    known = None if origin is None else handed_out(origin)
+    if known is not None:
+        return identity.tracked(token, known)
     metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
     with _hooks_off(bases):
@@ -141,6 +155,8 @@ def _make_class(
     if issubclass(metaclass, abc.ABCMeta):
         abc._abc_init(made)  # type: ignore[attr-defined]
     _empty[id(made)] = made
+    if origin is not None:
+        hand_out(made, origin)
     return identity.tracked(token, made)
 
 

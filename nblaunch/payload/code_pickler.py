@@ -25,6 +25,7 @@ from nblaunch.payload.enums import reduce_member
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
+from nblaunch.payload.modules import import_home
 from nblaunch.payload.named import by_value, found_by_name, named_with_module, reduce_cached_function
 from nblaunch.payload.receiving import SHARED_GLOBALS
 from nblaunch.payload.rules import reduce_singledispatch
@@ -113,6 +114,7 @@ class CodePickler(cloudpickle.Pickler):
         home = self._at_home(kind)
         if home is not None:
             return home
+        import_home(kind)
         reduced = super().reducer_override(kind)
         # cloudpickle tells which classes go by value, but does not keep them what they are
         if reduced is NotImplemented or reduced[0] not in (_tracker._make_skeleton_class, _tracker._make_skeleton_enum):

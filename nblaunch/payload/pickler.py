@@ -24,7 +24,7 @@ from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
-from nblaunch.payload.modules import reduce_module
+from nblaunch.payload.modules import import_home, reduce_module
 from nblaunch.payload.named import CACHED_FUNCTION, is_of_typing
 from nblaunch.payload.packed import Packed
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
@@ -196,6 +196,7 @@ class Pickler(CodePickler):
             return self._reduce_own
         if kind in self.dispatch_table:
             return None
+        import_home(kind)
         by_reference = _tracker._should_pickle_by_reference(kind)
         if is_enumeration(kind):
             return None if by_reference else self._reduce_member

@@ -80,6 +80,31 @@ adapter = pydantic.TypeAdapter(list[int])
 >>> item.name = "x"
 >>> Item(name="Q").name, basket.model_validate_json(basket.model_dump_json()) == basket
 <<< item, basket
+# ---- generic models, and what their parametrisations are (needs pydantic)
+import pydantic, typing
+T, U = typing.TypeVar("T"), typing.TypeVar("U")
+class G(pydantic.BaseModel, typing.Generic[T]):
+    v: T
+class Sub(G[int], typing.Generic[U]):
+    w: U
+class Node(pydantic.BaseModel, typing.Generic[T]):
+    made: typing.ClassVar[list] = []
+    value: T
+    next: object = None
+class Inner(pydantic.BaseModel):
+    z: int = 1
+class Holder(pydantic.BaseModel):
+    g: G[str]
+GI, GN, GG, SubS, NodeI = G[int], G[Inner], G[G[int]], Sub[str], Node[int]
+gi, sub, node, holder = GI(v=1), SubS(v=1, w="a"), NodeI(value=1, next=NodeI(value=2)), Holder(g=G[str](v="x"))
+Node.made.append(NodeI)
+>>> G[int] is GI, isinstance(gi, G[int]), G[Inner] is GN, G[G[int]] is GG, Sub[str] is SubS, Node[int] is NodeI
+>>> isinstance(sub, G[int]), isinstance(sub, Sub[str]), type(node.next) is Node[int], Node.made[0] is Node[int], type(holder.g) is G[str]
+>>> G[int](v=5) == GI(v=5), GG(v=gi), GN(v=Inner()), G[float](v=1), GI.__name__
+>>> G[int](v="no number")
+<<< gi, sub, node, holder, GI
+<<< G[int](v=5), G[Inner](v=Inner(z=3)), G[G[int]](v=gi), Sub[str](v=1, w="b"), Node[int](value=3)
+<<< G[bytes](v=b"")
 # ---- data classes of pydantic, and settings made by functions (needs pydantic)
 import pydantic, pydantic.dataclasses
 @pydantic.dataclasses.dataclass

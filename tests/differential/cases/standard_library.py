@@ -190,6 +190,17 @@ read_only = memoryview(b"xyz")
 >>> bytes(window), window.readonly, read_only.readonly, read_only.tolist(), window.nbytes
 >>> window[0] = 0
 >>> origin[2]
+# ---- arrays, pointers and functions of ctypes, which are made once
+class Rec(ctypes.Structure): pass
+Rec._fields_ = [("n", ctypes.c_int), ("next", ctypes.POINTER(Rec)), ("many", ctypes.c_int * 2)]
+A3, PI, RecS, RecP, Fn = ctypes.c_int * 3, ctypes.POINTER(ctypes.c_int), Rec * 2, ctypes.POINTER(Rec), ctypes.CFUNCTYPE(ctypes.c_int, Rec)
+class Own(ctypes.Array):
+    _type_, _length_ = ctypes.c_int, 3
+a3, recs, own = A3(1, 2, 3), (ctypes.c_double * 2)(1, 2), Own(1, 2, 3)
+>>> ctypes.c_int * 3 is A3, isinstance(a3, ctypes.c_int * 3), ctypes.POINTER(ctypes.c_int) is PI, Rec * 2 is RecS, ctypes.POINTER(Rec) is RecP, ctypes.CFUNCTYPE(ctypes.c_int, Rec) is Fn
+>>> list(a3), list(recs), list(own), type(own) is Own, Rec(5).n, type(Rec().many) is ctypes.c_int * 2, Own is ctypes.c_int * 3
+<<< a3, own, (ctypes.c_int * 3)(4, 5, 6)
+<<< A3, PI, RecS, RecP, Fn
 # ---- structures of ctypes
 class Pt(ctypes.Structure):
     _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
