@@ -20,6 +20,7 @@ from nblaunch.payload.enums import is_enumeration
 from nblaunch.payload.exceptions import reduce_exception, reduce_traceback
 from nblaunch.payload.functions import reduce_cell
 from nblaunch.payload.generators import advice_for, is_generator, of_a_module
+from nblaunch.payload.handed_out import reducer_of_handed_out
 from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
@@ -162,7 +163,9 @@ class Pickler(CodePickler):
         if copies_on_write(kind):
             return self._reduce_block
         special = self.for_return.reducer(kind) if self._to_cpu else None
-        special = special or jax_reducer(kind, self._notices.append) or constants_kept(kind)
+        special = (
+            special or jax_reducer(kind, self._notices.append) or constants_kept(kind) or reducer_of_handed_out(kind)
+        )
         if special is None:
             return own
         telling = is_generator(kind)

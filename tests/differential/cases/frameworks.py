@@ -105,6 +105,17 @@ Node.made.append(NodeI)
 <<< gi, sub, node, holder, GI
 <<< G[int](v=5), G[Inner](v=Inner(z=3)), G[G[int]](v=gi), Sub[str](v=1, w="b"), Node[int](value=3)
 <<< G[bytes](v=b"")
+# ---- zones that dateutil makes once (needs dateutil)
+from datetime import datetime, timedelta
+from dateutil import tz
+from dateutil.tz import gettz
+paris, offset, rule, utc, no_name = gettz("Europe/Paris"), tz.tzoffset("X", 3600), tz.tzstr("EST5EDT"), tz.tzutc(), gettz.nocache("Europe/Paris")
+then = datetime(2024, 4, 1, 12, tzinfo=paris)
+def zone(name): return gettz(name)
+>>> then - datetime(2024, 3, 30, 12, tzinfo=gettz("Europe/Paris")), then.tzinfo is zone("Europe/Paris"), no_name is paris, no_name == paris
+>>> offset is tz.tzoffset("X", 3600), rule is tz.tzstr("EST5EDT"), utc is tz.UTC, gettz is tz.gettz, zone("Europe/Rome") is gettz("Europe/Rome")
+>>> (then - datetime(2024, 3, 30, 12, tzinfo=no_name)).total_seconds()
+<<< (then, paris), offset, rule, utc
 # ---- data classes of pydantic, and settings made by functions (needs pydantic)
 import pydantic, pydantic.dataclasses
 @pydantic.dataclasses.dataclass

@@ -201,6 +201,11 @@ a3, recs, own = A3(1, 2, 3), (ctypes.c_double * 2)(1, 2), Own(1, 2, 3)
 >>> list(a3), list(recs), list(own), type(own) is Own, Rec(5).n, type(Rec().many) is ctypes.c_int * 2, Own is ctypes.c_int * 3
 <<< a3, own, (ctypes.c_int * 3)(4, 5, 6)
 <<< A3, PI, RecS, RecP, Fn
+# ---- codecs, which are looked up once
+import codecs
+found = codecs.lookup("utf-8")
+>>> found is codecs.lookup("utf-8"), found.name, found.encode("a")
+<<< found
 # ---- structures of ctypes
 class Pt(ctypes.Structure):
     _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
