@@ -45,6 +45,7 @@ from nblaunch.payload.streams import reduce_stream
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
 from nblaunch.payload.views import Blocks, SeenArrays, copies_on_write
+from nblaunch.payload.without_new import mended
 
 __all__ = ["Pickler"]
 
@@ -208,7 +209,7 @@ class Pickler(CodePickler):
             reduce = self._reduce_unusual
         elif ModuleValues.may_hold(kind):
             reduce = self._reduce_identity
-        return partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce
+        return mended(kind, partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce)
 
     def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         yield FunctionType, self._reduce_function
