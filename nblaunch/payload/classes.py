@@ -23,6 +23,7 @@ from typing import Any
 from nblaunch.payload import identity
 from nblaunch.payload.parametrised import Origin, hand_out, handed_out, origin_and_args, reduce_ctypes_class
 from nblaunch.payload.receiving import writes_over
+from nblaunch.payload.structs import is_struct, make_struct, take_out_layout
 
 __all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
 
@@ -58,6 +59,10 @@ def reduce_class(kind: type) -> Any:
         thing = own.pop(name)
         if not isinstance(thing, GetSetDescriptorType):
             born_with[name] = thing  # a property of the user's, for instances
+    if sys.version_info >= (3, 14) and "__annotate_func__" in own:
+        own["__annotations__"] = _annotations(kind)
+    if is_struct(type(kind)):
+        born_with |= take_out_layout(kind, own)
     slots = _slots(kind, own)
     if "ctypes" in sys.modules:
         _note_layout(kind, own, born_with)
@@ -65,8 +70,6 @@ def reduce_class(kind: type) -> Any:
     if issubclass(type(kind), abc.ABCMeta):
         registry = _registry(kind)
     joined = _registered_with(kind)
-    if sys.version_info >= (3, 14) and "__annotate_func__" in own:
-        own["__annotations__"] = _annotations(kind)
     for name in _FURNITURE:
         own.pop(name, None)
     bases = _bases_of(kind)
@@ -147,9 +150,12 @@ def _make_class(
     metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
     with _hooks_off(bases):
+        made: type
         if metaclass.__module__ == "_ctypes":
             # of C, and from Python 3.13 on it does its work in its __init__
-            made: type = metaclass(name, bases, namespace)
+            made = metaclass(name, bases, namespace)
+        elif is_struct(metaclass):
+            made = make_struct(metaclass, name, bases, namespace)
         else:
             made = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)
     if issubclass(metaclass, abc.ABCMeta):

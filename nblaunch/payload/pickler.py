@@ -23,6 +23,7 @@ from nblaunch.payload.generators import advice_for, is_generator, of_a_module
 from nblaunch.payload.handed_out import reducer_of_handed_out
 from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
+from nblaunch.payload.library_rules import library_rule
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
 from nblaunch.payload.modules import import_home, reduce_module
@@ -185,8 +186,9 @@ class Pickler(CodePickler):
         for base, way in self._ways():
             if issubclass(kind, base):
                 return way
-        if kind in _RULES:
-            return _RULES[kind]
+        rule = _RULES.get(kind) or library_rule(kind)
+        if rule is not None:
+            return rule
         if _is_widget(kind):
             return _refuse_widget
         if is_generator(kind):

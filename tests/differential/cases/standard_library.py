@@ -206,6 +206,12 @@ import codecs
 found = codecs.lookup("utf-8")
 >>> found is codecs.lookup("utf-8"), found.name, found.encode("a")
 <<< found
+# ---- calls that a mock has seen, or shall see
+from unittest import mock
+expected, chain = mock.call(1, a=2), mock.call.foo(1).bar(x=2)
+begin = mock.call
+>>> expected == mock.call(1, a=2), begin(1) == mock.call(1), str(chain), chain == mock.call.foo(1).bar(x=2), len(chain.call_list()), tuple(expected), mock.sentinel.a is mock.sentinel.a
+<<< expected, chain
 # ---- structures of ctypes
 class Pt(ctypes.Structure):
     _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
