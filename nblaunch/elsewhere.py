@@ -44,7 +44,8 @@ def variables_elsewhere(
     # a cell that is run again may bind a name in some of its ranks only, which is no matter of earlier ones
     this = hash(source)
     before = {names: number for names, (number, cell) in _bound_before.items() if cell != this}
-    return Elsewhere(joined, before, " ".join(sorted(bound)), remedy, no_capture)
+    magics = " ".join(notebook.own_magics())
+    return Elsewhere(joined, before, " ".join(sorted(bound)), remedy, no_capture, magics)
 
 
 def remember_bound(bound: str, number: int, source: str) -> None:

@@ -41,6 +41,8 @@ class Notebook:
         ``from __future__`` imports in force.
     figures : dict of str to object
         What is set about inline figures, such as ``InlineBackend.figure_formats``.
+    magics : mapping of str to mapping
+        The shell's magics by their names, for each kind of them.
     box : Box or NoBox
         Where whoever runs the cell or program can be asked.
     """
@@ -53,6 +55,7 @@ class Notebook:
     numbers: Mapping[str, int] = field(default_factory=dict)
     compiler_flags: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
+    magics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     box: Box | NoBox = field(default_factory=find_box)
 
     @classmethod
@@ -79,7 +82,18 @@ class Notebook:
             numbers=getattr(shell.compile, "_filename_map", {}),
             compiler_flags=shell.compile.flags,
             figures=_figure_settings(),
+            magics=shell.magics_manager.magics,
         )
+
+    def own_magics(self) -> list[str]:
+        """Return the names of the magics that were added to those of IPython."""
+        known = ("IPython.core.", "ipykernel.", "nblaunch.")
+        return [
+            name
+            for magics in self.magics.values()
+            for name, function in list(magics.items())
+            if not _module_of(function).startswith(known)
+        ]
 
     def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:
         """Return those of the files that are cells, with their lines."""
@@ -89,6 +103,15 @@ class Notebook:
             if lines:
                 found[name] = CellSource(self.numbers[name], tuple(lines))
         return found
+
+
+def _module_of(magic: Any) -> str:
+    """Return the name of the module that defines a magic; an alias is of whoever made it."""
+    if type(magic).__name__ == "MagicAlias":
+        return ""
+    owner = getattr(magic, "__self__", None)
+    module = getattr(magic if owner is None else type(owner), "__module__", "")
+    return module if isinstance(module, str) else ""
 
 
 def _figure_settings() -> dict[str, Any]:

@@ -17,6 +17,7 @@ FLOORS = {
     "escaped_names": 0,
     "naming": 0,
     "names_in_text": 0,
+    "names_looked_up": 0,
     "interrupts": 0,
     "refusals": 0,
     "sizes": 0,

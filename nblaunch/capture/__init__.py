@@ -11,6 +11,7 @@ Nothing is pickled here, and nothing is taken from a namespace: the caller does 
 `expressions`             the same for expressions and assignment targets
 `deferred`                function bodies: what they read, and from when on
 `shelltext`               text that IPython expands or runs: ``!ls {path}``, ``%timeit f(x)``
+`texts`                   texts and attributes that may name variables: ``globals()["k"]``
 `parts`, `search`         an object taken apart, and the smallest part that cannot be pickled
 `places`, `tables`        where a part sits, in words; columns and elements of data frames
 `advice`, `errors`        what to do about it, and the error that says so

@@ -23,10 +23,13 @@ from nblaunch.capture.scopes import (
     function_scope,
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
-from nblaunch.names_in_text import EVALUATING, names_behind_at, names_in_argument
+from nblaunch.capture.texts import Texts
+from nblaunch.names_in_text import EVALUATING, names_in_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+NO_TEXTS = Texts()
 
 State = set[Key] | None
 """What is certainly assigned; None where the code cannot be reached."""
@@ -77,11 +80,11 @@ class Expressions(ABC):
         Where reads are reported.
     annotations : bool
         Whether annotations are evaluated.
-    texts : bool
-        Whether texts may mark variables: ``"a > @limit"``.
+    texts : Texts
+        How texts may name variables: ``"a > @limit"``.
     """
 
-    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
+    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: Texts = NO_TEXTS) -> None:
         self.scope = scope
         self.ledger = ledger
         self.annotations = annotations
@@ -128,8 +131,13 @@ class Expressions(ABC):
                         self.load(name, node, in_text=True, as_table=as_table)
                     todo.extend(reversed(list(ast.iter_child_nodes(node))))
                 case ast.Constant(value=str(text)):
-                    for name in names_behind_at(text) if self.texts else ():
+                    for name in self.texts.names_behind_at(text):
                         self.load(name, node, in_text=True)
+                    for name in self.texts.names_looked_up(text):
+                        self.look_up(name, node)
+                case ast.Attribute(ctx=ast.Load()) if self.texts.looked_up and self.texts.is_main(node.value):
+                    self.look_up(node.attr, node)
+                    todo.append(node.value)
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                     self._comprehension(node.generators, node.elt)
                 case ast.DictComp():
@@ -180,6 +188,12 @@ class Expressions(ABC):
         key = self.scope.read_key(name)
         if key is not None:
             read = Read(key, getattr(node, "lineno", 1), getattr(node, "col_offset", 0), in_text, as_table)
+            self.ledger.read(read, self.assigned, again=self.in_loop)
+
+    def look_up(self, name: str, node: ast.AST) -> None:
+        """Report that a global variable may be looked up by its name, whatever has that name in this scope."""
+        if self.assigned is not None:
+            read = Read(name, getattr(node, "lineno", 1), getattr(node, "col_offset", 0), in_text=True)
             self.ledger.read(read, self.assigned, again=self.in_loop)
 
     def bind(self, name: str) -> Key | None:

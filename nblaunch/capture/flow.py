@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, cast
 
-from nblaunch.capture.expressions import Expressions, State, copied, joined
+from nblaunch.capture.expressions import NO_TEXTS, Expressions, State, copied, joined
 from nblaunch.capture.scopes import Scope, class_scope, evaluated_arguments, function_scope, imported_name
+from nblaunch.capture.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,7 +40,7 @@ SWALLOWING = frozenset(
 class Flow(Expressions):
     """The whole walk. `assigned` is what is certain at the current point."""
 
-    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: bool = False) -> None:
+    def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: Texts = NO_TEXTS) -> None:
         super().__init__(scope, ledger, annotations=annotations, texts=texts)
         self._breaks: list[list[State]] = []  # one list for each loop around
         self._methods: list[Body] | None = None  # collected while a class body runs
@@ -79,6 +80,9 @@ class Flow(Expressions):
             case ast.Match():
                 self._match(node)
             case ast.Import() | ast.ImportFrom():
+                if isinstance(node, ast.ImportFrom) and node.module == "__main__":
+                    for alias in node.names:
+                        self.look_up(alias.name, node)
                 for name in map(imported_name, node.names):
                     if name is not None:
                         self.bind(name)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from nblaunch.capture.deferred import Cell
 from nblaunch.capture.flow import Flow
 from nblaunch.capture.scopes import Scope
-from nblaunch.names_in_text import may_mark_names
+from nblaunch.capture.texts import texts_of
 
 
 class CellNames(NamedTuple):
@@ -31,7 +31,7 @@ class CellNames(NamedTuple):
         Names that its own statements bind, perhaps only on some way through it.
     in_texts : dict of str to bool
         Those that it reads which nothing but texts may name, and whether as a table only: see
-        `nblaunch.names_in_text`.
+        `nblaunch.names_in_text` and `nblaunch.names_looked_up`.
     """
 
     read: dict[str, int]
@@ -72,6 +72,6 @@ def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool 
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             future_annotations = future_annotations or any(a.name == "annotations" for a in statement.names)
     cell = Cell()
-    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=may_mark_names(source))
+    flow = Flow(Scope("module"), cell, annotations=not future_annotations, texts=texts_of(source, tree))
     flow.block(tree.body)
     return CellNames(cell.close(flow.assigned), frozenset(flow.bound), cell.in_texts_only())

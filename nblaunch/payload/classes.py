@@ -21,8 +21,10 @@ from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorTyp
 from typing import Any
 
 from nblaunch.payload import identity
+from nblaunch.payload.parametrised import Origin, hand_out, handed_out, origin_and_args, reduce_ctypes_class
 from nblaunch.payload.receiving import writes_over
 from nblaunch.payload.registries import register, registrations_of
+from nblaunch.payload.structs import is_struct, make_struct, take_out_layout
 
 __all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
 
@@ -46,6 +48,10 @@ _LAYOUT = ("_pack_", "_align_", "_anonymous_", "_layout_", "_type_", "_length_",
 
 def reduce_class(kind: type) -> Any:
     """Return how to rebuild a class; see `object.__reduce__`."""
+    if type(kind).__module__ == "_ctypes":
+        reduced = reduce_ctypes_class(kind)
+        if reduced is not None:
+            return reduced
     own = dict(attributes_of(kind))
     born_with = {"__qualname__": _qualname_of(kind)}
     if "__module__" in own:
@@ -54,6 +60,10 @@ def reduce_class(kind: type) -> Any:
         thing = own.pop(name)
         if not isinstance(thing, GetSetDescriptorType):
             born_with[name] = thing  # a property of the user's, for instances
+    if sys.version_info >= (3, 14) and "__annotate_func__" in own:
+        own["__annotations__"] = _annotations(kind)
+    if is_struct(type(kind)):
+        born_with |= take_out_layout(kind, own)
     slots = _slots(kind, own)
     if "ctypes" in sys.modules:
         _note_layout(kind, own, born_with)
@@ -61,14 +71,12 @@ def reduce_class(kind: type) -> Any:
     if issubclass(type(kind), abc.ABCMeta):
         registry = _registry(kind)
     joined, registrations = _registered_with(kind), registrations_of(kind)
-    if sys.version_info >= (3, 14) and "__annotate_func__" in own:
-        own["__annotations__"] = _annotations(kind)
     for name in _FURNITURE:
         own.pop(name, None)
     bases = _bases_of(kind)
     # those of C often have no name that leads to them
     metaclass = None if type(kind) is type(bases[0]) else type(kind)
-    args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind))
+    args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind), origin_and_args(own))
     return _make_class, args, (own, registry, joined, registrations), None, None, _fill_class
 
 
@@ -125,23 +133,37 @@ def _annotations(kind: type) -> Any:
 
 
 def _make_class(
-    metaclass: Any, name: str, bases: tuple[type, ...], born_with: dict[str, Any], slots: Any, token: str | None
+    metaclass: Any,
+    name: str,
+    bases: tuple[type, ...],
+    born_with: dict[str, Any],
+    slots: Any,
+    token: str | None,
+    origin: Origin | None,
 ) -> type:
-    """Return an empty class, or the one that is known by this token."""
+    """Return an empty class, or the one that is known by this token or as this parametrisation."""
     known: type | None = identity.lookup(token)
     if known is not None:
         return known
+    known = None if origin is None else handed_out(origin)
+    if known is not None:
+        return identity.tracked(token, known)
     metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
     with _hooks_off(bases):
+        made: type
         if metaclass.__module__ == "_ctypes":
             # of C, and from Python 3.13 on it does its work in its __init__
-            made: type = metaclass(name, bases, namespace)
+            made = metaclass(name, bases, namespace)
+        elif is_struct(metaclass):
+            made = make_struct(metaclass, name, bases, namespace)
         else:
             made = c_level(metaclass, "__new__", BuiltinFunctionType)(metaclass, name, bases, namespace)
     if issubclass(metaclass, abc.ABCMeta):
         abc._abc_init(made)  # type: ignore[attr-defined]
     _empty[id(made)] = made
+    if origin is not None:
+        hand_out(made, origin)
     return identity.tracked(token, made)
 
 

@@ -16,6 +16,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.names_in_text import is_meant, names_in_annotations, names_in_constants
+from nblaunch.names_looked_up import names_looked_up_by
 from nblaunch.payload import identity
 from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.attributes import follow
@@ -24,6 +25,7 @@ from nblaunch.payload.enums import reduce_member
 from nblaunch.payload.functions import ModuleGlobals, globals_of_module
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
+from nblaunch.payload.modules import import_home
 from nblaunch.payload.named import by_value, found_by_name, named_with_module, reduce_cached_function
 from nblaunch.payload.receiving import SHARED_GLOBALS
 from nblaunch.payload.registries import with_overloads
@@ -96,9 +98,16 @@ class CodePickler(cloudpickle.Pickler):
             for name, as_table in names_in_constants(function.__code__).items():
                 if name in space and is_meant(space[name], as_table=as_table):
                     used[name] = space[name]
+            for name in names_looked_up_by(function.__code__):
+                if name in space and name not in used and self.may_travel(space[name]):
+                    used[name] = space[name]
         # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
         others["__closure__"] = None
         return with_overloads(function, (make, (*args, function.__closure__), (attributes, others), *rest))
+
+    def may_travel(self, value: object) -> bool:
+        """Tell whether a variable can be sent that is perhaps not meant at all."""
+        return True
 
     def _reduce_class(self, kind: Any) -> Any:
         if self._is_named_in_main(kind):
@@ -106,6 +115,7 @@ class CodePickler(cloudpickle.Pickler):
         home = self._at_home(kind)
         if home is not None:
             return home
+        import_home(kind)
         reduced = super().reducer_override(kind)
         # cloudpickle tells which classes go by value, but does not keep them what they are
         if reduced is NotImplemented or reduced[0] not in (_tracker._make_skeleton_class, _tracker._make_skeleton_enum):

@@ -128,9 +128,10 @@ def with_hash_renewed(obj: Any, reduced: Any) -> Any:
 
 def _set_state_and_renew(obj: Any, state: tuple[Any, CachedHash]) -> None:
     own, cached = state
-    setter = getattr(obj, "__setstate__", None)
+    # of the class: one that answers for attributes of its objects cannot do so yet
+    setter = getattr(type(obj), "__setstate__", None)
     if setter is not None:
-        setter(own)
+        setter(obj, own)
     else:
         # as pickle does it
         attributes, slots = own if type(own) is tuple else (own, None)

@@ -12,7 +12,29 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__ = ["reduce_module"]
+__all__ = ["import_home", "reduce_module"]
+
+
+# Names of modules that could not be imported, as no file has them.
+_homeless: set[str] = set()
+
+
+def import_home(kind: Any) -> None:
+    """Import the module that a class or function says it is from, if a library has not done so yet.
+
+    ``numpy.recarray`` says that it is from ``numpy.rec``, which NumPy imports when it is asked for. Until then the
+    class would be taken for one that nobody can import.
+    """
+    name = kind.__module__
+    if not isinstance(name, str) or name in sys.modules or name in _homeless:
+        return
+    package, dot, _ = name.partition(".")
+    if not dot or package not in sys.modules:
+        return
+    try:
+        importlib.import_module(name)
+    except Exception:  # a library's code
+        _homeless.add(name)
 
 
 def reduce_module(module: ModuleType) -> Any:

@@ -29,11 +29,13 @@ from nblaunch.payload.enums import is_enumeration
 from nblaunch.payload.exceptions import reduce_exception, reduce_traceback
 from nblaunch.payload.functions import reduce_cell
 from nblaunch.payload.generators import advice_for, is_generator, of_a_module
+from nblaunch.payload.handed_out import reducer_of_handed_out
 from nblaunch.payload.hashes import may_keep_hash, with_hash_renewed
 from nblaunch.payload.jax_arrays import jax_reducer
+from nblaunch.payload.library_rules import library_rule
 from nblaunch.payload.memory_maps import is_memmap, reduce_memmap
 from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_itself
-from nblaunch.payload.modules import reduce_module
+from nblaunch.payload.modules import import_home, reduce_module
 from nblaunch.payload.named import CACHED_FUNCTION, is_of_typing
 from nblaunch.payload.packed import Packed
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
@@ -56,6 +58,7 @@ from nblaunch.payload.streams import reduce_stream
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
 from nblaunch.payload.views import Blocks, SeenArrays, copies_on_write, on_buffer, reduce_row
+from nblaunch.payload.without_new import mended
 
 __all__ = ["Pickler"]
 
@@ -93,6 +96,9 @@ class Pickler(CodePickler):
         reducers: Mapping[type, Callable[[Any], Any]] = MappingProxyType({}),
     ) -> None:
         super().__init__(self._keep_out_of_band, shared_globals, main_by_reference, home_classes)
+        self._copy = partial(
+            Pickler, shared_globals, provided, main_by_reference, home_classes, to_cpu, reducers=reducers
+        )
         self._buffers: list[memoryview] = []
         self._outside = 0
         # what the receiver has of its own, by the ids of what takes its place here
@@ -116,6 +122,19 @@ class Pickler(CodePickler):
         self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual = False
+        self._is_trial = False
+
+    def may_travel(self, value: object) -> bool:
+        """See `CodePickler.may_travel`."""
+        if self._is_trial:
+            return True  # what the variable itself may mean is tried together with it
+        trial = self._copy()
+        trial._is_trial = True
+        try:
+            trial.dump(value)
+        except (Exception, SystemExit):  # __reduce__ may be anybody's
+            return False
+        return True
 
     def dump_variable(self, name: str, value: object) -> None:
         """Dump the value of a variable."""
@@ -158,7 +177,9 @@ class Pickler(CodePickler):
         if copies_on_write(kind):
             return self._reduce_block
         special = self.for_return.reducer(kind) if self._to_cpu else None
-        special = special or jax_reducer(kind, self._notices.append) or constants_kept(kind)
+        special = (
+            special or jax_reducer(kind, self._notices.append) or constants_kept(kind) or reducer_of_handed_out(kind)
+        )
         if special is None:
             return own
         telling = is_generator(kind)
@@ -177,8 +198,9 @@ class Pickler(CodePickler):
         for base, way in self._ways():
             if issubclass(kind, base):
                 return way
-        if kind in _RULES:
-            return _RULES[kind]
+        rule = _RULES.get(kind) or library_rule(kind)
+        if rule is not None:
+            return rule
         if _is_widget(kind):
             return _refuse_widget
         if is_generator(kind):
@@ -192,6 +214,7 @@ class Pickler(CodePickler):
             return self._reduce_own
         if kind in self.dispatch_table:
             return None
+        import_home(kind)
         by_reference = _tracker._should_pickle_by_reference(kind)
         if is_enumeration(kind):
             return None if by_reference else self._reduce_member
@@ -200,7 +223,7 @@ class Pickler(CodePickler):
             reduce = self._reduce_unusual
         elif ModuleValues.may_hold(kind):
             reduce = self._reduce_identity
-        return partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce
+        return mended(kind, partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce)
 
     def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         yield FunctionType, self._reduce_function

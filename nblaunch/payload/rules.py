@@ -18,6 +18,7 @@ import cloudpickle
 __all__ = [
     "DICTIONARY_VIEWS",
     "WEAK_DICTIONARIES",
+    "new_in_disguise",
     "reduce_cached_property",
     "reduce_code",
     "reduce_dictionary_view",
@@ -101,10 +102,11 @@ def _shown(proxy: Any) -> Any:
 def reduce_in_disguise(obj: Any) -> Any:
     """Return how to rebuild an object that says that it is of another class, as proxies do: pickle believes them."""
     function, args, *rest = obj.__reduce_ex__(4)
-    return (_new if function is copyreg.__newobj__ else function, args, *rest)  # type: ignore[attr-defined]
+    return (new_in_disguise if function is copyreg.__newobj__ else function, args, *rest)  # type: ignore[attr-defined]
 
 
-def _new(kind: Any, *args: Any) -> Any:
+def new_in_disguise(kind: Any, *args: Any) -> Any:
+    """Make an object as pickle does, whatever it says of its class."""
     return kind.__new__(kind, *args)
 
 

@@ -1,4 +1,4 @@
-"""What a rank's exception is told about a variable that it misses and that exists, or existed, elsewhere.
+"""What a rank's exception is told about a variable or a magic that it misses and that exists, or existed, elsewhere.
 
 A variable of the notebook travels when the cell names it. It may be meant by a text instead: ``eval("k")``, SQL,
 formulas, a pickle of an object of its class. Whichever library then raises, and however deep, the name that it misses
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from nblaunch.names_looked_up import NAMESPACES
 from nblaunch.payload import add_notes, relatives, text_of, traceback_of
 from nblaunch.rank.work import Elsewhere, Work
 
@@ -33,13 +34,15 @@ _MISSES = re.compile(
     | \b(?:table|view|relation)\ (?:with\ name\ )?['"`]?(\w+)['"`]?\ (?:does\ not\ exist|was\ not\ found|not\ found)
     | attribute\ ['"]([\w.]+)['"]\ on\ <module\ ['"]__main__                   # pickle
     | module\ ['"]__main__['"]\ has\ no\ attribute\ ['"](\w+)
+    | cannot\ import\ name\ ['"](\w+)['"]\ from\ ['"]__main__['"]
     | attribute\ lookup\ ([\w.]+)\ on\ __main__\ failed
     | not\ found\ as\ __main__\.(\w+)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_MISSES_MAGIC = re.compile(r"magic (?:function )?`(%%?)([^`\s]+)` not found")
 # Names in code that looks variables up by their names: in a cell, and in a library that looks into those who call it.
-_OF_A_CELL = frozenset({"globals", "locals", "vars", "user_ns", "user_global_ns"})
+_OF_A_CELL = NAMESPACES | {"locals", "vars"}
 _OF_A_LIBRARY = frozenset({"_getframe", "currentframe"})
 _LONGEST_TEXT = 20_000
 
@@ -78,6 +81,13 @@ def _hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> It
                 cells = [number for names, number in elsewhere.ranks.items() if name in names.split()]
                 if cells:
                     yield _in_earlier_ranks(name, max(cells), elsewhere)
+        if type(one).__name__ == "UsageError":
+            for mark, name in _MISSES_MAGIC.findall(text_of(one)):
+                if name in elsewhere.magics.split():
+                    yield (
+                        f"'{mark}{name}' is a magic of the notebook, and magics are not sent to the ranks: define or "
+                        "load it in a cell that begins with %%multiproc --setup"
+                    )
 
 
 def _missed_names(error: BaseException) -> Iterator[str]:

@@ -36,6 +36,8 @@ class Elsewhere:
         function that is launched. Empty for a rank that was launched in none of these ways.
     no_capture : bool
         Whether it was wished that nothing but what is named so is taken along.
+    magics : str
+        The notebook's magics that are not of IPython itself.
     """
 
     notebook: str = field(default="", repr=False)
@@ -43,6 +45,7 @@ class Elsewhere:
     bound: str = ""
     remedy: str = ""
     no_capture: bool = False
+    magics: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

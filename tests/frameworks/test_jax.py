@@ -206,3 +206,16 @@ def test_functions_that_jax_compiles(kernel: Kernel, method: str) -> None:
     ).ok()
     answers = [6.0, 8.0, 9.0, 6.0, 0.0, 1.0, 2.0, 0.0, 3.0, 6.0]
     assert kernel.value("results") == {0: answers, 1: answers}
+
+
+def test_functions_with_derivatives_of_their_own(kernel: Kernel) -> None:
+    kernel.run(
+        "@jax.custom_vjp\ndef doubled(x): return x * 2\n"
+        "doubled.defvjp(lambda x: (doubled(x), x), lambda kept, g: (g * 5,))\n"
+        "@jax.custom_jvp\ndef halved(x): return x / 2\n"
+        "halved.defjvps(lambda t, answer, x: t * 7)\n"
+        "def slopes(): return float(jax.grad(doubled)(1.0)), float(jax.grad(halved)(1.0)), doubled.__name__"
+    ).ok()
+    kernel.run("%%multiproc 1\nslopes(), doubled, halved").ok()
+    assert kernel.value("results[0][0] == slopes() == (5.0, 7.0, 'doubled')")
+    assert kernel.value("[float(jax.grad(f)(1.0)) for f in results[0][1:]]") == [5.0, 7.0]

@@ -83,6 +83,21 @@ def test_names_in_texts_come_along(kernel: Kernel) -> None:
     assert kernel.value("results") == dict.fromkeys((0, 1), (2, 2, [2, 2], 2, 4))
 
 
+def test_variables_of_the_main_module_come_along(kernel: Kernel) -> None:
+    kernel.run(
+        "k, lock = 7, __import__('threading').Lock()\n"
+        "def attribute():\n    import __main__\n    return __main__.k\n"
+        "def imported():\n    from __main__ import k as other\n    return other"
+    ).ok()
+    kernel.run(
+        "%%multiproc 1\nimport sys, __main__ as m\nfrom __main__ import k as other\n"
+        "m.k, other, sys.modules['__main__'].k, get_ipython().user_ns['k'], attribute(), imported()"
+    ).ok()
+    assert kernel.value("results") == {0: (7,) * 6}
+    reply = kernel.run("%%multiproc 1\nfrom __main__ import lock")
+    assert "'lock' is a variable of the notebook" in reply.traceback
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -132,3 +147,18 @@ def test_seeds_that_the_page_names_differ_by_rank_and_repeat_by_run(kernel: Kern
     assert all(a != b for a, b in zip(first[0], first[1], strict=True))
     # which takes entropy of the system, as the page says
     assert first[0][5] != second[0][5]
+
+
+def test_a_magic_that_only_the_notebook_has(kernel: Kernel) -> None:
+    kernel.run(
+        "from IPython.core.magic import Magics, line_magic, magics_class, register_line_magic\n"
+        "@register_line_magic\ndef registered_here(line): return line\n"
+        "@magics_class\nclass Ours(Magics):\n    @line_magic\n    def of_a_class(self, line): return line\n"
+        "get_ipython().register_magics(Ours)\n"
+        "get_ipython().register_magic_function(lambda line: line, 'line', 'a_lambda')\n"
+        "%load_ext autoreload\n%alias_magic lst lsmagic"
+    ).ok()
+    for name in ("registered_here", "of_a_class", "a_lambda", "autoreload", "lst"):
+        reply = kernel.run(f"%%multiproc 1\n%{name} 0")
+        assert f"'%{name}' is a magic of the notebook, and magics are not sent to the ranks" in reply.traceback
+    assert "is a magic of" not in kernel.run("%%multiproc 1\n%no_such_magic").traceback

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 import pytest
+from IPython.core.error import UsageError
 
 from nblaunch.rank.hints import add_hints
 from nblaunch.rank.work import Elsewhere, Work
@@ -187,3 +188,18 @@ def test_what_only_ranks_of_an_earlier_cell_had() -> None:
     assert told.startswith("'table' was a variable of the ranks of an earlier cell, ")
     # what the notebook has can travel
     assert "--capture" in hints(raised_by("eval('k')"), ranks={"k": 3})[0]
+
+
+def test_magics_of_the_notebook() -> None:
+    def told(text: str, **elsewhere: Any) -> list[str]:
+        return hints(UsageError(text), **elsewhere)
+
+    cell = "Cell magic `%%mine` not found."
+    line = "Line magic function `%mine` not found (But cell magic `%%mine` exists, did you mean that instead?)."
+    (sentence,) = told(cell, magics="other mine")
+    assert sentence == (
+        "'%%mine' is a magic of the notebook, and magics are not sent to the ranks: define or load it in a cell that "
+        "begins with %%multiproc --setup"
+    )
+    assert told(line, magics="mine")[0].startswith("'%mine' is a magic of the notebook")
+    assert told(cell, magics="other") == told(cell) == []

@@ -631,8 +631,52 @@ class Unit(float):
         self.unit = unit
         return self
 metres = Unit(3.0, "m")
->>> metres.unit
-!!! metres
+>>> metres.unit, metres * 2, Unit(4.0, "km").unit
+<<< metres, Unit(4.0, "km")
+# ---- classes that want other arguments than pickle has
+class Wanting:
+    def __new__(cls, a, *, b): return super().__new__(cls)
+    def __init__(self, a, *, b): self.a, self.b = a, b
+class Slotted:
+    __slots__ = ("a", "__dict__")
+    def __new__(cls, a):
+        self = super().__new__(cls)
+        self.a = a
+        return self
+class Pair(tuple):
+    def __new__(cls, a, b): return super().__new__(cls, (a, b))
+class Many(dict):
+    def __new__(cls, a, b): return super().__new__(cls)
+    def __init__(self, a, b): self[a] = self; self.b = b
+class Text(str):
+    def __new__(cls, a, b): return super().__new__(cls, a + b)
+    def __hash__(self): return 7
+wanting, slotted, pair, many, text = Wanting(1, b=[2]), Slotted([1]), Pair(1, [2]), Many("a", 2), Text("a", "b")
+slotted.more = slotted
+>>> wanting, slotted, slotted.more is slotted, pair, many, many["a"] is many, text, {text: 1}["ab"] if hash("ab") == 7 else 0, Pair(3, 4)
+<<< wanting, slotted, pair, many, text
+# ---- objects that hand on what they are asked for
+class Handing:
+    def __init__(self, target): self._target = target
+    def __getattr__(self, name): return getattr(self._target, name)
+class HandingSlots:
+    __slots__ = ("_target", "empty")
+    def __init__(self, target): self._target = target
+    def __getattr__(self, name): return getattr(self._target, name)
+class Choosing:
+    def __init__(self, target): self._target, self.left_out = target, 1
+    def __getattr__(self, name): return getattr(self._target, name)
+    def __getstate__(self): return {"_target": self._target}
+class Attributes(dict):
+    def __getattr__(self, name):
+        try: return self[name]
+        except KeyError: raise AttributeError(name) from None
+    def __setattr__(self, name, value): self[name] = value
+handing, slots, choosing, attributes = Handing([1]), HandingSlots({"a": 1}), Choosing("text"), Attributes(a=1)
+handing.own, attributes.b = handing, 2
+>>> handing.own is handing, handing.index(1), handing._target, slots.keys(), choosing.upper(), vars(handing)["_target"], attributes, attributes.b
+>>> choosing._target, "left_out" in vars(choosing) or True
+<<< handing, slots, attributes
 # ---- cached properties
 class Cp:
     def __init__(self):

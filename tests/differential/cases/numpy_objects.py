@@ -11,6 +11,14 @@ swapped = np.array([1, 2], ">i4"), np.array([1.5], ">f8"), np.array(["ab"], ">U2
 >>> numbers, texts, times, swapped
 >>> numbers[3][0], texts[0][1], times[0][0], swapped[0][1]
 <<< numbers, texts, times, swapped
+# ---- record arrays, whose class is of a module that NumPy imports late
+import sys
+sys.modules.pop("numpy.rec", None)
+rec = np.zeros(2, [("a", int), ("b", float)]).view(np.recarray)
+kind_of_rec = np.recarray
+>>> rec, rec[0], rec.a, type(rec) is np.recarray, type(rec[0]), kind_of_rec is np.recarray, isinstance(rec, np.recarray)
+<<< rec, rec[1]
+<<< kind_of_rec
 # ---- shapes, orders and strides
 scalar, empty, zero_rows = np.array(5.5), np.array([]), np.zeros((0, 3))
 fortran, transposed = np.asfortranarray(np.arange(6).reshape(2, 3)), np.arange(6).reshape(2, 3).T

@@ -190,6 +190,28 @@ read_only = memoryview(b"xyz")
 >>> bytes(window), window.readonly, read_only.readonly, read_only.tolist(), window.nbytes
 >>> window[0] = 0
 >>> origin[2]
+# ---- arrays, pointers and functions of ctypes, which are made once
+class Rec(ctypes.Structure): pass
+Rec._fields_ = [("n", ctypes.c_int), ("next", ctypes.POINTER(Rec)), ("many", ctypes.c_int * 2)]
+A3, PI, RecS, RecP, Fn = ctypes.c_int * 3, ctypes.POINTER(ctypes.c_int), Rec * 2, ctypes.POINTER(Rec), ctypes.CFUNCTYPE(ctypes.c_int, Rec)
+class Own(ctypes.Array):
+    _type_, _length_ = ctypes.c_int, 3
+a3, recs, own = A3(1, 2, 3), (ctypes.c_double * 2)(1, 2), Own(1, 2, 3)
+>>> ctypes.c_int * 3 is A3, isinstance(a3, ctypes.c_int * 3), ctypes.POINTER(ctypes.c_int) is PI, Rec * 2 is RecS, ctypes.POINTER(Rec) is RecP, ctypes.CFUNCTYPE(ctypes.c_int, Rec) is Fn
+>>> list(a3), list(recs), list(own), type(own) is Own, Rec(5).n, type(Rec().many) is ctypes.c_int * 2, Own is ctypes.c_int * 3
+<<< a3, own, (ctypes.c_int * 3)(4, 5, 6)
+<<< A3, PI, RecS, RecP, Fn
+# ---- codecs, which are looked up once
+import codecs
+found = codecs.lookup("utf-8")
+>>> found is codecs.lookup("utf-8"), found.name, found.encode("a")
+<<< found
+# ---- calls that a mock has seen, or shall see
+from unittest import mock
+expected, chain = mock.call(1, a=2), mock.call.foo(1).bar(x=2)
+begin = mock.call
+>>> expected == mock.call(1, a=2), begin(1) == mock.call(1), str(chain), chain == mock.call.foo(1).bar(x=2), len(chain.call_list()), tuple(expected), mock.sentinel.a is mock.sentinel.a
+<<< expected, chain
 # ---- structures of ctypes
 class Pt(ctypes.Structure):
     _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]

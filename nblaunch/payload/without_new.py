@@ -1,0 +1,99 @@
+"""Objects that pickle takes apart and cannot put together again, because code of their class is in the way.
+
+Pickle makes an object by calling ``__new__`` with what the base of C is made of: a float that wants two arguments gets
+one. Then it asks the object for ``__setstate__`` before the object has any attributes, and a ``__getattr__`` that hands
+everything on to one of them asks itself for ever. Here neither is called: the ``__new__`` is that of the base of C,
+and what the object holds is put into it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+import pickle
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from nblaunch.payload.attributes import held_by, hold
+from nblaunch.payload.classes import attributes_of, c_level
+from nblaunch.payload.module_values import inherits, reduces_itself
+from nblaunch.payload.rules import new_in_disguise
+
+__all__ = ["mended"]
+
+_Reduce = Callable[[Any], Any]
+_MAKERS = (copyreg.__newobj__, new_in_disguise)  # type: ignore[attr-defined]  # typeshed leaves it out
+
+
+def mended(kind: type, reduce: _Reduce | None) -> _Reduce | None:
+    """Return how objects of a class are reduced so that they can be rebuilt.
+
+    Parameters
+    ----------
+    kind : type
+        Their class.
+    reduce : callable or None
+        How they are reduced so far; None is pickle's own way. It is returned where it is good.
+    """
+    if reduces_itself(kind):
+        return reduce
+    avoids_new, sets_state = not _takes_what_pickle_gives(kind), _answers_for_attributes(kind)
+    if not avoids_new and not sets_state:
+        return reduce
+
+    def reduce_mended(obj: Any) -> Any:
+        reduced: Any = NotImplemented if reduce is None else reduce(obj)
+        if reduced is NotImplemented:
+            reduced = object.__reduce_ex__(obj, pickle.DEFAULT_PROTOCOL)
+        function, args, *rest = reduced
+        state, lists, dictionaries, setter = [*rest, None, None, None, None][:4]
+        if function in _MAKERS:
+            function = _made_without_new if avoids_new else function
+            if sets_state and setter is None and _leaves_state_to_python(kind):
+                return function, args, held_by(obj), lists, dictionaries, hold
+        if sets_state and setter is None and state is not None:
+            return function, args, state, lists, dictionaries, _set_state
+        return function, args, *rest
+
+    return reduce_mended
+
+
+def _takes_what_pickle_gives(kind: type) -> bool:
+    """Tell whether the ``__new__`` of a class can be called with the arguments that pickle has for it."""
+    new = _found(kind, "__new__")
+    new = new.__func__ if isinstance(new, staticmethod) else new
+    if not isinstance(new, FunctionType):
+        return True
+    told = [_found(kind, name) for name in ("__getnewargs_ex__", "__getnewargs__")]
+    if any(isinstance(one, FunctionType) for one in told):
+        return True  # the class says itself what to call it with
+    arguments = [kind, None] if any(told) else [kind]
+    try:
+        inspect.signature(new, follow_wrapped=False).bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _answers_for_attributes(kind: type) -> bool:
+    """Tell whether code of a class answers when its object is asked for a ``__setstate__`` that it does not have."""
+    answering = (_found(kind, "__getattr__"), _found(kind, "__getattribute__"))
+    return any(isinstance(one, FunctionType) for one in answering) and _found(kind, "__setstate__") is None
+
+
+def _leaves_state_to_python(kind: type) -> bool:
+    return _found(kind, "__getstate__") is None or inherits(kind, "__getstate__")
+
+
+def _found(kind: type, name: str) -> Any:
+    # past the metaclass, which may have an answer of its own
+    return next((attributes_of(base)[name] for base in type.mro(kind) if name in attributes_of(base)), None)
+
+
+def _made_without_new(kind: type, *args: Any) -> Any:
+    return c_level(kind, "__new__", BuiltinFunctionType)(kind, *args)
+
+
+def _set_state(obj: Any, state: Any) -> None:
+    hold(obj, state if isinstance(state, tuple) else (state, {}))
