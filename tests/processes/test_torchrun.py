@@ -82,11 +82,6 @@ class Outcome:
     files: dict[str, str]
 
 
-@pytest.fixture(params=["torch", "nblaunch"])
-def whose(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def start(whose: str, place: Path, options: list[str], training: list[str]) -> subprocess.Popen[str]:
     place.mkdir()
     for name in ("logs", "tmp", "meet"):
