@@ -15,6 +15,7 @@ __all__ = [
     "arrow_types",
     "is_array_of_objects",
     "is_plain_array",
+    "is_small_and_simple",
     "reduce_array",
     "reduce_arrow",
     "row_type",
@@ -43,6 +44,11 @@ def is_plain_array(array: Any) -> bool:
 
     kind = type(array)
     return not array.dtype.hasobject and (kind is numpy.ndarray or _reduces_as_array(kind, numpy.ndarray))
+
+
+def is_small_and_simple(array: Any) -> bool:
+    """Tell whether NumPy's own way is the right one for an array that is no view of another one."""
+    return bool(array.nbytes < _WORTH_IT and array.flags.writeable)
 
 
 def is_array_of_objects(array: Any) -> bool:

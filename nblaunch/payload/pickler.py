@@ -18,6 +18,7 @@ from nblaunch.payload.arrays import (
     arrow_types,
     is_array_of_objects,
     is_plain_array,
+    is_small_and_simple,
     reduce_array,
     reduce_arrow,
     row_type,
@@ -155,10 +156,14 @@ class Pickler(CodePickler):
         """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
         return self._seen_arrays.shared() if self._blocks is None else None
 
-    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
+    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a buffer, or return that it is too small to be worth it: it goes into the stream then."""
         view = buffer.raw()
+        if view.nbytes < _WORTH_IT:
+            return True
         self._outside += view.nbytes
         self._buffers.append(view)
+        return False
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
@@ -270,13 +275,19 @@ class Pickler(CodePickler):
         return NotImplemented if reduced is None else reduced
 
     def _reduce_array(self, array: Any) -> Any:
-        kind, plain = type(array), is_plain_array(array)
+        kind = type(array)
+        if kind is self._arrays and array.base is None and self._blocks is None and is_small_and_simple(array):
+            # most arrays, where there are many
+            if not self._seen_arrays.is_apart(array):
+                self._seen_arrays.note(array)
+            return NotImplemented
+        plain = is_plain_array(array)
         reduced = reduce_memmap(array) if is_memmap(kind) else None
         if reduced is None and (plain or is_array_of_objects(array)) and not self._seen_arrays.is_apart(array):
             reduced = on_buffer(array)
-        if reduced is None and (plain or is_array_of_objects(array)) and not self._seen_arrays.is_apart(array):
-            self._seen_arrays.note(array)
-            reduced = None if self._blocks is None else self._blocks.reduce(array)
+            if reduced is None:
+                self._seen_arrays.note(array)
+                reduced = None if self._blocks is None else self._blocks.reduce(array)
         reduced = reduced or reduce_array(array)
         if plain and kind is not self._arrays and not is_memmap(kind):
             reduced = with_attributes(array, reduced)
@@ -295,6 +306,9 @@ class Pickler(CodePickler):
     def _reduce_tensor(self, tensor: Any) -> Any:
         return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
+
+# Bytes: below this a copy in the stream costs less than a buffer of its own.
+_WORTH_IT = 4096
 
 _RULES: dict[type, Callable[[Any], Any]] = {
     CodeType: reduce_code,

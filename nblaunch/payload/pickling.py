@@ -201,7 +201,7 @@ def unpack_named(
         raised instead.
     """
     stream, *buffers = _parts(data)
-    unpickler = pickle.Unpickler(io.BytesIO(stream), buffers=buffers)
+    unpickler = pickle.Unpickler(io.BufferedReader(_Mapped(stream)), buffers=buffers)
     found = {}
     with receiving(shared_globals), all_renewed():
         for name, kind in unpickler.load().items():
@@ -215,6 +215,22 @@ def unpack_named(
             if main_names is not None:
                 main_names.update(names)
     return found
+
+
+class _Mapped(io.RawIOBase):
+    """Reads what lies in memory. An `io.BytesIO` would copy all of it first, in every rank."""
+
+    def __init__(self, data: Any) -> None:
+        self._left = memoryview(data).cast("B")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        count = min(len(target), len(self._left))
+        target[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
 
 
 def _parts(data: Any) -> Parts:

@@ -42,7 +42,9 @@ class SeenArrays:
     """The arrays of a stream, by the object that owns their memory."""
 
     def __init__(self) -> None:
-        self._by_owner: dict[int, list[Any]] = {}
+        # the first one on the memory of an owner, by the owner's id, and all of them where there are several
+        self._first: dict[int, Any] = {}
+        self._several: dict[int, list[Any]] = {}
         # by id; kept, so that no other one gets it
         self._apart: dict[int, Any] = {}
 
@@ -58,14 +60,17 @@ class SeenArrays:
 
     def note(self, array: Any) -> None:
         """Take an array; each is pickled once."""
-        self._by_owner.setdefault(id(_owner(array)), []).append(array)
+        owner = id(array if array.base is None else _owner(array))
+        first = self._first.setdefault(owner, array)
+        if first is not array:
+            self._several.setdefault(owner, [first]).append(array)
 
     def shared(self) -> Blocks | None:
         """Return the memory that several of them lie on, or None."""
         found: dict[int, list[_Block]] = {}
         of_objects: dict[int, Any] = {}
-        for owner, arrays in self._by_owner.items():
-            blocks = _overlapping(arrays) if len(arrays) > 1 else []
+        for owner, arrays in self._several.items():
+            blocks = _overlapping(arrays)
             if blocks and arrays[0].dtype.hasobject:
                 of_objects[owner] = _owner(arrays[0])
             elif blocks:
@@ -131,7 +136,7 @@ def _owner(array: Any) -> Any:
 
 def on_buffer(array: Any) -> Any:
     """Return how to rebuild an array on a `bytearray` or an `array.array` that it lies on; None if it lies on none."""
-    owner = _owner(array)
+    owner: Any = None if array.base is None else _owner(array)
     if type(owner) not in (bytearray, pyarray.array):
         return None
     begin = ctypes.addressof(ctypes.c_char.from_buffer(owner))
