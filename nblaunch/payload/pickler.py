@@ -156,14 +156,10 @@ class Pickler(CodePickler):
         """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
         return self._seen_arrays.shared() if self._blocks is None else None
 
-    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a buffer, or return that it is too small to be worth it: it goes into the stream then."""
+    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
         view = buffer.raw()
-        if view.nbytes < _WORTH_IT:
-            return True
         self._outside += view.nbytes
         self._buffers.append(view)
-        return False
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
@@ -306,9 +302,6 @@ class Pickler(CodePickler):
     def _reduce_tensor(self, tensor: Any) -> Any:
         return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
-
-# Bytes: below this a copy in the stream costs less than a buffer of its own.
-_WORTH_IT = 4096
 
 _RULES: dict[type, Callable[[Any], Any]] = {
     CodeType: reduce_code,
