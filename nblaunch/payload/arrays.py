@@ -69,7 +69,8 @@ def reduce_array(array: Any) -> Any:
 
     kind = type(array)
     dtype = array.dtype
-    if kind is numpy.ma.MaskedArray and not dtype.hasobject:
+    # not numpy.ma, which NumPy imports when it is asked for: a zygote that lacks it would be made anew for nothing
+    if kind is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None) and not dtype.hasobject:
         # its data may lie on the memory of another array
         return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
     if kind is numpy.ndarray and not array.flags.writeable:

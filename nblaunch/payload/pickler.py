@@ -39,6 +39,7 @@ from nblaunch.payload.module_values import ModuleValues, attribute_of, reduces_i
 from nblaunch.payload.modules import import_home, reduce_module
 from nblaunch.payload.named import CACHED_FUNCTION, is_of_typing
 from nblaunch.payload.packed import Packed
+from nblaunch.payload.polars_frames import polars_types, reduce_polars
 from nblaunch.payload.process_bound import BoundToProcess, reason_to_refuse
 from nblaunch.payload.process_groups import ForReturn
 from nblaunch.payload.process_wide import of_interpreter, own_of_each_process, standing_for
@@ -235,6 +236,7 @@ class Pickler(CodePickler):
         yield self._arrays, self._reduce_array
         yield row_type(), lambda row: reduce_row(row) or NotImplemented
         yield self._arrow, lambda array: reduce_arrow(array) or NotImplemented
+        yield polars_types(), lambda data: reduce_polars(data) or NotImplemented
         yield self._torch, self._reduce_storage
         yield ModuleType, self._reduce_module
         yield MethodType, self._reduce_method
