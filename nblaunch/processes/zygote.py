@@ -86,6 +86,11 @@ def _import_all(described: dict[str, Any]) -> str:
             if why or harm:
                 left_out[name] = cut(harm or why)[:_LONGEST_REASON]
             if harm:
+                # The other parts would mostly do the same, and each costs a fresh start. What was there before stays.
+                package = name.partition(".")[0]
+                for other in described["modules"]:
+                    if other.partition(".")[0] == package and other not in before and other not in left_out:
+                        left_out[other] = cut(f"it is of the same package as {name}: {harm}")[:_LONGEST_REASON]
                 _start_over(described)
     threads.note_loaded()
     problem = prepare(described["prepare"])

@@ -133,6 +133,23 @@ def test_modules_that_do_harm_are_left_out_and_the_others_are_there(packages: Pa
     }
 
 
+def test_a_package_is_started_over_for_once(packages: Packages, tmp_path: Path) -> None:
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    packages.write("zt_pack", f"open({str(tmp_path / 'starts')!r}, 'a').write('.')")
+    for part in ("a_good", "b_thread", "c_thread", "d_good"):
+        (packages.place / "zt_pack" / f"{part}.py").write_text(thread if "thread" in part else "")
+    packages.write("zt_z_good", "")
+    names = ("zt_pack", *(f"zt_pack.{part}" for part in ("a_good", "b_thread", "c_thread", "d_good")), "zt_z_good")
+    reasons = left_out(names)
+    harm = "its import starts 1 thread, and a process with threads must not be forked"
+    assert reasons == {
+        "zt_pack.b_thread": harm,
+        "zt_pack.c_thread": f"it is of the same package as zt_pack.b_thread: {harm}",
+        "zt_pack.d_good": f"it is of the same package as zt_pack.b_thread: {harm}",
+    }
+    assert (tmp_path / "starts").read_text() == "..", "of the zygote, twice; the ranks have it from there"
+
+
 def test_what_a_left_out_module_has_done_to_the_environment_is_undone(packages: Packages) -> None:
     packages.write(
         "zt_a_harms",
