@@ -28,7 +28,7 @@ from nblaunch.processes import _linux, spare
 from nblaunch.processes.child import forget_ahead, fork, warm_up
 from nblaunch.processes.leaving import flush
 
-__all__ = ["cut", "main", "prepare", "serve", "thread_count"]
+__all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
 _LONGEST_WAIT = 3600.0
 # Seconds for the processes that clean up after ranks.
@@ -63,7 +63,7 @@ def prepare(dotted: str) -> str:
     threads = thread_count()
     if threads > 1:
         return f"the process that was to fork the ranks has {threads} threads, so that forking is not safe"
-    _keep_pages_shared()
+    keep_pages_shared()
     return ""
 
 
@@ -72,7 +72,7 @@ def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def _keep_pages_shared() -> None:
+def keep_pages_shared() -> None:
     """Keep forked processes, their garbage collector above all, from writing to pages that all share."""
     forget_ahead()
     gc.collect()

@@ -32,6 +32,7 @@ __all__ = [
     "belongs_to_parent",
     "is_gone",
     "open_log",
+    "own_path",
     "spawn_helper",
     "spawn_interpreter",
     "start_program",
@@ -209,7 +210,7 @@ def spawn_interpreter(
         "rehearse": preparation.rehearse,
         "modules": preparation.modules,
         "left_out": dict(left_out),
-        "path": _own_path(birth),
+        "path": own_path(birth),
     }
     with contextlib.ExitStack() as files:
         # in a file, because sys.path and sys.argv can be longer than one argument may be
@@ -266,7 +267,7 @@ def spawn_helper(
     return process, ours, complaints
 
 
-def _own_path(birth: Birth) -> list[str]:
+def own_path(birth: Birth) -> list[str]:
     """Return `sys.path` without the user's working directory, or with it behind the others if this package lies there.
 
     Not behind one that holds another copy of this package: the two ends have to be of one version.

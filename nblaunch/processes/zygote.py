@@ -3,6 +3,7 @@
 ::
 
     kernel ─► one packet per gang to come: its socket, how many spares, when   ─► a forkserver, which serves that gang
+           ─► one packet with more modules                                    ─► a copy of it, which imports them too
            ◄─ report, once: which modules are here, and why others are not
 
 It holds no thread, or forking would not be safe: after every import that is looked at, and a module that started a
@@ -26,7 +27,7 @@ from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import fork
-from nblaunch.processes.forkserver import cut, prepare, serve, thread_count
+from nblaunch.processes.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
 from nblaunch.processes.generators import remembering
 from nblaunch.processes.preloads import refusal, unwanted_in_zygote
 from nblaunch.processes.spare import GIVEN
@@ -72,10 +73,22 @@ def main(described: dict[str, Any]) -> NoReturn:
 
 def _import_all(described: dict[str, Any]) -> str:
     """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
+    if _import_each(described):
+        _start_over(described)
+    threads.note_loaded()
+    problem = prepare(described["prepare"])
+    # nobody asks how a forkserver has ended; its gang hears it from the connection
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _linux.collapse_pages()
+    return problem
+
+
+def _import_each(described: dict[str, Any]) -> str:
+    """Import modules until one does harm; return its name then, and note why it is left out."""
     left_out: dict[str, str] = described["left_out"]
     with _without_warnings(), remembering():
         for name in described["modules"]:
-            if name in left_out:
+            if name in left_out or name in sys.modules:
                 continue
             # for whoever finds this process dead or hanging
             os.write(2, f"\0importing {name}\n".encode())
@@ -91,13 +104,8 @@ def _import_all(described: dict[str, Any]) -> str:
                 for other in described["modules"]:
                     if other.partition(".")[0] == package and other not in before and other not in left_out:
                         left_out[other] = cut(f"it is of the same package as {name}: {harm}")[:_LONGEST_REASON]
-                _start_over(described)
-    threads.note_loaded()
-    problem = prepare(described["prepare"])
-    # nobody asks how a forkserver has ended; its gang hears it from the connection
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    _linux.collapse_pages()
-    return problem
+                return str(name)
+    return ""
 
 
 @contextlib.contextmanager
@@ -151,10 +159,13 @@ def _start_over(described: dict[str, Any]) -> NoReturn:
 
 def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_name: str) -> None:
     while True:
-        data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 2)
+        data, received, _, _ = socket.recv_fds(kernel, 1 << 16, 4)
         if not data:
             return
         wanted = json.loads(data)
+        if "grow" in wanted:
+            _grow(kernel, guard, received, own_name)
+            continue
         # whoever asked for it is busy with something else just now, and so are the processors
         _linux.readable([kernel.fileno(), received[0]], wanted.pop("delay"))
         pid = fork()
@@ -173,6 +184,54 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_n
             )
         for descriptor in received:
             os.close(descriptor)
+
+
+def _grow(kernel: socket.socket, guard: int, received: list[int], own_name: str) -> None:
+    """Fork a zygote that imports more modules, in the time of those alone; it answers on a connection of its own.
+
+    Parameters
+    ----------
+    received : list of int
+        The connection, a guard, a file for what it writes, and a file that describes it.
+    """
+    pid = fork()
+    if pid != 0:
+        for descriptor in received:
+            os.close(descriptor)
+        return
+    try:
+        os.close(kernel.detach())
+        os.close(guard)
+        os.setsid()
+        control, own_guard, complaints, file = received
+        os.dup2(complaints, 2)
+        os.close(complaints)
+        with open(file, "rb") as opened:
+            described: dict[str, Any] = json.load(opened)
+        sys.path[:] = described["path"]
+        with socket.socket(fileno=control) as own_kernel:
+            own_kernel.send(json.dumps({"pid": os.getpid()}).encode())
+            signal.pthread_sigmask(signal.SIG_SETMASK, set())
+            _linux.guard_group(own_guard, os.getpgrp())
+            if not _linux.writer_is_gone(own_guard):
+                _import_more(described, own_kernel, own_guard, own_name)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
+
+
+def _import_more(described: dict[str, Any], kernel: socket.socket, guard: int, own_name: str) -> None:
+    began = time.monotonic()
+    harm = _import_each(described)
+    threads.note_loaded()
+    report = {"problem": "", "left_out": described["left_out"], "seconds": time.monotonic() - began, "harm": harm}
+    if not harm:
+        keep_pages_shared()
+    kernel.send(json.dumps(report).encode())
+    if not harm:
+        _serve(kernel, guard, "", described["rehearse"], own_name)
 
 
 def _signals_of_a_forkserver() -> None:

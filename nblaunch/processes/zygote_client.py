@@ -19,17 +19,68 @@ from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection, Unanswered
 from nblaunch.processes.load_time import Kind, kind_of
-from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, spawn_helper
+from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, own_path, spawn_helper
 
-__all__ = ["Ahead", "ZygoteClient"]
+__all__ = ["Ahead", "Grandchild", "ZygoteClient"]
 
 # The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+# Seconds for a fork of it.
+_FORK_PATIENCE = 10.0
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
 _IMPORT_PATIENCE = 120.0
 _LONGEST_REPORT = 1 << 17
 # What a zygote writes before the name of each module, in front of what the module's import itself writes.
 _IMPORTING = "\0importing "
+
+
+class Grandchild:
+    """A process that another one has forked, with what is used of a `subprocess.Popen`.
+
+    Parameters
+    ----------
+    pid : int
+        Its number.
+
+    Raises
+    ------
+    ProcessLookupError
+        If it has ended already.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._pidfd = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Return None while it runs; afterwards a number that says nothing, which its parent alone could tell."""
+        if self.returncode is None and _linux.readable([self._pidfd], 0.0):
+            self._note_end()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait until it has ended; see `poll`."""
+        if self.returncode is None:
+            _linux.readable([self._pidfd], None)
+            self._note_end()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from its owner."""
+        if self.returncode is None:
+            self._note_end()
+
+    def _note_end(self) -> None:
+        self.returncode = 1
+        os.close(self._pidfd)
 
 
 @dataclass
@@ -52,7 +103,7 @@ class ZygoteClient:
     preparation: Preparation
     kind: Kind
     environment: dict[str, str]
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Grandchild
     control: socket.socket
     guard_writer: int
     complaints: Any
@@ -91,6 +142,63 @@ class ZygoteClient:
             )
             kept.pop_all()
         return cls(preparation, kind_of(env), environment, process, control, guard_writer, complaints)
+
+    @classmethod
+    def grow(
+        cls, base: ZygoteClient, preparation: Preparation, path: tuple[str, ...], harmful: Mapping[str, str]
+    ) -> ZygoteClient:
+        """Have a zygote that is ready fork another one, which begins to import what that one lacks.
+
+        Raises
+        ------
+        OSError
+            If the zygote is gone, or does not answer.
+        """
+        birth = Birth(0, cwd="/", sys_path=_without_here(path))
+        left_out = {name: why for name, why in harmful.items() if name in preparation.modules} | base.left_out()
+        described = {
+            "modules": preparation.modules,
+            "left_out": left_out,
+            "path": own_path(birth),
+            "rehearse": preparation.rehearse,
+        }
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+            guard_reader, guard_writer = os.pipe()
+            kept.callback(os.close, guard_writer)
+            belongs_to_parent(guard_writer, kept)
+            passed_on.callback(os.close, guard_reader)
+            guard = _linux.own_description(guard_reader)
+            passed_on.callback(os.close, guard)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.enter_context(ours)
+            belongs_to_parent(ours.fileno(), kept)
+            passed_on.enter_context(theirs)
+            complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
+            file = passed_on.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0))
+            file.write(json.dumps(described).encode())
+            file.seek(0)
+            rights = array("i", [theirs.fileno(), guard, complaints.fileno(), file.fileno()])
+            base.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+            base.control.sendmsg(
+                [b'{"grow": true}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
+            )
+            theirs.close()
+            if not _linux.readable([ours.fileno()], _FORK_PATIENCE):
+                raise TimeoutError("a zygote that was to fork another one did not answer")
+            told = ours.recv(_LONGEST_REPORT)
+            if not told:
+                raise ConnectionResetError("a zygote that was to fork another one is gone")
+            process = Grandchild(json.loads(told)["pid"])
+            kept.pop_all()
+        return cls(preparation, base.kind, base.environment, process, ours, guard_writer, complaints)
+
+    def has_been_grown(self) -> bool:
+        """Tell whether another zygote has forked it."""
+        return isinstance(self.process, Grandchild)
+
+    def harm(self) -> str:
+        """Return the name of the module for whose sake it has given up, to be made anew without it; mostly empty."""
+        return "" if self.report is None else str(self.report.get("harm", ""))
 
     def serves(self, preparation: Preparation, kind: Kind) -> bool:
         """Tell whether this is a zygote of that kind, whatever modules it holds."""
@@ -148,10 +256,15 @@ class ZygoteClient:
         """Return the name of the module that it imports, or was importing when it died; empty if there is none."""
         return self._last_words()[0] if self.report is None else ""
 
-    def _obituary(self) -> str:
+    def end_in_words(self) -> str:
+        """Say how it has ended."""
         code = self.process.wait()
+        return "it ended" if self.has_been_grown() else f"it ended with code {code}"
+
+    def _obituary(self) -> str:
+        ended = self.end_in_words()
         module, said = self._last_words()
-        return f"it ended with code {code}{module and f' while it imported {module}'}" + (f":\n{said}" if said else "")
+        return f"{ended}{module and f' while it imported {module}'}" + (f":\n{said}" if said else "")
 
     def _last_words(self) -> tuple[str, str]:
         """Return the name of the module that was imported last, and what was written since."""
@@ -207,7 +320,10 @@ class ZygoteClient:
 
     def disown(self) -> None:
         """Let go of it in a process that was forked from its owner."""
-        self.process.returncode = 0  # or it is said to be running still
+        if isinstance(self.process, Grandchild):
+            self.process.disown()
+        else:
+            self.process.returncode = 0  # or it is said to be running still
         if self.ahead is not None:
             self.ahead.connection.disown()
         with contextlib.suppress(OSError):

@@ -62,6 +62,8 @@ class Zygotes:
         # modules that a zygote has died of or was stuck in, each with the reason, and those that it may have been
         self._harmful: dict[str, str] = {}
         self._suspects: set[str] = set()
+        # modules with which no zygote is grown any more
+        self._to_be_fresh: set[tuple[str, ...]] = set()
 
     def get_ready(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> None:
         """See to it that a zygote with these modules exists or is being made; returns at once.
@@ -87,13 +89,8 @@ class Zygotes:
         OSError
             If there is no way to get one, which is no reason not to launch in another way.
         """
-        with self._lock:
-            zygote = self._zygote_for(preparation, birth)
-            # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
-            control = zygote.control.dup()
+        zygote = self._chosen(preparation, birth, gang)
         try:
-            with control:
-                zygote.wait_report(control, gang)
             with self._lock:
                 connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
             try:
@@ -107,6 +104,37 @@ class Zygotes:
             self._discard(zygote, str(error))
             raise
         return connection
+
+    def _chosen(self, preparation: Preparation, birth: Birth, gang: Watch) -> ZygoteClient:
+        """Return the zygote for one gang when it is ready."""
+        while True:
+            with self._lock:
+                zygote = self._zygote_for(preparation, birth)
+                # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
+                control = zygote.control.dup()
+            try:
+                with control:
+                    zygote.wait_report(control, gang)
+            except InterruptedError:
+                raise
+            except OSError as error:
+                self._discard(zygote, str(error))
+                if not zygote.has_been_grown():
+                    raise
+                continue  # a fresh one says what is wrong
+            with self._lock:
+                if not self._give_up(zygote):
+                    return zygote
+
+    def _give_up(self, zygote: ZygoteClient) -> bool:
+        """Let go of a zygote that does without a harmful module, to be made anew; tell whether it is one."""
+        if not zygote.harm():
+            return False
+        self._harmful.update(zygote.left_out())
+        if zygote in self._processes:
+            self._processes.remove(zygote)
+            zygote.close()
+        return True
 
     def order_ahead(self, preparation: Preparation, birth: Birth, nprocs: int) -> None:
         """Have the next gang's forkserver and spares made; whatever prevents it will show when they are needed."""
@@ -131,6 +159,7 @@ class Zygotes:
                 self._processes.pop().close()
             self._harmful.clear()
             self._suspects.clear()
+            self._to_be_fresh.clear()
 
     def forget(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
@@ -174,8 +203,9 @@ class Zygotes:
     def _bury_the_dead(self) -> None:
         """Let go of zygotes that have died, and of those that a ready one has outgrown."""
         for zygote in list(self._processes):
-            if not zygote.poll():
-                self._discard(zygote, f"it ended with code {zygote.process.returncode}")
+            lives = zygote.poll()
+            if not self._give_up(zygote) and not lives:
+                self._discard(zygote, zygote.end_in_words())
         for newer in list(self._processes):
             for older in list(self._processes):
                 if older is not newer and newer.report is not None and newer.outgrows(older):
@@ -198,7 +228,7 @@ class Zygotes:
             return chosen
 
     def _make(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient:
-        zygote = ZygoteClient.start(preparation, env, path, self._harmful)
+        zygote = self._grown(preparation, env, path) or ZygoteClient.start(preparation, env, path, self._harmful)
         # one that still imports a part of the same is late already
         for other in [one for one in self._processes if one.report is None and zygote.outgrows(one)]:
             self._processes.remove(other)
@@ -210,6 +240,21 @@ class Zygotes:
             self._processes.remove(oldest)
             oldest.close()
         return zygote
+
+    def _grown(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient | None:
+        """Return a zygote that one with fewer modules has forked: it has only the others to import."""
+        kind = kind_of(env)
+        kin = [one for one in self._processes if one.report is not None and one.serves(preparation, kind)]
+        # what one has too much, such as a module that was only tried, may be what another launch must not have
+        bases = [one for one in kin if set(one.preparation.modules) <= set(preparation.modules)]
+        if not bases or preparation.modules in self._to_be_fresh:
+            return None
+        base = max(bases, key=lambda one: len(one.preparation.modules))
+        try:
+            return ZygoteClient.grow(base, preparation, path, self._harmful)
+        except OSError as error:
+            logger.debug("a zygote (pid %d) has forked no other one: %s", base.process.pid, error)
+            return None
 
     def _take_ahead(self, zygote: ZygoteClient) -> Connection | None:
         with self._lock:
@@ -230,7 +275,11 @@ class Zygotes:
             if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
                 logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
                 self.failures.append(why)
-                self._blame(zygote)
+                if zygote.has_been_grown():
+                    # nobody knows how it has ended, which a fresh one will show
+                    self._to_be_fresh.add(zygote.preparation.modules)
+                else:
+                    self._blame(zygote)
                 self._processes.remove(zygote)
                 zygote.close()
 
