@@ -41,46 +41,32 @@ class Grandchild:
     ----------
     pid : int
         Its number.
-
-    Raises
-    ------
-    ProcessLookupError
-        If it has ended already.
+    connection : socket
+        Of which that process alone has the other end: it tells when the process has ended.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._pidfd = os.pidfd_open(pid)
+        self._connection = connection
 
     def poll(self) -> int | None:
         """Return None while it runs; afterwards a number that says nothing, which its parent alone could tell."""
-        if self.returncode is None and _linux.readable([self._pidfd], 0.0):
-            self._note_end()
+        if self.returncode is None and _linux.hung_up(self._connection.fileno()):
+            self.returncode = 1
         return self.returncode
 
     def wait(self) -> int:
         """Wait until it has ended; see `poll`."""
-        if self.returncode is None:
-            _linux.readable([self._pidfd], None)
-            self._note_end()
-        assert self.returncode is not None
-        return self.returncode
+        while self.poll() is None:
+            _linux.wait_for_hangup(self._connection.fileno())
+        return 1
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
-        if self.returncode is None:
+        if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
-
-    def disown(self) -> None:
-        """Let go of it in a process that was forked from its owner."""
-        if self.returncode is None:
-            self._note_end()
-
-    def _note_end(self) -> None:
-        self.returncode = 1
-        os.close(self._pidfd)
+                os.kill(self.pid, number)
 
 
 @dataclass
@@ -188,7 +174,7 @@ class ZygoteClient:
             told = ours.recv(_LONGEST_REPORT)
             if not told:
                 raise ConnectionResetError("a zygote that was to fork another one is gone")
-            process = Grandchild(json.loads(told)["pid"])
+            process = Grandchild(json.loads(told)["pid"], ours)
             kept.pop_all()
         return cls(preparation, base.kind, base.environment, process, ours, guard_writer, complaints)
 
@@ -320,10 +306,7 @@ class ZygoteClient:
 
     def disown(self) -> None:
         """Let go of it in a process that was forked from its owner."""
-        if isinstance(self.process, Grandchild):
-            self.process.disown()
-        else:
-            self.process.returncode = 0  # or it is said to be running still
+        self.process.returncode = 0  # or it is said to be running still
         if self.ahead is not None:
             self.ahead.connection.disown()
         with contextlib.suppress(OSError):

@@ -151,8 +151,9 @@ def test_a_zygote_that_is_killed_costs_a_notice_and_no_result(kernel: Kernel) ->
         os.kill(pid, signal.SIGKILL)
     reply = kernel.run("%%multiproc 2\nrank + 1").ok()
     assert kernel.value("results") == {0: 1, 1: 2}
-    assert "failed and is replaced: it ended with code -9" in reply.stderr
-    assert "failed zygote  it ended with code -9" in kernel.run("%multiproc doctor").ok().stdout
+    # one that another zygote has forked is reaped by that one, and only it would know the code
+    assert "failed and is replaced: it ended" in reply.stderr
+    assert "failed zygote  it ended" in kernel.run("%multiproc doctor").ok().stdout
 
 
 def test_unloading_ends_it_and_loading_makes_another() -> None:
