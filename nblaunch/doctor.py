@@ -15,6 +15,7 @@ import psutil
 import nblaunch
 from nblaunch.payload.memory import available_memory
 from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
+from nblaunch.processes.preloads import learnt
 from nblaunch.processes.threads import cores
 from nblaunch.processes.zygotes import ZYGOTES
 from nblaunch.settings import changed_settings, settings_in_words
@@ -72,6 +73,8 @@ def _zygotes(start_method: str) -> Iterator[tuple[str, str]]:
         count, left = state["spares"] or (0, 0.0)
         if count:
             yield "", f"{count} spare{'' if count == 1 else 's'} waiting, for {left:.0f} s more"
+    if learnt():
+        yield "learnt", f"{', '.join(learnt())}: ranks had to import that, and so it is imported ahead"
     for failure in ZYGOTES.failures:
         yield "failed zygote", failure.strip().replace("\n", "\n    ")
 

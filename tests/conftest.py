@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -15,6 +16,9 @@ import pytest
 
 from nblaunch.processes import preloads
 from nblaunch.processes.zygotes import ZYGOTES
+
+# whoever starts the tests may ignore it, as nohup does, and then so would the programs that they start
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,6 +104,7 @@ def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
     yield
     # zygotes and spares stay on purpose, as long as the process that uses them
     ZYGOTES.close()
+    preloads.forget_learnt()
     _wait_for_removals()
     left = _Belongings().left_since(before)
     if left:

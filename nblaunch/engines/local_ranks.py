@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from nblaunch.engines.base import Plan
-from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Restarting, Stack, TimedOut
+from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Reported, Restarting, Stack, TimedOut
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL, Step, escalation
@@ -27,6 +28,7 @@ from nblaunch.processes.gang import Gang
 from nblaunch.processes.hash_seed import with_hash_seed
 from nblaunch.processes.log_limit import LogLimit
 from nblaunch.processes.native_stacks import native_stacks, require_py_spy
+from nblaunch.processes.preloads import learn
 from nblaunch.processes.stalls import StallWatch
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
@@ -107,6 +109,9 @@ class LocalRanks:
 
             def pass_on(event: Event) -> None:
                 stalls.note(event)
+                if isinstance(event, Reported) and event.kind == "imported":
+                    _learn(event)
+                    return
                 if isinstance(event, Exited):
                     if event.reported != "value" and not event.collateral:
                         self._failed = True
@@ -253,6 +258,14 @@ class LocalRanks:
             gang = self._gang
         if gang is not None:
             gang.end(reason, steps)
+
+
+def _learn(event: Reported) -> None:
+    """Take what a rank has spent time to import."""
+    # a rank may send anything
+    with contextlib.suppress(ValueError, TypeError):
+        names = json.loads(bytes(event.body) if isinstance(event.body, bytearray) else b"[]")
+        learn(name for name in names if isinstance(name, str))
 
 
 def _make_files(paths: Iterable[str]) -> None:

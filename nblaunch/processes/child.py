@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -256,6 +257,9 @@ def leave_parent() -> None:
         util._run_after_forkers()  # type: ignore[attr-defined]
         # was registered at import, for the queues and pools that the rank itself will use
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
+    # What is here is the parent's. Its files are not to be written out by the rank, and whoever goes through all
+    # objects would make copies of all their pages.
+    gc.freeze()
 
 
 _without_finalizers = False

@@ -12,16 +12,27 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["NEVER", "SAFE", "is_own", "refusal", "safe_modules", "unwanted_in_zygote"]
+__all__ = [
+    "NEVER",
+    "SAFE",
+    "forget_learnt",
+    "is_own",
+    "learn",
+    "learnt",
+    "refusal",
+    "safe_modules",
+    "unwanted_in_zygote",
+]
 
 # Imported once and forked often without harm: an import of theirs starts no thread that stays, holds no lock and opens
 # no connection, with the number of threads set to 1. The zygote looks again, in case a version differs.
 SAFE = frozenset(
     {
         "IPython", "PIL", "accelerate", "cloudpickle", "cv2", "datasets", "einops", "h5py", "imageio", "joblib",
-        "matplotlib", "matplotlib_inline", "networkx", "numba", "numexpr", "numpy", "pandas", "plotly", "pyarrow",
-        "pydantic", "requests", "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels", "sympy",
-        "tokenizers", "torch", "torchaudio", "torchvision", "tqdm", "transformers", "xarray", "yaml", "zarr",
+        "lightning", "lightning_fabric", "lightning_utilities", "matplotlib", "matplotlib_inline", "networkx",
+        "numba", "numexpr", "numpy", "pandas", "plotly", "pyarrow", "pydantic", "pytorch_lightning", "requests",
+        "safetensors", "scipy", "seaborn", "skimage", "sklearn", "statsmodels", "sympy", "tokenizers", "torch",
+        "torchaudio", "torchmetrics", "torchvision", "tqdm", "transformers", "xarray", "yaml", "zarr",
     }
 )  # fmt: skip
 
@@ -48,7 +59,29 @@ def safe_modules(extra: Iterable[str] = ()) -> tuple[str, ...]:
     Parts of a package count down to the second level (``torch.distributed``, ``matplotlib.pyplot``): what lies deeper
     mostly comes along, and a private part is none that anybody asks for.
     """
-    return tuple(sorted(_imported_here(SAFE, len(sys.modules)) | set(extra)))
+    return tuple(sorted(_imported_here(SAFE, len(sys.modules)) | set(extra) | _learnt))
+
+
+# What ranks have spent time to import.
+_learnt: set[str] = set()
+
+
+def learn(names: Iterable[str]) -> None:
+    """Have modules that ranks have imported imported ahead from now on, those that are known to be safe."""
+    for name in names:
+        top = name.partition(".")[0]
+        if top in SAFE and all(part.isidentifier() for part in name.split(".")) and not is_own(top):
+            _learnt.add(name)
+
+
+def learnt() -> list[str]:
+    """Return the modules that are imported ahead because ranks have imported them, sorted."""
+    return sorted(_learnt)
+
+
+def forget_learnt() -> None:
+    """Let all of that be forgotten."""
+    _learnt.clear()
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ from nblaunch.rank.asking import Asker, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
+from nblaunch.rank.heavy_imports import heavy_imports
 from nblaunch.rank.hints import add_hints
 from nblaunch.rank.hook_numbers import count_hooks_apart
 from nblaunch.rank.launched import be_launched
@@ -172,7 +174,12 @@ def _run(context: Context) -> int:
         context.let_interrupts_in()
         # the folder that holds those of the ranks' logs
         meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
+        modules = frozenset(sys.modules)
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
+        if len(sys.modules) > len(modules):
+            heavy = heavy_imports(modules)
+            if heavy:
+                context.channel.send("imported", json.dumps(heavy).encode())
     except BaseException as error:
         _stop_tracing(error)
         hints: list[str] = []

@@ -179,6 +179,13 @@ def test_what_it_has_written_is_in_files_that_it_has_not_closed(launch: Launch, 
         assert file.read() == "packed"
 
 
+def test_what_the_parent_has_written_is_not_written_by_ranks_too(launch: Launch, method: str, tmp_path: Path) -> None:
+    with open(tmp_path / "text", "w") as file:
+        file.write("once")
+        assert not result_of(launch(targets.value, {0: (1,), 1: (2,)}, method)).is_failed()
+    assert (tmp_path / "text").read_text() == "once"
+
+
 def test_children_of_the_program_are_not_those_of_its_ranks(launch: Launch, method: str) -> None:
     import multiprocessing
 
