@@ -207,6 +207,8 @@ class Pickler(CodePickler):
             return _refuse_widget
         if is_generator(kind):
             return self._reduce_generator
+        if self._to_ranks and kind in DICTIONARY_VIEWS:
+            return reduce_dictionary_view
         if self._to_ranks and is_proxy(kind):
             return reduce_proxy
         reason = reason_to_refuse(kind, self._to_ranks)
@@ -310,7 +312,6 @@ _RULES: dict[type, Callable[[Any], Any]] = {
     CellType: reduce_cell,
     memoryview: reduce_memoryview,
     MappingProxyType: reduce_mapping_proxy,
-    **dict.fromkeys(DICTIONARY_VIEWS, reduce_dictionary_view),
 }
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property

@@ -11,6 +11,7 @@ which is rare.
 from __future__ import annotations
 
 import array as pyarray
+import bisect
 import ctypes
 import pickle
 import sys
@@ -94,12 +95,13 @@ class Blocks:
         if blocks is None:
             return None
         low, high = _bounds(array)
-        for block in blocks:
-            if block.low <= low and high <= block.high:
-                place = array.__array_interface__["data"][0] - block.low
-                shape, strides, dtype = array.shape, array.strides, array.dtype
-                return _view, (block, type(array), shape, strides, dtype, place, array.flags.writeable)
-        return None
+        # they are in the order of their places
+        block = blocks[bisect.bisect_right(blocks, low, key=lambda one: one.low) - 1]
+        if not (block.low <= low and high <= block.high):
+            return None
+        place = array.__array_interface__["data"][0] - block.low
+        shape, strides, dtype = array.shape, array.strides, array.dtype
+        return _view, (block, type(array), shape, strides, dtype, place, array.flags.writeable)
 
 
 class _Block:
@@ -137,7 +139,7 @@ def _owner(array: Any) -> Any:
 def on_buffer(array: Any) -> Any:
     """Return how to rebuild an array on a `bytearray` or an `array.array` that it lies on; None if it lies on none."""
     owner: Any = None if array.base is None else _owner(array)
-    if type(owner) not in (bytearray, pyarray.array):
+    if type(owner) not in (bytearray, pyarray.array) or not len(owner):
         return None
     begin = ctypes.addressof(ctypes.c_char.from_buffer(owner))
     place = array.__array_interface__["data"][0] - begin
@@ -176,6 +178,8 @@ def _part_of(owner: Any, array: Any) -> Any:
 
     if array is owner or not isinstance(owner, numpy.ndarray) or owner.dtype != array.dtype:
         return None
+    if not owner.flags.forc:
+        return None  # NumPy pickles it in another order than it lies in memory
     offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     return _part, (owner, offset // array.itemsize, array.shape, array.strides, array.flags.writeable)
 
@@ -205,7 +209,8 @@ def _overlapping(arrays: list[Any]) -> list[_Block]:
     for low, high, array in ordered:
         if groups and low < groups[-1][1]:
             first, last, group = groups[-1]
-            groups[-1] = (first, max(last, high), [*group, array])
+            group.append(array)
+            groups[-1] = (first, max(last, high), group)
         else:
             groups.append((low, high, [array]))
     owner = _owner(arrays[0])

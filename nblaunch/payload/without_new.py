@@ -60,7 +60,7 @@ def mended(kind: type, reduce: _Reduce | None) -> _Reduce | None:
 
 
 def _takes_what_pickle_gives(kind: type) -> bool:
-    """Tell whether the ``__new__`` of a class can be called with the arguments that pickle has for it."""
+    """Tell whether the ``__new__`` of a class may be called with the arguments that pickle has for it."""
     new = _found(kind, "__new__")
     new = new.__func__ if isinstance(new, staticmethod) else new
     if not isinstance(new, FunctionType):
@@ -68,9 +68,11 @@ def _takes_what_pickle_gives(kind: type) -> bool:
     told = [_found(kind, name) for name in ("__getnewargs_ex__", "__getnewargs__")]
     if any(isinstance(one, FunctionType) for one in told):
         return True  # the class says itself what to call it with
-    arguments = [kind, None] if any(told) else [kind]
+    if any(told):
+        # a float, text or tuple: code of the class would change once more what it has made of its arguments
+        return False
     try:
-        inspect.signature(new, follow_wrapped=False).bind(*arguments)
+        inspect.signature(new, follow_wrapped=False).bind(kind)
     except TypeError:
         return False
     return True

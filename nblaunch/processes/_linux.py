@@ -162,13 +162,6 @@ def hung_up(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def wait_for_hangup(descriptor: int) -> None:
-    """Wait until the other end of a connection is gone."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    poll.poll()
-
-
 def has_ended(pid: int) -> bool:
     """Tell whether a process has ended, reaped or not."""
     try:

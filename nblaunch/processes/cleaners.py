@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _TRACKER = "resource_tracker import main"
 _SHM_MANAGER = "torch_shm_manager"
 # The process of the rank, which is not one that it forks.
 _rank = -1
+# Whether it has the tracker of the process that it was forked from.
+_inherited = False
 
 
 def is_cleaner(process: psutil.Process) -> bool:
@@ -51,14 +54,21 @@ def _is_shm_manager(command: Sequence[str]) -> bool:
 
 
 def set_apart() -> None:
-    """Have the trackers that this rank starts lead sessions of their own: signals for the rank's do not reach them.
+    """Have the trackers that this rank starts lead sessions of their own, so that no signal for the rank reaches them.
 
     Shared memory that the rank finds by its name, such as the notebook's, is not removed when the rank ends.
     """
-    global _rank
+    global _rank, _inherited
     _rank = os.getpid()
+    tracker: Any = sys.modules.get("multiprocessing.resource_tracker")
+    _inherited = tracker is not None and tracker._resource_tracker._fd is not None
     when_imported("multiprocessing.util", _start_trackers_apart, "cleaners")
     when_imported("multiprocessing.shared_memory", _track_own_only, "cleaners")
+
+
+def _is_shared() -> bool:
+    process: Any = sys.modules["multiprocessing.process"]
+    return _inherited or bool(process._children)
 
 
 def _start_trackers_apart(module: ModuleType) -> None:
@@ -93,8 +103,9 @@ def _track_own_only(module: ModuleType) -> None:
         begin(self, name, create, *args, **keywords)
         if create:
             made_here.add(self._name)
-        # processes that the rank starts share its tracker, and what one of them has made is the others' too
-        elif os.getpid() == _rank and self._name not in made_here and keywords.get("track", True):
+        # A tracker that the rank shares with others may know this name from them: with the processes that the rank has
+        # started, or with its parent, after a fork.
+        elif os.getpid() == _rank and self._name not in made_here and keywords.get("track", True) and not _is_shared():
             resource_tracker.unregister(self._name, "shared_memory")
             found_here.add(self._name)
 

@@ -32,7 +32,7 @@ __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count
 
 _LONGEST_WAIT = 3600.0
 # Seconds for the processes that clean up after ranks.
-_CLEANING = 5.0
+_CLEANING = 3.0
 # Bytes of an error's end that are told.
 _LONGEST_PROBLEM = 1 << 14
 
@@ -275,6 +275,6 @@ def _wait_for_a_child(deadline: float) -> None:
     """Reap a child that has ended; raises ChildProcessError where there is none. Wait for one until the deadline."""
     while os.waitpid(-1, os.WNOHANG)[0] == 0:
         left = deadline - time.monotonic()
+        signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.5))
         if left <= 0:
             return
-        signal.sigtimedwait({signal.SIGCHLD}, left)

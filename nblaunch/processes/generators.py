@@ -19,13 +19,14 @@ __all__ = ["remembering", "seed_anew"]
 
 # By the module that has made them and how many it had made before, which is the same in every process.
 _remembered: dict[tuple[str, int], weakref.ref[random.Random]] = {}
+# How many each module has made, also before this process was forked from another zygote.
+_made: dict[str, int] = {}
 
 
 @contextlib.contextmanager
 def remembering() -> Iterator[None]:
     """Remember which generators are made from entropy of the system in the meantime."""
     seed = random.Random.seed
-    made: dict[str, int] = {}
 
     @functools.wraps(seed)
     def noting(generator: random.Random, a: Any = None, *args: Any, **keywords: Any) -> None:
@@ -35,8 +36,8 @@ def remembering() -> Iterator[None]:
             del _remembered[known]
         elif a is None and known is None:
             module = _who_asks()
-            made[module] = made.get(module, 0) + 1
-            _remembered[module, made[module]] = weakref.ref(generator)
+            _made[module] = _made.get(module, 0) + 1
+            _remembered[module, _made[module]] = weakref.ref(generator)
 
     random.Random.seed = noting  # type: ignore[method-assign, assignment]
     try:

@@ -17,11 +17,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 __all__ = ["exit_code", "flush", "leave"]
 
 _libc = ctypes.CDLL(None)
+_STREAM: Any = io.IOBase.__base__
+# Seconds for what is left in buffers.
+_LONGEST_WRITING = 5.0
 
 
 def leave(code: int) -> NoReturn:
@@ -33,19 +36,16 @@ def leave(code: int) -> NoReturn:
         The exit code; negative for the signal by which the process is to end.
     """
     try:
-        # threads that are no daemons are waited for
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-    except BaseException:
-        traceback.print_exc()
+        # threads that are no daemons are waited for; then, whatever interrupts that, the exit functions
+        for step in (threading._shutdown, atexit._run_exitfuncs, _write_out_in_time, flush):  # type: ignore[attr-defined]
+            try:
+                step()
+            except BaseException:
+                traceback.print_exc()
+        if code < 0:
+            _die_by(-code)
     finally:
-        try:
-            _write_out_files()
-        finally:
-            flush()
-            if code < 0:
-                _die_by(-code)
-            os._exit(code & 0xFF)
+        os._exit(code & 0xFF)
 
 
 def exit_code(leaving: SystemExit) -> int:
@@ -68,16 +68,28 @@ def flush() -> None:
     _libc.fflush(None)
 
 
+def _write_out_in_time() -> None:
+    """Write out files, in a thread: a daemon thread may be writing to one of them, and never finish."""
+    writing = threading.Thread(target=_write_out_files, name="nblaunch-files", daemon=True)
+    try:
+        writing.start()
+    except RuntimeError:  # the system gives no more threads
+        _write_out_files()
+    else:
+        writing.join(_LONGEST_WRITING)
+
+
 def _write_out_files() -> None:
     """Write out what is in files that nobody has closed; the interpreter does so when it tears its objects down."""
-    streams = [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
+    # the base in C, because the class in Python asks the metaclass of every object that there is
+    streams: list[Any] = [thing for thing in gc.get_objects() if issubclass(type(thing), _STREAM)]
     buffers = (io.BufferedWriter, io.BufferedRandom)
     # the outermost first: a text goes into the buffer below it, a compressed file into the one that it is written to
     for stream in streams:
         if issubclass(type(stream), io.TextIOWrapper):
             _write_out(stream, stream.flush)
     for stream in streams:
-        # those of C hold nothing back but these; GzipFile and its like write their end when they are closed
+        # GzipFile and its like, which are written in Python, write their end when they are closed
         if type(stream).__module__ not in ("_io", "io") and stream not in (sys.stdout, sys.stderr):
             _write_out(stream, stream.close)
     for stream in streams:

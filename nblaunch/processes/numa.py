@@ -68,8 +68,10 @@ def bound_command(command: tuple[str, ...], rank: int, options: Any) -> tuple[tu
         As `bind_this_process`.
     """
     cpus = _near(rank, options)
-    if cpus and shutil.which("numactl"):
-        return ("numactl", f"--physcpubind={','.join(map(str, sorted(cpus)))}", *command), frozenset()
+    numactl = shutil.which("numactl")
+    if cpus and numactl:
+        # by its path: the rank may have another PATH
+        return (numactl, f"--physcpubind={','.join(map(str, sorted(cpus)))}", *command), frozenset()
     return command, cpus
 
 

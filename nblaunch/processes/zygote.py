@@ -204,6 +204,8 @@ def _grow(kernel: socket.socket, guard: int, received: list[int], own_name: str)
         os.close(guard)
         os.setsid()
         control, own_guard, complaints, file = received
+        os.set_inheritable(control, False)
+        os.set_inheritable(own_guard, False)
         os.dup2(complaints, 2)
         os.close(complaints)
         with open(file, "rb") as opened:

@@ -27,6 +27,8 @@ __all__ = ["Ahead", "Grandchild", "ZygoteClient"]
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # Seconds for a fork of it.
 _FORK_PATIENCE = 10.0
+# Why a module is left out, if that may be another time.
+_MAY_BE_MENDED = ("its import failed", "there is no module")
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
 _IMPORT_PATIENCE = 120.0
 _LONGEST_REPORT = 1 << 17
@@ -58,9 +60,15 @@ class Grandchild:
 
     def wait(self) -> int:
         """Wait until it has ended; see `poll`."""
-        while self.poll() is None:
-            _linux.wait_for_hangup(self._connection.fileno())
-        return 1
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                pidfd = os.pidfd_open(self.pid)
+                try:
+                    _linux.readable([pidfd], None)
+                finally:
+                    os.close(pidfd)
+            self.returncode = 1
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
@@ -141,7 +149,8 @@ class ZygoteClient:
             If the zygote is gone, or does not answer.
         """
         birth = Birth(0, cwd="/", sys_path=_without_here(path))
-        left_out = {name: why for name, why in harmful.items() if name in preparation.modules} | base.left_out()
+        known = {**harmful, **base.harmful()}
+        left_out = {name: why for name, why in known.items() if name in preparation.modules}
         described = {
             "modules": preparation.modules,
             "left_out": left_out,
@@ -159,6 +168,8 @@ class ZygoteClient:
             kept.enter_context(ours)
             belongs_to_parent(ours.fileno(), kept)
             passed_on.enter_context(theirs)
+            # a copy of it in another child would hide that the zygote has ended
+            belongs_to_parent(theirs.fileno(), passed_on)
             complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
             file = passed_on.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0))
             file.write(json.dumps(described).encode())
@@ -168,7 +179,8 @@ class ZygoteClient:
             base.control.sendmsg(
                 [b'{"grow": true}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
             )
-            theirs.close()
+            # before the wait, or the end of the other one would not be seen
+            passed_on.close()
             if not _linux.readable([ours.fileno()], _FORK_PATIENCE):
                 raise TimeoutError("a zygote that was to fork another one did not answer")
             told = ours.recv(_LONGEST_REPORT)
@@ -207,6 +219,10 @@ class ZygoteClient:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             self._read_report(self.control)
         return self.process.poll() is None
+
+    def harmful(self) -> dict[str, str]:
+        """Return the modules that it leaves out for what they do to a process; one that is missing may come later."""
+        return {name: why for name, why in self.left_out().items() if not why.startswith(_MAY_BE_MENDED)}
 
     def left_out(self) -> dict[str, str]:
         """Return the modules that the zygote does not hold although it was asked to, each with the reason."""

@@ -130,7 +130,7 @@ class Zygotes:
         """Let go of a zygote that does without a harmful module, to be made anew; tell whether it is one."""
         if not zygote.harm():
             return False
-        self._harmful.update(zygote.left_out())
+        self._harmful.update(zygote.harmful())
         if zygote in self._processes:
             self._processes.remove(zygote)
             zygote.close()
@@ -245,7 +245,7 @@ class Zygotes:
         """Return a zygote that one with fewer modules has forked: it has only the others to import."""
         kind = kind_of(env)
         kin = [one for one in self._processes if one.report is not None and one.serves(preparation, kind)]
-        # what one has too much, such as a module that was only tried, may be what another launch must not have
+        # one that holds more than is asked for would not be what this launch has asked for
         bases = [one for one in kin if set(one.preparation.modules) <= set(preparation.modules)]
         if not bases or preparation.modules in self._to_be_fresh:
             return None
@@ -275,7 +275,7 @@ class Zygotes:
             if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
                 logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
                 self.failures.append(why)
-                if zygote.has_been_grown():
+                if zygote.has_been_grown() and zygote.process.poll() is not None:
                     # nobody knows how it has ended, which a fresh one will show
                     self._to_be_fresh.add(zygote.preparation.modules)
                 else:

@@ -309,6 +309,36 @@ def leave_files_open(folder: str) -> None:
     sys.modules["left_open"] = (text, raw, packed)  # type: ignore[assignment]
 
 
+def leave_with_a_strange_object(path: str) -> None:
+    """Leave a file open while there is an object whose class cannot be asked whether it is a stream."""
+
+    class Meta(type):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+    text = open(path, "w")
+    text.write("text")
+    kept: list[Any] = [text, Meta("Strange", (), {})()]
+    sys.modules["left_open"] = kept  # type: ignore[assignment]
+
+
+def write_for_ever_in_a_daemon(path: str) -> None:
+    """Have a daemon thread write to a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    stream = os.fdopen(writer, "wb", buffering=1 << 20)
+
+    def write() -> None:
+        Path(path).touch()
+        stream.write(bytes(1 << 24))
+
+    threading.Thread(target=write, daemon=True).start()
+    while not os.path.exists(path) or not select.select([reader], [], [], 0)[0]:
+        time.sleep(0.01)
+    sys.modules["left_open"] = [reader, stream]  # type: ignore[assignment]
+
+
 def children_of_multiprocessing() -> int:
     return len(multiprocessing.active_children())
 

@@ -179,6 +179,18 @@ def test_what_it_has_written_is_in_files_that_it_has_not_closed(launch: Launch, 
         assert file.read() == "packed"
 
 
+def test_strange_objects_keep_no_file_from_being_written(launch: Launch, method: str, tmp_path: Path) -> None:
+    assert not result_of(
+        launch(targets.leave_with_a_strange_object, {0: (str(tmp_path / "text"),)}, method)
+    ).is_failed()
+    assert (tmp_path / "text").read_text() == "text"
+
+
+def test_a_daemon_that_writes_for_ever_keeps_no_rank(launch: Launch, tmp_path: Path) -> None:
+    context = launch(targets.write_for_ever_in_a_daemon, {0: (str(tmp_path / "begun"),)}, "spawn")
+    assert result_of(context).return_values == {0: None}
+
+
 def test_what_the_parent_has_written_is_not_written_by_ranks_too(launch: Launch, method: str, tmp_path: Path) -> None:
     with open(tmp_path / "text", "w") as file:
         file.write("once")

@@ -55,6 +55,15 @@ column, turned = table[:, 1], table.T
 >>> column[0] = "new"
 >>> things, backwards, table, turned, later[-1] is things[-1], np.shares_memory(column, table)
 <<< later
+# ---- arrays of objects in an order of their own
+cube = np.array([[[1, "a"], [2, "b"]], [[3, "c"], [4, "d"]], [[5, "e"], [6, "f"]]], object)
+turned = cube.transpose(1, 0, 2).copy(order="K")
+first, all_of_it = turned[0], turned[:]
+>>> turned, first, all_of_it
+# ---- an empty buffer
+nothing = np.frombuffer(bytearray(), np.uint8)
+none_at_all = np.frombuffer(array.array("d"))
+>>> nothing, none_at_all
 # ---- a part of a large array of objects, alone
 many = np.arange(1000).astype(object)
 few = many[::100]

@@ -277,6 +277,20 @@ class Config(metaclass=Single):
 config = Config()
 >>> Config() is config, config.value
 <<< config.value
+# ---- a __new__ that changes its argument
+class Celsius(float):
+    def __new__(cls, fahrenheit): return super().__new__(cls, (fahrenheit - 32) / 1.8)
+class Next(int):
+    def __new__(cls, value): return super().__new__(cls, value + 1)
+class Loud(str):
+    def __new__(cls, text): return super().__new__(cls, text + "!")
+class Several(tuple):
+    def __new__(cls, *parts): return super().__new__(cls, parts)
+warm, following, loud, several = Celsius(212), Next(1), Loud("a"), Several(1, 2)
+warm.note = "boils"
+>>> warm, warm.note, following, loud, several, Celsius(32), type(several).__name__
+<<< warm
+<<< [following, loud, several]
 # ---- a singleton by __new__
 class Sole:
     _one = None
