@@ -17,8 +17,10 @@ import pytest
 from nblaunch.processes import preloads
 from nblaunch.processes.zygotes import ZYGOTES
 
-# whoever starts the tests may ignore it, as nohup does, and then so would the programs that they start
+# Whoever starts the tests may ignore these, as nohup and a shell's background do. Then so would what the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
