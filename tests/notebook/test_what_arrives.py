@@ -388,11 +388,6 @@ thing = Hashed()
     ("definition", "what", "reason"),
     [
         (
-            "class Odd(float):\n    def __new__(cls, a): return super().__new__(cls, int(a[0]))\nthing = [1, Odd('1')]",
-            "thing[1] is an Odd",
-            "TypeError: 'float' object is not subscriptable",
-        ),
-        (
             RAISING,
             "it is a Raising",
             "AttributeError: 'Raising' object has no attribute 'a'",
