@@ -118,12 +118,7 @@ class ZygoteClient:
         """
         environment = {**_SINGLE_THREADED, **env, **dict.fromkeys(threads.VARIABLES, "1")}
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
-            guard_reader, guard_writer = os.pipe()
-            kept.callback(os.close, guard_writer)
-            belongs_to_parent(guard_writer, kept)
-            passed_on.callback(os.close, guard_reader)
-            guard = _linux.own_description(guard_reader)
-            passed_on.callback(os.close, guard)
+            guard, guard_writer = _guard_pipe(kept, passed_on)
             process, control, complaints = spawn_helper(
                 "zygote",
                 # not in the notebook's folder: nothing of the user's is imported, and the folder may be removed
@@ -158,12 +153,7 @@ class ZygoteClient:
             "rehearse": preparation.rehearse,
         }
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
-            guard_reader, guard_writer = os.pipe()
-            kept.callback(os.close, guard_writer)
-            belongs_to_parent(guard_writer, kept)
-            passed_on.callback(os.close, guard_reader)
-            guard = _linux.own_description(guard_reader)
-            passed_on.callback(os.close, guard)
+            guard, guard_writer = _guard_pipe(kept, passed_on)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.enter_context(ours)
             belongs_to_parent(ours.fileno(), kept)
@@ -332,6 +322,17 @@ class ZygoteClient:
         self.control.close()
         self.complaints.close()
         os.close(self.guard_writer)
+
+
+def _guard_pipe(kept: contextlib.ExitStack, passed_on: contextlib.ExitStack) -> tuple[int, int]:
+    """Return the end of a guard pipe that a zygote gets, with a description of its own, and the end that stays here."""
+    reader, writer = os.pipe()
+    kept.callback(os.close, writer)
+    belongs_to_parent(writer, kept)
+    passed_on.callback(os.close, reader)
+    guard = _linux.own_description(reader)
+    passed_on.callback(os.close, guard)
+    return guard, writer
 
 
 def _without_here(path: tuple[str, ...]) -> tuple[str, ...]:
