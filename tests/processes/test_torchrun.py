@@ -37,8 +37,10 @@ TRAINING = """
 import os, signal, sys, time
 rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
 what, *more = sys.argv[1:]
-print(f"rank {rank} of {world}, attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", *more, flush=True)
-print(f"error of {rank}", file=sys.stderr, flush=True)
+# torchrun starts Python with -u: print() would write a line in several pieces, and those of two ranks would mix
+first = f"rank {rank} of {world}, attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+sys.stdout.write(" ".join([first, *more]) + "\\n")
+sys.stderr.write(f"error of {rank}\\n")
 place = os.environ["PLACE"]
 def wait_for(count, name):
     open(f"{place}/{name}_{rank}", "w").close()
