@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Exited",
     "Frame",
+    "GettingReady",
     "Launched",
     "Raised",
     "Refused",
@@ -76,6 +77,20 @@ class Launched:
     stdouts: dict[int, str]
     stderrs: dict[int, str]
     log_dir: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GettingReady:
+    """The ranks wait for a process that will fork them and still imports modules.
+
+    Parameters
+    ----------
+    importing : str
+        The package that it imports now; empty before the first one.
+    """
+
+    importing: str
     at: float
 
 
@@ -481,6 +496,7 @@ class Ended:
 Event = (
     Captured
     | Launched
+    | GettingReady
     | Started
     | Reported
     | Raised

@@ -17,6 +17,7 @@ SAMPLES = [
     events.Reported(0, "value", bytearray(b"secret"), 3.0),
     events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
     events.Raised(0, "ValueError: x", "secret", 3.6, 3.6),
+    events.GettingReady("sklearn", 3.55),
     events.Refused(0, "ValueError: x", 3.6, 3.65),
     events.Sampled({0: events.Usage(12.5, 1000)}, 3.7),
     events.StacksTaken({0: events.Stack(((events.Frame("secret.py", 1, "f"),),), "S")}, "failure", 3.8),

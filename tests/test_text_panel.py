@@ -13,7 +13,19 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Answered, Asked, Captured, Ended, Event, Launched, Raised, Restarting, Started, Straggling
+from nblaunch.events import (
+    Answered,
+    Asked,
+    Captured,
+    Ended,
+    Event,
+    GettingReady,
+    Launched,
+    Raised,
+    Restarting,
+    Started,
+    Straggling,
+)
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
 from nblaunch.processes._linux import punch_hole
@@ -255,6 +267,19 @@ def test_a_restart_is_told_when_it_happens_and_the_old_logs_are_let_go(tmp_path:
         out.wait_for("attempt 1\n")
         assert len(panel._sources) == 6
         panel.note(end)
+
+
+def test_what_ranks_wait_for_is_told_before_they_start(tmp_path: Path) -> None:
+    panel = TextPanel()
+    first = launched(tmp_path, 1)
+    with screens() as (_, err), contextlib.closing(panel):
+        panel.note(first)
+        panel.note(GettingReady("", 0.5))
+        err.wait_for("getting ready\n")
+        panel.note(GettingReady("sklearn", 1.0))
+        err.wait_for("getting ready: importing sklearn\n")
+        panel.note(Started(0, 1, 1.5))
+        panel.note(Ended(2.0))
 
 
 def test_a_quiet_panel_tells_of_restarts_only(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.events import Captured, Displayed, Ended, Event, Launched
+from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel, keep_busy
 from nblaunch.panel.outputs import OutputArea, Publish
@@ -101,7 +101,7 @@ class LivePanel:
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
         self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
-        self._still_busy: Callable[[], None] = lambda: None
+        self._still_busy = keep_busy()
         self._widget: PanelWidget | None = None
         self._listener: object = None
         self._noted_at: float | None = None
@@ -127,6 +127,9 @@ class LivePanel:
                     self._arrivals = Arrivals(stdouts, stderrs)
                 else:
                     self._arrivals.go_on(stdouts, stderrs)
+        elif isinstance(event, GettingReady):
+            # whoever launches follows only what has started
+            self.follow()
         elif isinstance(event, Displayed) and not self._quiet:
             self._outputs.note(event)
         elif isinstance(event, Ended):
@@ -146,7 +149,6 @@ class LivePanel:
         """
         if self._thread is not None or self._arrivals is None or (self._quiet and not at_once):
             return
-        self._still_busy = keep_busy()
         self._begin(self._show, at_once)
 
     def close(self) -> None:

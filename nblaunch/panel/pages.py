@@ -258,7 +258,7 @@ class Pages:
         state = self._state
         run: dict[str, Any] = {
             "state": state.state,
-            "words": state.ending or state.restarts,
+            "words": state.ending or (state.importing if state.getting_ready else "") or state.restarts,
             "cpu": round(state.cpu),
             "memory": state.memory,
             "about": not state.memory_known,

@@ -826,7 +826,9 @@ class View {
   #paintState() {
     const { run, ranks } = this.store;
     const now = this.store.now();
-    const shapes = /** @type {Record<string, string>} */ ({ stopping: "stopped", interrupted: "stopped", "timed out": "failed" });
+    const shapes = /** @type {Record<string, string>} */ ({
+      "getting ready": "starting", stopping: "stopped", interrupted: "stopped", "timed out": "failed",
+    });
     put(this.title, String(this.store.model.get("title") ?? ""));
     const state = run.state === "over" ? this.#outcome() : run.state;
     const asking = run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");

@@ -22,6 +22,7 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    GettingReady,
     Launched,
     Raised,
     Refused,
@@ -149,6 +150,10 @@ class RunState:
     ----------
     ranks : list of RankState
         One for each rank, empty before the launch.
+    getting_ready : bool
+        Whether the ranks wait for a process that will fork them and still imports modules.
+    importing : str
+        What it imports now, in words, or an empty string.
     ending : str
         Why the ranks are being ended, or an empty string.
     restarts : str
@@ -170,6 +175,8 @@ class RunState:
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
         self.log_dir = ""
+        self.getting_ready = False
+        self.importing = ""
         self.ending = ""
         self.restarts = self.restarted = ""
         self.over = False
@@ -182,11 +189,13 @@ class RunState:
 
     @property
     def state(self) -> str:
-        """What the run is in one word: ``"starting"``, ``"running"``, ``"stopping"`` or ``"over"``."""
+        """What the run is: ``"getting ready"``, ``"starting"``, ``"running"``, ``"stopping"`` or ``"over"``."""
         if self.over:
             return "over"
         if self.ending:
             return "stopping"
+        if self.getting_ready:
+            return "getting ready"
         return "starting" if any(rank.state == "starting" for rank in self.ranks) or not self.ranks else "running"
 
     @property
@@ -230,6 +239,9 @@ class RunState:
             self.sizes = event.sizes
         elif isinstance(event, Launched):
             self._begin(event)
+        elif isinstance(event, GettingReady):
+            self.getting_ready = True
+            self.importing = f"importing {event.importing}" if event.importing else ""
         elif isinstance(event, Ending):
             if not self.ending:
                 self.ending, self._ending_at = event.reason, event.at
@@ -270,6 +282,7 @@ class RunState:
         if not self.ranks:
             self.launched_at = launched.at
         self.log_dir = launched.log_dir
+        self.getting_ready = False
         self.ranks = [
             RankState(rank, launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
         ]
@@ -322,6 +335,7 @@ class RunState:
             if rank.state == "running" and not self.ending:
                 rank.asking.note(event)
         elif isinstance(event, Started):
+            self.getting_ready = False
             rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
         elif isinstance(event, Reported):
             if event.kind == "value":

@@ -24,6 +24,7 @@ from nblaunch.events import (
     Captured,
     Ended,
     Event,
+    GettingReady,
     Launched,
     Restarting,
     SessionEnded,
@@ -162,6 +163,10 @@ class TextPanel:
             self._tell_sizes(event.sizes)
             with contextlib.suppress(ValueError, OSError):
                 print_notices(event.notices)
+        elif isinstance(event, GettingReady):
+            self._arrive(": ".join(filter(None, ["getting ready", self._state.importing])))
+            # whoever launches follows only what has started
+            self.follow()
         elif isinstance(event, Straggling):
             self._arrive(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
         elif isinstance(event, Stalled):

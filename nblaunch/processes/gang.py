@@ -43,6 +43,7 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    GettingReady,
     Refused,
     Reported,
     Signalled,
@@ -375,6 +376,10 @@ class Gang:
                 raise InterruptedError("the gang was ordered to end while its ranks were starting")
             # settle_within() wakes too
             self._wake_reader.recv(4096)
+
+    def getting_ready(self, importing: str) -> None:
+        """Tell that the ranks wait for a process that imports this package; empty if it imports none yet."""
+        self._tell(GettingReady(importing, time.monotonic()))
 
     def exited(self, pid: int, exitcode: int) -> None:
         """Take note that a process has exited and was reaped."""

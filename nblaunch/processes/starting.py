@@ -100,6 +100,9 @@ class Watch(Protocol):
             If it is not readable within so many seconds.
         """
 
+    def getting_ready(self, importing: str) -> None:
+        """Tell that the ranks wait for a process that imports this package; empty if it imports none yet."""
+
     def exited(self, pid: int, exitcode: int) -> None:
         """Take note that a process has exited and was reaped."""
 

@@ -31,6 +31,8 @@ _FORK_PATIENCE = 10.0
 _MAY_BE_MENDED = ("its import failed", "there is no module")
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
 _IMPORT_PATIENCE = 120.0
+# Seconds that a launch waits for imports before this is told, and from one look at what is imported to the next.
+_LOOK = 0.5
 _LONGEST_REPORT = 1 << 17
 # What a zygote writes before the name of each module, in front of what the module's import itself writes.
 _IMPORTING = "\0importing "
@@ -220,7 +222,7 @@ class ZygoteClient:
         return found
 
     def wait_report(self, control: socket.socket, gang: Watch) -> None:
-        """Wait until the zygote has imported everything.
+        """Wait until the zygote has imported everything; tell what it imports if that takes long.
 
         Parameters
         ----------
@@ -236,13 +238,30 @@ class ZygoteClient:
         """
         self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         if self.report is None:
-            gang.wait_readable(control.fileno(), max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic()))
+            self._wait_readable(control, gang)
             with contextlib.suppress(ConnectionError):
                 self._read_report(control)
         if self.report is None:
             raise Unanswered(self._obituary())
         if self.report["problem"]:
             raise OSError(self.report["problem"])
+
+    def _wait_readable(self, control: socket.socket, gang: Watch) -> None:
+        told: str | None = None
+        while True:
+            left = max(0.0, self.began + _IMPORT_PATIENCE - time.monotonic())
+            try:
+                gang.wait_readable(control.fileno(), min(left, _LOOK))
+                return
+            except TimeoutError:
+                if left <= _LOOK:
+                    raise TimeoutError(
+                        f"a zygote had not come to the end of its imports after {_IMPORT_PATIENCE:.0f} s"
+                    ) from None
+            package = self.importing().partition(".")[0]
+            if package != told:
+                told = package
+                gang.getting_ready(package)
 
     def importing(self) -> str:
         """Return the name of the module that it imports, or was importing when it died; empty if there is none."""

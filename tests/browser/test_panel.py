@@ -47,6 +47,35 @@ rank ** 2"""
     assert set(output["data"]) == {"text/html", "text/plain"}
 
 
+def test_what_a_run_waits_for_before_its_ranks_start(
+    light_page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path
+) -> None:
+    package = lab_folder / "site-packages" / "slowlearn"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"""import pathlib, threading
+while not pathlib.Path({str(gate)!r}).exists():
+    threading.Event().wait(0.05)
+"""
+    )
+    ahead = f"""import sys
+sys.path.insert(0, {str(package.parent)!r})
+%multiproc preload slowlearn"""
+    notebook = begin(
+        light_page, lab, lab_folder, "waiting", [ahead, "%%multiproc 4\nimport slowlearn\nrank", "results"]
+    )
+    light_page.wait_for_selector(f"{PANEL} .nbl-words >> text=getting ready: importing slowlearn")
+    light_page.locator(PANEL).screenshot(path=pictures / "getting-ready.png")
+    gate.touch()
+    light_page.wait_for_selector("text={0: 0, 1: 1, 2: 2, 3: 3}")
+    light_page.wait_for_function(IDLE)
+    assert "✓ %%multiproc 4" in light_page.inner_text(".jp-Notebook")
+    assert "getting ready" not in light_page.inner_text(".jp-Notebook")
+    save(light_page)
+    (output,) = _outputs(lab_folder, notebook, 2)
+    assert set(output["data"]) == {"text/html", "text/plain"}
+
+
 TRAINING = """%%multiproc 4
 from tqdm import tqdm
 steps = 3000 * (rank + 1)

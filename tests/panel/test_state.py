@@ -9,6 +9,7 @@ from nblaunch.events import (
     Ended,
     Ending,
     Exited,
+    GettingReady,
     Launched,
     Raised,
     Refused,
@@ -42,6 +43,17 @@ def test_before_and_after_the_start() -> None:
     state = launched()
     assert (state.state, state.counts, state.sizes) == ("running", {"running": 3}, {"data": 5})
     assert (state.ranks[2].pid, state.ranks[2].began) == (1002, 0.5)
+
+
+def test_what_ranks_wait_for_before_they_start() -> None:
+    state = RunState("t")
+    state.note(Launched(1, {0: "/o"}, {0: "/e"}, "/logs", 100.0))
+    state.note(GettingReady("", 100.5))
+    assert (state.state, state.importing) == ("getting ready", "")
+    state.note(GettingReady("sklearn", 101.0))
+    assert (state.state, state.importing) == ("getting ready", "importing sklearn")
+    state.note(Started(0, 1, 102.0))
+    assert state.state == "running"
 
 
 def test_a_value_finishes_a_rank_before_its_process_is_gone() -> None:

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
+from nblaunch.events import Event, GettingReady
 from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.child import Birth
@@ -96,7 +97,7 @@ def test_a_zygote_that_imports_for_too_long_is_given_up(
         patch.setattr(zygote_client, "_IMPORT_PATIENCE", 0.0)
         assert ask("rank", 2, preload=(package,)) == {0: 0, 1: 1}
     assert zygote_pids() == []
-    assert no_failures == ["a process that was to fork ranks did not answer within 0 s"]
+    assert no_failures == ["a zygote had not come to the end of its imports after 0 s"]
     # or every launch would wait for the same
     assert ask("import sys\n'zt_blocks' in sys.modules", 2, preload=(package,)) == {0: False, 1: False}
     assert ZYGOTES.state()[0]["left_out"] == {"zt_blocks": "its import took too long, or did not end"}
@@ -297,6 +298,26 @@ def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp
     assert [type(error) for error in refusals] == [InterruptedError]
     gate.close()
     assert len(zygote_pids()) == 1, "the zygote is not to blame"
+
+
+def test_what_a_zygote_imports_is_told_to_those_who_wait(packages: Packages, tmp_path: Path) -> None:
+    gate = targets.Gate(tmp_path / "gate")
+    package = packages.write_waiting("zt_slow", gate)
+    birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
+    told: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, GettingReady):
+            told.append(event.importing)
+            if event.importing == package:
+                gate.close()
+
+    preparation = Preparation("nblaunch.rank.main", modules=(package,))
+    gang = Gang([birth], Zygote, note, preparation=preparation)
+    gang.start()
+    assert gang.join(LIMIT)
+    # it may have been seen before it had begun to import
+    assert [name for name in told if name] == [package]
 
 
 PROGRAM = """
