@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from benchmarks import (
     death,
     function,
     idle_rank,
+    imports,
     logs,
     machine,
+    objects,
     plots,
     scaling,
     table,
@@ -36,6 +39,8 @@ WORKS = {
     "scaling": scaling.work,
     "logs": logs.work,
     "death": death.work,
+    "imports": imports.work,
+    "objects": objects.work,
 }
 
 
@@ -44,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=tuple(WORKS), help="a work; may be repeated (default: all)")
     parser.add_argument("--rounds", type=int, metavar="N", help="samples of each contender (default: 11; quick: 2)")
+    parser.add_argument("--before", metavar="FOLDER", help="sources of another version, for `imports`")
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds: does it run at all?")
     parser.add_argument(
         "--json",
@@ -64,7 +70,8 @@ def main() -> None:
         "works": [],
     }
     for name in chosen.only or WORKS:
-        work = WORKS[name](chosen.quick)
+        before = name == "imports" and chosen.before
+        work = imports.against(os.path.abspath(chosen.before)) if before else WORKS[name](chosen.quick)
         document["works"].append(describe_work(work, _measured(work, rounds)))
         # after each of them, so that an interrupted run has what it got
         _write(document, chosen.json)

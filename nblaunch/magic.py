@@ -305,15 +305,17 @@ class Multiproc(Magics):
             # no more threads: the next cell finds some, or else a launch tells; the cell that has ended is not at fault
             with contextlib.suppress(RuntimeError):
                 # in a thread, because the reply to the cell waits for this
-                threading.Thread(target=self._make_zygote, name="nblaunch-zygote", daemon=True).start()
+                # what there is now: the thread may come to it in the midst of the next cell's imports
+                now = frozenset(sys.modules), dict(os.environ)
+                threading.Thread(target=self._make_zygote, args=now, name="nblaunch-zygote", daemon=True).start()
                 self._modules_seen = seen
 
-    def _make_zygote(self) -> None:
+    def _make_zygote(self, modules: frozenset[str] | None = None, env: dict[str, str] | None = None) -> None:
         from nblaunch.launching import PREPARE, REHEARSE
 
         # where it fails, the next launch will find another way and tell
         with contextlib.suppress(OSError, RuntimeError):
-            self._engine().get_ready(PREPARE, REHEARSE)
+            self._engine().get_ready(PREPARE, REHEARSE, modules, env)
 
     def _engine(self) -> LocalEngine:
         from nblaunch.engines.local import LocalEngine

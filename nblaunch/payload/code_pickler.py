@@ -41,7 +41,7 @@ class CodePickler(cloudpickle.Pickler):
     Parameters
     ----------
     keep_out_of_band
-        Is called with each buffer that shall not be in the stream.
+        Is called with each buffer, and returns whether it goes into the stream all the same.
     shared_globals, main_by_reference, home_classes
         See `nblaunch.payload.pack`.
 
@@ -55,7 +55,7 @@ class CodePickler(cloudpickle.Pickler):
 
     def __init__(
         self,
-        keep_out_of_band: Callable[[pickle.PickleBuffer], None],
+        keep_out_of_band: Callable[[pickle.PickleBuffer], bool],
         shared_globals: dict[str, Any] | None,
         main_by_reference: bool,
         home_classes: frozenset[str],

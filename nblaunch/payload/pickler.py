@@ -157,10 +157,14 @@ class Pickler(CodePickler):
         """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
         return self._seen_arrays.shared() if self._blocks is None else None
 
-    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> None:
+    def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a buffer, or return that it is too small to be worth it: it goes into the stream then."""
         view = buffer.raw()
+        if view.nbytes < _WORTH_A_BUFFER:
+            return True
         self._outside += view.nbytes
         self._buffers.append(view)
+        return False
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
@@ -278,8 +282,7 @@ class Pickler(CodePickler):
         kind = type(array)
         if kind is self._arrays and array.base is None and self._blocks is None and is_small_and_simple(array):
             # most arrays, where there are many
-            if not self._seen_arrays.is_apart(array):
-                self._seen_arrays.note(array)
+            self._seen_arrays.note_owner(array)
             return NotImplemented
         plain = is_plain_array(array)
         reduced = reduce_memmap(array) if is_memmap(kind) else None
@@ -306,6 +309,9 @@ class Pickler(CodePickler):
     def _reduce_tensor(self, tensor: Any) -> Any:
         return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
+
+# Bytes: where there are many that are smaller, a copy in the stream costs less than a buffer of its own.
+_WORTH_A_BUFFER = 1024
 
 _RULES: dict[type, Callable[[Any], Any]] = {
     CodeType: reduce_code,

@@ -66,6 +66,14 @@ class SeenArrays:
         if first is not array:
             self._several.setdefault(owner, [first]).append(array)
 
+    def note_owner(self, array: Any) -> None:
+        """Take an array that is no view of another one, unless it is to have memory of its own."""
+        if self._apart and id(array) in self._apart:
+            return
+        first = self._first.setdefault(id(array), array)
+        if first is not array:
+            self._several.setdefault(id(array), [first]).append(array)
+
     def shared(self) -> Blocks | None:
         """Return the memory that several of them lie on, or None."""
         found: dict[int, list[_Block]] = {}

@@ -7,7 +7,8 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ __all__ = [
     "is_own",
     "learn",
     "learnt",
+    "modules_of_first_use",
     "refusal",
     "safe_modules",
     "unwanted_in_zygote",
@@ -53,13 +55,38 @@ NEVER = {
 }
 
 
-def safe_modules(extra: Iterable[str] = ()) -> tuple[str, ...]:
+def safe_modules(extra: Iterable[str] = (), among: AbstractSet[str] | None = None) -> tuple[str, ...]:
     """Return those of the modules imported here that a zygote shall import too, and the extra ones, sorted.
+
+    `among` are the modules that count as imported, if others may be importing just now; by default all.
 
     Parts of a package count down to the second level (``torch.distributed``, ``matplotlib.pyplot``): what lies deeper
     mostly comes along, and a private part is none that anybody asks for.
     """
-    return tuple(sorted(_imported_here(SAFE, len(sys.modules)) | set(extra) | _learnt))
+    found = _imported_here(SAFE, len(sys.modules))
+    return tuple(sorted((found if among is None else found & among) | set(extra) | _learnt))
+
+
+# What a package imports only when it is first used, and what programs write that use it so: in every rank such an
+# import would take its time anew.
+_ON_FIRST_USE = {"torch._dynamo": ("torch.optim", "optim.", "configure_optimizers")}
+
+
+def modules_of_first_use(mentioned: Callable[[str], bool]) -> list[str]:
+    """Return modules that ranks will import, although the notebook has not.
+
+    ``torch.optim.SGD(...)`` imports ``torch._dynamo``, which takes as long as torch itself.
+
+    Parameters
+    ----------
+    mentioned : callable
+        Tells whether the ranks' program contains a text.
+    """
+    return [
+        name
+        for name, texts in _ON_FIRST_USE.items()
+        if name.partition(".")[0] in sys.modules and name not in _learnt and any(map(mentioned, texts))
+    ]
 
 
 # What ranks have spent time to import.

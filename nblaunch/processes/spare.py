@@ -17,6 +17,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import fields
 from logging.handlers import MemoryHandler
 from typing import Any, NoReturn
@@ -26,7 +27,7 @@ from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import MOST_BAGS, Birth, Descriptors, become_rank, leave_parent, settle
 from nblaunch.processes.leaving import flush
 
-__all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "wait"]
+__all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "take_on", "wait"]
 
 # The environment that this process was started with: libraries may change their own when they are imported.
 GIVEN = dict(os.environ)
@@ -89,6 +90,15 @@ def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
     threads.tell_loaded(birth.env)
     _take_fresh_entropy()
     return birth, Descriptors.from_json(told["descriptors"]).renumbered(received[1:])
+
+
+def take_on(changed: Mapping[str, str], removed: Iterable[str]) -> None:
+    """Have other variables, as if this process had been started with them."""
+    environments: tuple[MutableMapping[str, str], ...] = (GIVEN, os.environ)
+    for variables in environments:
+        for name in removed:
+            variables.pop(name, None)
+        variables.update(changed)
 
 
 @functools.cache

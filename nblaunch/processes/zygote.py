@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
@@ -30,7 +30,8 @@ from nblaunch.processes.child import fork
 from nblaunch.processes.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
 from nblaunch.processes.generators import remembering
 from nblaunch.processes.preloads import refusal, unwanted_in_zygote
-from nblaunch.processes.spare import GIVEN
+from nblaunch.processes.refusing_imports import Refused, refusing_imports
+from nblaunch.processes.spare import GIVEN, take_on
 
 __all__ = ["main"]
 
@@ -86,16 +87,18 @@ def _import_all(described: dict[str, Any]) -> str:
 def _import_each(described: dict[str, Any]) -> str:
     """Import modules until one does harm; return its name then, and note why it is left out."""
     left_out: dict[str, str] = described["left_out"]
-    with _without_warnings(), remembering():
+    with _without_warnings(), remembering(), refusing_imports() as refused:
         for name in described["modules"]:
             if name in left_out or name in sys.modules:
                 continue
             # for whoever finds this process dead or hanging
             os.write(2, f"\0importing {name}\n".encode())
             before = set(sys.modules)
+            refused.clear()
             # settings may name anything
             why = refusal(name) or _import(name)
-            harm = _harm(sys.modules.keys() - before)
+            # who has caught the refusal believes that the package is not there
+            harm = _harm(sys.modules.keys() - before, [] if why else refused)
             if why or harm:
                 left_out[name] = cut(harm or why)[:_LONGEST_REASON]
             if harm:
@@ -123,19 +126,27 @@ def _import(name: str) -> str:
     """Import a module; return what went wrong."""
     try:
         importlib.import_module(name)
+    except Refused as refused:
+        return f"it imports {unwanted_in_zygote(refused.package)}"
     except (Exception, SystemExit) as error:
         return f"its import failed: {type(error).__name__}: {error}"
     return ""
 
 
-def _harm(imported: Iterable[str]) -> str:
-    """Say why this process must not be forked after an import that brought these modules; empty if it may be."""
+def _harm(imported: Iterable[str], missing: Sequence[str]) -> str:
+    """Say why this process must not be forked after an import that brought these modules; empty if it may be.
+
+    Parameters
+    ----------
+    missing : sequence of str
+        Packages that it has done without, although they are there.
+    """
     more = _threads_that_stay()
     if more:
         return (
             f"its import starts {more} thread{'' if more == 1 else 's'}, and a process with threads must not be forked"
         )
-    tops = sorted({name.partition(".")[0] for name in imported})
+    tops = [*missing, *sorted({name.partition(".")[0] for name in imported})]
     unwanted = next(filter(None, map(unwanted_in_zygote, tops)), "")
     return f"it imports {unwanted}" if unwanted else ""
 
@@ -211,6 +222,7 @@ def _grow(kernel: socket.socket, guard: int, received: list[int], own_name: str)
         with open(file, "rb") as opened:
             described: dict[str, Any] = json.load(opened)
         sys.path[:] = described["path"]
+        take_on(described["environment"]["set"], described["environment"]["removed"])
         with socket.socket(fileno=control) as own_kernel:
             own_kernel.send(json.dumps({"pid": os.getpid()}).encode())
             signal.pthread_sigmask(signal.SIG_SETMASK, set())

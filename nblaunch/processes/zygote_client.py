@@ -18,13 +18,15 @@ from typing import Any
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child import Birth
 from nblaunch.processes.forkserver_client import Connection, Unanswered
-from nblaunch.processes.load_time import Kind, kind_of
+from nblaunch.processes.load_time import Kind, differ_for_libraries_only, kind_of
 from nblaunch.processes.starting import PARENT_ENDS, Preparation, Watch, belongs_to_parent, own_path, spawn_helper
 
 __all__ = ["Ahead", "Grandchild", "ZygoteClient"]
 
 # The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+# What may be imported in a process that takes on other variables: these packages read none when they are loaded.
+_READ_NO_VARIABLES = {"IPython", "cloudpickle"}
 # Seconds for a fork of it.
 _FORK_PATIENCE = 10.0
 # Why a module is left out, if that may be another time.
@@ -136,9 +138,14 @@ class ZygoteClient:
 
     @classmethod
     def grow(
-        cls, base: ZygoteClient, preparation: Preparation, path: tuple[str, ...], harmful: Mapping[str, str]
+        cls,
+        base: ZygoteClient,
+        preparation: Preparation,
+        env: Mapping[str, str],
+        path: tuple[str, ...],
+        harmful: Mapping[str, str],
     ) -> ZygoteClient:
-        """Have a zygote that is ready fork another one, which begins to import what that one lacks.
+        """Have a zygote that is ready fork another one, which begins to import what that one lacks; see `can_become`.
 
         Raises
         ------
@@ -148,10 +155,16 @@ class ZygoteClient:
         birth = Birth(0, cwd="/", sys_path=_without_here(path))
         known = {**harmful, **base.harmful()}
         left_out = {name: why for name, why in known.items() if name in preparation.modules}
+        kind = kind_of(env)
+        # a zygote computes with one thread, whatever is asked for
+        changed = {name: value for name, value in kind[0].items() if name not in threads.VARIABLES}
+        removed = sorted(base.kind[0].keys() - kind[0].keys() - set(threads.VARIABLES))
+        environment = {name: value for name, value in base.environment.items() if name not in removed} | changed
         described = {
             "modules": preparation.modules,
             "left_out": left_out,
             "path": own_path(birth),
+            "environment": {"set": changed, "removed": removed},
             "rehearse": preparation.rehearse,
         }
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
@@ -180,7 +193,7 @@ class ZygoteClient:
                 raise ConnectionResetError("a zygote that was to fork another one is gone")
             process = Grandchild(json.loads(told)["pid"], ours)
             kept.pop_all()
-        return cls(preparation, base.kind, base.environment, process, ours, guard_writer, complaints)
+        return cls(preparation, kind, environment, process, ours, guard_writer, complaints)
 
     def has_been_grown(self) -> bool:
         """Tell whether another zygote has forked it."""
@@ -197,6 +210,19 @@ class ZygoteClient:
             preparation.rehearse,
             kind,
         )
+
+    def can_become(self, preparation: Preparation, kind: Kind) -> bool:
+        """Tell whether a fork of this zygote can be of that kind and hold these modules, and no others."""
+        if (self.preparation.prepare, self.preparation.rehearse) != (preparation.prepare, preparation.rehearse):
+            return False
+        held = set(self.preparation.modules)
+        # one that holds more than is asked for would not be what a launch has asked for
+        if self.report is None or not held <= set(preparation.modules):
+            return False
+        if self.kind == kind:
+            return True
+        light = {name.partition(".")[0] for name in held} <= _READ_NO_VARIABLES
+        return light and differ_for_libraries_only(self.kind, kind)
 
     def has(self, modules: tuple[str, ...]) -> bool:
         """Tell whether the zygote holds these modules, or has tried to."""

@@ -244,14 +244,12 @@ class Zygotes:
     def _grown(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient | None:
         """Return a zygote that one with fewer modules has forked: it has only the others to import."""
         kind = kind_of(env)
-        kin = [one for one in self._processes if one.report is not None and one.serves(preparation, kind)]
-        # one that holds more than is asked for would not be what this launch has asked for
-        bases = [one for one in kin if set(one.preparation.modules) <= set(preparation.modules)]
+        bases = [one for one in self._processes if one.can_become(preparation, kind)]
         if not bases or preparation.modules in self._to_be_fresh:
             return None
         base = max(bases, key=lambda one: len(one.preparation.modules))
         try:
-            return ZygoteClient.grow(base, preparation, path, self._harmful)
+            return ZygoteClient.grow(base, preparation, env, path, self._harmful)
         except OSError as error:
             logger.debug("a zygote (pid %d) has forked no other one: %s", base.process.pid, error)
             return None

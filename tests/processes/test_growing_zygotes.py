@@ -58,6 +58,35 @@ def test_what_is_there_is_not_imported_once_more(packages: Packages, imports: Pa
     assert imports.read_text() == "."
 
 
+@pytest.mark.parametrize("before", [None, "other"])
+def test_one_that_holds_no_library_takes_on_the_variables_that_libraries_read(
+    packages: Packages, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    packages.write("zt_b_reads", "import os\nvalue = os.environ.get('KMP_SETTINGS')")
+    if before is not None:
+        monkeypatch.setenv("KMP_WARNINGS", before)
+    ask("rank")
+    [first] = zygote_pids()
+    monkeypatch.setenv("KMP_SETTINGS", "mine")
+    monkeypatch.delenv("KMP_WARNINGS", raising=False)
+    source = "import os, zt_b_reads\n(zt_b_reads.value, os.environ['KMP_SETTINGS'], os.environ.get('KMP_WARNINGS'))"
+    assert ask(source, preload=("zt_b_reads",)) == {0: ("mine", "mine", None)}
+    grown = next(one for one in ZYGOTES._processes if one.process.pid != first)
+    assert grown.has_been_grown()
+    assert held() == ["zt_b_reads"]
+
+
+@pytest.mark.parametrize(("name", "preload"), [("KMP_SETTINGS", ("zt_a_first",)), ("TZ", ())])
+def test_what_has_been_read_already_takes_a_fresh_one(
+    packages: Packages, imports: Path, monkeypatch: pytest.MonkeyPatch, name: str, preload: tuple[str, ...]
+) -> None:
+    packages.write("zt_b_second", "")
+    ask("rank", preload=preload)
+    monkeypatch.setenv(name, "UTC")
+    assert ask(f"import os, zt_b_second\nos.environ[{name!r}]", preload=(*preload, "zt_b_second")) == {0: "UTC"}
+    assert not any(one.has_been_grown() for one in ZYGOTES._processes)
+
+
 def test_the_process_of_a_rank_is_named_as_ever(packages: Packages, imports: Path) -> None:
     packages.write("zt_b_second", "")
     named = "open('/proc/self/comm').read()"

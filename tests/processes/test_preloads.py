@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from nblaunch.processes import preloads
-from nblaunch.processes.preloads import NEVER, SAFE, refusal, safe_modules
+from nblaunch.processes.preloads import NEVER, SAFE, modules_of_first_use, refusal, safe_modules
 from tests.processes.conftest import Packages
 from tests.processes.targets import Gate
 from tests.processes.zygote_states import ask, report, start, zygote_pids
@@ -186,6 +187,42 @@ def test_a_module_that_brings_one_that_must_not_be_forked_is_left_out(packages: 
     assert left_out(("zt_a_brings",)) == {
         "zt_a_brings": "it imports jax, and it runs threads, and says itself that a fork of it may deadlock"
     }
+
+
+def test_what_came_before_one_that_must_not_be_forked_is_there(packages: Packages, tmp_path: Path) -> None:
+    marks = tmp_path / "imports"
+    packages.write("jax", f"open({str(marks)!r}, 'a').write('jax')")
+    packages.write("zt_light", f"open({str(marks)!r}, 'a').write('.')")
+    # what looks whether a package is there, as many do, does not import it
+    packages.write("zt_looks", "import importlib.util\nfound = importlib.util.find_spec('jax').origin")
+    packages.write("zt_needs", "import zt_light\ntry:\n    import jax\nexcept ImportError:\n    jax = None")
+    names = ("zt_light", "zt_looks", "zt_needs")
+    why = "it imports jax, and it runs threads, and says itself that a fork of it may deadlock"
+    assert left_out(names) == {"zt_needs": why}
+    assert marks.read_text() == ".", "the zygote did not start over"
+    source = "import zt_needs, zt_looks\nzt_needs.jax is not None, zt_looks.found.endswith('jax/__init__.py')"
+    assert ask(source, preload=names) == {0: (True, True)}
+    assert marks.read_text() == ".jax"
+
+
+def test_a_package_that_goes_on_without_one_that_must_not_be_forked_is_left_out(packages: Packages) -> None:
+    packages.write("jax", "")
+    packages.write("zt_needs", "try:\n    import jax\nexcept BaseException:\n    jax = None")
+    packages.write("zt_z_good", "")
+    why = "it imports jax, and it runs threads, and says itself that a fork of it may deadlock"
+    assert left_out(("zt_needs", "zt_z_good")) == {"zt_needs": why}
+    assert ask("import zt_needs\nzt_needs.jax is not None", preload=("zt_needs", "zt_z_good")) == {0: True}
+
+
+def test_what_programs_import_when_they_first_use_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "optimizer = torch.optim.SGD(model.parameters())"
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert modules_of_first_use(source.__contains__) == []
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert modules_of_first_use(source.__contains__) == ["torch._dynamo"]
+    assert modules_of_first_use("scipy.optimize.minimize(f)".__contains__) == []
+    monkeypatch.setattr(preloads, "_learnt", {"torch._dynamo"})
+    assert modules_of_first_use(source.__contains__) == []
 
 
 def test_a_setting_cannot_name_what_the_command_refuses(

@@ -124,6 +124,16 @@ def test_a_ready_zygote_is_kept_while_others_import(packages: Packages, announce
     assert ask("rank", 2) == {0: 0, 1: 1}
 
 
+def test_a_zygote_is_made_of_what_was_imported_when_it_was_asked_for() -> None:
+    now = frozenset(sys.modules)
+    assert "IPython" in now
+    LocalEngine().get_ready(PREPARE, REHEARSE, now - {"IPython"}, {**os.environ, "KMP_SETTINGS": "x"})
+    [zygote] = ZYGOTES._processes
+    assert "IPython" not in zygote.preparation.modules
+    assert set(zygote.preparation.modules) <= now
+    assert zygote.environment["KMP_SETTINGS"] == "x"
+
+
 @contextlib.contextmanager
 def _descriptors_left(count: int) -> Iterator[None]:
     """Leave this process so many descriptors, to the last one."""
