@@ -1,6 +1,6 @@
 """Random generators on their way to the ranks: each rank gets a copy in the same state, and so the same numbers.
 
-The generators behind `random.random` and `numpy.random.rand` go by reference instead: those of a rank are its own.
+Not so the generators behind `random.random` and `numpy.random.rand`: they go by reference, and each rank has its own.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def _items(module: ModuleType) -> list[tuple[str, Any]]:
     return list(vars(module).items())  # another thread may import
 
 
-# Where objects were seen by their ids, and how many variables each module had then: what it rebinds later, the other
-# side does not have either.
+# Where objects were seen, by their ids; and how many variables each module had at that time. A name that a module binds
+# anew later is not looked for: the module of the other process has not bound it anew.
 _places: dict[int, tuple[str, str]] = {}
 _scanned: dict[str, int] = {}
 

@@ -1,8 +1,8 @@
 """Objects of which every process has its own, as `os.environ`: a rank gets its own, whatever the variable is called.
 
-``from os import environ`` in the notebook means the environment of whoever reads it. A copy would lack what a rank is
-told there, and what is set in it would have no effect. So do ``from mpmath import mp`` and
-``context = decimal.getcontext()``.
+An example is ``from os import environ``. A copy of the notebook's environment would lack the variables that a rank is
+given, and a variable that is set in the copy would have no effect. ``from mpmath import mp`` and
+``context = decimal.getcontext()`` are of the same kind.
 """
 
 from __future__ import annotations

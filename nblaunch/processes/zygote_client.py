@@ -57,7 +57,7 @@ class Grandchild:
         self._connection = connection
 
     def poll(self) -> int | None:
-        """Return None while it runs; afterwards a number that says nothing, which its parent alone could tell."""
+        """Return None while it runs, and 1 afterwards: only its parent could tell the exit code."""
         if self.returncode is None and _linux.hung_up(self._connection.fileno()):
             self.returncode = 1
         return self.returncode

@@ -59,7 +59,7 @@ class Zygotes:
         # the one used last comes last
         self._processes: list[ZygoteClient] = []
         self.failures: deque[str] = deque(maxlen=3)
-        # modules that a zygote has died of or was stuck in, each with the reason, and those that it may have been
+        # modules whose import has ended a zygote, or did not end, each with the reason; and those that are suspected
         self._harmful: dict[str, str] = {}
         self._suspects: set[str] = set()
         # modules with which no zygote is grown any more
