@@ -628,8 +628,8 @@ class Gang:
         step = self._steps.popleft()
         self._method.rouse()
         self._remember_descendants()
-        # A rank that has failed is ending by itself, and its exit code is to be its own: nothing but SIGKILL is sent to it,
-        # unless somebody has ordered the gang to end.
+        # A rank that has failed is ending by itself, and its exit code is to be its own. So nothing but SIGKILL is sent
+        # to it, unless somebody has ordered the gang to end.
         chosen = [
             rank for rank in self._running() if rank.failed_at is None or self._ordered or step.signal == signal.SIGKILL
         ]
