@@ -461,6 +461,7 @@ class Launch:
                     options.show_ranks,
                     options.size_notice,
                     options.quiet,
+                    alone=isinstance(self._box, NoBox) and self._box.executed,
                 ),
             )
         text = TextPanel(options.size_notice, options.quiet)

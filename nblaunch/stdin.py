@@ -64,10 +64,13 @@ class NoBox:
     ----------
     why : str
         The reason, as a clause.
+    executed : bool
+        Whether a program executes the notebook, in which nobody looks at a page.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, *, executed: bool = False) -> None:
         self.why = why
+        self.executed = executed
 
 
 def find_box() -> Box | NoBox:
@@ -81,7 +84,9 @@ def find_box() -> Box | NoBox:
         if getattr(kernel, "_allow_stdin", True):
             return _KernelBox(kernel)
         return NoBox(
-            "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and the like)"
+            "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and "
+            "the like)",
+            executed=True,
         )
     try:
         if sys.stdin.isatty():

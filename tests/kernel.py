@@ -231,7 +231,8 @@ class Kernel:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            # where panels are shown somebody sits who can be asked
+            "allow_stdin": self._panel == "live",
             "stop_on_error": True,
             **options,
         }

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["answer_on_own_subshell", "has_pages", "hear_control_channel", "keep_busy"]
+__all__ = ["answer_on_own_subshell", "draws_unheard", "has_pages", "hear_control_channel", "keep_busy"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,11 @@ class _Listener:
 def has_pages() -> bool:
     """Tell whether a widget of this process can appear on a page: not in a terminal, a program, or a rank."""
     return _kernel() is not None
+
+
+def draws_unheard() -> bool:
+    """Tell whether this is a kernel of VS Code: its page shows widgets, and is heard only when the cell has ended."""
+    return "__vsc_ipynb_file__" in getattr(_shell(), "user_ns", {})
 
 
 def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> object:

@@ -4,7 +4,8 @@
 
     events ─► RunState ─┐                    ┌─► widget (page), at most 20 times a second
     log files ─ Arrivals ┴─► panel's thread ─┤
-                                             └─► record: static HTML and text, in the place of the widget at the end
+                                             ├─► record: static HTML and text, in the place of the widget at the end
+                                             └─► lines, if no page has said a word after some seconds
 
 A consumer: it owns no process, and neither a page that is slow nor one that is absent slows a rank.
 """
@@ -23,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.panel.arrivals import Arrivals
-from nblaunch.panel.frontend import answer_on_own_subshell, hear_control_channel, keep_busy
+from nblaunch.panel.frontend import answer_on_own_subshell, draws_unheard, hear_control_channel, keep_busy
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.panel.text import print_notices, print_size_notice
+from nblaunch.panel.text import TextPanel, print_notices, print_size_notice
 
 if TYPE_CHECKING:
     from nblaunch.panel.pages import Pages
@@ -38,12 +39,17 @@ __all__ = ["LivePanel"]
 logger = logging.getLogger(__name__)
 
 # Seconds that a run may take without a widget: quick cells stay quick and do not flicker.
-_QUICK = 0.2
+_QUICK = 1.0
+# Seconds in which a page says that it is there when it is sent a widget; and after which lines are printed if none has.
+_ANSWERS_WITHIN = 0.25
+_ALONE_AFTER = 5.0
 # Seconds between two notes of a run that still goes on, for a notebook whose kernel dies; none before the first.
 _NOTE_PERIOD = 5.0
 # Parts of the log of all ranks above which logs are looked at less often, and how often: their memory is bounded so.
 _PARTS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
 _SELDOM = 2.0
+# An output that shows nothing.
+_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 class LivePanel:
@@ -70,6 +76,8 @@ class LivePanel:
         Bytes sent to each rank from which on it says what can be done about them; 0 is never.
     quiet : bool
         Show nothing but the record of a run that has failed.
+    alone : bool
+        Whether nobody sits at the notebook, as when it is executed by a program: there will be no page.
     """
 
     def __init__(
@@ -83,15 +91,23 @@ class LivePanel:
         show_ranks: Collection[int] | None = None,
         size_notice: float = 0,
         quiet: bool = False,
+        alone: bool = False,
     ) -> None:
         self._publish = publish
+        self._alone = alone
         self._size_notice = size_notice
         self._quiet = quiet
         self._outcome = outcome
         self._orders = {"stop": stop, "kill": kill}
         self._stacks = stacks
         self._state = RunState(title)
-        self._outputs = OutputArea(publish, show_ranks=show_ranks)
+        # below the panel, or the record: where no page is heard of, that is published at the end
+        self._outputs = OutputArea(publish, show_ranks=show_ranks, held=True)
+        self._launched: Launched | None = None
+        self._lines: TextPanel | None = None
+        # a page has said a word
+        self._met = threading.Event()
+        self._opened_at = 0.0
         self._arrivals: Arrivals | None = None
         # guards the state, which one thread changes and another one shows
         self._lock = threading.Lock()
@@ -114,6 +130,8 @@ class LivePanel:
         """Take an event."""
         with self._lock:
             self._state.note(event)
+            if self._lines is not None:
+                self._lines.note(event)
         if isinstance(event, Captured):
             with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
                 print_size_notice(event.sizes, self._size_notice)
@@ -123,13 +141,14 @@ class LivePanel:
                 [files[rank] for rank in range(event.nprocs)] for files in (event.stdouts, event.stderrs)
             )
             with self._looking:
+                self._launched = event
                 if self._arrivals is None:
                     self._arrivals = Arrivals(stdouts, stderrs)
                 else:
                     self._arrivals.go_on(stdouts, stderrs)
         elif isinstance(event, GettingReady):
             # whoever launches follows only what has started
-            self.follow()
+            self.follow(not self._quiet)
         elif isinstance(event, Displayed) and not self._quiet:
             self._outputs.note(event)
         elif isinstance(event, Ended):
@@ -189,6 +208,11 @@ class LivePanel:
             left = 0.0 if at_once else _QUICK - self._state.clock(time.monotonic())
             if self._quiet:
                 self._over.wait()
+            elif self._alone:
+                if not self._over.wait(_ALONE_AFTER):
+                    self._print_lines()
+                while not self._over.wait(_NOTE_PERIOD):
+                    self._note_that_it_runs()
             elif not self._over.wait(max(0.0, left)):
                 self._open(PanelWidget)
                 pages = Pages(self._state, self._arrivals, self._send, self._stacks)
@@ -207,12 +231,29 @@ class LivePanel:
         self._listener = hear_control_channel(self._token, lambda content: self._hear(content, "control"))
         widget.on_msg(lambda _widget, content, _buffers: self._hear(content, "comm"))
         self._publish(widget.bundle(), {}, {"display_id": self._place("panel")})
-        self._is_open = True
+        self._is_open, self._opened_at = True, time.monotonic()
+
+    def _print_lines(self) -> None:
+        """Print what the ranks write from now on, and what they have written: there is no page that shows it."""
+        self._outputs.release()
+        assert self._launched is not None
+        lines = TextPanel()
+        with self._lock:
+            lines.note(self._launched)
+            self._lines = lines
+        lines.follow()
 
     def _keep_up(self, pages: Pages) -> None:
         assert self._arrivals is not None
         noted_at = time.monotonic()
+        heeds = draws_unheard()
         while not self._over.is_set():
+            if not heeds and self._met.is_set():
+                heeds = True
+                self._outputs.release()
+            elif not heeds and time.monotonic() - self._opened_at > _ALONE_AFTER:
+                heeds = True
+                self._print_lines()
             # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
             with self._looking:
                 grown = self._arrivals.look()
@@ -265,14 +306,22 @@ class LivePanel:
         outcome = self._outcome()
         if arrivals is None or (self._quiet and outcome.status == "finished" and not self._state.restarts):
             return
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
         with self._lock:
-            html, text = record(self._state, outcome, arrivals)
+            html, text = record(self._state, outcome, arrivals, with_logs=lines is None)
         self._record = html
         data = {"text/html": html, "text/plain": text}
-        self._publish(data, {}, {"display_id": self._place("panel")}, update=self._is_open)
+        name = "panel"
+        if self._is_open and not self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())):
+            # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
+            # shall not be there twice.
+            self._publish(_NOTHING, {}, {"display_id": self._place("panel")}, update=True)
+            name = "record"
+        self._publish(data, {}, {"display_id": self._place(name)}, update=self._is_open and name == "panel")
         if self._noted_at is not None:
-            nothing = {"text/html": "", "text/plain": ""}
-            self._publish(nothing, {}, {"display_id": self._place("note")}, update=True)
+            self._publish(_NOTHING, {}, {"display_id": self._place("note")}, update=True)
 
     def _leave(self) -> None:
         widget, self._widget = self._widget, None
@@ -288,6 +337,7 @@ class LivePanel:
     def _hear(self, message: Any, channel: str) -> None:
         """Take a message of a page; it may come twice."""
         self._still_busy()
+        self._met.set()
         if not isinstance(message, dict):
             return
         kind = str(message.get("kind"))
@@ -296,5 +346,5 @@ class LivePanel:
             order = self._orders.pop(kind, None)
             if order is not None:
                 order()
-        else:
+        elif kind != "here":
             self._heard.put((message, channel))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copy
 import logging
 import sys
 import threading
@@ -68,12 +69,10 @@ def _bound_to_this_cell(publisher: Any) -> Any:
     """Return a publisher whose outputs belong to the cell that runs now, also when another one runs.
 
     The publisher of ipykernel 7 does so by itself, because it goes by the context. That of ipykernel 6 knows one cell
-    for all threads, in a trait, so that another one of its kind is made.
+    for all threads, in a trait. A copy has a trait of its own, which stays as it is; it is of the same class, because a
+    kernel may have a publisher of its own.
     """
-    names = ("session", "pub_socket", "parent_header")
-    if not all(name in publisher.trait_names() for name in names):
-        return publisher
-    return type(publisher)(**{name: getattr(publisher, name) for name in names})
+    return copy.copy(publisher) if "parent_header" in publisher.trait_names() else publisher
 
 
 def show_outputs(show_ranks: Collection[int] | None = None) -> OutputArea | OutputLines:
@@ -96,6 +95,8 @@ class OutputArea:
         Ranks whose outputs are shown; by default all.
     most, most_bytes : int
         How many outputs, and bytes in them, are shown at a time. Of the others one line tells.
+    held : bool
+        Show nothing before `release` or `close`: something else is to stand above it.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class OutputArea:
         show_ranks: Collection[int] | None = None,
         most: int = 200,
         most_bytes: int = 20_000_000,
+        held: bool = False,
     ) -> None:
         self._publish = publish or kernel_publisher()
         self._show_ranks = show_ranks
@@ -113,6 +115,7 @@ class OutputArea:
         self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
         self._condition = threading.Condition()
         self._over = False
+        self._held = held
         self._thread: threading.Thread | None = None
         # what stands under the cell, from top to bottom
         self._shown: dict[str, Bundle] = {}
@@ -129,6 +132,14 @@ class OutputArea:
                 self._end()
         except Exception:
             logger.exception("an output of a rank could not be shown: %r", event)
+
+    def release(self) -> None:
+        """Show from now on what comes, and what was held."""
+        with self._condition:
+            if self._held:
+                self._held = False
+                if self._places.has_changed():
+                    self._wake()
 
     def close(self) -> None:
         """Publish what is left and end the thread."""
@@ -168,7 +179,7 @@ class OutputArea:
             self._condition.notify_all()
 
     def _wake(self) -> None:
-        if self._publish is None:
+        if self._publish is None or self._held:
             return
         if self._thread is None and not self._over:
             # The context says which cell it belongs to: it is that of the thread that launches. A daemon, so that an

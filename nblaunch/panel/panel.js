@@ -1090,6 +1090,13 @@ class View {
 }
 
 export default {
+  /**
+   * Says that there is a page, before the panel is in sight or even if it never will be.
+   * @param {{model: Model}} context
+   */
+  initialize({ model }) {
+    if (!model.get("over")) storeOf(model).send({ kind: "here" }, true);
+  },
   /** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} context */
   render({ model, el, signal }) {
     const store = storeOf(model);

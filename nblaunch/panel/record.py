@@ -40,7 +40,7 @@ _SIGNS = {"finished": "✓", "failed": "✕", "timed out": "✕", "interrupted":
 _SIGNS_OF_RANKS = {"starting": "○", "running": "●", "finished": "✓", "failed": "✕", "stopped": "■", "restarting": "↻"}
 
 
-def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, str]:
+def record(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: bool = True) -> tuple[str, str]:
     """Return what stays of a run that has ended.
 
     Parameters
@@ -51,6 +51,8 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, 
         What became of it.
     arrivals : Arrivals
         Its logs.
+    with_logs : bool
+        Whether what the ranks wrote is part of it; False if it stands above already.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, 
     if any(rank.state != "finished" for rank in state.ranks):
         _add_table(page, state, arrivals)
     _add_tracebacks(page, state, opened=not outcome.told)
+    if not with_logs:
+        return page.html(), page.text()
     try:
         add_logs(page, state, arrivals, told=outcome.told)
     except OSError as error:  # a rank may remove what it likes

@@ -161,6 +161,10 @@ def stopped(running: Watched) -> None:
     assert "2 of 2 ranks interrupted" in reply.evalue
     record = reply.outputs[-1]["data"]["text/plain"]
     assert record.splitlines()[-2:] == ["[0-1] begun", "[0-1] tidied up"]
+    # a page has been heard: it stands in the place of the widget
+    assert reply.outputs[-1]["msg_type"] == "update_display_data"
+    places = {output["transient"]["display_id"] for output in (reply.outputs[0], reply.outputs[-1])}
+    assert len(places) == 1
 
 
 def test_it_is_the_version_that_it_says(notebook: PanelKernel, version: str) -> None:
@@ -253,9 +257,9 @@ def test_comms_say_which_subshell_hears_them(notebook: PanelKernel) -> None:
 def test_what_asking_relies_on(notebook: PanelKernel) -> None:
     kernel = "get_ipython().kernel"
     assert notebook.value(f"callable({kernel}._input_request)")
-    assert notebook.value(f"{kernel}._allow_stdin") is False
-    asking = notebook.begin(f"print({kernel}._allow_stdin)", allow_stdin=True)
-    assert asking.finish().ok().stdout == "True\n"
+    for allowed in (False, True):
+        asking = notebook.begin(f"print({kernel}._allow_stdin)", allow_stdin=allowed)
+        assert asking.finish().ok().stdout == f"{allowed}\n"
 
 
 def test_a_rank_asks_in_the_input_box(notebook: PanelKernel) -> None:

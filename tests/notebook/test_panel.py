@@ -22,11 +22,14 @@ def notebook() -> Iterator[Kernel]:
 
 
 def shown(outputs: list[dict[str, Any]]) -> list[str]:
-    """Return the kinds of outputs: what each message holds besides text."""
-    return [
-        f"{output['msg_type']} {'widget' if any('widget-view' in mime for mime in output['data']) else 'record'}"
-        for output in outputs
-    ]
+    """Return the kinds of outputs: what each message holds."""
+    return [f"{output['msg_type']} {kind_of(output['data'])}" for output in outputs]
+
+
+def kind_of(data: dict[str, Any]) -> str:
+    if any("widget-view" in mime for mime in data):
+        return "widget"
+    return "record" if data["text/plain"] else "nothing"
 
 
 def text(outputs: list[dict[str, Any]]) -> list[str]:
@@ -57,9 +60,10 @@ def test_a_run_that_takes_its_time_is_a_widget_first(notebook: Kernel) -> None:
     assert shown(running.outputs) == ["display_data widget"]
     gate.touch()
     reply = running.finish().ok()
-    assert shown(reply.outputs) == ["display_data widget", "update_display_data record"]
-    ids = {output["transient"]["display_id"] for output in reply.outputs}
-    assert len(ids) == 1
+    # no page has said a word: whoever held the widget has nothing in its place, and everybody has the record
+    assert shown(reply.outputs) == ["display_data widget", "update_display_data nothing", "display_data record"]
+    widget, nothing, record = (output["transient"]["display_id"] for output in reply.outputs)
+    assert widget == nothing != record
     first, *rest = text(reply.outputs)
     assert first.endswith("· 2 ranks · job → notebook")
     assert rest == ["[0-1] waits"]
@@ -75,6 +79,58 @@ def test_a_failure_is_in_the_record_and_raised(notebook: Kernel) -> None:
     assert "ZeroDivisionError: division by zero" in lines[1]
     assert "rank 0  ■ stopped" in lines[2]
     assert "<details><summary>traceback of rank 1" in reply.outputs[-1]["data"]["text/html"]
+
+
+FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>'))\n"
+
+
+def test_where_a_program_executes_the_notebook_there_is_no_widget(notebook: Kernel) -> None:
+    notebook.quietly("import nblaunch.panel.live as live\nlive._QUICK, live._kept = 0.0, live._QUICK")
+    try:
+        cell = f"%%multiproc 2\nimport time\nprint('hello')\n{FIGURE}time.sleep(0.2)\nrank"
+        reply = notebook.run(cell, allow_stdin=False).ok()
+    finally:
+        notebook.quietly("live._QUICK = live._kept")
+    assert shown(reply.outputs[:1]) == ["display_data record"], "what is displayed comes below the record"
+    assert text(reply.outputs[:1])[1:] == ["[0-1] hello"]
+    assert "<b>figure</b>" in "".join(output["data"].get("text/html", "") for output in reply.outputs[1:])
+    assert all(output["msg_type"] == "display_data" for output in reply.outputs)
+
+
+@pytest.mark.parametrize("somebody", [False, True])
+def test_lines_are_printed_where_no_page_is_heard_of_for_long(notebook: Kernel, somebody: bool) -> None:
+    gate = notebook.place / "tmp" / f"lines{somebody}"
+    notebook.quietly("import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.1, live._ALONE_AFTER")
+    try:
+        running = notebook.begin(
+            f"%%multiproc 2\n{FIGURE}print('first')\nwhile not pathlib.Path({str(gate)!r}).exists():\n"
+            "    threading.Event().wait(0.01)\nprint('last')",
+            allow_stdin=somebody,
+        )
+        running.wait_for("[0] first\n", "[1] first\n")
+        notebook.pump(lambda: any("<b>figure" in str(output["data"]) for output in running.outputs), "the figure")
+        gate.touch()
+        reply = running.finish().ok()
+    finally:
+        notebook.quietly("live._ALONE_AFTER = live._kept")
+    assert sorted(reply.stdout.splitlines()) == ["[0] first", "[0] last", "[1] first", "[1] last"]
+    records = [output["data"]["text/plain"] for output in reply.outputs if "✓ %%multiproc 2" in str(output["data"])]
+    assert len(records) == 1
+    assert "first" not in records[0], "it stands above"
+
+
+def test_a_kernel_of_vs_code_has_its_panel_and_no_lines(notebook: Kernel) -> None:
+    notebook.quietly(
+        "import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.0, live._ALONE_AFTER\n"
+        "__vsc_ipynb_file__ = 'x.ipynb'"
+    )
+    try:
+        reply = notebook.run("%%multiproc 2\nimport time\nprint('hello')\ntime.sleep(1.5)\nrank").ok()
+    finally:
+        notebook.quietly("live._ALONE_AFTER = live._kept\ndel __vsc_ipynb_file__")
+    assert shown(reply.outputs) == ["display_data widget", "update_display_data nothing", "display_data record"]
+    assert reply.stdout == ""
+    assert text(reply.outputs)[1:] == ["[0-1] hello"]
 
 
 def test_quiet_shows_only_failures(notebook: Kernel) -> None:
@@ -115,15 +171,15 @@ def test_a_launch_that_is_not_waited_for_is_shown_too(notebook: Kernel) -> None:
     notebook.pump(lambda: bool(started.outputs), "the widget")
     gate.touch()
     notebook.run("run.wait()").ok()
-    notebook.pump(lambda: len(started.outputs) > 1, "the record")
-    assert shown(started.outputs) == ["display_data widget", "update_display_data record"]
+    notebook.pump(lambda: len(started.outputs) > 2, "the record")
+    assert shown(started.outputs) == ["display_data widget", "update_display_data nothing", "display_data record"]
     assert text(started.outputs)[0].startswith("✓ launch(work, 2)  finished in ")
 
 
 def test_a_panel_that_fails_harms_no_run(notebook: Kernel) -> None:
     notebook.quietly("import nblaunch.panel.pages as pages\npages.Pages.tick, kept = None, pages.Pages.tick")
     try:
-        reply = notebook.run("%%multiproc 2\nimport time\ntime.sleep(0.5)\nrank").ok()
+        reply = notebook.run("%%multiproc 2\nimport time\ntime.sleep(1.5)\nrank").ok()
     finally:
         notebook.quietly("pages.Pages.tick = kept")
     assert "the panel failed; the run goes on without it" in reply.stderr + notebook.log

@@ -71,7 +71,7 @@ def test_an_interrupt_during_the_record_does_not_lose_it(
     # the interrupt comes in the main thread, while the record is being made
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(state: RunState, outcome: Outcome, arrivals: Arrivals) -> tuple[str, str]:
+    def slow(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: bool) -> tuple[str, str]:
         begun.set()
         assert go_on.wait(10)
         assert threading.current_thread() is not threading.main_thread()
