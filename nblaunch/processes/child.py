@@ -26,6 +26,7 @@ from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.cleaners import set_apart
+from nblaunch.processes.debuggers import past_debuggers
 from nblaunch.processes.leaving import exit_code, flush, leave
 from nblaunch.processes.stacks import answer_with_stacks
 
@@ -215,7 +216,8 @@ def fork() -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = -1
     try:
-        pid = os.fork()
+        with past_debuggers():
+            pid = os.fork()
     finally:
         if pid != 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Protocol
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import Birth, Descriptors
+from nblaunch.processes.debuggers import past_debuggers
 
 __all__ = [
     "PARENT_ENDS",
@@ -301,7 +302,7 @@ def start_program(
     OSError
         If the system refuses the process.
     """
-    with contextlib.ExitStack() as files:
+    with past_debuggers(), contextlib.ExitStack() as files:
         try:
             return subprocess.Popen(
                 command,
