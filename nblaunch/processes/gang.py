@@ -20,6 +20,7 @@ import contextlib
 import contextvars
 import errno
 import logging
+import math
 import os
 import select
 import selectors
@@ -64,7 +65,7 @@ from nblaunch.processes.lookouts import Lookout
 from nblaunch.processes.memory_events import OutOfMemory
 from nblaunch.processes.sampling import Sampler
 from nblaunch.processes.stack_requests import StackRequests
-from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, Preparation, StartMethod
+from nblaunch.processes.starting import PARENT_ENDS, UNPREPARED, NotInTime, Preparation, StartMethod
 from nblaunch.processes.threads import cores
 from nblaunch.refusals import explained, start_or_refuse
 
@@ -186,6 +187,8 @@ class Gang:
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
+        # until then ranks start
+        self._start_deadline = math.inf
         self._out_of_memory = OutOfMemory()
         self._start_error: BaseException | None = None
         # held by the supervisor, or by whoever found none and has tidied up instead
@@ -364,12 +367,17 @@ class Gang:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(self._wake_reader, select.POLLIN)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = [known for known, _ in poll.poll(None if left is None else left * 1000)]
+            left = min(deadline, self._start_deadline) - time.monotonic()
+            ready = [known for known, _ in poll.poll(None if left == math.inf else max(0.0, left) * 1000)]
             if descriptor in ready:
                 return
+            if not ready and self._start_deadline <= deadline:
+                raise NotInTime(
+                    f"the ranks had not started after {self._timeout:g} s, the timeout of this run: it was ended. "
+                    "Allow it more time (timeout, --timeout), or try start method spawn, which waits for nothing"
+                )
             if not ready:
                 raise TimeoutError(f"a process that was to fork ranks did not answer within {seconds:.0f} s")
             if self._orders:
@@ -412,11 +420,14 @@ class Gang:
         defect = None
         try:
             self.watch(self._wake_reader.fileno(), self._take_orders)
+            if self._timeout is not None:
+                self._start_deadline = time.monotonic() + self._timeout
             try:
                 self._start_all()
             except BaseException as error:
-                self._start_error = error
+                self._start_error = TimeoutError(str(error)) if isinstance(error, NotInTime) else error
                 self._begin_ending("the launch failed", KILL)
+            self._start_deadline = math.inf
             if self._timeout is not None:
                 self._run_deadline = time.monotonic() + self._timeout
             self._lookouts = [(time.monotonic() + lookout.period, lookout) for _, lookout in self._lookouts]

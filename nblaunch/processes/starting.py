@@ -81,6 +81,10 @@ main(described)
 """
 
 
+class NotInTime(InterruptedError):
+    """The time allowed is over, and the ranks have not started."""
+
+
 class Watch(Protocol):
     """What a start method needs of the gang."""
 
@@ -96,7 +100,7 @@ class Watch(Protocol):
         Raises
         ------
         InterruptedError
-            If the gang is ordered to end meanwhile.
+            If the gang is ordered to end meanwhile, or its time is over (`NotInTime`).
         TimeoutError
             If it is not readable within so many seconds.
         """

@@ -300,6 +300,22 @@ def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp
     assert len(zygote_pids()) == 1, "the zygote is not to blame"
 
 
+def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(packages: Packages, tmp_path: Path) -> None:
+    gate = targets.Gate(tmp_path / "gate")
+    package = packages.write_waiting("zt_slow", gate)
+    for nprocs in (1, 2):
+        with pytest.raises(TimeoutError) as caught:
+            start(f"import {package}", nprocs, preload=(package,), timeout=0.3)
+        assert str(caught.value) == (
+            "the ranks had not started after 0.3 s, the timeout of this run: it was ended. Allow it more time "
+            "(timeout, --timeout), or try start method spawn, which waits for nothing"
+        )
+    [zygote] = zygote_pids()
+    gate.close()
+    assert ask("rank", preload=(package,)) == {0: 0}
+    assert zygote_pids() == [zygote], "it is not to blame"
+
+
 def test_what_a_zygote_imports_is_told_to_those_who_wait(packages: Packages, tmp_path: Path) -> None:
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("zt_slow", gate)
