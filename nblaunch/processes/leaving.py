@@ -8,6 +8,7 @@ the process ("terminate called without an active exception").
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import io
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 __all__ = ["exit_code", "flush", "leave"]
@@ -82,7 +83,8 @@ def _write_out_in_time() -> None:
 def _write_out_files() -> None:
     """Write out what is in files that nobody has closed; the interpreter does so when it tears its objects down."""
     # the base in C, because the class in Python asks the metaclass of every object that there is
-    streams: list[Any] = [thing for thing in gc.get_objects() if issubclass(type(thing), _STREAM)]
+    things: list[Any] = gc.get_objects()
+    streams = [thing for thing in things if issubclass(type(thing), _STREAM)]
     buffers = (io.BufferedWriter, io.BufferedRandom)
     # the outermost first: a text goes into the buffer below it, a compressed file into the one that it is written to
     for stream in streams:
@@ -95,6 +97,17 @@ def _write_out_files() -> None:
     for stream in streams:
         if issubclass(type(stream), buffers):
             _write_out(stream, stream.flush)
+    _remove_temporary_files(things)
+
+
+def _remove_temporary_files(things: Iterable[Any]) -> None:
+    """Remove what `tempfile.NamedTemporaryFile` has made, as the interpreter does when it tears its objects down."""
+    kind = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
+    for closer in things:
+        if type(closer) is kind:
+            # from Python 3.12 on `close` leaves a file that was to outlive it, such as one for another process
+            with contextlib.suppress(Exception):  # another one may have removed it
+                getattr(closer, "cleanup", closer.close)()
 
 
 def _write_out(stream: io.IOBase, write: Callable[[], object]) -> None:

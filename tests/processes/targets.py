@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing
@@ -307,6 +308,17 @@ def leave_files_open(folder: str) -> None:
     packed = gzip.open(f"{folder}/packed", "wt")
     packed.write("packed")
     sys.modules["left_open"] = (text, raw, packed)  # type: ignore[assignment]
+
+
+def leave_temporary_files_open(folder: str) -> list[str]:
+    """Let the interpreter's modules keep temporary files, and return where they are."""
+    file = tempfile.NamedTemporaryFile(dir=folder)
+    text = tempfile.NamedTemporaryFile("w", dir=folder)
+    text.write("text")
+    kept = tempfile.NamedTemporaryFile("w", dir=folder, prefix="kept", delete=False)
+    kept.write("kept")
+    sys.modules["left_open"] = (file, text, kept)  # type: ignore[assignment]
+    return sorted(os.listdir(folder))
 
 
 def leave_with_a_strange_object(path: str) -> None:

@@ -6,6 +6,7 @@ import gzip
 import os
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,18 @@ def test_what_it_has_written_is_in_files_that_it_has_not_closed(launch: Launch, 
     assert (tmp_path / "bytes").read_bytes() == b"bytes"
     with gzip.open(tmp_path / "packed", "rt") as file:
         assert file.read() == "packed"
+
+
+def test_temporary_files_go_with_the_rank(launch: Launch, method: str, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="parent") as parent:
+        result = result_of(launch(targets.leave_temporary_files_open, {0: (str(folder),)}, method))
+        assert len(result.return_values[0]) == 4, result.failures
+        # what the parent has is none of the rank's
+        (kept,) = (file for file in folder.iterdir() if str(file) != parent.name)
+        assert (kept.name[:4], kept.read_text()) == ("kept", "kept")
+        assert Path(parent.name).exists()
 
 
 def test_strange_objects_keep_no_file_from_being_written(launch: Launch, method: str, tmp_path: Path) -> None:
