@@ -568,7 +568,9 @@ def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], in
         return variables, options.threads
     chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
     share = fair_share(nprocs)
-    defaults = {name: str(share) for name in VARIABLES if name not in chosen}
+    # a variable of their own would have OpenBLAS, MKL and NumExpr look past the one of OpenMP that the user has set
+    free = () if "OMP_NUM_THREADS" in chosen else VARIABLES
+    defaults = {name: str(share) for name in free if name not in chosen}
     # who has set one of them knows better than we do
     inherits_libraries = options.start_method == "fork"
     return defaults | dict(options.env), share if inherits_libraries and not chosen else None

@@ -174,6 +174,19 @@ def test_variables_for_threads_that_the_user_has_set_are_respected(monkeypatch: 
     assert run_cell(POOLS).results[0] == {1}
 
 
+def test_the_variable_for_threads_that_others_fall_back_to_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    # OpenBLAS, MKL and NumExpr look for their own first
+    alone = dict(zip(VARIABLES, run_cell(THREADS).results[0], strict=True))
+    assert [name for name, value in alone.items() if value is not None] == ["OMP_NUM_THREADS"]
+    cores = len(os.sched_getaffinity(0))
+    assert run_cell(POOLS, cores).results[0] == {min(3, cores)}
+    assert run_cell(POOLS, env={"OMP_NUM_THREADS": "1"}).results[0] == {1}
+    assert run_cell(POOLS, cores, env={"MKL_NUM_THREADS": "1"}).results[0] == {min(3, cores)}
+
+
 def test_files_beside_the_notebook_do_not_replace_the_standard_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
