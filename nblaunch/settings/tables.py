@@ -28,11 +28,16 @@ def _read_pandas(module: Any) -> dict[str, Any]:
     return _pandas.changed
 
 
+_POLARS = {"set_fmt_float": "mixed", "set_decimal_separator": "."}
+
+
 def _read_polars(module: Any) -> dict[str, Any]:
     # variables of the environment, which ranks have anyway, and what has none
-    found = {name: value for name, value in module.Config.state(if_set=True, env_only=False).items() if value}
+    state = module.Config.state(if_set=True, env_only=False)
+    found = any(value and value != _POLARS.get(name) for name, value in state.items())
     changed = {"config": module.Config.save()} if found else {}
-    if module.using_string_cache():
+    # deprecated where all categories are in one cache anyway
+    if not hasattr(module.using_string_cache, "__deprecated__") and module.using_string_cache():
         changed["string_cache"] = True
     return changed
 

@@ -301,7 +301,7 @@ def test_what_is_as_by_default_does_not_travel() -> None:
     names += ["torch.distributions"]
     names += ["networkx", "sympy"]
     names += ["pandas", "matplotlib.pyplot", "PIL.ImageFile", "csv", "calendar", "socket", "decimal"]
-    names += ["xml.etree.ElementTree", "attrs", "joblib", "numpy.polynomial", "numpy.ma"]
+    names += ["polars", "xml.etree.ElementTree", "attrs", "joblib", "numpy.polynomial", "numpy.ma"]
     source = "\n".join(f"try:\n    import {name}\nexcept ImportError: pass" for name in names)
     _, libraries, notices = sent_by(f"import os\nos.environ.pop('TZ', None)\n{source}")
     assert (libraries, notices) == ([], ())
@@ -456,6 +456,14 @@ def test_a_library_that_keeps_them_elsewhere_is_told() -> None:
             "them in a set-up cell (%%multiproc --setup)"
         ),
     )
+
+
+def test_reading_them_warns_of_nothing() -> None:
+    pytest.importorskip("polars")
+    strict = "import polars, warnings\nwarnings.simplefilter('error')\n"
+    _, libraries, notices = sent_by(f"{strict}polars.Config.set_tbl_rows(3)")
+    assert ("polars" in libraries, notices) == (True, ())
+    assert "polars" not in sent_by(strict)[1]
 
 
 def test_every_setting_is_named_once() -> None:
