@@ -55,7 +55,14 @@ from nblaunch.payload.rules import (
     reduce_memoryview,
     reduce_weak_dictionary,
 )
-from nblaunch.payload.shared import is_in_shared_memory, is_proxy, notice_of_copy, reduce_proxy
+from nblaunch.payload.shared import (
+    is_in_shared_memory,
+    is_proxy,
+    lies_on_shared_memory,
+    notice_of_copied_array,
+    notice_of_copy,
+    reduce_proxy,
+)
 from nblaunch.payload.streams import reduce_stream
 from nblaunch.payload.tensors import is_sparse, reduce_sparse, reduce_storage, storage_types, tensor_type
 from nblaunch.payload.unusual import is_unusual
@@ -284,6 +291,9 @@ class Pickler(CodePickler):
             # most arrays, where there are many
             self._seen_arrays.note_owner(array)
             return NotImplemented
+        if self._to_ranks and array.base is not None and not is_memmap(kind) and lies_on_shared_memory(array):
+            name, value = self.current
+            self._notices.append(notice_of_copied_array(name, type(value) is self._arrays))
         plain = is_plain_array(array)
         reduced = reduce_memmap(array) if is_memmap(kind) else None
         if reduced is None and (plain or is_array_of_objects(array)) and not self._seen_arrays.is_apart(array):

@@ -1,7 +1,7 @@
-"""Objects that several processes share, on their way to ranks: proxies of managers, and tensors in shared memory.
+"""Objects that several processes share, on their way to ranks: proxies of managers; tensors, arrays in shared memory.
 
-A proxy works in ranks too, since what it stands for lives in the process of its manager. A tensor becomes a copy, as
-everything does that is sent to a cell, and a sentence says so.
+A proxy works in ranks too, since what it stands for lives in the process of its manager. A tensor or array becomes a
+copy, as everything does that is sent to a cell, and a sentence says so.
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["is_in_shared_memory", "is_proxy", "notice_of_copy", "reduce_proxy"]
+from nblaunch.payload.memory_maps import is_memmap
+
+__all__ = [
+    "is_in_shared_memory",
+    "is_proxy",
+    "lies_on_shared_memory",
+    "notice_of_copied_array",
+    "notice_of_copy",
+    "reduce_proxy",
+]
 
 
 def is_proxy(kind: type) -> bool:
@@ -39,6 +48,35 @@ def is_in_shared_memory(storage: Any) -> bool:
     """Tell whether the memory of torch tensors is shared with other processes."""
     untyped = getattr(storage, "_untyped_storage", storage)
     return untyped.device.type == "cpu" and bool(untyped.is_shared())
+
+
+def lies_on_shared_memory(array: Any) -> bool:
+    """Tell whether a NumPy array can be written to for others to see.
+
+    It lies on a `SharedMemory`, on an array of `multiprocessing` or on another map, but for `numpy.memmap`.
+    """
+    if not array.flags.writeable:
+        return False
+    owner = array.base
+    while owner is not None:
+        kind = type(owner)
+        if is_memmap(kind):
+            return False
+        if kind is getattr(sys.modules.get("mmap"), "mmap", None):
+            return True
+        if type(getattr(owner, "_wrapper", None)).__module__ == "multiprocessing.heap":
+            return True
+        owner = owner.obj if kind is memoryview else getattr(owner, "base", None)
+    return False
+
+
+def notice_of_copied_array(name: str, whole: bool) -> str:
+    """Return the sentence for the user about an array that stops being shared; see `notice_of_copy`."""
+    return (
+        f"'{name}' {'is' if whole else 'holds'} an array in shared memory, and every rank gets a copy of it: what a "
+        "rank writes into it is seen neither here nor by the other ranks. Return what the ranks have computed, or name "
+        "the SharedMemory itself in the cell, which stays shared, and make an array of its buf there."
+    )
 
 
 def notice_of_copy(name: str, whole: bool) -> str:
