@@ -89,13 +89,18 @@ def _check_program(entrypoint: str, rank: int, path: str) -> None:
         return
     # a name without a folder is looked for on the path alone
     folders = [""] if os.path.dirname(entrypoint) else path.split(os.pathsep)
-    found = [place for folder in folders if os.path.isfile(place := os.path.join(folder, entrypoint))]
-    if found:
+    found = [place for folder in folders if os.path.exists(place := os.path.join(folder, entrypoint))]
+    files = [place for place in found if os.path.isfile(place)]
+    if files:
         raise PermissionError(
             errno.EACCES,
             f"entrypoint {entrypoint!r} of rank {rank} is a file that may not be executed; chmod +x allows it",
-            found[0],
+            files[0],
         )
+    if found and os.path.dirname(entrypoint):
+        raise PermissionError(errno.EACCES, f"entrypoint {entrypoint!r} of rank {rank} is a folder", found[0])
     raise FileNotFoundError(
-        f"entrypoint {entrypoint!r} of rank {rank} is not an executable file, nor found as one on PATH"
+        errno.ENOENT,
+        f"entrypoint {entrypoint!r} of rank {rank} is not an executable file, nor found as one on PATH",
+        entrypoint,
     )

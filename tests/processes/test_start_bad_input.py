@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -79,8 +80,9 @@ def test_entrypoint_of_another_type(launch: Launch, entrypoint: Any) -> None:
 @pytest.mark.parametrize("program", ["no-such-program", "/no/such/program", ""])
 def test_program_that_is_not_there(launch: Launch, program: str) -> None:
     told = f"entrypoint '{program}' of rank 0 is not an executable file, nor found as one on PATH"
-    with pytest.raises(FileNotFoundError, match=told):
+    with pytest.raises(FileNotFoundError, match=told) as raised:
         launch(program, ONE)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, program)
 
 
 def test_program_that_may_not_be_run(launch: Launch, tmp_path: Path) -> None:
@@ -92,8 +94,15 @@ def test_program_that_may_not_be_run(launch: Launch, tmp_path: Path) -> None:
     told = "entrypoint 'program' of rank 0 is a file that may not be executed"
     with pytest.raises(PermissionError, match=told):
         launch("program", ONE, envs={0: {"PATH": f"/nowhere:{tmp_path}"}})
-    with pytest.raises(FileNotFoundError):
+
+
+def test_program_that_is_a_folder(launch: Launch, tmp_path: Path) -> None:
+    with pytest.raises(PermissionError, match="of rank 0 is a folder") as raised:
         launch(str(tmp_path), ONE)
+    assert (raised.value.errno, raised.value.filename) == (errno.EACCES, str(tmp_path))
+    # on the path it is passed over
+    with pytest.raises(FileNotFoundError):
+        launch(tmp_path.name, ONE, envs={0: {"PATH": str(tmp_path.parent)}})
 
 
 def test_program_that_only_one_rank_finds(launch: Launch, tmp_path: Path) -> None:
