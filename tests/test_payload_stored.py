@@ -244,7 +244,7 @@ def writers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("size", "most", "files"),
     [
-        (1000, 4, 1),
+        (2000, 4, 1),
         (FILE - 2000, 4, 1),
         (FILE + 5, 4, 2),
         (2 * FILE + 5, 2, 2),
