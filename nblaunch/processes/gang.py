@@ -78,6 +78,8 @@ logger = logging.getLogger(__name__)
 _LOOK = 1.0
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
+# Seconds that ranks have at least to start in, whatever timeout their run has.
+_LEAST_TO_START = 10.0
 
 
 @dataclass
@@ -375,8 +377,9 @@ class Gang:
                 return
             if not ready and self._start_deadline <= deadline:
                 raise NotInTime(
-                    f"the ranks had not started after {self._timeout:g} s, the timeout of this run: it was ended. "
-                    "Allow it more time (timeout, --timeout), or try start method spawn, which waits for nothing"
+                    f"the ranks had not started after {self._start_patience():.0f} s, and the run has a timeout of "
+                    f"{round(self._timeout or 0.0, 1):g} s: it was ended. Allow it more time (timeout, --timeout), or "
+                    "try start method spawn, which waits for nothing"
                 )
             if not ready:
                 raise TimeoutError(f"a process that was to fork ranks did not answer within {seconds:.0f} s")
@@ -384,6 +387,10 @@ class Gang:
                 raise InterruptedError("the gang was ordered to end while its ranks were starting")
             # settle_within() wakes too
             self._wake_reader.recv(4096)
+
+    def _start_patience(self) -> float:
+        # a run that may take a second may still have to wait for imports
+        return max(_LEAST_TO_START, self._timeout or 0.0)
 
     def getting_ready(self, importing: str) -> None:
         """Tell that the ranks wait for a process that imports this package; empty if it imports none yet."""
@@ -421,7 +428,7 @@ class Gang:
         try:
             self.watch(self._wake_reader.fileno(), self._take_orders)
             if self._timeout is not None:
-                self._start_deadline = time.monotonic() + self._timeout
+                self._start_deadline = time.monotonic() + self._start_patience()
             try:
                 self._start_all()
             except BaseException as error:

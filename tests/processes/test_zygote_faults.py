@@ -21,6 +21,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Event, GettingReady
 from nblaunch.launching import PREPARE, REHEARSE
 from nblaunch.processes import forkserver_client, zygote_client, zygotes
+from nblaunch.processes import gang as gang_module
 from nblaunch.processes.child import Birth
 from nblaunch.processes.escalation import KILL
 from nblaunch.processes.forkserver_client import Connection
@@ -300,14 +301,17 @@ def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp
     assert len(zygote_pids()) == 1, "the zygote is not to blame"
 
 
-def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(packages: Packages, tmp_path: Path) -> None:
+def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gang_module, "_LEAST_TO_START", 1.0)
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("zt_slow", gate)
     for nprocs in (1, 2):
         with pytest.raises(TimeoutError) as caught:
             start(f"import {package}", nprocs, preload=(package,), timeout=0.3)
         assert str(caught.value) == (
-            "the ranks had not started after 0.3 s, the timeout of this run: it was ended. Allow it more time "
+            "the ranks had not started after 1 s, and the run has a timeout of 0.3 s: it was ended. Allow it more time "
             "(timeout, --timeout), or try start method spawn, which waits for nothing"
         )
     [zygote] = zygote_pids()
