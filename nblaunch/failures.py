@@ -156,14 +156,16 @@ def failure_in_words(run: Run, title: str, bound: str = "") -> str:
 
 def _details(run: Run, coloured: bool) -> list[str]:
     root = run.root_cause
-    parts = [_root_text(root, coloured)] if root is not None else []
-    parts += _others(run)
+    parts = _others(run)
     if run.refused:
         parts.append(f"{run.refused[0].upper()}{run.refused[1:]}")
     parts.append(_where_the_others_were(run))
     if run.earlier:
         parts.append("\n".join(["What had failed before:", *(f"  {line}" for line in run.earlier)]))
-    parts.append(f"Logs: {run.logs.path}{_how_long_kept(run)}")
+    if not run.logs.temporary:
+        parts.append(f"Logs: {run.logs.path}")
+    # last, because pytest and many a log show the last line only
+    parts.append("" if root is None else _root_text(root, coloured))
     return [part for part in parts if part]
 
 
@@ -174,11 +176,6 @@ def _shell() -> Any:
 
 def _colours_are_wanted() -> bool:
     return str(getattr(_shell(), "colors", "")).lower() != "nocolor"
-
-
-def _how_long_kept(run: Run) -> str:
-    # a notebook lives on after an error, a program does not
-    return " (until this program ends; log_dir keeps them)" if run.logs.temporary and _shell() is None else ""
 
 
 def _headline(run: Run) -> str:
@@ -204,15 +201,15 @@ def _root_text(root: RankFailure, coloured: bool) -> str:
     lines = [f"Rank {root.rank} failed first:"]
     trace = (root.coloured if coloured else "") or root.traceback
     if root.exception is not None and trace:
-        lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
         lines += [root.lingered] if root.lingered else []
+        lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
         return "\n".join(lines)
-    lines.append(f"  {root.summary()}")
     if trace:
         lines.append(trace.rstrip())
     if root.stderr_tail:
         lines.append("  The last lines of its stderr:")
         lines += [f"  | {line}" for line in root.stderr_tail.splitlines()]
+    lines.append(f"  {root.summary()}")
     return "\n".join(lines)
 
 
@@ -263,7 +260,7 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
 
     same = [failure.rank for failure in alike if failure is not root and reads_alike(failure)]
     others = [failure for failure in alike if not reads_alike(failure)]
-    lines = [f"{name_ranks(same)}: the same"] if same else []
+    lines = [f"{name_ranks(same)}: the same as rank {root.rank}"] if same else []
     lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
     if others[_SHOWN_ALIKE:] and root.exception is not None:
         more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +37,31 @@ logger = logging.getLogger(__name__)
 
 # Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
 _PATIENCE = 1.0
+
+
+class _End(threading.Event):
+    """The end of a run, which event loops are told of too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Let all go on who wait."""
+        super().set()
+        for tell in list(self._told):
+            tell()
+
+    @contextlib.contextmanager
+    def telling(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have something called at the end, from whatever thread; at once if it has come."""
+        self._told.append(tell)
+        try:
+            if self.is_set():
+                tell()
+            yield
+        finally:
+            self._told.remove(tell)
 
 
 class Run:
@@ -98,7 +123,7 @@ class Run:
         self._began = time.monotonic()
         self._ended_at: float | None = None
         self._defect: str | None = None
-        self._done = threading.Event()
+        self._done = _End()
         # what comes back is being put together; guarded: who leaves before that is done comes from another thread
         self._concluding = self._left = self._impatient = False
         self._conclusion = threading.Lock()
@@ -174,7 +199,17 @@ class Run:
         return f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}"
 
     def __await__(self) -> Generator[Any, None, Run]:
-        yield from asyncio.get_running_loop().run_in_executor(None, self.wait).__await__()
+        # no thread waits: one that does cannot be left, and whoever gives up waiting would wait on
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(ended.set)
+
+        with self._done.telling(tell):
+            yield from ended.wait().__await__()
+        self.wait()
         return self
 
     def interrupt(self) -> None:

@@ -132,9 +132,9 @@ def test_one_of_many() -> None:
     )
     assert text_of(run) == (
         "RanksFailed: 1 of 4 ranks failed\n\n"
-        "Rank 2 failed first:\nCell In[5], line 3\nValueError: boom\n\n"
         "ranks 0-1, 3 were ended because of that\n\n"
-        "Logs: /logs"
+        "Logs: /logs\n\n"
+        "Rank 2 failed first:\nCell In[5], line 3\nValueError: boom"
     )
     assert str(RanksFailed(run)) == "1 of 4 ranks failed; rank 2 first: ValueError: boom"
 
@@ -143,9 +143,9 @@ def test_all_alike() -> None:
     run = run_of(*(failed(raised("1 / 0"), rank, at=-rank) for rank in range(4)))
     assert text_of(run) == (
         "RanksFailed: 4 of 4 ranks failed\n\n"
-        "Rank 3 failed first:\nCell In[5], line 4\nZeroDivisionError: division by zero\n\n"
-        "ranks 0-2: the same\n\n"
-        "Logs: /logs"
+        "ranks 0-2: the same as rank 3\n\n"
+        "Logs: /logs\n\n"
+        "Rank 3 failed first:\nCell In[5], line 4\nZeroDivisionError: division by zero"
     )
 
 
@@ -160,11 +160,11 @@ def test_all_different_and_one_victim_and_a_result() -> None:
     )
     assert text_of(run) == (
         "RanksFailed: 3 of 5 ranks failed; the result of rank 4 kept\n\n"
-        "Rank 0 failed first:\nCell In[5], line 1\nZeroDivisionError: division by zero\n\n"
         "rank 1: ValueError: invalid literal for int() with base 10: '' (Cell In[5], line 2)\n"
         "rank 2: rank 2 (pid 102) exited with code 3\n"
         "rank 3 was ended because of that\n\n"
-        "Logs: /logs"
+        "Logs: /logs\n\n"
+        "Rank 0 failed first:\nCell In[5], line 1\nZeroDivisionError: division by zero"
     )
 
 
@@ -172,9 +172,15 @@ def test_a_crash_shows_the_end_of_stderr() -> None:
     run = run_of(failure(0, exitcode=3, message="rank 0 exited with code 3", stderr_tail="one\ntwo"), nprocs=1)
     assert text_of(run) == (
         "RanksFailed: 1 of 1 rank failed\n\n"
-        "Rank 0 failed first:\n  rank 0 exited with code 3\n  The last lines of its stderr:\n  | one\n  | two\n\n"
-        "Logs: /logs"
+        "Logs: /logs\n\n"
+        "Rank 0 failed first:\n  The last lines of its stderr:\n  | one\n  | two\n  rank 0 exited with code 3"
     )
+
+
+def test_a_folder_that_goes_with_the_program_is_not_named() -> None:
+    run = run_of(failed(ValueError("boom"), 0), nprocs=1)
+    run.logs.temporary = True
+    assert "Logs" not in text_of(run)
 
 
 def test_a_timeout() -> None:

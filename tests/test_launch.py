@@ -263,6 +263,27 @@ def test_awaiting(space: dict[str, Any]) -> None:
     assert asyncio.run(both()) == [{0: 1, 1: 2}, {0: 2, 1: 3}]
 
 
+def test_whoever_gives_up_awaiting_waits_no_longer(space: dict[str, Any]) -> None:
+    run = run_cell("import threading\nthreading.Event().wait()", 1, space, wait=False)
+
+    async def for_a_moment() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(_settled(run), 0.01)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncio")]
+
+    # it returns although the ranks go on
+    asyncio.run(for_a_moment())
+    assert run.status == "running"
+    run.kill()
+
+    async def to_the_end() -> Run:
+        return await run
+
+    assert asyncio.run(to_the_end()) is run
+    assert run.status == "stopped"
+    assert asyncio.run(to_the_end()) is run, "one that has ended"
+
+
 async def _settled(run: Run) -> Run:
     return await run
 
