@@ -6,12 +6,13 @@ from html import escape
 
 from nblaunch.panel.arrivals import STDERR
 from nblaunch.panel.colours import TEXT, css, on_any_ground
-from nblaunch.panel.terminal import Line, visible
+from nblaunch.panel.terminal import LONGEST, Line, visible
 
-__all__ = ["BAD", "GOOD", "MUTED", "NO_WRAP", "PRE", "Markup", "cut", "line_html", "row"]
+__all__ = ["BAD", "GOOD", "MUTED", "NO_WRAP", "PRE", "Markup", "cut", "line_html", "line_text", "row"]
 
-# Characters of a line.
-_LONGEST_LINE = 2_000
+# Characters of a line: no terminal here has longer ones. And of one that has to be short, as titles have.
+_LONGEST_LINE = LONGEST
+_SHORT = 2_000
 
 MUTED = "color: var(--jp-ui-font-color2, #757575)"
 GOOD = on_any_ground("#388e3c")
@@ -59,29 +60,39 @@ class Markup:
         return "\n".join(self._text)
 
 
-def row(head: str, line: Line, stream: int) -> str:
+def row(head: str, line: Line, stream: int, *, short: bool = False) -> str:
     """Return a line with what stands before it."""
-    html = line_html(line)
+    html = line_html(line, _SHORT if short else _LONGEST_LINE)
     if stream == STDERR:
         html = f'<span style="border-left: 2px solid #d08a1e; padding-left: 4px"><b>!</b> {html}</span>'
     return f'<span style="{MUTED}">{escape(head)}</span>{html}' if head else html
 
 
-def line_html(line: Line) -> str:
-    """Return a line with its colours."""
+def line_html(line: Line, most: int = _LONGEST_LINE) -> str:
+    """Return a line with its colours, up to so many characters."""
     parts = []
-    left = _LONGEST_LINE
+    left = most
     for text, style in line.spans:
+        if left <= 0:
+            break
         shown = escape(text[:left])
         left -= len(text)
         parts.append(f'<span style="{css(style)}">{shown}</span>' if style is not None else shown)
-        if left <= 0:
-            parts.append("…")
-            break
-    return "".join(parts)
+    more = sum(len(text) for text, _ in line.spans) - most
+    return "".join([*parts, escape(_more(more))])
+
+
+def line_text(text: str, *, short: bool = False) -> str:
+    """Return a line of a log as text."""
+    text, most = visible(text), _SHORT if short else _LONGEST_LINE
+    return text[:most] + _more(len(text) - most)
+
+
+def _more(characters: int) -> str:
+    return f"… {characters:,} more characters in the log" if characters > 0 else ""
 
 
 def cut(text: str) -> str:
-    """Return a line as text."""
+    """Return a title, a reason or the like as text."""
     text = visible(text)
-    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"

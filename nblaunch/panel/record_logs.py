@@ -9,7 +9,7 @@ from itertools import zip_longest
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import ALL, STDERR, Arrivals
 from nblaunch.panel.folding import Group, prefix
-from nblaunch.panel.markup import MUTED, PRE, Markup, cut, row
+from nblaunch.panel.markup import MUTED, PRE, Markup, cut, line_text, row
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.tails import MOST_LINES, Shown, folded, tail, whole
 from nblaunch.panel.terminal import Line
@@ -167,7 +167,7 @@ def _rows(groups: Sequence[Group[Line]], named: bool) -> tuple[list[str], list[s
     for group in groups:
         head = prefix(group.ranks) if named else ""
         mark = "! " if group.stream == STDERR else ""
-        texts.append(f"{head}{mark}{cut(group.text)}")
+        texts.append(f"{head}{mark}{line_text(group.text)}")
         rows.append(row(head, group.line, group.stream))
     return rows, texts
 
@@ -189,10 +189,10 @@ def _last_that_fit(found: Sequence[Shown], room: int) -> tuple[list[str], list[s
     rows: list[str] = []
     texts: list[str] = []
     for _, stream, text, line in reversed(found):
-        html, shown = row("", line, stream), cut(text)
+        html, shown = row("", line, stream), line_text(text)
         if not rows and len(html.encode()) + len(shown.encode()) > room:
-            # better without its colours than not at all
-            html = row("", Line([(text, None)]), stream)
+            # better without its colours, and only its beginning, than not at all
+            html, shown = row("", Line([(text, None)]), stream, short=True), line_text(text, short=True)
         room -= len(html.encode()) + len(shown.encode()) + 2
         if rows and room < 0:
             break

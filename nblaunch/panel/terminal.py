@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Line", "Style", "last_line", "render", "visible"]
+__all__ = ["LONGEST", "Line", "Style", "last_line", "render", "visible"]
 
-# Characters of one line; what is longer goes on in the next.
-_LONGEST = 20_000
+LONGEST = 20_000
+"""Characters of one line; what is longer goes on in the next."""
+
 # Lines that a cursor goes up at most.
 _REACH = 50
 # Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
@@ -201,10 +202,10 @@ class _Screen:
 
     def write(self, text: str) -> None:
         while text:
-            room = _LONGEST - self._column
+            room = LONGEST - self._column
             if room <= 0:
                 self._next_line()
-                room = _LONGEST
+                room = LONGEST
             row = self._rows[self._row]
             gap = self._column - row.length
             if gap > self._gaps:
@@ -241,11 +242,11 @@ class _Screen:
         elif final == "B":
             self._row = min(len(self._rows) - 1, self._row + count)
         elif final == "C":
-            self._column = min(_LONGEST, self._column + count)
+            self._column = min(LONGEST, self._column + count)
         elif final == "D":
             self._column = max(0, self._column - count)
         elif final == "G":
-            self._column = min(_LONGEST, count) - 1
+            self._column = min(LONGEST, count) - 1
         elif final == "K":
             self._rows[self._row].erase(0 if first else self._column, self._column + 1 if first == 1 else None)
         elif final == "J" and first == 0:

@@ -181,6 +181,28 @@ def test_a_reason_that_is_no_ranks(folder: Path) -> None:
     assert text.splitlines()[1] == "1 rank failed: <the supervision>"
 
 
+@pytest.mark.parametrize("length", [5_000, 45_000])
+def test_a_long_line_is_whole_if_there_is_room(folder: Path, length: int) -> None:
+    run = Played(folder, 2)
+    line = "".join(chr(97 + number % 26) for number in range(length))
+    run.write(0, f"{line}\n\x1b[31m{line[:3_000]}\x1b[0m\n")
+    html, text = run.finish()
+    # what no terminal shows in one line goes on in the next
+    assert line in "".join(part.removeprefix("[0] ") for part in text.splitlines()[1:])
+    assert line[:3_000] in html
+    assert "…" not in text
+
+
+def test_a_line_that_is_cut_says_so(folder: Path) -> None:
+    run = Played(folder, 3)
+    for rank in range(3):
+        # a long log before it, so that all of them together are too much; and each character takes five in HTML
+        run.write(rank, f"{rank}\n" * 50_000 + "&" * 15_999 + f"{rank}\n")
+    html, text = run.finish()
+    for part in (html, text):
+        assert re.search(r"… 14,000 more characters in the log", part)
+
+
 def test_much_output_that_is_alike_is_folded(folder: Path) -> None:
     run = Played(folder, 256)
     for rank in range(256):
