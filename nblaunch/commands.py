@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 import weakref
 from collections.abc import Iterable
 
+from nblaunch.kept_logs import LIMITS
+from nblaunch.log_files import read_log
 from nblaunch.naming import count_ranks
 from nblaunch.run import Run
 from nblaunch.sizes import in_words
 from nblaunch.stdin import tell
-from nblaunch.temporary import remove_folders
+from nblaunch.temporary import kept_logs, remove_folders
 
-__all__ = ["clear_logs", "debug", "end_runs", "remember", "running", "runs_that_ask", "stacks_in_words"]
+__all__ = [
+    "clear_logs",
+    "debug",
+    "end_runs",
+    "logs_in_words",
+    "remember",
+    "running",
+    "runs_that_ask",
+    "stacks_in_words",
+]
+
+# Bytes of the end of a log that are shown.
+_END = 4_000
 
 _KNOWN: list[weakref.ref[Run]] = []
 
@@ -106,9 +123,54 @@ def end_runs(kill: bool = False) -> str:
     return "\n".join(run.summary() for run in runs)
 
 
+def logs_in_words(number: int | None = None) -> str:
+    """Say which logs are kept of runs whose notebook was killed, or show the ends of one's logs.
+
+    Parameters
+    ----------
+    number : int, optional
+        Which, from 1 on, as they are listed: the newest first.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
+    """
+    kept = kept_logs()
+    if number is None:
+        if not kept:
+            return (
+                "No logs are kept of runs that did not come to their end. Those of a run that has ended are in its "
+                "logs, for example results of --out job in job.logs[0].stdout."
+            )
+        lines = [
+            f"{index:>2}  {one.title}, last written {_when(one.written_at)}, {in_words(one.size)} in {one.folder}"
+            for index, one in enumerate(kept, 1)
+        ]
+        hours = f"{LIMITS.seconds / 3600:g} h"
+        head = f"Logs of runs whose notebook was killed, kept for {hours} (%config Multiproc.keep_killed):"
+        return "\n".join([head, *lines, "%multiproc logs 1 shows the end of what the ranks of the first one wrote."])
+    if not 1 <= number <= len(kept):
+        raise ValueError(f"there {'is 1 run' if len(kept) == 1 else f'are {len(kept)} runs'} of which logs are kept")
+    chosen = kept[number - 1]
+    parts = [f"{chosen.title}, in {chosen.folder}"]
+    for rank, folder in chosen.ranks().items():
+        for name in ("stdout", "stderr"):
+            end = read_log(os.path.join(folder, f"{name}.log"), _END).rstrip("\n")
+            parts += [f"--- rank {rank}, {name}", end] if end else []
+    return "\n".join(parts)
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def clear_logs() -> str:
     """Remove the logs of runs that have ended, those with a folder of their own choice aside; say what was done."""
     removed, size = remove_folders({run.logs.root for run in running()})
+    for one in kept_logs():
+        shutil.rmtree(one.folder, ignore_errors=True)
+        removed, size = removed + 1, size + one.size
     if not removed:
         return "No run that has ended has logs in the temporary folder. Those in a log_dir are yours to remove."
     return f"Removed the logs of {removed} run{'' if removed == 1 else 's'}, {in_words(size)}."

@@ -203,13 +203,14 @@ def aligned(line: str, cell: str) -> str:
 def unknown_command(name: str) -> str:
     """Say what is wrong with a command."""
     known = (
-        "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill and clear logs."
+        "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill, logs [NUMBER] "
+        "and clear logs."
     )
     if name.isdigit():
         return f"%multiproc is for commands. To run a cell on {name} ranks, begin it with %%multiproc {name}. {known}"
     if not name:
         return f"%multiproc is for commands; to run a cell on ranks, begin it with %%multiproc 4. {known}"
-    commands = ("doctor", "preload", "setup", "stacks", "debug", "stop", "kill", "clear")
+    commands = ("doctor", "preload", "setup", "stacks", "debug", "stop", "kill", "logs", "clear")
     near = difflib.get_close_matches(name, commands, 1)
     if name == "preload":
         return "%multiproc preload: name the modules to import ahead, as in %multiproc preload torch."
@@ -217,6 +218,8 @@ def unknown_command(name: str) -> str:
         return "%multiproc debug: name the rank whose debugger you want, as in %multiproc debug 2."
     if name == "setup":
         return "%multiproc setup takes nothing, or clear."
+    if name == "logs":
+        return "%multiproc logs takes nothing, or a number of those that it lists."
     if name == "clear":
         return "%multiproc clear: write %multiproc clear logs, which removes the logs of runs that have ended."
     if name in ("doctor", "stop", "kill"):

@@ -348,6 +348,7 @@ class Launch:
         """
         try:
             remember(self.run)
+            self.run.logs.begin(self._title)
             self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
             remember_bound(*self._bound_in_ranks)
             self._ranks.start()

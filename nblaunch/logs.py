@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 
 from nblaunch.events import Launched
+from nblaunch.kept_logs import mark, unmark
 from nblaunch.log_files import read_log
 from nblaunch.temporary import Folder, make_folder
 
@@ -88,6 +89,16 @@ class Logs(Mapping[int, RankLogs]):
                 raise ValueError(
                     f"log_dir {log_dir!r} cannot be made: {error.strerror}; name a folder that you may write to"
                 ) from error
+
+    def begin(self, title: str) -> None:
+        """Take note that the run goes on: if this process is killed, its temporary logs are kept for a while."""
+        if self.temporary:
+            mark(self.root, title)
+
+    def end(self) -> None:
+        """Take note that the run has ended."""
+        if self.temporary:
+            unmark(self.root)
 
     def found(self, launched: Launched) -> None:
         """Take note of where the files are."""

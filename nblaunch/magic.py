@@ -79,6 +79,7 @@ class Multiproc(Magics):
     on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
     start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
     log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    keep_killed = Float(24.0, min=0, help="Hours that logs of killed runs are kept; 0 is not at all.").tag(config=True)
     max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
     threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
     preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
@@ -244,6 +245,7 @@ class Multiproc(Magics):
         ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
         ``%multiproc setup`` shows the set-up cell, and ``%multiproc setup clear`` has ranks begin without it.
         ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc logs [NUMBER]`` lists the logs that are kept of killed runs, or shows the ends of one's.
         ``%multiproc clear logs`` removes the logs of the runs that have ended.
         ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
         """
@@ -264,6 +266,13 @@ class Multiproc(Magics):
             from nblaunch.commands import end_runs
 
             print(end_runs(kill=name == "kill"))
+        elif name == "logs" and (not rest or (len(rest) == 1 and rest[0].isdecimal())):
+            from nblaunch.commands import logs_in_words
+
+            try:
+                print(logs_in_words(int(rest[0]) if rest else None))
+            except ValueError as error:
+                raise UsageError(f"%multiproc logs: {error}.") from None
         elif name == "clear" and rest == ["logs"]:
             from nblaunch.commands import clear_logs
 
@@ -326,9 +335,11 @@ class Multiproc(Magics):
         return not (chosen.no_raise or self.no_raise)
 
     def _launch(self, chosen: argparse.Namespace, line: str, source: str) -> Launch:
+        from nblaunch.kept_logs import LIMITS
         from nblaunch.launching import Launch
         from nblaunch.notebook import Notebook
 
+        LIMITS.seconds = self.keep_killed * 3600
         nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
             return Launch(

@@ -392,6 +392,7 @@ class Run:
 
     def _conclude(self, ended: Ended) -> None:
         self._ended_at = ended.at
+        self.logs.end()
         self._defect = ended.defect
         self._begin_to_conclude()
         try:

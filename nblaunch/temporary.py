@@ -26,10 +26,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from nblaunch.kept_logs import KeptLogs, is_kept, kept_in, remove_beyond
 from nblaunch.refusals import FULL, explained
 from nblaunch.sizes import listed
 
-__all__ = ["Folder", "earlier_logs", "has_no_room", "make_folder", "refused", "remove_folders", "sweep"]
+__all__ = ["Folder", "earlier_logs", "has_no_room", "kept_logs", "make_folder", "refused", "remove_folders", "sweep"]
 
 _PREFIX = "nblaunch_"
 # What a folder that somebody has named for logs holds for each run: see `nblaunch.processes.logs_specs`.
@@ -212,6 +213,24 @@ def sweep(place: str) -> None:
             if entry.name.startswith((_PREFIX, _HALF_MADE)):
                 with contextlib.suppress(OSError):
                     _sweep_one(entry)
+    remove_beyond(_abandoned(place))
+
+
+def kept_logs() -> list[KeptLogs]:
+    """Return the logs of runs whose process was killed, the newest first."""
+    return kept_in(_abandoned(tempfile.gettempdir()))
+
+
+def _abandoned(place: str) -> Iterator[str]:
+    """Yield the folders of processes of this user that are gone."""
+    for home in _below(Path(place), set(), lambda name: name.startswith(_PREFIX)):
+        with contextlib.suppress(OSError):
+            lock = os.open(os.path.join(home, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield from list(_below(Path(home), set(), lambda name: True))
+            finally:
+                os.close(lock)
 
 
 def _sweep_one(entry: os.DirEntry[str]) -> None:
@@ -226,7 +245,13 @@ def _sweep_one(entry: os.DirEntry[str]) -> None:
     lock = os.open(os.path.join(entry.path, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(entry.path)
+        folders = list(_below(Path(entry.path), set(), lambda name: True))
+        kept = list(filter(is_kept, folders))
+        if kept:
+            for folder in set(folders) - set(kept):
+                shutil.rmtree(folder, ignore_errors=True)
+        else:
+            _remove(entry.path)
     finally:
         os.close(lock)
 

@@ -19,6 +19,7 @@ FLOORS = {
     "names_in_text": 0,
     "names_looked_up": 0,
     "interrupts": 0,
+    "kept_logs": 0,
     "refusals": 0,
     "sizes": 0,
     "displaying": 1,

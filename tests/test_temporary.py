@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from nblaunch import temporary
+from nblaunch.commands import clear_logs, logs_in_words
+from nblaunch.kept_logs import LIMITS
 from nblaunch.processes.start_methods import START_METHODS
-from nblaunch.temporary import earlier_logs, make_folder, refused, remove_folders, sweep
+from nblaunch.temporary import earlier_logs, kept_logs, make_folder, refused, remove_folders, sweep
 from tests.processes.targets import assert_gone
 
 MAKE = """
@@ -116,6 +118,78 @@ def test_a_launch_sweeps(place: Path, program: Callable[..., subprocess.Popen[st
     done = program(launch + wait + f"print(run.results, os.path.exists({path!r}))")
     assert line(done) == "{0: 0} False"
     assert done.wait() == 0
+    assert names(place) == set()
+
+
+KILLED = """
+import nblaunch, os, signal, sys
+def work():
+    print("the last words", flush=True)
+    print("and an error", file=sys.stderr, flush=True)
+    import threading
+    threading.Event().wait()
+run = nblaunch.launch(work, 2, start_method="spawn", wait=False, quiet=True)
+def written():
+    return run.logs and all(len(run.logs[rank].stdout) and len(run.logs[rank].stderr) for rank in range(2))
+import time
+while not written():
+    time.sleep(0.01)
+print(run.logs.root, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killed(place: Path, program: Callable[..., subprocess.Popen[str]]) -> str:
+    """The folder of a run whose program was killed."""
+    process = program(KILLED)
+    path = line(process)
+    assert process.wait() == -signal.SIGKILL
+    return path
+
+
+def test_the_logs_of_a_killed_run_are_kept_for_a_while(place: Path, killed: str) -> None:
+    sweep(str(place))
+    [kept] = kept_logs()
+    assert (kept.folder, kept.title) == (killed, "launch(work, 2)")
+    assert [Path(folder, "stdout.log").read_text() for folder in kept.ranks().values()] == ["the last words\n"] * 2
+    told = logs_in_words()
+    assert told.splitlines()[1].startswith(" 1  launch(work, 2), last written ")
+    assert told.splitlines()[1].endswith(f" in {killed}")
+    assert logs_in_words(1) == (
+        f"launch(work, 2), in {killed}\n--- rank 0, stdout\nthe last words\n--- rank 0, stderr\nand an error\n"
+        "--- rank 1, stdout\nthe last words\n--- rank 1, stderr\nand an error"
+    )
+    with pytest.raises(ValueError, match="there is 1 run of which logs are kept"):
+        logs_in_words(2)
+    # a day later
+    old = kept.written_at - LIMITS.seconds
+    for path in Path(killed).rglob("*"):
+        os.utime(path, (old, old))
+    sweep(str(place))
+    assert names(place) == set()
+    assert logs_in_words().startswith("No logs are kept of runs that did not come to their end.")
+
+
+def test_logs_of_killed_runs_take_no_more_than_they_may(
+    place: Path, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LIMITS, "most_bytes", 10)
+    sweep(str(place))
+    assert not os.path.exists(killed)
+    sweep(str(place))
+    assert names(place) == set()
+
+
+@pytest.mark.parametrize("how", ["nothing is kept", "cleared"])
+def test_logs_of_killed_runs_go_when_nobody_wants_them(
+    place: Path, killed: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "cleared":
+        assert clear_logs().startswith("Removed the logs of 1 run, ")
+    else:
+        monkeypatch.setattr(LIMITS, "seconds", 0.0)
+    sweep(str(place))
     assert names(place) == set()
 
 

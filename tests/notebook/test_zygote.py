@@ -11,7 +11,10 @@ import pytest
 from tests.kernel import Kernel
 from tests.processes.targets import assert_gone
 
-KNOWN = "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill and clear logs."
+KNOWN = (
+    "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill, logs [NUMBER] and "
+    "clear logs."
+)
 
 pytestmark = pytest.mark.kernel
 
