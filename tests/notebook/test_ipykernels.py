@@ -298,3 +298,21 @@ def test_stop_while_a_rank_asks(notebook: PanelKernel) -> None:
     notebook.request({"widget": cell.token, "kind": "stop"})
     assert cell.finish().ename == "KeyboardInterrupt"
     notebook.begin("%%multiproc 1\ninput('next? ')", allow_stdin=True).enter("x").finish().ok()
+
+
+def test_a_publisher_of_another_class_that_is_made_in_another_way(notebook: PanelKernel) -> None:
+    notebook.quietly(
+        "class Own(type(get_ipython().display_pub)):\n"
+        "    def __init__(self, shell):\n"
+        "        raise AssertionError('nobody makes another one')\n"
+        "    def publish(self, *args, **options):\n"
+        "        return super().publish(*args, **options)\n"
+        "before = type(get_ipython().display_pub)\n"
+        "get_ipython().display_pub.__class__ = Own"
+    )
+    try:
+        reply = notebook.run("%%multiproc 2\nfrom IPython.display import HTML, display\ndisplay(HTML('<b>x</b>'))").ok()
+    finally:
+        notebook.quietly("get_ipython().display_pub.__class__ = before")
+    assert reply.outputs[0]["data"]["text/plain"].startswith("✓ %%multiproc 2")
+    assert any("<b>x</b>" in str(output["data"]) for output in reply.outputs[1:])
