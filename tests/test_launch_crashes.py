@@ -64,7 +64,8 @@ def test_a_crash_in_a_cell(name: str, where: str) -> None:
     assert ours[0] == "  Cell In[0], line 9, in crash"
     assert ours[1:] == ([] if where == "another" else ["  Cell In[0], line 12"])
     text = "\n".join(RanksFailed(run)._render_traceback_())
-    assert f"Rank 0 failed first:\n  {failure.summary()}\nFatal Python error: {said}" in text
+    assert f"Rank 0 failed first:\nFatal Python error: {said}" in text
+    assert text.splitlines()[-1] == f"  {failure.summary()}"
 
 
 def cut_short() -> mmap.mmap:

@@ -49,7 +49,7 @@ def test_it_is_a_failure_at_once_and_ends_the_others(start_method: str) -> None:
     assert root.exitcode in (0, -signal.SIGTERM)
     assert run.failures[1].collateral
     text = RanksFailed(run)._text(coloured=False)
-    assert f"Rank 0 failed first:\n  {UNBUILT}\n" in text
+    assert text.endswith(f"Rank 0 failed first:\n  {UNBUILT}")
     assert "rank 1 was ended because of that" in text
     assert "Where it was when rank 0 failed:\n  rank 1: " in text
 

@@ -119,7 +119,7 @@ def test_a_timeout_after_restarts_tells_what_failed_before(monkeypatch: pytest.M
     before = ["attempts 0-1: rank 1, ValueError: bad data", f"attempt 2: rank 1 (pid {pid}) exited with code 3"]
     assert [re.sub(r" \(.*, line 5\)$", "", line) for line in run.earlier] == before
     error = RanksFailed(run)
-    assert f"What had failed before:\n  {run.earlier[0]}\n  {run.earlier[1]}\n" in error._text(coloured=False)
+    assert f"What had failed before:\n  {run.earlier[0]}\n  {run.earlier[1]}" in error._text(coloured=False)
     assert str(error).endswith(f"after the timeout of 1000 s; before that, {'; '.join(run.earlier)}")
     assert run.summary().endswith(f"after the timeout of 1000 s, before that, {'; '.join(run.earlier)}")
 
