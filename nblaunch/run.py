@@ -209,7 +209,8 @@ class Run:
 
         with self._done.telling(tell):
             yield from ended.wait().__await__()
-        self.wait()
+        # what is left to be tidied up, and shown, takes a moment that other tasks may use
+        yield from loop.run_in_executor(None, self.wait).__await__()
         return self
 
     def interrupt(self) -> None:

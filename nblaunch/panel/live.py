@@ -28,7 +28,7 @@ from nblaunch.panel.frontend import answer_on_own_subshell, draws_unheard, hear_
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.panel.text import TextPanel, print_notices, print_size_notice
+from nblaunch.panel.text import TextPanel, print_line, print_notices, print_size_notice
 
 if TYPE_CHECKING:
     from nblaunch.panel.pages import Pages
@@ -101,9 +101,10 @@ class LivePanel:
         self._orders = {"stop": stop, "kill": kill}
         self._stacks = stacks
         self._state = RunState(title)
-        # below the panel, or the record: where no page is heard of, that is published at the end
+        # below the panel, or below the record, which is published at the end where no page is heard of
         self._outputs = OutputArea(publish, show_ranks=show_ranks, held=True)
-        self._launched: Launched | None = None
+        # of all attempts
+        self._launches: list[Launched] = []
         self._lines: TextPanel | None = None
         # a page has said a word
         self._met = threading.Event()
@@ -130,6 +131,8 @@ class LivePanel:
         """Take an event."""
         with self._lock:
             self._state.note(event)
+            if isinstance(event, Launched):
+                self._launches.append(event)
             if self._lines is not None:
                 self._lines.note(event)
         if isinstance(event, Captured):
@@ -141,7 +144,6 @@ class LivePanel:
                 [files[rank] for rank in range(event.nprocs)] for files in (event.stdouts, event.stderrs)
             )
             with self._looking:
-                self._launched = event
                 if self._arrivals is None:
                     self._arrivals = Arrivals(stdouts, stderrs)
                 else:
@@ -236,23 +238,36 @@ class LivePanel:
     def _print_lines(self) -> None:
         """Print what the ranks write from now on, and what they have written: there is no page that shows it."""
         self._outputs.release()
-        assert self._launched is not None
         lines = TextPanel()
         with self._lock:
-            lines.note(self._launched)
+            for launched in self._launches:
+                lines.note(launched)
             self._lines = lines
         lines.follow()
+
+    def _stop_lines(self) -> bool:
+        """Print no more lines; tell whether there were any."""
+        with self._lock:
+            lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
+        return lines is not None
 
     def _keep_up(self, pages: Pages) -> None:
         assert self._arrivals is not None
         noted_at = time.monotonic()
-        heeds = draws_unheard()
+        if draws_unheard():
+            self._met.set()
+        prints = False
         while not self._over.is_set():
-            if not heeds and self._met.is_set():
-                heeds = True
+            if self._met.is_set():
                 self._outputs.release()
-            elif not heeds and time.monotonic() - self._opened_at > _ALONE_AFTER:
-                heeds = True
+                # it shows all of it, from the beginning
+                if prints and self._stop_lines():
+                    print_line("… goes on in the panel")
+                prints = False
+            elif not prints and time.monotonic() - self._opened_at > _ALONE_AFTER:
+                prints = True
                 self._print_lines()
             # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
             with self._looking:
@@ -306,11 +321,9 @@ class LivePanel:
         outcome = self._outcome()
         if arrivals is None or (self._quiet and outcome.status == "finished" and not self._state.restarts):
             return
-        lines, self._lines = self._lines, None
-        if lines is not None:
-            lines.close()
+        printed = self._stop_lines()
         with self._lock:
-            html, text = record(self._state, outcome, arrivals, with_logs=lines is None)
+            html, text = record(self._state, outcome, arrivals, with_logs=not printed)
         self._record = html
         data = {"text/html": html, "text/plain": text}
         name = "panel"

@@ -39,7 +39,7 @@ from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks import Stacks
 
-__all__ = ["TextPanel", "print_notices", "print_size_notice"]
+__all__ = ["TextPanel", "print_line", "print_notices", "print_size_notice"]
 
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
@@ -313,6 +313,12 @@ def _write(stream: TextIO, lines: list[str]) -> None:
     if lines:
         stream.write("".join(lines))
         stream.flush()
+
+
+def print_line(line: str) -> None:
+    """Print a line where those of the ranks are printed."""
+    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+        _write(sys.stdout, [f"{line}\n"])
 
 
 def print_notices(notices: Sequence[str]) -> None:

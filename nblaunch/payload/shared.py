@@ -66,8 +66,15 @@ def lies_on_shared_memory(array: Any) -> bool:
             return True
         if type(getattr(owner, "_wrapper", None)).__module__ == "multiprocessing.heap":
             return True
-        owner = owner.obj if kind is memoryview else getattr(owner, "base", None)
+        # an owner of any other class may have a `base` that means something else
+        owner = owner.obj if kind is memoryview else owner.base if _is_of_numpy(kind) else None
     return False
+
+
+def _is_of_numpy(kind: type) -> bool:
+    numpy = sys.modules["numpy"]
+    # the last one is what `as_strided` leaves between a view and its array
+    return issubclass(kind, (numpy.ndarray, numpy.void)) or kind.__name__ == "DummyArray"
 
 
 def notice_of_copied_array(name: str, whole: bool) -> str:

@@ -377,9 +377,9 @@ class Gang:
                 return
             if not ready and self._start_deadline <= deadline:
                 raise NotInTime(
-                    f"the ranks had not started after {self._start_patience():.0f} s, and the run has a timeout of "
-                    f"{round(self._timeout or 0.0, 1):g} s: it was ended. Allow it more time (timeout, --timeout), or "
-                    "try start method spawn, which waits for nothing"
+                    f"the ranks had not started after {self._start_patience():.0f} s, and the run has a timeout: it "
+                    "was ended. Allow it more time (timeout, --timeout), or try start method spawn, which waits for "
+                    "nothing"
                 )
             if not ready:
                 raise TimeoutError(f"a process that was to fork ranks did not answer within {seconds:.0f} s")

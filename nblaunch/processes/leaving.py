@@ -105,7 +105,7 @@ def _remove_temporary_files(things: Iterable[Any]) -> None:
     kind = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
     for closer in things:
         if type(closer) is kind:
-            # from Python 3.12 on `close` leaves a file that was to outlive it, such as one for another process
+            # from Python 3.12 on `close` does not remove a file with delete_on_close=False, and `cleanup` does
             with contextlib.suppress(Exception):  # another one may have removed it
                 getattr(closer, "cleanup", closer.close)()
 

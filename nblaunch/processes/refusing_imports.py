@@ -1,4 +1,8 @@
-"""Ends an import before a package runs that must not be in a process which is forked: what was imported can stay."""
+"""Ends an import before a package runs that must not be in a process which is forked.
+
+The process has to start over without that import all the same, because what was unwound is half there. But it does so
+at once, and not when the package has been imported, with its threads.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,12 @@ class Refused(BaseException):
         self.package = package
 
 
-class _Refusing(MetaPathFinder, Loader):
+class _Refusing(MetaPathFinder):
     """Finds such packages where they are, because others look whether they are there, and loads none."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
+        self.active = True
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -37,15 +42,24 @@ class _Refusing(MetaPathFinder, Loader):
         if fullname not in NEVER:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None:
-            spec.loader = self
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(self, spec.loader)
         return spec
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Have a plain module made."""
+
+class _Loader(Loader):
+    """Loads nothing as long as its finder is active: who has looked for a package may import it in a rank."""
+
+    def __init__(self, finder: _Refusing, real: Loader) -> None:
+        self._finder, self._real = finder, real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None if self._finder.active else self._real.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self.refused.append(module.__name__)
+        if not self._finder.active:
+            return self._real.exec_module(module)
+        self._finder.refused.append(module.__name__)
         raise Refused(module.__name__)
 
 
@@ -57,6 +71,7 @@ def refusing_imports() -> Iterator[list[str]]:
     try:
         yield refusing.refused
     finally:
+        refusing.active = False
         # a library may have put other ones in their place
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(refusing)

@@ -97,8 +97,8 @@ def _import_each(described: dict[str, Any]) -> str:
             refused.clear()
             # settings may name anything
             why = refusal(name) or _import(name)
-            # who has caught the refusal believes that the package is not there
-            harm = _harm(sys.modules.keys() - before, [] if why else refused)
+            # What was unwound is half there, and who has caught the refusal believes that the package is not there.
+            harm = _harm(sys.modules.keys() - before, refused)
             if why or harm:
                 left_out[name] = cut(harm or why)[:_LONGEST_REASON]
             if harm:
@@ -126,9 +126,7 @@ def _import(name: str) -> str:
     """Import a module; return what went wrong."""
     try:
         importlib.import_module(name)
-    except Refused as refused:
-        return f"it imports {unwanted_in_zygote(refused.package)}"
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Refused) as error:
         return f"its import failed: {type(error).__name__}: {error}"
     return ""
 
@@ -139,7 +137,7 @@ def _harm(imported: Iterable[str], missing: Sequence[str]) -> str:
     Parameters
     ----------
     missing : sequence of str
-        Packages that it has done without, although they are there.
+        Packages that it has come to and was kept from.
     """
     more = _threads_that_stay()
     if more:

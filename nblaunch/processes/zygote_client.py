@@ -25,7 +25,7 @@ __all__ = ["Ahead", "Grandchild", "ZygoteClient"]
 
 # The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-# What may be imported in a process that takes on other variables: these packages read none when they are loaded.
+# What a process may have imported that takes on other variables: these packages read none when they are loaded.
 _READ_NO_VARIABLES = {"IPython", "cloudpickle"}
 # Seconds for a fork of it.
 _FORK_PATIENCE = 10.0
@@ -157,7 +157,8 @@ class ZygoteClient:
         left_out = {name: why for name, why in known.items() if name in preparation.modules}
         kind = kind_of(env)
         # a zygote computes with one thread, whatever is asked for
-        changed = {name: value for name, value in kind[0].items() if name not in threads.VARIABLES}
+        different = kind[0].items() - base.kind[0].items()
+        changed = {name: value for name, value in different if name not in threads.VARIABLES}
         removed = sorted(base.kind[0].keys() - kind[0].keys() - set(threads.VARIABLES))
         environment = {name: value for name, value in base.environment.items() if name not in removed} | changed
         described = {

@@ -316,3 +316,18 @@ def test_a_publisher_of_another_class_that_is_made_in_another_way(notebook: Pane
         notebook.quietly("get_ipython().display_pub.__class__ = before")
     assert reply.outputs[0]["data"]["text/plain"].startswith("✓ %%multiproc 2")
     assert any("<b>x</b>" in str(output["data"]) for output in reply.outputs[1:])
+
+
+def test_lines_go_on_in_a_panel_that_comes_late(notebook: PanelKernel) -> None:
+    notebook.quietly("import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.1, live._ALONE_AFTER")
+    try:
+        running = notebook.begin(CELL)
+        assert isinstance(running, Watched)
+        running.wait_for("[0] begun\n", "[1] begun\n")
+        notebook.request({"widget": running.token, "client": "page", "kind": "hello"})
+        running.wait_for("… goes on in the panel\n")
+        notebook.request({"widget": running.token, "client": "page", "kind": "stop"})
+        stopped(running)
+    finally:
+        notebook.quietly("live._ALONE_AFTER = live._kept")
+    assert "tidied up" not in running.streams["stdout"]

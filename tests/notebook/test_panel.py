@@ -120,17 +120,26 @@ def test_lines_are_printed_where_no_page_is_heard_of_for_long(notebook: Kernel, 
 
 
 def test_a_kernel_of_vs_code_has_its_panel_and_no_lines(notebook: Kernel) -> None:
+    gate = notebook.place / "tmp" / "vscode"
     notebook.quietly(
         "import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.0, live._ALONE_AFTER\n"
         "__vsc_ipynb_file__ = 'x.ipynb'"
     )
     try:
-        reply = notebook.run("%%multiproc 2\nimport time\nprint('hello')\ntime.sleep(1.5)\nrank").ok()
+        running = notebook.begin(
+            f"%%multiproc 2\n{FIGURE}print('hello')\nwhile not pathlib.Path({str(gate)!r}).exists():\n"
+            "    threading.Event().wait(0.01)\nrank"
+        )
+        # while the run goes on
+        notebook.pump(lambda: any("<b>figure" in str(output["data"]) for output in running.outputs), "the figure")
+        gate.touch()
+        reply = running.finish().ok()
     finally:
         notebook.quietly("live._ALONE_AFTER = live._kept\ndel __vsc_ipynb_file__")
-    assert shown(reply.outputs) == ["display_data widget", "update_display_data nothing", "display_data record"]
+    records = [output for output in reply.outputs if "✓ %%multiproc 2" in str(output["data"])]
+    assert [output["msg_type"] for output in records] == ["update_display_data"], "in the place of the panel"
+    assert records[0]["data"]["text/plain"].splitlines()[1:] == ["[0-1] hello"]
     assert reply.stdout == ""
-    assert text(reply.outputs)[1:] == ["[0-1] hello"]
 
 
 def test_quiet_shows_only_failures(notebook: Kernel) -> None:
@@ -157,7 +166,9 @@ def test_a_launch_in_a_rank_is_shown_as_text(notebook: Kernel) -> None:
     cell = "%%multiproc 1\nimport nblaunch\nnblaunch.launch('print(\"inner\"); 1', 2).results"
     reply = notebook.run(cell).ok()
     assert notebook.value("results") == {0: {0: 1, 1: 1}}
-    assert sorted(text(reply.outputs)[1:]) == ["[0] inner", "[1] inner"]
+    # a busy machine may tell what that launch waits for
+    written = [line for line in text(reply.outputs)[1:] if "getting ready" not in line and "marks stderr" not in line]
+    assert sorted(written) == ["[0] inner", "[1] inner"]
 
 
 def test_a_launch_that_is_not_waited_for_is_shown_too(notebook: Kernel) -> None:

@@ -14,7 +14,7 @@ import pytest
 import nblaunch.panel.live as live
 from nblaunch import launching
 from nblaunch.attempt import Attempt
-from nblaunch.events import Ended, Launched, Reported, Started
+from nblaunch.events import Ended, Launched, Reported, Restarting, Started
 from nblaunch.failures import raised
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.live import LivePanel
@@ -201,3 +201,20 @@ def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Pat
     assert recorded.wait(30)
     go_on.set()
     panel.close()
+
+
+def test_lines_of_all_attempts_are_printed(page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    panel = LivePanel("t", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "")
+    for attempt in (1, 2):
+        paths = [tmp_path / f"{attempt}.{stream}" for stream in ("out", "err")]
+        paths[0].write_text(f"of attempt {attempt}\n")
+        paths[1].touch()
+        panel.note(Launched(1, {0: str(paths[0])}, {0: str(paths[1])}, str(tmp_path), 100.0))
+        panel.note(Started(0, 1, 100.0))
+        if attempt == 1:
+            panel.note(Restarting(1, 1, 100.5))
+    panel._print_lines()
+    end(panel)
+    panel.close()
+    assert capsys.readouterr().out == "[0] of attempt 1\n[0] of attempt 2\n"
+    assert "of attempt" not in page.texts[-1]

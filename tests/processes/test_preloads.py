@@ -189,20 +189,36 @@ def test_a_module_that_brings_one_that_must_not_be_forked_is_left_out(packages: 
     }
 
 
-def test_what_came_before_one_that_must_not_be_forked_is_there(packages: Packages, tmp_path: Path) -> None:
+def test_an_import_that_comes_to_one_that_must_not_be_forked_is_ended_before_that_runs(
+    packages: Packages, tmp_path: Path
+) -> None:
     marks = tmp_path / "imports"
     packages.write("jax", f"open({str(marks)!r}, 'a').write('jax')")
     packages.write("zt_light", f"open({str(marks)!r}, 'a').write('.')")
     # what looks whether a package is there, as many do, does not import it
-    packages.write("zt_looks", "import importlib.util\nfound = importlib.util.find_spec('jax').origin")
-    packages.write("zt_needs", "import zt_light\ntry:\n    import jax\nexcept ImportError:\n    jax = None")
+    packages.write("zt_looks", "import importlib.util\nspec = importlib.util.find_spec('jax')\nfound = spec.origin")
+    packages.write("zt_needs", "import zt_needs.part\nzt_needs.part.value\nimport jax")
+    (packages.place / "zt_needs" / "part.py").write_text("value = 1")
     names = ("zt_light", "zt_looks", "zt_needs")
     why = "it imports jax, and it runs threads, and says itself that a fork of it may deadlock"
     assert left_out(names) == {"zt_needs": why}
-    assert marks.read_text() == ".", "the zygote did not start over"
-    source = "import zt_needs, zt_looks\nzt_needs.jax is not None, zt_looks.found.endswith('jax/__init__.py')"
-    assert ask(source, preload=names) == {0: (True, True)}
-    assert marks.read_text() == ".jax"
+    assert marks.read_text() == "..", "the zygote has started over, and no zygote has run the other one"
+    # in a rank all of it is as in a fresh interpreter; what was found can be loaded
+    source = (
+        "import importlib.util, zt_needs, zt_looks\nzt_looks.spec.loader.exec_module(importlib.util.module_from_spec("
+        "zt_looks.spec))\nzt_needs.part.value, zt_needs.jax.__name__, zt_looks.found.endswith('jax/__init__.py')"
+    )
+    assert ask(source, preload=names) == {0: (1, "jax", True)}
+    assert marks.read_text() == "..jaxjax"
+
+
+def test_a_refusal_that_an_import_has_swallowed_counts_although_it_fails_later(packages: Packages) -> None:
+    packages.write("jax", "")
+    packages.write("zt_a_swallows", "try:\n    import jax\nexcept BaseException:\n    jax = None")
+    packages.write("zt_b_fails", "import zt_a_swallows\n1 / 0")
+    why = "it imports jax, and it runs threads, and says itself that a fork of it may deadlock"
+    assert left_out(("zt_b_fails",)) == {"zt_b_fails": why}
+    assert ask("import zt_a_swallows\nzt_a_swallows.jax is not None", preload=("zt_b_fails",)) == {0: True}
 
 
 def test_a_package_that_goes_on_without_one_that_must_not_be_forked_is_left_out(packages: Packages) -> None:

@@ -311,7 +311,7 @@ def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(
         with pytest.raises(TimeoutError) as caught:
             start(f"import {package}", nprocs, preload=(package,), timeout=0.3)
         assert str(caught.value) == (
-            "the ranks had not started after 1 s, and the run has a timeout of 0.3 s: it was ended. Allow it more time "
+            "the ranks had not started after 1 s, and the run has a timeout: it was ended. Allow it more time "
             "(timeout, --timeout), or try start method spawn, which waits for nothing"
         )
     [zygote] = zygote_pids()
