@@ -90,7 +90,7 @@ def test_local_variables_on_request(kernel: Kernel) -> None:
     assert (
         "ZeroDivisionError: division by zero\n\nVariables, the innermost frame first:\n"
         f"  Cell In[{reply.count - 1}], line 3, in helper\n    n = 7\n    twice = 14\n"
-        f"  Cell In[{reply.count}], line 4\n    seven = 7\n"
+        f"  Cell In[{reply.count}], line 4\n    seven = 7"
     ) in reply.traceback
     assert "twice = 14" not in kernel.run("%%multiproc 1\nhelper(7)").traceback
 
