@@ -303,7 +303,7 @@ def test_what_only_a_text_names(kernel: Kernel) -> None:
         "'k' is a variable of the notebook that the cell does not name, so the ranks do not have it: add --capture k "
         "to the %%multiproc line"
     )
-    assert f"UndefinedVariableError: name 'k' is not defined\n{hint}\n" in reply.traceback
+    assert f"UndefinedVariableError: name 'k' is not defined\n{hint}" in reply.traceback
     assert kernel.value("failures[0].exception.__notes__") == [hint]
     kernel.run("%%multiproc 1 --capture k\nimport pandas\ntext = 'k + 1'\nint(pandas.eval(text))").ok()
     assert kernel.value("results") == {0: 2}
@@ -324,7 +324,7 @@ def test_what_only_ranks_of_an_earlier_cell_had(kernel: Kernel) -> None:
         f"NameError: name 'table' is not defined\n'table' was a variable of the ranks of cell In[{first.count}], which "
         "have ended: each run has new ranks. To have what they computed, end that cell with table, which puts it into "
         "results, or add --out run --collect table to its line. What all ranks are to have alike, assign in an "
-        "ordinary cell\n"
+        "ordinary cell"
     ) in reply.traceback
     # a cell that is run again, and has it in one of its ranks
     for _ in range(2):
