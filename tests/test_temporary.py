@@ -132,6 +132,7 @@ run = nblaunch.launch(work, 2, start_method="spawn", wait=False, quiet=True)
 def written():
     return run.logs and all(len(run.logs[rank].stdout) and len(run.logs[rank].stderr) for rank in range(2))
 import time
+# nobody tells a program that a log has grown
 while not written():
     time.sleep(0.01)
 print(run.logs.root, flush=True)

@@ -258,16 +258,13 @@ class LivePanel:
         noted_at = time.monotonic()
         if draws_unheard():
             self._met.set()
-        prints = False
         while not self._over.is_set():
             if self._met.is_set():
                 self._outputs.release()
                 # it shows all of it, from the beginning
-                if prints and self._stop_lines():
+                if self._stop_lines():
                     print_line("… goes on in the panel")
-                prints = False
-            elif not prints and time.monotonic() - self._opened_at > _ALONE_AFTER:
-                prints = True
+            elif self._lines is None and time.monotonic() - self._opened_at > _ALONE_AFTER:
                 self._print_lines()
             # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
             with self._looking:

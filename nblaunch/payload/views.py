@@ -61,18 +61,18 @@ class SeenArrays:
 
     def note(self, array: Any) -> None:
         """Take an array; each is pickled once."""
-        owner = id(array if array.base is None else _owner(array))
-        first = self._first.setdefault(owner, array)
-        if first is not array:
-            self._several.setdefault(owner, [first]).append(array)
+        self._note_on(id(array if array.base is None else _owner(array)), array)
 
     def note_owner(self, array: Any) -> None:
         """Take an array that is no view of another one, unless it is to have memory of its own."""
         if self._apart and id(array) in self._apart:
             return
-        first = self._first.setdefault(id(array), array)
+        self._note_on(id(array), array)
+
+    def _note_on(self, owner: int, array: Any) -> None:
+        first = self._first.setdefault(owner, array)
         if first is not array:
-            self._several.setdefault(id(array), [first]).append(array)
+            self._several.setdefault(owner, [first]).append(array)
 
     def shared(self) -> Blocks | None:
         """Return the memory that several of them lie on, or None."""

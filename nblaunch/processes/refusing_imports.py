@@ -24,10 +24,6 @@ class Refused(BaseException):
     No `Exception`: whoever imports a package if it is there would go on as if it were not, and stay so.
     """
 
-    def __init__(self, package: str) -> None:
-        super().__init__(package)
-        self.package = package
-
 
 class _Refusing(MetaPathFinder):
     """Finds such packages where they are, because others look whether they are there, and loads none."""

@@ -87,6 +87,7 @@ FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>
 def test_where_a_program_executes_the_notebook_there_is_no_widget(notebook: Kernel) -> None:
     notebook.quietly("import nblaunch.panel.live as live\nlive._QUICK, live._kept = 0.0, live._QUICK")
     try:
+        # long enough for a widget, if there were one
         cell = f"%%multiproc 2\nimport time\nprint('hello')\n{FIGURE}time.sleep(0.2)\nrank"
         reply = notebook.run(cell, allow_stdin=False).ok()
     finally:
@@ -190,6 +191,7 @@ def test_a_launch_that_is_not_waited_for_is_shown_too(notebook: Kernel) -> None:
 def test_a_panel_that_fails_harms_no_run(notebook: Kernel) -> None:
     notebook.quietly("import nblaunch.panel.pages as pages\npages.Pages.tick, kept = None, pages.Pages.tick")
     try:
+        # longer than a run that has no widget
         reply = notebook.run("%%multiproc 2\nimport time\ntime.sleep(1.5)\nrank").ok()
     finally:
         notebook.quietly("pages.Pages.tick = kept")
