@@ -125,8 +125,9 @@ def test_a_crash_in_a_thread_of_c() -> None:
     run = run_cell(
         "libc = ctypes.CDLL(None)\n"
         "thread = ctypes.c_ulong()\n"
-        # strlen(NULL), in a thread that Python knows nothing of; in one line, because it may crash before it is joined
-        "libc.pthread_create(ctypes.byref(thread), None, libc.strlen, None); libc.pthread_join(thread, None)"
+        # strlen(NULL), in a thread that Python knows nothing of; in one expression, because it may crash before it is
+        # joined
+        "libc.pthread_create(ctypes.byref(thread), None, libc.strlen, None) or libc.pthread_join(thread, None)"
     )
     failure = run.failures[0]
     assert failure.signal_name() == "SIGSEGV"
