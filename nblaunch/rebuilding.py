@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from nblaunch.events import Reported
+from nblaunch.flag import Flag
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.payload import unpack_named, why
 from nblaunch.rank.work import VALUE
@@ -69,7 +70,7 @@ class Rebuilding:
         # held while somebody is told, so that nobody is once `tell_nobody` has returned
         self._telling = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._idle = threading.Event()
+        self._idle = Flag()
         self._idle.set()
         self._done = 0
         self._closed = False

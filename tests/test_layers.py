@@ -15,6 +15,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
     "escaped_names": 0,
+    "flag": 0,
     "naming": 0,
     "names_in_text": 0,
     "names_looked_up": 0,

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
+from nblaunch.flag import Flag
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.frontend import answer_on_own_subshell, draws_unheard, hear_control_channel, keep_busy
 from nblaunch.panel.outputs import OutputArea, Publish
@@ -107,14 +108,14 @@ class LivePanel:
         self._launches: list[Launched] = []
         self._lines: TextPanel | None = None
         # a page has said a word
-        self._met = threading.Event()
+        self._met = Flag()
         self._opened_at = 0.0
         self._arrivals: Arrivals | None = None
         # guards the state, which one thread changes and another one shows
         self._lock = threading.Lock()
         # guards the files, which a restart adds to
         self._looking = threading.Lock()
-        self._over = threading.Event()
+        self._over = Flag()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
         self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()

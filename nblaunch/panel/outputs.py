@@ -113,7 +113,10 @@ class OutputArea:
         self._places = Places(most, most_bytes)
         # no name that a rank has given is used, so that those of several ranks and runs do not meet
         self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
-        self._condition = threading.Condition()
+        # Taken itself, and not through the condition, whose code is Python: there, an exception of a signal handler
+        # would leave the lock taken.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._over = False
         self._held = held
         self._thread: threading.Thread | None = None
@@ -125,7 +128,7 @@ class OutputArea:
         try:
             if isinstance(event, Displayed):
                 if self._show_ranks is None or event.rank in self._show_ranks:
-                    with self._condition:
+                    with self._lock:
                         self._places.note(event)
                         self._wake()
             elif isinstance(event, Ended):
@@ -135,7 +138,7 @@ class OutputArea:
 
     def release(self) -> None:
         """Show from now on what comes, and what was held."""
-        with self._condition:
+        with self._lock:
             if self._held:
                 self._held = False
                 if self._places.has_changed():
@@ -170,11 +173,11 @@ class OutputArea:
         It is in the order of the ranks, and for each in the order in which it was displayed. What several ranks
         displayed alike is there once, where the first of them has it. The bounds hold here too.
         """
-        with self._condition:
+        with self._lock:
             return self._places.final()
 
     def _end(self) -> None:
-        with self._condition:
+        with self._lock:
             self._over = True
             self._condition.notify_all()
 
@@ -198,16 +201,16 @@ class OutputArea:
     def _keep_publishing(self) -> None:
         over = False
         while not over:
-            with self._condition:
+            with self._lock:
                 self._condition.wait_for(lambda: self._places.has_changed() or self._over)
                 over = self._over
             size = self._publish_changes()
-            with self._condition:
+            with self._lock:
                 self._condition.wait_for(lambda: self._over, max(_PERIOD, size / _RATE))
 
     def _publish_changes(self) -> int:
         """Publish what has changed; return about how many bytes that were."""
-        with self._condition:
+        with self._lock:
             changes = self._places.changes()
         if self._publish is None:
             return 0

@@ -33,6 +33,7 @@ from nblaunch.events import (
     Straggling,
     Unasked,
 )
+from nblaunch.flag import Flag
 from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
 from nblaunch.panel.state import RunState, stalls_for, straggles
@@ -121,9 +122,9 @@ class TextPanel:
         self._arriving: deque[str | list[_Source]] = deque()
         self._failure: Callable[[], str] | None = None
         self._begun = False
-        self._over = threading.Event()
+        self._over = Flag()
         # something has arrived, or the run is over: what a quiet panel waits for, which has no logs to look at
-        self._woken = threading.Event()
+        self._woken = Flag()
         self._thread: threading.Thread | None = None
         # guards that no thread starts when the end is being shown: a run may end before anybody follows it
         self._starting = threading.Lock()

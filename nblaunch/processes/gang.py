@@ -54,6 +54,7 @@ from nblaunch.events import (
     Started,
     TimedOut,
 )
+from nblaunch.flag import Flag
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
@@ -196,8 +197,8 @@ class Gang:
         # held by the supervisor, or by whoever found none and has tidied up instead
         self._claim = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._all_started = threading.Event()
-        self._done = threading.Event()
+        self._all_started = Flag()
+        self._done = Flag()
 
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()

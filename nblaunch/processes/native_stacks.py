@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from nblaunch.flag import Flag
 from nblaunch.interrupts import LONGEST_DEAF
 
 __all__ = ["native_stacks", "require_py_spy"]
@@ -87,7 +88,7 @@ class _Worker(threading.Thread):
     def __init__(self, looks: _Looks) -> None:
         super().__init__(name="nblaunch-py-spy", daemon=True)
         self._looks = looks
-        self.done = threading.Event()
+        self.done = Flag()
 
     def run(self) -> None:
         try:

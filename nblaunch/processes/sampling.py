@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nblaunch.events import Sampled, Usage
+from nblaunch.flag import Flag
 from nblaunch.processes import _linux
 
 __all__ = ["Sampler", "cpu_seconds", "family"]
@@ -52,7 +53,7 @@ class Sampler:
         self._pids = pids
         self._tell = tell
         self._period = period
-        self._closed = threading.Event()
+        self._closed = Flag()
         self._seen: dict[int, _Seen] = {}
         # a daemon: see above
         self._thread = threading.Thread(target=self._look_again_and_again, name="nblaunch-sampler", daemon=True)

@@ -1,0 +1,49 @@
+"""An event that threads wait for, and that an interrupt cannot spoil."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+__all__ = ["Flag"]
+
+
+class Flag:
+    """What `threading.Event` is, in a way that a signal handler may raise at any point of `wait`, `set` and `clear`.
+
+    A `threading.Event` has a lock in a class written in Python. A handler that raises just after the lock was taken
+    leaves it locked for good, and then nobody can set the event any more. Here no two threads share a lock.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        # one locked lock for each thread that waits
+        self._waiting: list[Any] = []
+
+    def is_set(self) -> bool:
+        """Tell whether the flag is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set the flag, and wake those who wait."""
+        self._is_set = True
+        for lock in list(self._waiting):
+            with contextlib.suppress(RuntimeError):  # another thread has released it just now
+                lock.release()
+
+    def clear(self) -> None:
+        """Unset the flag."""
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is set, at most `timeout` seconds, and tell whether it is."""
+        lock = threading.Lock()
+        lock.acquire()
+        try:
+            self._waiting.append(lock)
+            # asked after the lock is in the list: whoever sets the flag later finds it there
+            return self._is_set or lock.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(lock)
