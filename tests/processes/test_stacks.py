@@ -201,8 +201,12 @@ def test_one_whose_disk_is_full_says_so(
         "import resource, signal, threading\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({11 + room}, {11 + room}))\n"
-        "print('ready', flush=True)\n"
-        "threading.Event().wait()\n"
+        # deep enough for a stack that never fits, wherever in the last line it is asked
+        "def deep(n):\n"
+        "    if n:\n        return deep(n - 1)\n"
+        "    print('ready', flush=True)\n"
+        "    threading.Event().wait()\n"
+        "deep(5)\n"
     )
     pid = start(source)
     monkeypatch.setattr(stack_requests, "has_no_room", lambda folder: folder == str(tmp_path))
