@@ -84,8 +84,8 @@ def find_box() -> Box | NoBox:
         if getattr(kernel, "_allow_stdin", True):
             return _KernelBox(kernel)
         return NoBox(
-            "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and "
-            "the like)",
+            "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill, a server "
+            "that executes cells by itself, and the like)",
             executed=True,
         )
     try:

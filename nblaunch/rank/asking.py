@@ -22,7 +22,7 @@ from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.processes.imports import when_imported
 
-__all__ = ["Asker", "current_asker", "listen_to_people"]
+__all__ = ["Asker", "current_asker", "end_tracebacks_at_questions", "listen_to_people"]
 
 # Characters of a question: of what a debugger has written the end counts.
 _LONGEST = 50_000
@@ -111,6 +111,32 @@ def listen_to_people(asker: Asker) -> None:
     # without anybody there it is empty, as for any program in a batch job
     if not asker.nobody:
         sys.stdin = _Stdin(open(0, "rb", closefd=False), encoding="utf-8")
+
+
+def end_tracebacks_at_questions(error: BaseException) -> None:
+    """Let the traceback of an exception, and of those that it was raised from, end where the user's code has asked.
+
+    What lies below is this package's way to ask, which tells the reader nothing.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        left += [one.__cause__, one.__context__]
+        asked_at, step = None, one.__traceback__
+        while step is not None and step.tb_next is not None:
+            if asked_at is None and step.tb_next.tb_frame.f_code.co_filename == __file__:
+                asked_at = step
+            step = step.tb_next
+        # a prompt's own __str__ may have raised, which is the user's code again
+        if asked_at is not None and step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            asked_at.tb_next = None
+
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def _input(prompt: object = "", /) -> str:

@@ -44,7 +44,7 @@ from nblaunch.processes.child import Context
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.threads import limit_threads
-from nblaunch.rank.asking import Asker, listen_to_people
+from nblaunch.rank.asking import Asker, end_tracebacks_at_questions, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
@@ -339,6 +339,8 @@ def _report_failure(
         traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
         return 1
     error = BaseException.with_traceback(error, _without_this_module(error))
+    with contextlib.suppress(Exception):  # attributes of anybody's class may do anything
+        end_tracebacks_at_questions(error)
     if context.birth.stdout:
         name_full_disk(error, os.path.dirname(os.path.dirname(context.birth.stdout)))
     # first what takes long: the report shall follow the error file at once

@@ -9,10 +9,10 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
-from IPython.core import page
+from IPython.core import page, ultratb
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
@@ -72,6 +72,7 @@ class RankShell(InteractiveShell):
         warnings.filterwarnings("ignore", "To exit: use", UserWarning)
         shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
         _keep_widgets_here()
+        _count_lines_of_cells()
         shell.join_figures()
         return shell
 
@@ -216,6 +217,24 @@ def _keep_widgets_here() -> None:
     if comm is not None:
         comm.create_comm = comm._create_comm
         comm.get_comm_manager = comm._get_comm_manager
+
+
+def _count_lines_of_cells() -> None:
+    """Have IPython's tracebacks count the lines of a cell where they are, which is no file.
+
+    IPython 9.18 looks for a file, finds none, and then shows the line that the frame has come to since, instead of the
+    one that raised: of ``except KeyError as error: raise ValueError from error`` the line of the second, twice.
+    """
+    count = getattr(ultratb, "get_line_number_of_frame", None)  # private
+    if count is None:
+        return
+
+    def count_lines(frame: FrameType) -> int:
+        entry = linecache.cache.get(frame.f_code.co_filename)
+        # an entry without a time is of no file
+        return len(entry[2]) if entry is not None and len(entry) == 4 and entry[1] is None else count(frame)
+
+    ultratb.get_line_number_of_frame = count_lines
 
 
 def _below_shell(tb: TracebackType | None) -> TracebackType | None:

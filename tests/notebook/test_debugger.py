@@ -222,7 +222,10 @@ def test_a_cell_that_does_not_wait_says_who_asks(kernel: Kernel) -> None:
     assert kernel.value("job.results") == {0: 0, 1: 7}
 
 
-NO_BOX = "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill and the like)"
+NO_BOX = (
+    "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill, a server that "
+    "executes cells by itself, and the like)"
+)
 
 
 def test_without_an_input_box_nothing_hangs(kernel: Kernel) -> None:
@@ -237,6 +240,14 @@ def test_without_an_input_box_nothing_hangs(kernel: Kernel) -> None:
         f"EOFError: rank 0 called input(), but nobody can answer: {NO_BOX}. Ask in an ordinary cell or in the program "
         "itself, before, and let the ranks use the variable"
     )
+    # the traceback ends where the cell has asked, that of what it was raised from too
+    assert "asking.py" not in kernel.value("failures[0].traceback")
+    kernel.run(
+        "%%multiproc 1 --no-raise\ntry:\n    input()\n"
+        "except EOFError as error:\n    raise ValueError('no answer') from error"
+    ).ok()
+    assert "----> 3     input()" in kernel.value("failures[0].traceback")
+    assert "asking.py" not in kernel.value("failures[0].traceback")
     kernel.run("%%multiproc 1 --no-raise\nbreakpoint()\n1").ok()
     assert kernel.value("str(failures[0].exception)") == (
         f"rank 0 reached a breakpoint, but nobody can operate the debugger: {NO_BOX}. Take the breakpoint out, or set "

@@ -33,6 +33,15 @@ def test_lines_are_those_of_the_cell_in_the_notebook(kernel: Kernel) -> None:
     assert text.strip() in reply.traceback
 
 
+@pytest.mark.parametrize("raises", ["int('x')", "int(input())", "missing['key']"])
+def test_of_what_an_exception_was_raised_from_the_line_is_shown_that_raised(kernel: Kernel, raises: str) -> None:
+    cell = f"missing = {{}}\ntry:\n    {raises}\nexcept Exception as error:\n    "
+    kernel.run(f"%%multiproc 1 --no-raise\n{cell}raise OSError from error").ok()
+    first, _, second = kernel.value("failures[0].traceback").partition("The above exception")
+    assert f"----> 4     {raises}" in first
+    assert "----> 6     raise OSError from error" in second
+
+
 def test_raising_the_exception_again_shows_the_frames_of_the_rank(kernel: Kernel) -> None:
     kernel.run("def helper(n):\n    return 1 / n").ok()
     failed = kernel.run("%%multiproc 1 --no-raise\nzero = 0\nhelper(zero)").ok()
