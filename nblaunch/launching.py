@@ -35,6 +35,7 @@ from nblaunch.panel.live import LivePanel
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
+from nblaunch.panel.values import ShownValues
 from nblaunch.payload import pack
 from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.questions import Questions, asked
@@ -308,7 +309,9 @@ class Launch:
         self._notices = _untold([*objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
+        self._number = notebook.number
         self._bound = bound
+        self._tells_bound = not options.quiet
         self._raises = raises
         self._title = title or _title(fn_or_source, nprocs)
         self._consumers = self._shown_by(options)
@@ -423,13 +426,18 @@ class Launch:
         if interrupts:
             raise KeyboardInterrupt
 
+    @property
+    def leaves_record(self) -> bool:
+        """Whether a record stays below the cell, which tells of failures."""
+        return any(isinstance(consumer, LivePanel) for consumer in self._consumers)
+
     def nobody_waits(self) -> None:
         """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
         self._questions.announce = tell
         for consumer in self._consumers:
             if isinstance(consumer, TextPanel):
                 consumer.tell_failure(self._failure)
-            elif isinstance(consumer, LivePanel):
+            elif isinstance(consumer, (LivePanel, ShownValues)):
                 consumer.nobody_waits()
 
     def binds_no_longer(self) -> None:
@@ -445,7 +453,16 @@ class Launch:
             elif isinstance(consumer, TextPanel):
                 consumer.follow()
 
-    def _shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
+    def _shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | ShownValues, ...]:
+        shown = self._run_shown_by(options)
+        if not shown or options.quiet or not options.show_values:
+            return shown
+        where = "results" if self._bound.startswith("results,") else f"{self._bound}.results"
+        # last, because a notebook shows the value below everything else
+        values = ShownValues(self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks)
+        return (*shown, values)
+
+    def _run_shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
@@ -471,15 +488,26 @@ class Launch:
     def _failure(self) -> str:
         return failure_in_words(self.run, self._title, self._bound)
 
+    def _values(self) -> Mapping[int, object]:
+        """Return the values that are to be shown: where the cell raises or was broken off, none are."""
+        run = self.run
+        return run.results if run.ok or (run.status in ("failed", "timed out") and not self._raises) else {}
+
+    def _told_bound(self) -> str:
+        """Say which variables hold what came back, once in a notebook."""
+        names = self._bound.split(", ")
+        return next(iter(_untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
+
     def _outcome(self) -> Outcome:
         run = self.run
         return Outcome(
             status=run.status,
             summary=run.summary(),
-            bound=self._bound,
+            bound=self._told_bound() if self._bound and self._tells_bound else "",
             logs="" if run.logs.temporary and not self._bound else run.logs.path,
             told=self._raises and bool(run.failures),
             crashes={rank: failure.traceback for rank, failure in run.failures.items() if failure.exception is None},
+            number=self._number,
         )
 
     def _consume(self, event: Event) -> None:

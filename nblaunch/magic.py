@@ -88,6 +88,7 @@ class Multiproc(Magics):
     size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
     panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
     quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
+    show_values = Bool(True, help="Show the values of the ranks below the cell.").tag(config=True)
     pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
     hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
     settings = Bool(True, help="Make changed settings of libraries in the ranks too.").tag(config=True)
@@ -157,11 +158,12 @@ class Multiproc(Magics):
         "--show-ranks",
         metavar="RANKS",
         type=grammar.ranks,
-        help="Ranks whose figures and other displays are shown, as in 0,2-3 (default: all).",
+        help="Ranks whose figures, other displays and values are shown, as in 0,2-3 (default: all).",
     )
+    @argument("--no-show", action="store_true", help="Do not show the values of the ranks.")
     @argument("--locals", action="store_true", help="Show the local variables in tracebacks.")
     @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
-    @argument("--quiet", action="store_true", help="Show nothing unless ranks fail.")
+    @argument("--quiet", action="store_true", help="Show nothing, values neither, unless ranks fail.")
     @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
     @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
     @argument(
@@ -215,7 +217,7 @@ class Multiproc(Magics):
             raise _interrupted(launch.run.summary()) from None
         if self._raises(chosen):
             launch.run.raise_for_failures()
-        elif launch.run.failures and not chosen.no_panel:
+        elif launch.run.failures and not chosen.no_panel and not launch.leaves_record:
             print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
         return None
 
@@ -384,6 +386,7 @@ class Multiproc(Magics):
             pdb=chosen.pdb or self.pdb,
             hold=chosen.hold or self.hold,
             settings=self.settings and not chosen.no_settings,
+            show_values=self.show_values and not chosen.no_show,
         )
 
     def _bind(self, launch: Launch, out: str | None) -> None:

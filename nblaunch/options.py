@@ -87,6 +87,7 @@ class Options:
     pdb: bool = False
     hold: float = 600.0
     settings: bool = True
+    show_values: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import html
 import logging
-import reprlib
 import signal
 import threading
 import time
@@ -24,10 +23,10 @@ from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
-from nblaunch.payload import why
 from nblaunch.questions import Questions
 from nblaunch.rank.work import VALUE
-from nblaunch.sizes import in_words, listed
+from nblaunch.short_reprs import short_repr
+from nblaunch.sizes import listed
 from nblaunch.stacks import Stacks, in_cells
 from nblaunch.stdin import NoBox, find_box
 
@@ -520,7 +519,7 @@ class Run:
         rows = []
         for rank in range(self.nprocs):
             if rank in self.results:
-                state, text = "finished", _short(self.results[rank])
+                state, text = "finished", short_repr(self.results[rank])
             elif rank in self.failures:
                 state = "ended" if self.failures[rank].collateral else "failed"
                 text = self.failures[rank].summary()
@@ -542,25 +541,3 @@ def _signal_named(number: int | str) -> signal.Signals:
     if isinstance(number, str) and f"SIG{number.upper()}" in signal.Signals.__members__:
         return signal.Signals[f"SIG{number.upper()}"]
     raise ValueError(f"{number!r} is no signal: name one as in signal.SIGUSR1 or 'SIGUSR1'")
-
-
-class _Repr(reprlib.Repr):
-    """The standard one, which makes the whole text of bytes before it cuts it: four times their size."""
-
-    def repr_bytes(self, value: bytes | bytearray, level: int) -> str:
-        if len(value) <= self.maxother // 4:
-            return repr(value)
-        return f"{value[: self.maxother // 4]!r}… ({in_words(len(value))})"
-
-    repr_bytearray = repr_bytes
-
-
-_REPR = _Repr()
-_REPR.maxstring = _REPR.maxother = 200
-
-
-def _short(value: object) -> str:
-    try:
-        return _REPR.repr(value)
-    except Exception as error:
-        return f"<a {type(value).__name__} whose repr failed: {why(error)}>"

@@ -29,6 +29,7 @@ FLOORS = {
     "log_files": 1,
     "stdin": 0,
     "payload": 1,
+    "short_reprs": 2,
     "settings": 2,
     "capture": 1,
     "processes": 2,

@@ -19,7 +19,10 @@ from nblaunch.events import Displayed
 from nblaunch.naming import name_ranks
 from nblaunch.sizes import in_words
 
-__all__ = ["Bundle", "Change", "Places"]
+__all__ = ["PLAIN", "Bundle", "Change", "Places", "label_of"]
+
+PLAIN = "text/plain"
+"""The MIME type of what every frontend shows, terminals too."""
 
 _LABEL_STYLE = "font-size: 85%; opacity: 0.7; margin-top: 0.3em"
 
@@ -142,7 +145,7 @@ class Places(Displaying[_Item]):
         for ranks, content in self._folded():
             added = content.size()
             if len(shown) // 2 < self._most and size + added <= self._most_bytes:
-                shown += [_label(ranks), content]
+                shown += [label_of(ranks), content]
                 size += added
             else:
                 hidden.append(ranks)
@@ -245,7 +248,7 @@ def _changes_of(place: _Place) -> list[Change]:
         return []  # filled and cleared before anybody could see it
     found = []
     if place.has_new_ranks or not update:
-        found.append(Change(_label(place.ranks), f"{place.number}-label", update))
+        found.append(Change(label_of(place.ranks), f"{place.number}-label", update))
     if place.has_new_content or not update:
         found.append(Change(place.content or _text(""), str(place.number), update))
     place.is_published = True
@@ -253,13 +256,13 @@ def _changes_of(place: _Place) -> list[Change]:
     return found
 
 
-def _label(ranks: Collection[int]) -> Bundle:
+def label_of(ranks: Collection[int]) -> Bundle:
     """Return the line above an output; it has no text of the ranks' own."""
     if not ranks:
-        return Bundle({"text/html": "", "text/plain": ""}, {})
+        return Bundle({"text/html": "", PLAIN: ""}, {})
     names = name_ranks(ranks)
-    return Bundle({"text/html": f'<div style="{_LABEL_STYLE}">{names}</div>', "text/plain": f"{names}:"}, {})
+    return Bundle({"text/html": f'<div style="{_LABEL_STYLE}">{names}</div>', PLAIN: f"{names}:"}, {})
 
 
 def _text(text: str) -> Bundle:
-    return Bundle({"text/plain": text}, {})
+    return Bundle({PLAIN: text}, {})

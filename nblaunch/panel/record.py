@@ -14,6 +14,7 @@ from html import escape
 
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import Arrivals
+from nblaunch.panel.becoming import became, in_short
 from nblaunch.panel.markup import BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
@@ -66,8 +67,8 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: 
     page = Markup(MOST)
     _add_summary(page, state, outcome)
     if any(rank.state != "finished" for rank in state.ranks):
-        _add_table(page, state, arrivals)
-    _add_tracebacks(page, state, opened=not outcome.told)
+        _add_table(page, state, arrivals, outcome)
+    _add_tracebacks(page, state, told=outcome.told)
     if not with_logs:
         return page.html(), page.text()
     try:
@@ -104,7 +105,7 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
     if state.restarts:
         details.append(state.restarts)
     if outcome.bound:
-        details.append(f"{outcome.bound} → notebook")
+        details.append(outcome.bound)
     if sum(state.sizes.values()) >= WORTH_TELLING:
         details.append(f"sent to each rank: {listed(state.sizes)}")
     if outcome.logs and outcome.status != "finished" and not outcome.told:
@@ -125,27 +126,29 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
         page.add(f"<div>{escape(why)}</div>\n", why)
 
 
-def _add_table(page: Markup, state: RunState, arrivals: Arrivals) -> None:
-    groups: dict[tuple[str, _Kind, str], list[RankState]] = {}
+def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outcome) -> None:
+    groups: dict[tuple[object, ...], list[RankState]] = {}
     # the root cause first, then by number
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.state != "failed", rank.rank)):
-        exit_ = rank.exit if rank.state != "finished" else ""
-        groups.setdefault((rank.state, _kind(rank), exit_), []).append(rank)
+        # where an exception tells how failures differ, they do not here
+        kind = (in_short(rank),) if outcome.told else (_kind(rank), rank.exit if rank.state != "finished" else "")
+        groups.setdefault((became(rank, state, outcome.number), *kind), []).append(rank)
+    tracebacks = {ranks[0].traceback for ranks in _with_tracebacks(state)}
     cell = "padding: 0 1em 0 0; text-align: left; vertical-align: top; border: none"
     rows, lines = [], []
-    for (word, _, exit_), ranks in list(groups.items())[:_MOST_ROWS]:
+    for (word, *_), ranks in list(groups.items())[:_MOST_ROWS]:
         first = " first" if ranks[0].root and len(groups) > 1 else ""
-        why = ranks[0].why
         written = sum(sum(arrivals.written(rank.rank)) for rank in ranks)
         ended = max((rank.ended or 0.0 for rank in ranks), default=0.0)
         parts = (
             name_ranks(rank.rank for rank in ranks),
-            f"{_SIGNS_OF_RANKS[word]} {word}{first}",
+            f"{_SIGNS_OF_RANKS[ranks[0].state]} {word}{first}",
             _seconds(ended),
             f"{in_words(written)} written",
-            "; ".join(part for part in (why, _alike(ranks), exit_ if exit_ not in why else "") if part),
+            # the traceback below says the rest
+            in_short(ranks[0]) if outcome.told or ranks[0].traceback in tracebacks else _why(ranks),
         )
-        tone = BAD if word == "failed" else MUTED
+        tone = BAD if ranks[0].state == "failed" else MUTED
         rows.append(
             # Jupyter would give every other row a ground of its own
             '<tr style="background: none">'
@@ -164,21 +167,39 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals) -> None:
     page.add(f'<table style="margin: 2px 0; border: none">\n{"".join(rows)}</table>\n', "\n".join(lines))
 
 
-def _add_tracebacks(page: Markup, state: RunState, *, opened: bool) -> None:
-    groups: dict[_Kind, list[RankState]] = {}
-    for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
-        if rank.traceback and rank.state == "failed":
-            groups.setdefault(_kind(rank), []).append(rank)
-    for ranks in list(groups.values())[:_MOST_TRACEBACKS]:
+def _why(ranks: Sequence[RankState]) -> str:
+    """Say all that is known of why ranks of one group have no value."""
+    rank = ranks[0]
+    # where a rank was that was ended stands before it
+    why = rank.why if rank.why != rank.where or rank.state == "failed" else ""
+    exit_ = rank.exit if rank.state != "finished" and rank.exit not in why else ""
+    return "; ".join(part for part in (why, _alike(ranks), exit_) if part)
+
+
+def _add_tracebacks(page: Markup, state: RunState, *, told: bool) -> None:
+    """Add the traceback of each kind of failure, but not once more that of an exception which follows right below."""
+    for ranks in _with_tracebacks(state):
+        if told and ranks[0].root:
+            continue
         lines = render(ranks[0].traceback.encode(errors="replace")[-_LONGEST_TRACEBACK:])
         names = name_ranks(rank.rank for rank in ranks)
         others = f" ({_alike(ranks)})" if _alike(ranks) else ""
         body = "\n".join(line_html(line) for line in lines)
         page.add(
-            f"<details{' open' if opened and ranks[0].root else ''}><summary>traceback of {names}: "
+            f"<details{' open' if ranks[0].root else ''}><summary>traceback of {names}: "
             f'{escape(cut(ranks[0].why + others))}</summary>\n<pre style="{PRE}">{body}</pre></details>\n',
-            "\n".join([f"traceback of {names}{others}:", *(cut(line.text) for line in lines)]),
+            # a terminal has no folds, and the exception names each
+            "" if told else "\n".join([f"traceback of {names}{others}:", *(cut(line.text) for line in lines)]),
         )
+
+
+def _with_tracebacks(state: RunState) -> list[list[RankState]]:
+    """Return the ranks whose tracebacks are worth showing, by the kind of their failure; the first failure first."""
+    groups: dict[_Kind, list[RankState]] = {}
+    for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
+        if rank.traceback and rank.state == "failed":
+            groups.setdefault(_kind(rank), []).append(rank)
+    return list(groups.values())[:_MOST_TRACEBACKS]
 
 
 def _kind(rank: RankState) -> _Kind:

@@ -119,13 +119,15 @@ class Outcome:
     summary : str
         One line.
     bound : str
-        The notebook variables that hold what came back, as in ``"results, failures"``; empty for none.
+        Says which variables of the notebook hold what came back; empty where it has been said before.
     logs : str
         Folder of the log files, if they can still be read later; else empty.
     told : bool
         Whether an exception tells about the failures, right below.
     crashes : mapping of int to str
         Where ranks were that ended without an exception, if they left word of it.
+    number : int
+        Of the cell that has run: its lines need not be told apart from those of other cells.
     """
 
     status: str
@@ -134,6 +136,7 @@ class Outcome:
     logs: str = ""
     told: bool = False
     crashes: Mapping[int, str] = field(default_factory=dict)
+    number: int = 0
 
 
 class RunState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def kind_of(data: dict[str, Any]) -> str:
 
 
 def text(outputs: list[dict[str, Any]]) -> list[str]:
-    lines: list[str] = outputs[-1]["data"]["text/plain"].splitlines()
+    """Return the lines of the record; the values of the ranks follow it."""
+    records = [plain for output in outputs if (plain := output["data"]["text/plain"]).startswith(("✓", "✕", "■"))]
+    lines: list[str] = records[-1].splitlines()
     return lines
 
 
@@ -45,7 +48,7 @@ def test_a_quick_run_leaves_its_record_and_no_widget(notebook: Kernel) -> None:
     assert len(reply.outputs) in (1, 2)
     first, *rest = text(reply.outputs)
     assert first.startswith("✓ %%multiproc 2  finished in ")
-    assert first.endswith("· 2 ranks · results, failures → notebook")
+    assert first.endswith("· 2 ranks")
     assert rest == ["[0-1] hello"]
     assert reply.stdout == ""
 
@@ -61,11 +64,11 @@ def test_a_run_that_takes_its_time_is_a_widget_first(notebook: Kernel) -> None:
     gate.touch()
     reply = running.finish().ok()
     # no page has said a word: whoever held the widget has nothing in its place, and everybody has the record
-    assert shown(reply.outputs) == ["display_data widget", "update_display_data nothing", "display_data record"]
-    widget, nothing, record = (output["transient"]["display_id"] for output in reply.outputs)
+    assert shown(reply.outputs) == ["display_data widget", "update_display_data nothing", *2 * ["display_data record"]]
+    widget, nothing, record = (output["transient"]["display_id"] for output in reply.outputs[:3])
     assert widget == nothing != record
     first, *rest = text(reply.outputs)
-    assert first.endswith("· 2 ranks · job → notebook")
+    assert first.endswith("· 2 ranks · job holds what came back")
     assert rest == ["[0-1] waits"]
     assert notebook.value("job.results") == {0: 0, 1: 1}
 
@@ -76,9 +79,22 @@ def test_a_failure_is_in_the_record_and_raised(notebook: Kernel) -> None:
     lines = text(reply.outputs)
     assert lines[0].startswith("✕ %%multiproc 2  failed in ")
     assert "rank 1  ✕ failed first" in lines[1]
-    assert "ZeroDivisionError: division by zero" in lines[1]
-    assert "rank 0  ■ stopped" in lines[2]
-    assert "<details><summary>traceback of rank 1" in reply.outputs[-1]["data"]["text/html"]
+    assert lines[1].endswith("  ZeroDivisionError"), "its text is in the exception"
+    assert re.match(r"rank 0  ■ was waiting in wait, line 4, ended  ", lines[2])
+    assert len(lines) == 3
+    assert "traceback" not in reply.outputs[-1]["data"]["text/html"]
+    assert reply.traceback.endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_failure_that_is_not_raised_is_told_by_the_record(notebook: Kernel) -> None:
+    reply = notebook.run("%%multiproc 2 --no-raise\nif rank == 1:\n    1 / 0\nrank").ok()
+    lines = text(reply.outputs)
+    assert "traceback of rank 1:" in lines
+    assert lines.count("ZeroDivisionError: division by zero") == 1
+    assert "<details open><summary>traceback of rank 1" in "".join(
+        output["data"].get("text/html", "") for output in reply.outputs
+    )
+    assert reply.stderr == ""
 
 
 FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>'))\n"
@@ -204,6 +220,8 @@ def test_half_a_character_in_a_failure(notebook: Kernel) -> None:
     reply = notebook.run("%%multiproc 2\nraise ValueError('\\ud800 is half of one')")
     assert reply.ename == "RanksFailed"
     assert "ValueError: ? is half of one" in reply.evalue
+    assert text(reply.outputs)[1].endswith("  ValueError")
+    reply = notebook.run("%%multiproc 2 --no-raise\nraise ValueError('\\ud800 is half of one')").ok()
     assert any("ValueError: ? is half of one" in line for line in text(reply.outputs))
 
 

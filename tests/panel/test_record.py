@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 import nblaunch
-from nblaunch.events import Captured, Ended, Ending, Event, Exited, Launched, Raised, Reported, Restarting, Started
+from nblaunch.events import (
+    Captured,
+    Ended,
+    Ending,
+    Event,
+    Exited,
+    Frame,
+    Launched,
+    Raised,
+    Reported,
+    Restarting,
+    Stack,
+    StacksTaken,
+    Started,
+)
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.processes._linux import punch_hole
 
-FINISHED = Outcome("finished", "", bound="results, failures")
-FAILED = Outcome("failed", "", bound="results, failures", logs="/logs", told=True)
+FINISHED = Outcome("finished", "")
+FAILED = Outcome("failed", "", logs="/logs", told=True)
 
 
 class Played:
@@ -87,14 +102,19 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_run_without_output_is_one_line(folder: Path) -> None:
     html, text = Played(folder, 4).finish()
-    assert text == "✓ %%multiproc 4  finished in 1.5 s · 4 ranks · results, failures → notebook"
-    assert words(html) == "✓ %%multiproc 4 finished in 1.5 s · 4 ranks · results, failures → notebook"
+    assert text == "✓ %%multiproc 4  finished in 1.5 s · 4 ranks"
+    assert words(html) == "✓ %%multiproc 4 finished in 1.5 s · 4 ranks"
+
+
+def test_it_names_the_variables_where_the_launcher_says_so(folder: Path) -> None:
+    _, text = Played(folder, 4).finish(Outcome("finished", "", bound="results and failures hold what came back"))
+    assert text.splitlines()[0].endswith(" · results and failures hold what came back")
 
 
 def test_what_was_sent_is_told_if_it_was_large(folder: Path) -> None:
     run = Played(folder, 1)
     run.note(Captured({"data": 2_000_000, "f": 10}, 100.0))
-    assert run.finish()[1].endswith("· results, failures → notebook · sent to each rank: data 2.0 MB, f 10 B")
+    assert run.finish()[1].endswith("· sent to each rank: data 2.0 MB, f 10 B")
 
 
 def test_lines_that_ranks_wrote_alike_are_there_once(folder: Path) -> None:
@@ -140,16 +160,44 @@ def test_a_failure(folder: Path) -> None:
     run.note(*(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
     html, text = run.finish(FAILED)
     assert text.splitlines() == [
-        "✕ %%multiproc 4  failed in 1.5 s · 0 of 4 finished · results, failures → notebook",
-        "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError: no <data>; exit code 1",
-        "ranks 0-1  ■ stopped  1.4 s  0 B written  SIGTERM",
+        "✕ %%multiproc 4  failed in 1.5 s · 0 of 4 finished",
+        "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError",
+        "ranks 0-1  ■ ended  1.4 s  0 B written",
+    ]
+    assert "traceback" not in html, "an exception tells it below"
+    html, text = record(run.state, Outcome("failed", ""), run.arrivals)
+    assert text.splitlines()[1:] == [
+        "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError",
+        "ranks 0-1  ■ ended  1.4 s  0 B written  SIGTERM",
         "traceback of ranks 2-3:",
         "ValueError: no <data>",
     ]
-    assert "no &lt;data&gt;" in html
-    # an exception tells it below, so that the traceback is folded
-    assert "<details><summary>traceback of ranks 2-3" in html
-    assert "<details open><summary>traceback" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+    assert "<details open><summary>traceback of ranks 2-3: ValueError: no &lt;data&gt;" in html
+
+
+def test_where_ranks_were_that_were_ended_for_another_one(folder: Path) -> None:
+    run = Played(folder, 5)
+    run.note(Raised(2, "ValueError: x", "trace", 101.0, 101.0), Ending("a rank failed", 101.2))
+    cell, wait = Frame("Cell In[7]", 6, "<module>"), Frame(threading.__file__, 9, "wait")
+    frames = {0: (cell,), 1: (wait, cell), 3: (Frame("Cell In[3]", 2, "load"), cell)}
+    run.note(StacksTaken({rank: Stack((stack,), "S") for rank, stack in frames.items()}, "failure", 101.1))
+    run.note(Exited(2, 1, "error", False, 101.3), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1, 3, 4)))
+    _, text = run.finish(Outcome("failed", "", told=True, number=7))
+    assert text.splitlines()[1:] == [
+        "rank 2  ✕ failed first  1.0 s  0 B written  ValueError",
+        "rank 0  ■ was at line 6, ended  1.4 s  0 B written",
+        "rank 1  ■ was waiting in wait, line 6, ended  1.4 s  0 B written",
+        "rank 3  ■ was at Cell In[3], line 2, in load, ended  1.4 s  0 B written",
+        "rank 4  ■ ended  1.4 s  0 B written",
+    ]
+
+
+def test_ranks_that_somebody_has_stopped(folder: Path) -> None:
+    run = Played(folder, 2)
+    run.note(Ending("the run was stopped", 101.2), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
+    assert (
+        run.finish(Outcome("stopped", "", told=True))[1].splitlines()[1] == "ranks 0-1  ■ stopped  1.4 s  0 B written"
+    )
 
 
 TRACE = """\x1b[31mValueError\x1b[39m  Traceback (most recent call last)
@@ -165,10 +213,14 @@ def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> Non
         run.note(Raised(rank, f"ValueError: no shard {rank}", TRACE.format(rank=rank, line=line), 101.0, 101.0))
     run.note(*(Exited(rank, 1, "error", False, 101.3) for rank in range(256)))
     html, text = run.finish(FAILED)
+    assert text.splitlines()[1:] == ["ranks 0-255  ✕ failed  1.0 s  0 B written  ValueError"]
+    # the exception has that of the first one
+    assert re.findall("<summary>(.*?)</summary>", html) == ["traceback of rank 9: ValueError: no shard 9"]
+    html, text = record(run.state, Outcome("failed", ""), run.arrivals)
     others = "ranks 1-8, 10-255: ValueError from the same line, with another text"
     assert text.splitlines()[1:4] == [
-        f"ranks 0-8, 10-255  ✕ failed first  1.0 s  0 B written  ValueError: no shard 0; {others}; exit code 1",
-        "rank 9  ✕ failed  1.0 s  0 B written  ValueError: no shard 9; exit code 1",
+        "ranks 0-8, 10-255  ✕ failed first  1.0 s  0 B written  ValueError",
+        "rank 9  ✕ failed  1.0 s  0 B written  ValueError",
         f"traceback of ranks 0-8, 10-255 ({others}):",
     ]
     assert text.count("Traceback (most recent call last)") == html.count("Traceback (most recent call last)") == 2
@@ -377,11 +429,11 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
     run.note(Raised(7, "ValueError: x", "trace", 101.0, 101.0), Exited(7, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
     summaries = re.findall(r"<summary>([^<]*)", html)
-    assert summaries[1].startswith("rank 7, 6.5 kB of output, the last ")
-    assert [summary.split(",")[0] for summary in summaries[2:17]] == [
+    assert summaries[0].startswith("rank 7, 6.5 kB of output, the last ")
+    assert [summary.split(",")[0] for summary in summaries[1:16]] == [
         f"rank {rank}" for rank in (*range(7), *range(8, 16))
     ]
-    assert summaries[17] == f"output of 240 more ranks, the last 2 lines of each; all of it in {folder}"
+    assert summaries[16] == f"output of 240 more ranks, the last 2 lines of each; all of it in {folder}"
     assert len(summaries) == 18
     lines = text.splitlines()
     assert "[16-255] done" in lines
@@ -455,7 +507,7 @@ def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     run = Played(folder, 1)
     run.state.title = f"%%multiproc 1 \u202e{'x' * 300_000}"
     run.note(Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
-    html, text = run.finish(FAILED)
+    html, text = run.finish(Outcome("failed", ""))
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
     assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0)[1]
@@ -512,6 +564,6 @@ def test_a_restart_and_its_reason(tmp_path: Path) -> None:
     run = Played(tmp_path, 2)
     run.note(Raised(1, "ValueError: <b>", "trace", 101.0, 101.0), Restarting(1, 2, 101.1))
     html, text = run.finish()
-    assert "· restart 1 of 2 ·" in words(html)
+    assert "· 2 ranks · restart 1 of 2 " in words(html)
     assert text.splitlines()[1] == "rank 1 failed (ValueError: <b>); all ranks start again: restart 1 of 2"
     assert "rank 1 failed (ValueError: &lt;b&gt;); all ranks" in html

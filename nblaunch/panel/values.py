@@ -1,0 +1,303 @@
+"""The values of the ranks below the cell, as a notebook shows its last expression: `ShownValues`.
+
+::
+
+    results ─► formatted, in a thread, within some seconds ─► those that look alike once ─► under the cell, or printed
+
+Nothing is shown of a rank whose value is None. What is shown is bounded in time, in number and in size; a line says
+what is left out, and where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nblaunch.events import Event
+from nblaunch.naming import name_ranks
+from nblaunch.panel.folding import prefix
+from nblaunch.panel.outputs import kernel_publisher
+from nblaunch.panel.places import PLAIN, Bundle, label_of
+from nblaunch.panel.terminal import visible
+from nblaunch.sizes import in_words
+
+__all__ = ["ShownValues"]
+
+# Seconds that all values together may take to be formatted.
+_PATIENCE = 5.0
+# Values that differ, and bytes of one of them and of all.
+_MOST = 20
+_MOST_BYTES_EACH = 2_000_000
+_MOST_BYTES = 10_000_000
+# Lines and characters of the texts of all values, and what each of many has at least.
+_LINES, _LINES_EACH = 80, 4
+_CHARACTERS, _CHARACTERS_EACH = 8_000, 300
+# They run no code but that of Python and need no time that anybody would have to watch.
+_QUICK = (bool, int, float, str, bytes)
+
+
+class Shown(Protocol):
+    """Something that a rank has displayed."""
+
+    data: dict[str, Any]
+
+
+@dataclass
+class _Group:
+    """Ranks whose values look alike, and how."""
+
+    ranks: list[int]
+    bundles: list[Bundle]
+
+    @property
+    def text(self) -> str | None:
+        """All that there is to be seen, if that is text."""
+        return str(self.bundles[0].data[PLAIN]) if [*self.bundles[0].data] == [PLAIN] else None
+
+
+class ShownValues:
+    """Shows what the ranks of a run have returned, once it has ended.
+
+    Parameters
+    ----------
+    values : callable
+        Returns the value of each rank that is to be shown, once the run has ended.
+    nprocs : int
+        How many ranks there are.
+    where : str
+        What holds the values in the notebook, as in ``"results"``.
+    displayed : callable
+        Returns what each rank has displayed by then: a figure that stands there is not shown once more as the value.
+    show_ranks : collection of int, optional
+        Ranks whose values are shown; by default all.
+    """
+
+    def __init__(
+        self,
+        values: Callable[[], Mapping[int, object]],
+        nprocs: int,
+        where: str,
+        displayed: Callable[[], Mapping[int, Sequence[Shown]]],
+        show_ranks: Collection[int] | None = None,
+    ) -> None:
+        self._values: Callable[[], Mapping[int, object]] | None = values
+        self._nprocs = nprocs
+        self._where = where
+        self._displayed: Callable[[], Mapping[int, Sequence[Shown]]] | None = displayed
+        self._show_ranks = show_ranks
+        # of the cell that runs now
+        self._publish = kernel_publisher()
+
+    def note(self, event: Event) -> None:
+        """Take an event; the end is all that counts, and `close` tells of that."""
+
+    def nobody_waits(self) -> None:
+        """Show nothing: code of the user's would run for it while the notebook is busy with other cells."""
+        self._values = self._displayed = None
+
+    def close(self) -> None:
+        """Show them, once; it never raises, but for an interrupt, which is the end of it."""
+        values, displayed = self._values, self._displayed
+        # nobody is to hold a run because of its panel
+        self._values = self._displayed = None
+        if values is None or displayed is None:
+            return
+        chosen = {
+            rank: value
+            for rank, value in sorted(values().items())
+            if value is not None and (self._show_ranks is None or rank in self._show_ranks)
+        }
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if chosen and shell is not None:
+            work = _Formatting(shell, chosen)
+            work.run()
+            groups, slow = work.result()
+            self._show(groups, _not_shown_yet(groups, displayed()), slow, chosen)
+
+    def _show(self, groups: list[_Group], new: list[_Group], slow: int | None, chosen: Mapping[int, object]) -> None:
+        shown = _bounded(new, self._where)
+        told = _ranks_of(groups) - _ranks_of(new[len(shown) :])
+        if self._publish is None:
+            _print(shown, self._nprocs)
+        else:
+            for bundle in _outputs(shown, self._nprocs):
+                self._publish(dict(bundle.data), dict(bundle.metadata), {})
+        lines = []
+        if slow is not None:
+            lines.append(
+                f"… the value of rank {slow} was not ready to be shown after {_PATIENCE:g} s: its class has code that "
+                f"takes longer. {self._where}[{slow}] has it"
+            )
+        left = [rank for rank in chosen if rank not in told and rank != slow]
+        if left:
+            one = len(left) == 1
+            lines.append(
+                f"… the value{'' if one else 's'} of {name_ranks(left)} {'is' if one else 'are'} not shown; "
+                f"{self._where} has {'it' if one else 'them'}"
+            )
+        if lines and self._publish is not None:
+            self._publish({PLAIN: "\n".join(lines)}, {}, {})
+        elif lines:
+            _write("".join(f"{line}\n" for line in lines))
+
+
+class _Formatting:
+    """Formats values one after the other, in a thread that is left alone when it takes too long."""
+
+    def __init__(self, shell: Any, values: Mapping[int, object]) -> None:
+        self._shell = shell
+        self._values = values
+        self._groups: list[_Group] = []
+        self._at: int | None = None
+        self._left = False
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Format them; return when all are, or the time is over."""
+        if all(type(value) in _QUICK for value in self._values.values()):
+            self._work()
+            return
+        # The context has settings, such as those of NumPy, and the cell that texts belong to which a repr prints. A
+        # daemon: it may never return.
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._work,), name="nblaunch-shown-values", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads: they are in the results
+            return
+        thread.join(_PATIENCE)
+
+    def result(self) -> tuple[list[_Group], int | None]:
+        """Return the values that are formatted, and the rank whose value is not although it was begun."""
+        with self._lock:
+            self._left = True
+            return self._groups, self._at
+
+    def _work(self) -> None:
+        # it needs IPython, which a program without a notebook may not have
+        from nblaunch.panel.formatting import formatted
+
+        began = time.monotonic()
+        for rank, value in self._values.items():
+            with self._lock:
+                if self._left or time.monotonic() - began > _PATIENCE:
+                    return
+                self._at = rank
+            bundles = formatted(self._shell, value)
+            looks = _looks(bundles)
+            with self._lock:
+                if self._left:
+                    return
+                self._at = None
+                alike = next((group for group in self._groups if _looks(group.bundles) == looks), None)
+                if alike is not None:
+                    alike.ranks.append(rank)
+                elif len(self._groups) < _MOST:
+                    self._groups.append(_Group([rank], bundles))
+                else:
+                    return  # and it is one of those that are not shown
+
+
+def _ranks_of(groups: Sequence[_Group]) -> set[int]:
+    return {rank for group in groups for rank in group.ranks}
+
+
+def _looks(bundles: Sequence[Bundle]) -> object:
+    """Return what is equal for values that look the same; whether they are equal, arrays, NaN and others do not say."""
+    return [bundle.key() for bundle in bundles]
+
+
+def _not_shown_yet(groups: list[_Group], displayed: Mapping[int, Sequence[Shown]]) -> list[_Group]:
+    """Return the groups without the ranks that have displayed the same image, as is done with figures left open."""
+    found = []
+    for group in groups:
+        images = {part for bundle in group.bundles for mime, part in bundle.data.items() if mime.startswith("image/")}
+        ranks = [
+            rank
+            for rank in group.ranks
+            if not images or not any(images <= {*map(str, output.data.values())} for output in displayed.get(rank, ()))
+        ]
+        if ranks:
+            found.append(_Group(ranks, group.bundles))
+    return found
+
+
+def _bounded(groups: list[_Group], where: str) -> list[_Group]:
+    """Return the groups with long texts cut, and of large outputs the text; without those there is no room for."""
+    lines = max(_LINES_EACH, _LINES // max(1, len(groups)))
+    characters = max(_CHARACTERS_EACH, _CHARACTERS // max(1, len(groups)))
+    found = []
+    room = _MOST_BYTES
+    for group in groups:
+        holds = f"{where}[{group.ranks[0]}]"
+        bundles = []
+        for bundle in group.bundles:
+            data = dict(bundle.data)
+            size = bundle.size()
+            if size > min(_MOST_BYTES_EACH, room) and data.keys() - {PLAIN}:
+                note = f"({in_words(size)} as it would be shown: only its text is; {holds} has it)"
+                data = {PLAIN: f"{_cut(str(data.get(PLAIN, '')), lines, characters, holds)}\n{note}".lstrip()}
+            elif PLAIN in data:
+                data[PLAIN] = _cut(str(data[PLAIN]), lines, characters, holds)
+            bundle = Bundle(data, bundle.metadata if len(data) == len(bundle.data) else {})
+            room -= bundle.size()
+            bundles.append(bundle)
+        if room < 0:
+            break
+        found.append(_Group(group.ranks, bundles))
+    return found
+
+
+def _cut(text: str, lines: int, characters: int, holds: str) -> str:
+    """Return the beginning of a text; a line says how much is left out."""
+    rows = text.splitlines()
+    if len(rows) > lines + 1:
+        shown = _cut("\n".join(rows[:lines]), lines, characters, holds)
+        return f"{shown}\n… {len(rows) - lines:,} more lines: {holds} has all"
+    if len(text) > characters + 100:
+        return f"{text[:characters]}\n… {len(text) - characters:,} more characters: {holds} has all"
+    return text
+
+
+def _outputs(groups: list[_Group], nprocs: int) -> list[Bundle]:
+    """Return what is published: texts that follow each other as one output, all others below a label."""
+    if nprocs == 1:
+        return [bundle for group in groups for bundle in group.bundles]
+    found: list[Bundle] = []
+    texts: list[tuple[str, str]] = []
+    for group in groups:
+        text = group.text if len(group.bundles) == 1 else None
+        if text is not None:
+            texts.append((f"{name_ranks(group.ranks)}:", text))
+            continue
+        found += _together(texts)
+        texts = []
+        found += [label_of(group.ranks), *group.bundles]
+    return found + _together(texts)
+
+
+def _together(texts: list[tuple[str, str]]) -> list[Bundle]:
+    width = max((len(name) for name, text in texts if "\n" not in text), default=0)
+    lines = [f"{name}\n{text}" if "\n" in text else f"{name:<{width}} {text}" for name, text in texts]
+    return [Bundle({PLAIN: "\n".join(lines)}, {})] if lines else []
+
+
+def _print(groups: list[_Group], nprocs: int) -> None:
+    for group in groups:
+        head = prefix(group.ranks) if nprocs > 1 else ""
+        for bundle in group.bundles:
+            text = bundle.data.get(PLAIN, f"(an output without text: {', '.join(bundle.data)})")
+            _write("".join(f"{head}{visible(line)}\n" for line in str(text).splitlines()))
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to show anything to
+        sys.stdout.write(text)
+        sys.stdout.flush()

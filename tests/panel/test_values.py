@@ -1,0 +1,222 @@
+"""The values of ranks below the cell: what is shown of which objects, once, and within which bounds."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from nblaunch.outputs import Output
+from nblaunch.panel import values as module
+from nblaunch.panel.values import ShownValues
+
+
+@pytest.fixture(autouse=True)
+def shell() -> Iterator[InteractiveShell]:
+    config = Config()
+    config.HistoryManager.enabled = False
+    yield InteractiveShell.instance(config=config)
+    InteractiveShell.clear_instance()
+
+
+Published = list[dict[str, Any]]
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Published:
+    """What is published, as if a kernel ran here."""
+    found: Published = []
+    monkeypatch.setattr(module, "kernel_publisher", lambda: lambda data, metadata, transient: found.append(data))
+    return found
+
+
+def close(values: Mapping[int, object], nprocs: int = 4, **options: Any) -> None:
+    displayed = options.pop("displayed", {})
+    ShownValues(lambda: values, nprocs, "results", lambda: displayed, **options).close()
+
+
+def texts(published: Published) -> list[str]:
+    return [data["text/plain"] for data in published]
+
+
+def test_equal_ones_are_there_once_and_none_is_nothing(published: Published) -> None:
+    close({0: 1.5, 1: 1.5, 2: None, 3: 2})
+    assert texts(published) == ["ranks 0-1: 1.5\nrank 3:    2"]
+
+
+def test_nothing_is_shown_of_nothing(published: Published) -> None:
+    close({})
+    close({0: None, 1: None})
+    assert published == []
+
+
+def test_the_only_rank_needs_no_name(published: Published) -> None:
+    close({0: [1, 2]}, nprocs=1)
+    assert texts(published) == ["[1, 2]"]
+
+
+def test_chosen_ranks(published: Published) -> None:
+    close({0: 0, 1: 1}, show_ranks=frozenset({1}))
+    assert texts(published) == ["rank 1: 1"]
+
+
+def test_they_are_shown_once(published: Published) -> None:
+    shown = ShownValues(lambda: {0: 1}, 1, "results", dict)
+    shown.close()
+    shown.close()
+    assert texts(published) == ["1"]
+    shown = ShownValues(lambda: {0: 1}, 1, "results", dict)
+    shown.nobody_waits()
+    shown.close()
+    assert len(published) == 1
+
+
+class Rich:
+    def __init__(self, html: str, text: str = "Rich()") -> None:
+        self.html, self.text = html, text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def test_what_has_more_than_text_stands_below_the_names_of_its_ranks(published: Published) -> None:
+    close({0: Rich("<b>1</b>"), 1: Rich("<b>1</b>"), 2: Rich("<b>2</b>"), 3: 7})
+    assert texts(published) == ["ranks 0-1:", "Rich()", "rank 2:", "Rich()", "rank 3: 7"]
+    assert [data["text/html"] for data in published[1:4:2]] == ["<b>1</b>", "<b>2</b>"]
+
+
+def test_what_is_large_to_show_is_its_text(published: Published) -> None:
+    close({0: Rich("x" * 3_000_000)}, nprocs=1)
+    assert [*published[0]] == ["text/plain"]
+    assert texts(published) == ["Rich()\n(3.0 MB as it would be shown: only its text is; results[0] has it)"]
+
+
+class Unequal:
+    """As arrays, NaN and tensors do, it has no truth when it is compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Unequal()"
+
+
+def test_objects_that_cannot_be_compared(published: Published) -> None:
+    close({0: Unequal(), 1: Unequal(), 2: float("nan"), 3: float("nan")})
+    assert texts(published) == ["ranks 0-1: Unequal()\nranks 2-3: nan"]
+
+
+class Raising:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), KeyboardInterrupt("no")])
+def test_a_repr_that_raises_is_a_line(
+    published: Published, error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close({0: Raising(error), 1: 5})
+    name = type(error).__name__
+    assert texts(published) == [f"rank 0: <a Raising whose repr failed: {name}: no>\nrank 1: 5"]
+    assert capsys.readouterr() == ("", "")
+
+
+class HalfRich(Rich):
+    def _repr_html_(self) -> str:
+        raise RuntimeError("no html")
+
+
+def test_a_part_that_raises(published: Published, capsys: pytest.CaptureFixture[str]) -> None:
+    close({0: HalfRich("")}, nprocs=1)
+    assert texts(published) == ["Rich()\n(a part of it cannot be shown: RuntimeError: no html)"]
+    assert capsys.readouterr() == ("", "")
+
+
+class Slow:
+    def __init__(self, gate: threading.Event) -> None:
+        self.gate = gate
+
+    def __repr__(self) -> str:
+        self.gate.wait()
+        return "Slow()"
+
+
+def test_a_slow_one_does_not_hold_the_cell(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    gate = threading.Event()
+    try:
+        close({0: 0, 1: Slow(gate), 2: 2, 3: 3})
+    finally:
+        gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-shown-values":
+            thread.join()
+    value, told = texts(published)
+    assert value == "rank 0: 0"
+    slow, rest = told.splitlines()
+    assert slow == (
+        "… the value of rank 1 was not ready to be shown after 0.3 s: its class has code that takes longer. "
+        "results[1] has it"
+    )
+    assert rest == "… the values of ranks 2-3 are not shown; results has them"
+
+
+def test_long_texts_are_cut(published: Published) -> None:
+    close({0: [*range(2000)], 1: "x" * 50_000})
+    first, second = texts(published)[0].split("\nrank 1:\n")
+    lines = first.splitlines()
+    assert lines[:2] == ["rank 0:", "[0,"]
+    assert len(lines) == 42
+    assert lines[-1] == "… 961 more lines: results[0] has all"
+    assert second == f"'{'x' * 3999}\n… 46,002 more characters: results[1] has all"
+
+
+def test_values_of_many_ranks_are_bounded(published: Published) -> None:
+    close(dict(enumerate(range(256))), nprocs=256)
+    lines, rest = texts(published)
+    assert lines.splitlines()[-1] == "rank 19: 19"
+    assert rest == "… the values of ranks 20-255 are not shown; results has them"
+
+
+def test_the_text_of_what_is_plainly_too_large_is_not_made(published: Published) -> None:
+    values = {0: {"a": "x" * 3_000_000}, 1: b"z" * 3_000_000, 2: [["y" * 1_000_000] * 3]}
+    close({0: {}, 1: b"", 2: []})  # what is imported and cached for the first one
+    tracemalloc.start()
+    try:
+        close(values)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+    assert max(map(len, texts(published)[1].splitlines())) < 1000
+
+
+def test_an_image_that_a_rank_has_displayed_is_not_shown_again(published: Published) -> None:
+    class Figure:
+        def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+            return {"image/png": "abc=", "text/plain": "<Figure>"}
+
+    shown = Output({"image/png": "abc=", "text/plain": "<Figure>"})
+    close({0: Figure(), 1: Figure()}, displayed={0: [shown], 1: []})
+    assert texts(published) == ["rank 1:", "<Figure>"]
+
+
+def test_terminals_get_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "kernel_publisher", lambda: None)
+    close({0: Rich("<b>"), 1: Rich("<b>"), 2: "a\x1bb", 3: Rich("", "x\ny")})
+    assert capsys.readouterr().out == "[0-1] Rich()\n[2] 'a\\x1bb'\n[3] x\n[3] y\n"
+    close({0: 3}, nprocs=1)
+    assert capsys.readouterr().out == "3\n"
