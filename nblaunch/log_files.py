@@ -16,6 +16,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, without_marks
 from nblaunch.sizes import in_words
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def read_log(path: str, last: int | None = None) -> str:
         content = file.read() if last is None else file.read(last)
         # more may have been released meanwhile
         now = data_from(descriptor, begin)
-        text = content[max(0, now - start) :].decode(errors="replace")
+        text = without_marks(content[max(0, now - start) :].decode(errors="replace"))
     return f"{older(now)}\n{text}" if now > begin else text
 
 
@@ -203,7 +204,8 @@ class LogFollower:
     @property
     def unfinished(self) -> str:
         """The line that has not ended yet, as far as it was read."""
-        return _shown(bytes(self._partial.removesuffix(b"\r"))).decode("utf-8", errors="replace")
+        shown = _shown(_overwritten(bytes(self._partial.removesuffix(b"\r"))))
+        return shown.decode("utf-8", errors="replace")
 
     def close(self) -> None:
         """Close the file; a later read opens it again and goes on where this one ended."""
@@ -267,11 +269,11 @@ class LogFollower:
         """Split whole lines; ``str.splitlines`` would also split at form feeds and other characters."""
         lines: list[bytes]
         if self._overwriting:
-            lines = [_shown(line.removesuffix(b"\r")) for line in block.split(b"\n")]
+            lines = [_shown(_overwritten(line).removesuffix(b"\r")) for line in block.split(b"\n")]
         else:
             lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         lines.pop()  # behind the last line end there is nothing
-        return [line.decode("utf-8", errors="replace") for line in lines]
+        return [without_marks(line.decode("utf-8", errors="replace")) for line in lines]
 
     def __enter__(self) -> Self:
         return self
@@ -283,6 +285,11 @@ class LogFollower:
         tb: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _overwritten(line: bytes) -> bytes:
+    """Return a line that begins anew where the rank has cleared what it had written."""
+    return line.replace(CLEARED, b"\r").replace(CLEARED_BY_NEXT, b"\r") if b"\x1b[?880" in line else line
 
 
 def _shown(line: bytes) -> bytes:

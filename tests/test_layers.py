@@ -14,6 +14,7 @@ import nblaunch
 PACKAGE = Path(nblaunch.__file__).parent
 FLOORS = {
     "events": 0,
+    "clearing": 0,
     "escaped_names": 0,
     "flag": 0,
     "naming": 0,

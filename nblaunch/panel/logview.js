@@ -156,6 +156,7 @@ export class Rows {
     this.rows = [];
     this.folder = new Folder();
     this.start = log.start;
+    this.clearings = log.clearings;
     /** @type {Line | null} */
     this.last = null;
     /** @type {Row[]} */
@@ -189,9 +190,13 @@ export class Rows {
     }
     // older text came in before what was folded, or all of it has gone: begin again
     // or what was folded has grown far beyond what is held
-    if (from === 0 || this.log.start < this.start || this.folder.stale || this.folder.rows.length > 2 * this.log.limit) {
+    // or ranks have cleared lines that were
+    const cleared = this.log.clearings !== this.clearings;
+    const grown = this.folder.rows.length > 2 * this.log.limit;
+    if (from === 0 || cleared || this.log.start < this.start || this.folder.stale || grown) {
       this.folder = new Folder();
       this.start = this.log.start;
+      this.clearings = this.log.clearings;
       this.shown = [];
       this.settled = 0;
       from = 0;

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nblaunch.clearing import last_clearing
 from nblaunch.panel.arrivals import ALL, Arrivals, Excerpt
 from nblaunch.panel.inquiry import Inquiry
 from nblaunch.panel.state import RankState, RunState
@@ -275,7 +276,8 @@ class Pages:
     def _news_of(self, rank: RankState) -> dict[str, Any]:
         if rank.rank in self._changed:
             self._changed.discard(rank.rank)
-            self._lines[rank.rank] = last_line(self._arrivals.end_of(rank.rank, 4 * _LINE), _LINE)
+            end = self._arrivals.end_of(rank.rank, 4 * _LINE)
+            self._lines[rank.rank] = last_line(end[last_clearing(end) :], _LINE)
         out, err = self._arrivals.written(rank.rank)
         fields: dict[str, Any] = {
             "state": rank.state,

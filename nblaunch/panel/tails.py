@@ -14,7 +14,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from nblaunch.panel.arrivals import ALL, STDERR, Arrivals, Excerpt
+from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
+from nblaunch.panel.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
 from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut_off
@@ -50,7 +51,8 @@ def whole(arrivals: Arrivals, most: int) -> list[Shown] | None:
     size = arrivals.size(ALL)
     if size > _READ:
         return None
-    excerpt = arrivals.read(ALL, 0, size)
+    excerpt, _ = _to_be_seen(arrivals.read(ALL, 0, size))
+    size = len(excerpt.data)
     data = excerpt.data
     if _effort(data) > _EFFORT or (size > most and _at_least(data) > most) or _lines_of_one(excerpt) > MOST_LINES:
         return None
@@ -79,6 +81,9 @@ def tail(arrivals: Arrivals, rank: int, ranks: int, enough: int) -> tuple[list[S
         count = min(count, max(_FIRST, _READ // ranks))
         excerpt = arrivals.read_lines(log, size - count, size)
         begins = size - len(excerpt.data)
+        excerpt, cleared = _to_be_seen(excerpt)
+        if cleared == {STDOUT, STDERR}:
+            begins = 0  # what comes before is not to be seen
         if lines is not None and _effort(excerpt.data) > _EFFORT // ranks:
             return lines, False
         lines = in_order(excerpt)
@@ -141,6 +146,29 @@ def in_order(excerpt: Excerpt) -> list[Shown]:
         found += [(starts[min(index, len(starts) - 1)], rank, stream, line) for index, line in lines]
     found.sort(key=lambda item: item[0])
     return [(rank, stream, line.text, line) for _, rank, stream, line in found]
+
+
+def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, set[int]]:
+    """Return an excerpt without what its ranks have cleared, and which streams they have cleared in it."""
+    if CLEARED not in excerpt.data and CLEARED_BY_NEXT not in excerpt.data:
+        return excerpt, set()
+    whole: dict[tuple[int, int], list[bytes]] = {}
+    position = 0
+    for rank, stream, count in excerpt.pieces:
+        whole.setdefault((rank, stream), []).append(excerpt.data[position : position + count])
+        position += count
+    gone = {source: last_clearing(b"".join(parts)) for source, parts in whole.items()}
+    cleared = {stream for (_, stream), count in gone.items() if count}
+    pieces, data = [], []
+    position = 0
+    for rank, stream, count in excerpt.pieces:
+        part = excerpt.data[position + min(count, gone[rank, stream]) : position + count]
+        position += count
+        gone[rank, stream] -= count - len(part)
+        if part:
+            pieces.append((rank, stream, len(part)))
+            data.append(part)
+    return Excerpt(excerpt.offset, pieces, b"".join(data)), cleared
 
 
 def _effort(data: bytes) -> int:

@@ -20,6 +20,8 @@ const FOLD_REACH = 200;
 // Bytes of a first line that are kept, to put it together once the text before it comes.
 const LONGEST_HEAD = 64 * 1024;
 const MOST_MATCHES = 100_000;
+// The log of all ranks; those of one are called by its number.
+const ALL_RANKS = "all";
 // Characters that a log holds, unless older text is asked for: lines may be long.
 const MOST_CHARACTERS = 8_000_000;
 
@@ -27,6 +29,9 @@ const MOVES = /[\x1b\r\n\b\t]/g;
 // CSI, and other escapes. Limited, so that a terminal keeps no more than this while it waits for the end of one.
 const ESCAPE = /\x1b(?:\[([0-9;:?<=>]{0,200})([ -/]{0,8})([@-~])|[ -/]{0,8}([0-~]))/y;
 const BEGUN_ESCAPE = /\x1b(?:\[[0-9;:?<=>]{0,200}[ -/]{0,8}|[ -/]{0,8})$/y;
+// What clear_output() of a rank leaves in its log, see clearing.py: at once, and when something is written next.
+const CLEARED = "?8801";
+const CLEARED_BY_NEXT = "?8802";
 // OSC, DCS, SOS, PM, APC: a text up to BEL or ST follows, which is not for people.
 const BEGINS_STRING = /[\]PX^_]/;
 const ENDS_STRING = /[\x07\x1b\n]/g;
@@ -72,6 +77,8 @@ export class Line {
     this.end = null;
     /** Out of the cursor's reach. */
     this.settled = false;
+    /** Its rank has cleared it: it is not to be seen any more. */
+    this.gone = false;
     /** Characters, as people count them: those outside of the basic plane are one as well. */
     this.length = 0;
   }
@@ -206,6 +213,8 @@ export class Terminal {
     this.lines = [];
     /** Lines begun since somebody last took them from here. Only filled where not all lines are kept. @type {Line[]} */
     this.begun = [];
+    /** Offset up to which the rank has cleared what it had written. */
+    this.clearedTo = 0;
   }
 
   #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -232,6 +241,8 @@ export class Terminal {
   #position = 0;
   // it ended in the midst of a character
   #halfway = false;
+  // what comes next clears what is there
+  #clears = false;
 
   /** Whether what comes next begins a line. */
   get atLineStart() {
@@ -309,6 +320,7 @@ export class Terminal {
       this.#position = at = end;
       switch (move[0]) {
         case "\n": {
+          if (this.#clears) this.#clear();
           const line = this.#line();
           this.#lineFeeds++;
           this.#end(line, 1);
@@ -338,6 +350,8 @@ export class Terminal {
           }
           const [whole, parameters, between, final, other] = escape;
           if (final && !between && !/[?<=>]/.test(parameters)) this.#control(final, parameters);
+          else if (final === "J" && parameters === CLEARED) this.#clear();
+          else if (final === "J" && parameters === CLEARED_BY_NEXT) this.#clears = true;
           this.#inString = whole.length === 2 && other !== undefined && BEGINS_STRING.test(other);
           at += whole.length - 1;
         }
@@ -364,8 +378,33 @@ export class Terminal {
     return text[end.index + 1] === "\\" && end[0] === "\x1b" ? end.index + 2 : end.index;
   }
 
+  /**
+   * Takes over what the rank has asked before: what was read here may have cleared what was read there.
+   * @param {Terminal} before
+   * @param {number} start  where this one begins
+   */
+  comesAfter(before, start) {
+    // what it ended in the midst of will be read once more, and clears then
+    if (!before.#clears || before.#rest) return;
+    if (this.lines.length && !this.clearedTo) this.clearedTo = start;
+    else if (!this.lines.length) this.#clears = true;
+  }
+
+  /** Takes away what is there, as the rank has asked. */
+  #clear() {
+    this.#clears = false;
+    for (const line of [...this.lines, ...this.begun]) line.gone = true;
+    this.lines = [];
+    this.begun = [];
+    this.#row = this.#column = 0;
+    this.#rows = 1;
+    this.#continues = false;
+    this.clearedTo = this.#where();
+  }
+
   /** @param {string} text */
   #write(text) {
+    if (this.#clears) this.#clear();
     const wide = SURROGATE.test(text);
     /** @type {string[] | null} */
     const characters = wide ? Array.from(text) : null;
@@ -499,6 +538,15 @@ export class Terminal {
 }
 
 /**
+ * Whether a line's rank has cleared it.
+ * @param {Line} line
+ * @param {{rank: number, stream: number, clearedTo: number}} terminal
+ */
+function isGone(line, { rank, stream, clearedTo }) {
+  return line.gone || (line.offset < clearedTo && line.rank === rank && line.stream === stream);
+}
+
+/**
  * Whether bytes end in the midst of a character.
  * @param {Uint8Array} bytes
  * @param {boolean} before  what came before them did
@@ -604,7 +652,7 @@ class Stretch {
    */
   read(pieces, bytes) {
     /** @type {Line[]} */
-    const done = [];
+    let done = [];
     /** @type {Line[]} */
     const reopened = [];
     let at = 0;
@@ -615,9 +663,15 @@ class Stretch {
       let terminal = this.terminals.get(key);
       if (!terminal) this.terminals.set(key, (terminal = new Terminal({ rank, stream, keep: CURSOR_REACH })));
       if (this.start > 0) this.#keepHead(key, part);
+      const { clearedTo } = terminal;
       terminal.feed(part, this.end);
       const { begun, open } = terminal;
-      const before = this.open.get(key) ?? [];
+      let before = this.open.get(key) ?? [];
+      if (terminal.clearedTo !== clearedTo) {
+        const cleared = terminal;
+        before = before.filter((line) => !line.gone);
+        done = done.filter((line) => !isGone(line, cleared));
+      }
       for (const line of before) if (!open.includes(line)) done.push(line);
       for (const line of begun) if (line.done || !open.includes(line)) done.push(line);
       for (const line of open) {
@@ -703,16 +757,23 @@ export class Log {
      * @type {Row[]}
      */
     this.rows = [];
+    /** How often lines have gone that ranks have cleared. */
+    this.clearings = 0;
   }
 
   /** @type {Stretch[]} */
   #stretches = [];
+  /** Up to where each stream has been cleared. @type {Map<string, {rank: number, stream: number, clearedTo: number}>} */
+  #cleared = new Map();
   // bytes that can come before the characters have to be counted again
   #room = 0;
 
   /** Offset up to which older text is missing. Lines that are held begin there, or a little before. */
   get start() {
-    return this.#stretches[0]?.start ?? 0;
+    const start = this.#stretches[0]?.start ?? 0;
+    // a rank clears both of its streams: of one that is alone here nothing is to be seen before that
+    const cleared = this.id === ALL_RANKS ? [] : [...this.#cleared.values()];
+    return cleared.some(({ clearedTo }) => clearedTo >= start) ? 0 : start;
   }
 
   /** Offset after the last byte held. */
@@ -797,14 +858,31 @@ export class Log {
    * @param {Uint8Array} bytes
    */
   #insert(index, from, pieces, bytes) {
-    const stretches = this.#stretches;
-    const before = stretches[index - 1];
-    const after = stretches[index];
+    const before = this.#stretches[index - 1];
     const joins = before?.end === from;
     const stretch = joins ? before : new Stretch(from);
     const read = stretch.read(pieces, bytes);
     if (stretch.end === from) return;
     this.version++;
+    for (const terminal of stretch.terminals.values()) this.#noteCleared(terminal);
+    this.#place(index, from, stretch, joins, read);
+    // those of the one that it was joined with
+    for (const terminal of stretch.terminals.values()) this.#noteCleared(terminal);
+    if (this.#cleared.size) this.#dropCleared();
+  }
+
+  /**
+   * Puts the lines of a stretch where they belong.
+   * @param {number} index
+   * @param {number} from
+   * @param {Stretch} stretch
+   * @param {boolean} joins  it is the one before
+   * @param {{done: Line[], reopened: Line[]}} read
+   */
+  #place(index, from, stretch, joins, read) {
+    const stretches = this.#stretches;
+    const before = stretches[index - 1];
+    const after = stretches[index];
     if (!joins) stretches.splice(index, 0, stretch);
     if (!after) {
       if (before && !joins) this.rows.push({ kind: "gap", from: before.end, to: from });
@@ -838,6 +916,9 @@ export class Log {
         other.terminals.set(key, terminal);
         continue;
       }
+      theirs.comesAfter(terminal, other.start);
+      // nothing of what came before is to be seen
+      if (theirs.clearedTo) continue;
       const head = other.heads.get(key);
       /** @type {Row[]} */
       const rows = terminal.open.map((line) => ({ kind: "line", line }));
@@ -861,6 +942,8 @@ export class Log {
         theirs.release(row.line);
       }
       for (const part of head.bytes) terminal.feed(part, other.start);
+      // the mark itself may have been in two parts
+      this.#noteCleared(terminal);
       for (const line of terminal.begun) rows.push({ kind: "line", line });
       terminal.begun = [];
       this.rows.splice(at, beyond - at, ...rows);
@@ -895,6 +978,35 @@ export class Log {
     stretch.placed = 0;
     stretch.place(rows, { done: [], reopened: [] });
     this.rows.splice(from, to - from, ...rows);
+  }
+
+  /** @param {Terminal} terminal */
+  #noteCleared({ rank, stream, clearedTo }) {
+    const key = `${rank} ${stream}`;
+    if (clearedTo > (this.#cleared.get(key)?.clearedTo ?? 0)) this.#cleared.set(key, { rank, stream, clearedTo });
+  }
+
+  /** Takes away the lines that their ranks have cleared; what was let go and comes back later has gone too. */
+  #dropCleared() {
+    const isCleared = (/** @type {Line} */ line) => {
+      const cleared = this.#cleared.get(`${line.rank} ${line.stream}`);
+      return cleared !== undefined && isGone(line, cleared);
+    };
+    for (const stretch of this.#stretches) {
+      for (const lines of [...stretch.open.values()]) {
+        for (const line of lines.filter(isCleared)) stretch.release(line);
+      }
+    }
+    const rows = this.rows.filter((row) => row.kind === "gap" || !isCleared(row.line));
+    if (rows.length === this.rows.length) return;
+    this.clearings++;
+    this.version++;
+    // of a rank that is alone here, all that was left out before has been cleared with it
+    while (this.id !== ALL_RANKS && rows[0]?.kind === "gap" && this.#stretches.length > 1) {
+      rows.shift();
+      this.#stretches.shift();
+    }
+    this.rows = rows;
   }
 
   #weight() {

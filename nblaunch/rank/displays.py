@@ -6,7 +6,8 @@
                                                                   └─► "display" {data, metadata, display_id …} ─► gang
 
 Text alone is printed, so that it stays in order with what else the rank prints, and in its log. Everything richer is
-sent as the notebook's frontends take it, and not printed a second time.
+sent as the notebook's frontends take it, and not printed a second time. ``clear_output`` is both: a message for what
+was sent, and a mark in the log behind what was printed (see `nblaunch.rank.cleared`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from IPython.core.displaypub import DisplayPublisher
 
 from nblaunch.payload import NotEnoughMemory, Packed, pack_plain, store_if_large
 from nblaunch.processes.channel import Channel, in_whole
+from nblaunch.rank.cleared import ClearedLogs
 from nblaunch.sizes import in_words
 
 __all__ = ["DisplayNotSent", "RankDisplayPublisher", "as_plain"]
@@ -45,6 +47,8 @@ class RankDisplayPublisher(DisplayPublisher):
     _channel: Channel | None = None
     _owner = 0
     _hinted = False
+    _has_shown = False
+    _logs: ClearedLogs | None = None
 
     def connect(self, channel: Channel | None) -> None:
         """Send over this channel from now on, or over none."""
@@ -80,6 +84,10 @@ class RankDisplayPublisher(DisplayPublisher):
             if "text/plain" in data:
                 print(data["text/plain"])
         else:
+            if not update:
+                self._has_shown = True
+                if self._logs is not None:
+                    self._logs.clear_if_waiting()
             self._send(
                 {
                     "kind": "update" if update else "display",
@@ -93,9 +101,21 @@ class RankDisplayPublisher(DisplayPublisher):
             print(_HINT)
 
     def clear_output(self, wait: bool = False) -> None:
-        """Clear what this rank has displayed, or, with `wait`, have the next display do it."""
-        if self._is_connected():
+        """Clear what this rank has displayed and printed, or, with `wait`, have what it shows next do it."""
+        if not self._is_connected():
+            return
+        if self._logs is None:
+            self._logs = ClearedLogs(self._text_comes)
+        self._logs.clear(bool(wait))
+        if self._has_shown:
+            self._has_shown = bool(wait)
             self._send({"kind": "clear", "wait": bool(wait)})
+
+    def _text_comes(self) -> None:
+        """Take note that what waited to be cleared has been, because something is printed."""
+        if self._has_shown and self._is_connected():
+            self._has_shown = False
+            self._send({"kind": "clear", "wait": False})
 
     def rehearse(self, channel: Channel | None) -> None:
         """Send an empty output, over this channel if there is one; without a thread, whose first one leaves traces."""

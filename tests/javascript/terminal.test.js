@@ -71,6 +71,12 @@ const SCREENS = [
   ["letters of two, three and four bytes", "é€😀\rx€\n", ["x€😀"]],
   ["a bar with characters of four bytes", "😀😀😀\r😀x\n", ["😀x😀"]],
   ["colours", "\x1b[31mred \x1b[1;38;5;208mbold\x1b[0m \x1b[48;2;1;2;3mbg\x1b[m\n", ["red bold bg"]],
+  ["what was cleared", "a\nb\n50%\x1b[?8801Jc\nd", ["c", "d"]],
+  ["all of it cleared", "a\nb\x1b[?8801J", []],
+  ["cleared by what comes next", "a\nb\x1b[?8802J\x1b[?8802Jc\n", ["c"]],
+  ["cleared by an empty line", "a\n\x1b[?8802J\n", [""]],
+  ["nothing came that clears", "a\nbé\x1b[?8802J\x1b[0m", ["a", "bé"]],
+  ["cleared at each step", "0\n\x1b[?8802J1\n\x1b[?8802J2\n", ["2"]],
   ["markup is text", "<img src=x onerror=alert(1)>&amp;\n", ["<img src=x onerror=alert(1)>&amp;"]],
 ];
 
@@ -120,6 +126,7 @@ test("anything is the same however the bytes are split", () => {
     "a", "word ", "é", "€", "😀", "\n", "\n", "\r", "\r\n", "\b", "\t", "\x1b[A", "\x1b[2A", "\x1b[B", "\x1b[3C",
     "\x1b[2D", "\x1b[5G", "\x1b[K", "\x1b[1K", "\x1b[2K", "\x1b[J", "\x1b[31m", "\x1b[0m", "\x1b[1;38;5;200m",
     "\x1b]8;;http://x\x1b\\", "\x1b]0;t\x07", "\x1b]", "\x1b", "\x1b[", "\0", "\u202e", "\x9b", "\x1b(B", "\x1bP", "\x1b\\",
+    "\x1b[?8801J", "\x1b[?8802J",
   ];
   const random = numbers(1);
   const below = (/** @type {number} */ most) => Math.floor(random() * most);
@@ -486,6 +493,80 @@ describe("a log", () => {
     log.add({ log: "0", offset: 0, pieces: [[0, 1, 0]] }, new Uint8Array());
     log.add({ log: "0", offset: 0, pieces: [[0, 1, 2]] }, encoder.encode("a\n"));
     assert.deepEqual(shown(log), ["0.1 a"]);
+  });
+});
+
+describe("a log that ranks clear", () => {
+  const CLEAR = "\x1b[?8801J";
+  const NEXT = "\x1b[?8802J";
+  const source = new Source([
+    [0, 1, "old é\nmore\n"], [0, 2, "warning\n50%"], [1, 1, "other\n"], [0, 1, NEXT], [0, 2, NEXT], [0, 1, "new ü"],
+    [0, 2, CLEAR], [0, 1, "\n"], [1, 1, "other 2\n"], [0, 2, "bar 1\n"],
+  ]);
+  const whole = ["1.1 other", "0.1 new ü", "1.1 other 2", "0.2 bar 1"];
+
+  test("shows nothing of it, wherever it is split, and leaves the lines of other ranks", () => {
+    for (let at = 0; at <= source.length; at++) {
+      const log = new Log({ id: "all" });
+      log.add(...source.cut(0, at));
+      log.add(...source.cut(at));
+      assert.deepEqual(shown(log), whole, `split at ${at}`);
+    }
+  });
+
+  test("does so in whatever order the parts come", () => {
+    for (let one = 1; one < source.length; one += 3) {
+      for (let other = one + 1; other < source.length; other += 5) {
+        const log = new Log({ id: "all" });
+        log.add(...source.cut(0, one));
+        log.add(...source.cut(other));
+        log.fill(...source.cut(one, other));
+        assert.deepEqual(shown(log).sort(), [...whole].sort(), `${one}, ${other}`);
+        log.add(...source.cut(0));
+        assert.deepEqual(shown(log).sort(), [...whole].sort(), `${one}, ${other}, again`);
+      }
+    }
+  });
+
+  test("keeps what waits to be cleared", () => {
+    const lines = new Source([[0, 1, `a\n${NEXT}`], [0, 1, "b\n"]]);
+    const log = new Log({ id: "0" });
+    log.add(...lines.cut(0, 10));
+    assert.deepEqual(shown(log), ["0.1 a"]);
+    log.add(...lines.cut(10));
+    assert.deepEqual(shown(log), ["0.1 b"]);
+  });
+
+  test("has no gap above, and nothing older to be asked for, if one rank is alone there", () => {
+    const lines = new Source([[0, 1, "a\nb\nc\nd\n"], [0, 1, `${CLEAR}e\n`]]);
+    const log = new Log({ id: "0" });
+    log.add(...lines.cut(0, 2));
+    log.add(...lines.cut(6));
+    assert.deepEqual(shown(log), ["0.1 e"]);
+    assert.equal(log.start, 0);
+    log.add(...new Source([[0, 1, `a\nb\nc\nd\n${CLEAR}e\nf\n`]]).cut(18));
+    assert.deepEqual(shown(log), ["0.1 e", "0.1 f"]);
+  });
+
+  test("can be cleared ten thousand times, with more lines than are held", () => {
+    const lines = new Source(Array.from({ length: 10_000 }, (_, at) => [0, 1, `${NEXT}${`step ${at}\n`.repeat(3)}`]));
+    const log = new Log({ id: "all", limit: 100 });
+    for (let at = 0; at < lines.length; at += 50_000) log.add(...lines.cut(at, Math.min(lines.length, at + 50_000)));
+    assert.deepEqual(shown(log), Array(3).fill("0.1 step 9999"));
+  });
+
+  test("is folded anew", () => {
+    const lines = new Source([[0, 1, "a\nb\n"], [1, 1, "a\nb\n"], [0, 1, `${CLEAR}c\n`], [1, 1, "d\n"]]);
+    const log = new Log({ id: "all" });
+    const rows = new Rows(log, true);
+    const seen = () => {
+      rows.refresh();
+      return Array.from(rows.rows, (row) => (row.kind === "line" ? `${row.ranks} ${row.line.text}` : ""));
+    };
+    log.add(...lines.cut(0, 8));
+    assert.deepEqual(seen(), ["0,1 a", "0,1 b"]);
+    log.add(...lines.cut(8));
+    assert.deepEqual(seen(), ["1 a", "1 b", "0 c", "1 d"]);
   });
 });
 

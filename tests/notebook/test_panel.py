@@ -97,6 +97,30 @@ def test_a_failure_that_is_not_raised_is_told_by_the_record(notebook: Kernel) ->
     assert reply.stderr == ""
 
 
+CLEARING = "import sys\nfrom IPython.display import HTML, clear_output, display\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "lines", "kept"),
+    [
+        ("for e in range(3):\n    clear_output(wait=True)\n    print('epoch', e)", ["[0-1] epoch 2"], 0),
+        ("print('old')\nprint('bad', file=sys.stderr)\nclear_output()", [], 0),
+        ("print('old')\nprint('bad', file=sys.stderr)\nclear_output(wait=True)\nprint('new')", ["[0-1] new"], 0),
+        ("print('old')\nclear_output(wait=True)", ["[0-1] old"], 0),
+        ("print('old')\nclear_output(wait=True)\n!echo of a child", ["[0-1] of a child"], 0),
+        ("print('old')\nclear_output(wait=True)\ndisplay(HTML('new'))", [], 1),
+        ("display(HTML('old'))\nclear_output(wait=True)\nprint('new')", ["[0-1] new"], 0),
+        ("display(HTML('old'))\nclear_output(wait=True)", [], 1),
+        ("if rank:\n    print('old')\n    clear_output()\nprint('new')", ["[0-1] new"], 0),
+    ],
+)
+def test_clear_output_clears_what_was_printed(notebook: Kernel, cell: str, lines: list[str], kept: int) -> None:
+    reply = notebook.run(f"%%multiproc 2 --out job\n{CLEARING}{cell}").ok()
+    assert text(reply.outputs)[1:] == lines
+    assert notebook.value("{len(job.outputs[rank]) for rank in range(2)}") == {kept}
+    assert "\x1b" not in notebook.value("job.logs[1].stdout + job.logs[1].stderr")
+
+
 FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>'))\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nblaunch
+from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT
 from nblaunch.events import (
     Captured,
     Ended,
@@ -148,6 +149,27 @@ def test_streams_are_shown_in_the_order_of_their_arrival(folder: Path) -> None:
     run.write(0, "bar 100%\n", err=True)
     _, text = run.finish()
     assert text.splitlines()[1:4] == ["one", "! bar 100%", "two"]
+
+
+def test_what_a_rank_has_cleared_is_not_there(folder: Path) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        run.write(rank, "old\nolder\n")
+        run.write(rank, "bad\n50%", err=True)
+    run.write(0, CLEARED_BY_NEXT + b"new\n")
+    run.write(0, CLEARED, err=True)
+    run.write(1, CLEARED_BY_NEXT)
+    html, text = run.finish()
+    assert text.splitlines()[1:] == ["[1] old", "[1] older", "[1] ! bad", "[1] ! 50%", "[0] new", "(! marks stderr)"]
+    assert "\x1b" not in html + text
+
+
+def test_a_log_that_was_cleared_often_shows_its_end(folder: Path) -> None:
+    run = Played(folder, 2)
+    steps = b"".join(CLEARED_BY_NEXT + b"step %d\nof many\n" % step for step in range(100_000))
+    for rank in range(2):
+        run.write(rank, steps)
+    assert run.finish()[1].splitlines()[-2:] == ["step 99999", "of many"]
 
 
 def test_a_failure(folder: Path) -> None:
@@ -434,7 +456,7 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
         f"rank {rank}" for rank in (*range(7), *range(8, 16))
     ]
     assert summaries[16] == f"output of 240 more ranks, the last 2 lines of each; all of it in {folder}"
-    assert len(summaries) == 18
+    assert len(summaries) == 17
     lines = text.splitlines()
     assert "[16-255] done" in lines
     assert f"[16] rank 16 epoch 29: {'long ' * 40}" in lines
