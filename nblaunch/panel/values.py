@@ -36,8 +36,10 @@ _MOST = 20
 _MOST_BYTES_EACH = 2_000_000
 _MOST_BYTES = 10_000_000
 # Lines and characters of the texts of all values, and what each of many has at least.
-_LINES, _LINES_EACH = 80, 4
-_CHARACTERS, _CHARACTERS_EACH = 8_000, 300
+_LINES, _LINES_EACH = 40, 4
+_CHARACTERS, _CHARACTERS_EACH = 4_000, 300
+# Of these, equal ones read the same.
+_EQUAL_READ_ALIKE = (bool, int, str)
 # They run no code but that of Python and need no time that anybody would have to watch.
 _QUICK = (bool, int, float, str, bytes)
 
@@ -185,33 +187,36 @@ class _Formatting:
         from nblaunch.panel.formatting import formatted
 
         began = time.monotonic()
+        looks_of: dict[tuple[type, object], object] = {}
+        by_looks: dict[object, _Group] = {}
         for rank, value in self._values.items():
             with self._lock:
                 if self._left or time.monotonic() - began > _PATIENCE:
                     return
                 self._at = rank
-            bundles = formatted(self._shell, value)
-            looks = _looks(bundles)
+            plain = (type(value), value) if type(value) in _EQUAL_READ_ALIKE else None
+            looks = None if plain is None else looks_of.get(plain)
+            bundles: list[Bundle] = []
+            if looks is None:
+                bundles = formatted(self._shell, value)
+                # whether values are equal, arrays, NaN and others do not say
+                looks = tuple(bundle.key() for bundle in bundles)
+            if plain is not None:
+                looks_of[plain] = looks
             with self._lock:
                 if self._left:
                     return
                 self._at = None
-                alike = next((group for group in self._groups if _looks(group.bundles) == looks), None)
-                if alike is not None:
-                    alike.ranks.append(rank)
-                elif len(self._groups) < _MOST:
-                    self._groups.append(_Group([rank], bundles))
+                if looks in by_looks:
+                    by_looks[looks].ranks.append(rank)
+                elif len(by_looks) < _MOST:
+                    self._groups.append(by_looks.setdefault(looks, _Group([rank], bundles)))
                 else:
                     return  # and it is one of those that are not shown
 
 
 def _ranks_of(groups: Sequence[_Group]) -> set[int]:
     return {rank for group in groups for rank in group.ranks}
-
-
-def _looks(bundles: Sequence[Bundle]) -> object:
-    """Return what is equal for values that look the same; whether they are equal, arrays, NaN and others do not say."""
-    return [bundle.key() for bundle in bundles]
 
 
 def _not_shown_yet(groups: list[_Group], displayed: Mapping[int, Sequence[Shown]]) -> list[_Group]:

@@ -30,10 +30,11 @@ def test_values_below_the_cell(page: Any, lab: str, lab_folder: Path, pictures: 
 
 
 def test_a_failure_is_told_once(page: Any, lab: str, lab_folder: Path, pictures: Path) -> None:
-    cells = [
-        "%%multiproc 4\nimport time\nprint('begins', rank)\nif rank == 2:\n    raise ValueError('no data')\ntime.sleep(9999)",
-    ]
-    begin(page, lab, lab_folder, "told-once", cells)
+    cell = (
+        "%%multiproc 4\nimport time\nprint('begins', rank)\n"
+        "if rank == 2:\n    raise ValueError('no data')\ntime.sleep(9999)"
+    )
+    begin(page, lab, lab_folder, "told-once", [cell])
     page.wait_for_selector("text=Rank 2 failed first")
     page.wait_for_function(IDLE)
     page.wait_for_selector("text=✕ failed first")
@@ -49,7 +50,8 @@ def test_what_a_rank_clears_goes_live_and_in_the_record(
     cell = (
         "%%multiproc 2\nfrom IPython.display import clear_output\nimport sys\nprint('never seen at the end')\n"
         f"print('nor this', file=sys.stderr, flush=True)\nwait({str(gate) + '.first'!r})\n"
-        "for epoch in range(300):\n    clear_output(wait=True)\n    print('rank', rank, 'epoch', epoch)\n    print('of 300')\n"
+        "for epoch in range(300):\n    clear_output(wait=True)\n"
+        "    print('rank', rank, 'epoch', epoch)\n    print('of 300')\n"
         f"wait({str(gate)!r})\nprint('done')"
     )
     begin(page, lab, lab_folder, "cleared", [cell])

@@ -96,7 +96,7 @@ def test_a_run_that_has_failed(notebook: Kernel) -> None:
 
 def test_where_more_is(notebook: Kernel) -> None:
     reply = notebook.run("%%multiproc 1 --out job\nlist(range(1000))").ok()
-    assert values(reply.outputs)[0].splitlines()[-1] == "… 920 more lines: job.results[0] has all"
+    assert values(reply.outputs)[0].splitlines()[-1] == "… 960 more lines: job.results[0] has all"
 
 
 def test_the_variables_are_named_once_in_a_notebook() -> None:

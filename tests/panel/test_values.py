@@ -179,9 +179,9 @@ def test_long_texts_are_cut(published: Published) -> None:
     first, second = texts(published)[0].split("\nrank 1:\n")
     lines = first.splitlines()
     assert lines[:2] == ["rank 0:", "[0,"]
-    assert len(lines) == 42
-    assert lines[-1] == "… 961 more lines: results[0] has all"
-    assert second == f"'{'x' * 3999}\n… 46,002 more characters: results[1] has all"
+    assert len(lines) == 22
+    assert lines[-1] == "… 981 more lines: results[0] has all"
+    assert second == f"'{'x' * 1999}\n… 48,002 more characters: results[1] has all"
 
 
 def test_values_of_many_ranks_are_bounded(published: Published) -> None:
