@@ -43,8 +43,9 @@ rank ** 2"""
     assert "[0-3] ! loading 100 %" in shown
     page.screenshot(path=pictures / f"record-{page.theme}.png")
     save(page)
-    (output,) = _outputs(lab_folder, notebook, 1)
+    output, values = _outputs(lab_folder, notebook, 1)
     assert set(output["data"]) == {"text/html", "text/plain"}
+    assert set(values["data"]) == {"text/plain"}
 
 
 def test_what_a_run_waits_for_before_its_ranks_start(
@@ -72,8 +73,9 @@ sys.path.insert(0, {str(package.parent)!r})
     assert "✓ %%multiproc 4" in light_page.inner_text(".jp-Notebook")
     assert "getting ready" not in light_page.inner_text(".jp-Notebook")
     save(light_page)
-    (output,) = _outputs(lab_folder, notebook, 2)
+    output, values = _outputs(lab_folder, notebook, 2)
     assert set(output["data"]) == {"text/html", "text/plain"}
+    assert set(values["data"]) == {"text/plain"}
 
 
 TRAINING = """%%multiproc 4
