@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import sys
 import threading
 import time
@@ -28,6 +29,8 @@ from nblaunch.panel.terminal import visible
 from nblaunch.sizes import in_words
 
 __all__ = ["ShownValues"]
+
+logger = logging.getLogger(__name__)
 
 # Seconds that all values together may take to be formatted.
 _PATIENCE = 5.0
@@ -110,9 +113,15 @@ class ShownValues:
         self._values = self._displayed = None
         if values is None or displayed is None:
             return
+        try:
+            self._format_and_show(values(), displayed())
+        except Exception:
+            logger.exception("the values of the ranks could not be shown; %s has them", self._where)
+
+    def _format_and_show(self, values: Mapping[int, object], displayed: Mapping[int, Sequence[Shown]]) -> None:
         chosen = {
             rank: value
-            for rank, value in sorted(values().items())
+            for rank, value in sorted(values.items())
             if value is not None and (self._show_ranks is None or rank in self._show_ranks)
         }
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -120,7 +129,7 @@ class ShownValues:
             work = _Formatting(shell, chosen)
             work.run()
             groups, slow = work.result()
-            self._show(groups, _not_shown_yet(groups, displayed()), slow, chosen)
+            self._show(groups, _not_shown_yet(groups, displayed), slow, chosen)
 
     def _show(self, groups: list[_Group], new: list[_Group], slow: int | None, chosen: Mapping[int, object]) -> None:
         shown = _bounded(new, self._where)

@@ -174,6 +174,17 @@ def test_a_slow_one_does_not_hold_the_cell(published: Published, monkeypatch: py
     assert rest == "… the values of ranks 2-3 are not shown; results has them"
 
 
+def test_what_cannot_be_published_harms_no_cell(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def publish(*_: object) -> None:
+        raise OSError("no frontend")
+
+    monkeypatch.setattr(module, "kernel_publisher", lambda: publish)
+    close({0: 1})
+    assert "the values of the ranks could not be shown; results has them" in caplog.text
+
+
 def test_long_texts_are_cut(published: Published) -> None:
     close({0: [*range(2000)], 1: "x" * 50_000})
     first, second = texts(published)[0].split("\nrank 1:\n")
