@@ -645,7 +645,7 @@ export class LogView {
     const is = `${line.version} ${this.wrap} ${this.query} ${current} ${ranks?.length}`;
     if (element.painted === is) return;
     element.painted = is;
-    element.className = `nbl-row${line.stream === 2 ? " nbl-err" : ""}`;
+    element.className = `nbl-row${line.stream === 2 && !line.redrawn ? " nbl-err" : ""}`;
     element.textContent = "";
     if (this.prefixed) {
       const rank = ranks && ranks.length > 1 ? "many" : (ranks?.[0] ?? line.rank) % 8;

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 
 from nblaunch.panel.arrivals import STDERR
 from nblaunch.panel.colours import TEXT, css, on_any_ground
 from nblaunch.panel.terminal import LONGEST, Line, visible
 
-__all__ = ["BAD", "GOOD", "MUTED", "NO_WRAP", "PRE", "Markup", "cut", "line_html", "line_text", "row"]
+__all__ = [
+    "ANYWHERE",
+    "BAD",
+    "GOOD",
+    "MUTED",
+    "NO_WRAP",
+    "PRE",
+    "SIDE_BY_SIDE",
+    "Markup",
+    "box",
+    "cut",
+    "line_html",
+    "line_text",
+    "marked",
+    "row",
+]
 
 # Characters of a line: no terminal here has longer ones. And of one that has to be short, as titles have.
 _LONGEST_LINE = LONGEST
@@ -21,6 +38,10 @@ PRE = (
     "margin: 2px 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; "
     "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
 )
+# Two in a page of 900 pixels. Jupyter leaves this in a notebook that it does not trust, unlike all that has a variable.
+SIDE_BY_SIDE = "display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 2px 16px"
+_LINE_HEIGHT = 1.35
+ANYWHERE = "overflow-wrap: anywhere"
 NO_WRAP = "white-space: nowrap"
 _BOX = f"font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; {TEXT}"
 
@@ -51,6 +72,16 @@ class Markup:
             self._text.append(text)
         return True
 
+    @contextmanager
+    def inside(self, style: str) -> Iterator[None]:
+        """Put what is added meanwhile into an element of this style, unless there is no room for anything."""
+        opened = self.add(f'<div style="{style}">')
+        yield
+        if opened:
+            # `room` leaves some for it
+            self._html.append("</div>")
+            self._size += len("</div>")
+
     def html(self) -> str:
         """Return it for pages."""
         return f'<div style="{_BOX}">{"".join(self._html)}</div>'
@@ -60,10 +91,26 @@ class Markup:
         return "\n".join(self._text)
 
 
+def box(html: str, lines: int) -> str:
+    """Return a box of at most so many lines, whose end is seen first and in which one scrolls up to the rest."""
+    # where the styles of the second half are taken away, it is seen from its beginning
+    style = (
+        f"max-height: {lines * _LINE_HEIGHT + 0.5:.1f}em; overflow: auto; "
+        "display: flex; flex-direction: column-reverse; "
+        "border: 1px solid var(--jp-border-color2, #8884); border-radius: 3px; padding: 0 6px"
+    )
+    return f'<div style="{style}"><div>{html}</div></div>\n'
+
+
+def marked(stream: int, line: Line) -> bool:
+    """Tell whether a line is marked as one of standard error: progress bars are there by custom, and mean no harm."""
+    return stream == STDERR and not line.redrawn
+
+
 def row(head: str, line: Line, stream: int, *, short: bool = False) -> str:
     """Return a line with what stands before it."""
     html = line_html(line, _SHORT if short else _LONGEST_LINE)
-    if stream == STDERR:
+    if marked(stream, line):
         html = f'<span style="border-left: 2px solid #d08a1e; padding-left: 4px"><b>!</b> {html}</span>'
     return f'<span style="{MUTED}">{escape(head)}</span>{html}' if head else html
 

@@ -15,7 +15,7 @@ from html import escape
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.becoming import became, in_short
-from nblaunch.panel.markup import BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
+from nblaunch.panel.markup import ANYWHERE, BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import render, visible
@@ -113,7 +113,7 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
     tone = GOOD if outcome.status == "finished" else BAD
     title, told = cut(state.title), cut(" · ".join(details))
     page.add(
-        f'<div><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
+        f'<div style="{ANYWHERE}"><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
         f'<span style="{MUTED}">{escape(told)}</span></div>\n',
         f"{sign} {title}  {told}",
     )
@@ -153,7 +153,7 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
             # Jupyter would give every other row a ground of its own
             '<tr style="background: none">'
             + "".join(
-                f'<td style="{cell}; {NO_WRAP if index < 4 else ""}; {tone if index == 1 else ""}">'
+                f'<td style="{cell}; {NO_WRAP if index < 4 else ANYWHERE}; {tone if index == 1 else ""}">'
                 f"{escape(cut(part))}</td>"
                 for index, part in enumerate(parts)
             )

@@ -7,9 +7,20 @@ from html import escape
 from itertools import zip_longest
 
 from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.panel.arrivals import ALL, STDERR, Arrivals
+from nblaunch.panel.arrivals import ALL, Arrivals
 from nblaunch.panel.folding import Group, prefix
-from nblaunch.panel.markup import MUTED, PRE, Markup, cut, line_text, row
+from nblaunch.panel.markup import (
+    ANYWHERE,
+    MUTED,
+    PRE,
+    SIDE_BY_SIDE,
+    Markup,
+    box,
+    cut,
+    line_text,
+    marked,
+    row,
+)
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.tails import MOST_LINES, Shown, folded, tail, whole
 from nblaunch.panel.terminal import Line
@@ -17,14 +28,19 @@ from nblaunch.sizes import in_words
 
 __all__ = ["add_logs"]
 
-# Lines that are seen without opening anything: the last ones. Fewer where an exception comes below, or where ranks are
-# so many that nobody reads what each has written.
-_OPEN = 100
-_FEW_OPEN = 40
+# Lines that are seen at a time: the last ones, in a box that scrolls. Fewer where an exception comes below, and where
+# ranks are side by side, of which the rest stand below each other in a narrow page.
+_SEEN = 20
+_FEW_SEEN = 12
+_SEEN_BESIDE = ((2, 20), (4, 10), (8, 7))
+# How many times as many are in the box; those before are folded, because not everywhere is there a box.
+_IN_BOX = 2
+# Characters that a line of the box has about: what is longer takes several.
+_WIDE = 80
 # Sections that are seen as such; the ranks of the others are behind one fold.
 _SECTIONS = 16
 # Bytes that stand around the lines of a section.
-_HEAD = 500
+_HEAD = 1_500
 # Lines of each of the other ranks: as many as there is room for.
 _LAST_LINES = (50, 20, 10, 5, 3, 2, 1)
 
@@ -48,12 +64,12 @@ def add_logs(page: Markup, state: RunState, arrivals: Arrivals, *, told: bool) -
     OSError
         If a log cannot be read.
     """
-    opened = _FEW_OPEN if told or len(state.ranks) > _SECTIONS else _OPEN
-    if arrivals.size(ALL) and not _add_together(page, arrivals, len(state.ranks) > 1, opened):
-        _add_by_rank(page, state, arrivals, opened)
+    seen = _FEW_SEEN if told or len(state.ranks) > _SECTIONS else _SEEN
+    if arrivals.size(ALL) and not _add_together(page, arrivals, len(state.ranks) > 1, seen):
+        _add_by_rank(page, state, arrivals, seen)
 
 
-def _add_together(page: Markup, arrivals: Arrivals, named: bool, opened: int) -> bool:
+def _add_together(page: Markup, arrivals: Arrivals, named: bool, seen: int) -> bool:
     """Add what all ranks wrote, in order, unless that is too much."""
     lines = whole(arrivals, page.room // 2)
     if lines is None:
@@ -63,14 +79,14 @@ def _add_together(page: Markup, arrivals: Arrivals, named: bool, opened: int) ->
     if len(groups) > MOST_LINES or sum(len(group.text) + 1 for group in groups) > page.room // 2:
         return False
     rows, texts = _rows(groups, named)
-    legend = "(! marks stderr)" if any(group.stream == STDERR for group in groups) else ""
-    html = _listing(rows, opened)
+    legend = "(! marks stderr)" if any(marked(group.stream, group.line) for group in groups) else ""
+    html = _listing(rows, texts, seen)
     if legend:
         html += f'<div style="font-size: 85%; {MUTED}">{legend}</div>\n'
     return page.add(html, "\n".join([*texts, *([legend] if legend else [])]))
 
 
-def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, opened: int) -> None:
+def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -> None:
     # failed ones and rank 0 first: there may not be room for all
     order = sorted(
         (rank for rank in state.ranks if sum(arrivals.written(rank.rank))),
@@ -87,12 +103,14 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, opened: int)
     sections = sections[:_SECTIONS]
     # those behind the fold are many
     reserved = page.room * 2 // 3 if others else 0
-    for position, ranks in enumerate(sections):
-        room = (page.room - reserved) // (len(sections) - position) - _HEAD
-        is_open = position == 0 and not others and len(sections) <= 8
-        if not _add_section(page, ranks, ends[ranks[0].rank], arrivals, room, opened if is_open else 0):
-            others = [rank for ranks in sections[position:] for rank in ranks] + others
-            break
+    beside = next((lines for most, lines in _SEEN_BESIDE if len(sections) <= most), 0) if not others else 0
+    with page.inside(SIDE_BY_SIDE if beside and len(sections) > 1 else ""):
+        for position, ranks in enumerate(sections):
+            room = (page.room - reserved) // (len(sections) - position) - _HEAD
+            height = min(seen, beside or seen)
+            if not _add_section(page, ranks, ends[ranks[0].rank], arrivals, room, height, opened=beside > 0):
+                others = [rank for ranks in sections[position:] for rank in ranks] + others
+                break
     if others and not _add_others(page, state, others, ends, arrivals):
         text = f"… the output of {count_ranks(len(others))} more is in the logs: {cut(state.log_dir)}"
         page.add(f"<div>{escape(text)}</div>", text)
@@ -104,7 +122,9 @@ def _add_section(
     end: tuple[list[Shown], bool],
     arrivals: Arrivals,
     room: int,
-    opened: int,
+    seen: int,
+    *,
+    opened: bool,
 ) -> bool:
     """Add the last lines of ranks that wrote the same, as many as there is room for."""
     found, complete = end
@@ -119,8 +139,8 @@ def _add_section(
         where = cut(folder.rpartition("/")[0] if each else folder)
         head += f", {last} of it; {_kept(ranks, arrivals)} of it in {where}"
     return page.add(
-        f"<details{' open' if opened else ''}><summary>{escape(head)}</summary>\n"
-        f"{_listing(rows, opened or len(rows))}</details>\n",
+        f'<details{" open" if opened else ""} style="min-width: 0; {ANYWHERE}"><summary>{escape(head)}</summary>\n'
+        f"{_listing(rows, texts, seen)}</details>\n",
         "\n".join([f"--- {head}", *texts]),
     )
 
@@ -148,7 +168,7 @@ def _add_others(
         if any(not complete or len(found) > count for found, complete in (ends[rank.rank] for rank in ranks)):
             last = "the last line" if count == 1 else f"the last {count} lines"
             head += f", {last} of each; {_kept(ranks, arrivals)} of it in {cut(state.log_dir)}"
-        html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, len(rows))}</details>\n"
+        html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, texts, _SEEN)}</details>\n"
         if page.add(html, "\n".join([f"--- {head}", *texts])):
             return True
     return False
@@ -166,22 +186,27 @@ def _rows(groups: Sequence[Group[Line]], named: bool) -> tuple[list[str], list[s
     rows, texts = [], []
     for group in groups:
         head = prefix(group.ranks) if named else ""
-        mark = "! " if group.stream == STDERR else ""
+        mark = "! " if marked(group.stream, group.line) else ""
         texts.append(f"{head}{mark}{line_text(group.text)}")
         rows.append(row(head, group.line, group.stream))
     return rows, texts
 
 
-def _listing(rows: Sequence[str], opened: int) -> str:
-    """Return rows, of which those before the last ones are folded."""
-    before = len(rows) - opened
+def _listing(rows: Sequence[str], texts: Sequence[str], seen: int) -> str:
+    """Return rows as a box of about so many lines; what comes long before its end is folded."""
+    before = len(rows) - _IN_BOX * seen
     # a fold takes a line too
     if before <= 1:
-        return f'<pre style="{PRE}">' + "\n".join(rows) + "</pre>\n"
-    return (
-        f"<details><summary>{before:,} lines before</summary>\n{_listing(rows[:before], before)}</details>\n"
-        f"{_listing(rows[before:], opened)}"
-    )
+        html = _text(rows)
+    else:
+        folded = f"<details><summary>{before:,} lines before</summary>\n{_text(rows[:before])}</details>\n"
+        html = folded + _text(rows[before:])
+    lines = sum(1 + len(text) // _WIDE for text in texts)
+    return html if lines <= seen else box(html, seen)
+
+
+def _text(rows: Sequence[str]) -> str:
+    return f'<pre style="{PRE}">' + "\n".join(rows) + "</pre>\n"
 
 
 def _last_that_fit(found: Sequence[Shown], room: int) -> tuple[list[str], list[str]]:

@@ -200,7 +200,7 @@ def _ended_by(line: Line, length: int, end: str) -> Line:
         length -= len(text)
         if length <= 0:
             break
-    return Line([*spans, (end, None)])
+    return Line([*spans, (end, None)], line.redrawn)
 
 
 def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:

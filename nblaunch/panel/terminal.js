@@ -79,6 +79,8 @@ export class Line {
     this.settled = false;
     /** Its rank has cleared it: it is not to be seen any more. */
     this.gone = false;
+    /** Drawn in place, as progress bars are: the cursor had come back to its beginning. */
+    this.redrawn = false;
     /** Characters, as people count them: those outside of the basic plane are one as well. */
     this.length = 0;
   }
@@ -117,6 +119,12 @@ export class Line {
   /** Whether nothing is to be seen of it: a bar that was cleared, and that the next one may be written over. */
   get cleared() {
     return !this.done && !/\S/.test(this.text);
+  }
+
+  /** Whether it has nothing but blanks. */
+  get blank() {
+    if (this.#characters) return !this.#characters.some((character) => character !== " ");
+    return !this.#spans.some(({ text }) => /[^ ]/.test(text));
   }
 
   /** Nobody will go back in it any more. */
@@ -225,6 +233,8 @@ export class Terminal {
   // the cursor may stand in a line that has nothing yet, and only then is not there
   #rows = 1;
   #column = 0;
+  // it has come back to the beginning of this line, or up to it
+  #returned = false;
   /** @type {Style | null} */
   #style = null;
   /** @type {Map<string, {before: Style | null, after: Style | null}>} */
@@ -329,6 +339,7 @@ export class Terminal {
         }
         case "\r":
           this.#column = 0;
+          this.#returned = text[at + 1] !== "\n";
           break;
         case "\b":
           this.#column = Math.max(0, this.#column - 1);
@@ -422,7 +433,13 @@ export class Terminal {
       this.#position = from + at;
       const count = Math.min(room, length - at);
       const part = characters ? characters.slice(at, at + count).join("") : count === length ? text : text.slice(at, at + count);
-      this.#line().put(this.#column, part, this.#style, count);
+      const line = this.#line();
+      if (this.#returned) {
+        // what is written over a bar that was cleared is a line of its own, such as a warning
+        line.redrawn = line.length === 0 || !line.blank;
+        this.#returned = false;
+      }
+      line.put(this.#column, part, this.#style, count);
       this.#column += count;
       at += count;
     }
@@ -455,7 +472,8 @@ export class Terminal {
   #nextLine(continues) {
     this.#row++;
     this.#column = 0;
-    if (this.#row < this.#rows) return;
+    this.#returned = this.#row < this.#rows;
+    if (this.#returned) return;
     this.#rows++;
     this.#continues = continues;
     if (this.lines.length > 8 * this.keep) this.#letGo(this.lines.length - this.keep);
@@ -502,6 +520,7 @@ export class Terminal {
       const top = Math.min(this.#row, Math.max(0, this.#rows - CURSOR_REACH, this.#row - count));
       this.#reopen(top, this.#row, false);
       this.#row = top;
+      this.#returned = true;
     } else if (final === "B") {
       const bottom = Math.min(this.#rows - 1, this.#row + count);
       this.#reopen(this.#row, bottom, true);

@@ -64,6 +64,8 @@ class Line:
     """One line: spans of text of one style each."""
 
     spans: list[tuple[str, Style | None]] = field(default_factory=list)
+    redrawn: bool = False
+    """Whether it was drawn in place, as progress bars are: the cursor had come back to its beginning."""
 
     @property
     def text(self) -> str:
@@ -122,12 +124,19 @@ def render(data: bytes) -> list[Line]:
 class _Row:
     """A line while it can still change: characters and their styles, or text that nobody has gone back to yet."""
 
-    __slots__ = ("cells", "length", "spans")
+    __slots__ = ("cells", "length", "redrawn", "spans")
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, Style | None]] = []
         self.cells: list[tuple[str, Style | None]] | None = None
         self.length = 0
+        self.redrawn = False
+
+    @property
+    def is_cleared(self) -> bool:
+        """Whether there is nothing on it but the blanks that a bar was overwritten with."""
+        parts = self.spans if self.cells is None else self.cells
+        return self.length > 0 and not any(text.strip(" ") for text, _ in parts)
 
     def put(self, column: int, text: str, style: Style | None) -> None:
         if self.cells is None and column == self.length:
@@ -166,14 +175,14 @@ class _Row:
     def line(self) -> Line:
         parts = self.spans if self.cells is None else self.cells
         if len(parts) < 2:
-            return Line(parts)
+            return Line(parts, self.redrawn)
         merged: list[tuple[list[str], Style | None]] = []
         for text, style in parts:
             if merged and merged[-1][1] == style:
                 merged[-1][0].append(text)
             else:
                 merged.append(([text], style))
-        return Line([("".join(texts), style) for texts, style in merged])
+        return Line([("".join(texts), style) for texts, style in merged], self.redrawn)
 
 
 class _Screen:
@@ -182,6 +191,8 @@ class _Screen:
         self._rows = [_Row()]
         self._row = 0
         self._column = 0
+        # it has come back to the beginning of this line, or up to it
+        self._returned = False
         self._style: Style | None = None
         # what parameters of "m" make of a style
         self._known: dict[tuple[Style | None, str], Style | None] = {}
@@ -213,6 +224,9 @@ class _Screen:
             elif gap > 0:
                 self._gaps -= gap
             part = text[:room]
+            if self._returned:
+                # what is written over a bar that was cleared is a line of its own, such as a warning
+                self._returned, row.redrawn = False, not row.is_cleared
             row.put(self._column, part, self._style)
             self._column += len(part)
             text = text[room:]
@@ -220,6 +234,7 @@ class _Screen:
     def move(self, character: str) -> None:
         if character == "\r":
             self._column = 0
+            self._returned = True
         elif character == "\b":
             self._column = max(0, self._column - 1)
         elif character == "\t":
@@ -239,6 +254,7 @@ class _Screen:
         count = max(1, first)
         if final == "A":
             self._row = max(0, len(self._rows) - _REACH, self._row - count)
+            self._returned = True
         elif final == "B":
             self._row = min(len(self._rows) - 1, self._row + count)
         elif final == "C":
@@ -257,6 +273,7 @@ class _Screen:
     def _next_line(self) -> None:
         self._row += 1
         self._column = 0
+        self._returned = self._row < len(self._rows)
         if self._row == len(self._rows):
             self._rows.append(_Row())
 

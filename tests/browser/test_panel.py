@@ -40,7 +40,7 @@ rank ** 2"""
     page.wait_for_function(IDLE)
     shown = page.inner_text(".jp-Notebook")
     assert "✓ %%multiproc 4" in shown
-    assert "[0-3] ! loading 100 %" in shown
+    assert "[0-3] loading 100 %" in shown
     page.screenshot(path=pictures / f"record-{page.theme}.png")
     save(page)
     output, values = _outputs(lab_folder, notebook, 1)

@@ -165,6 +165,15 @@ describe("bars as tqdm writes them", () => {
   });
 });
 
+describe("a line counts as redrawn", () => {
+  for (const [name, data, redrawn] of /** @type {[string, string, boolean[]][]} */ ([
+    ["if a carriage return came before its text, as with tqdm", "\r 10%\r100%\nplain\n", [true, false]],
+    ["if it was erased and drawn again, as by rich", "10%\nbusy\r\x1b[2K\x1b[1A\x1b[2K100%\nidle\n", [true, true]],
+    ["but not if the carriage return belongs to its end", "one\r\ntwo\r\r\n", [false, false]],
+    ["and not if a bar that was cleared had been there", "\r 10%\r    \rcareful\n\r 20%", [false, true]],
+  ])) test(name, () => assert.deepEqual(fed(data).map((line) => line.redrawn), redrawn));
+});
+
 describe("styles", () => {
   /** @type {[codes: string, style: Partial<Style> | null][]} */
   const styles = [

@@ -148,7 +148,7 @@ def test_streams_are_shown_in_the_order_of_their_arrival(folder: Path) -> None:
     run.write(0, "two\n")
     run.write(0, "bar 100%\n", err=True)
     _, text = run.finish()
-    assert text.splitlines()[1:4] == ["one", "! bar 100%", "two"]
+    assert text.splitlines()[1:4] == ["one", "bar 100%", "two"]
 
 
 def test_what_a_rank_has_cleared_is_not_there(folder: Path) -> None:
@@ -386,8 +386,8 @@ def test_redraws_of_bars_do_not_count(folder: Path) -> None:
     _, text = run.finish()
     lines = text.splitlines()[1:]
     assert lines[:40] == [f"[0] rank 0: epoch {epoch}" for epoch in range(40)]
-    assert lines[40] == "[0-3] ! epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
-    assert len(lines) == 162
+    assert lines[40] == "[0-3] epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
+    assert len(lines) == 161
 
 
 def test_a_long_bar_leaves_the_lines_before_it(folder: Path) -> None:
@@ -411,8 +411,8 @@ def test_bars_of_several_ranks_that_stand_at_the_same_place_are_one(folder: Path
     run.write(3, tqdm(79, 80, 8), err=True)
     html, text = run.finish()
     assert text.splitlines()[1:3] == [
-        "[0-2] ! epoch 3: 100%|██████████| 80/80 [00:08-00:10]",
-        "[3] ! epoch 3:  98%|█████████ | 79/80 [00:08<00:01,  9.85it/s]",
+        "[0-2] epoch 3: 100%|██████████| 80/80 [00:08-00:10]",
+        "[3] epoch 3:  98%|█████████ | 79/80 [00:08<00:01,  9.85it/s]",
     ]
     assert "80/80 [00:08-00:10]" in words(html)
 
@@ -444,6 +444,49 @@ def test_nested_bars_that_were_cleared_leave_no_lines(folder: Path) -> None:
     assert len(run.finish()[1].splitlines()) == 1
 
 
+BOX = "overflow: auto; display: flex; flex-direction: column-reverse"
+
+
+@pytest.mark.parametrize(("count", "boxes"), [(20, 0), (21, 1)])
+def test_what_is_more_than_twenty_lines_is_in_a_box(folder: Path, count: int, boxes: int) -> None:
+    run = Played(folder, 1)
+    run.write(0, "".join(f"{number}\n" for number in range(count)))
+    html, _ = run.finish()
+    assert html.count(BOX) == boxes
+
+
+def test_few_lines_that_take_much_room_are_in_a_box(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, "x" * 10_000)
+    html, _ = run.finish()
+    assert BOX in html
+
+
+@pytest.mark.parametrize(("nprocs", "height"), [(2, 20), (4, 10), (8, 7)])
+def test_ranks_with_much_output_stand_side_by_side(folder: Path, nprocs: int, height: int) -> None:
+    run = Played(folder, nprocs)
+    for rank in range(nprocs):
+        run.write(rank, "".join(f"rank {rank}: {number}\n" for number in range(3000)))
+    html, _ = run.finish()
+    assert html.count("display: grid; grid-template-columns") == 1
+    assert html.count(f"max-height: {height * 1.35 + 0.5:.1f}em; {BOX}") == html.count("<details open") == nprocs
+    # where no style is left, few lines are seen: the others are folded
+    seen = re.sub(r"<details><summary>[^<]*</summary>.*?</details>", "", html, flags=re.DOTALL)
+    assert [seen.count(f"rank {rank}: ") for rank in range(nprocs)] == [2 * height] * nprocs
+
+
+def test_a_warning_over_a_bar_that_was_cleared_keeps_its_mark(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.write(0, tqdm(1, 2, 1) + f"\r{' ' * 70}\rUserWarning: careful\n" + tqdm(2, 2, 1) + "\nplain\n", err=True)
+    _, text = run.finish()
+    assert text.splitlines()[1:] == [
+        f"! {'UserWarning: careful':70}",
+        "epoch 3: 100%|██████████| 2/2 [00:01<00:00,  9.85it/s]",
+        "! plain",
+        "(! marks stderr)",
+    ]
+
+
 def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
     run = Played(folder, 256)
     for rank in range(256):
@@ -456,7 +499,9 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
         f"rank {rank}" for rank in (*range(7), *range(8, 16))
     ]
     assert summaries[16] == f"output of 240 more ranks, the last 2 lines of each; all of it in {folder}"
-    assert len(summaries) == 17
+    # of which those long before the end are behind another one
+    assert summaries[17].endswith(" lines before")
+    assert len(summaries) == 18
     lines = text.splitlines()
     assert "[16-255] done" in lines
     assert f"[16] rank 16 epoch 29: {'long ' * 40}" in lines
@@ -467,12 +512,12 @@ def test_many_lines_leave_the_last_ones_in_sight(folder: Path) -> None:
     run.write(0, "".join(f"line {number:03}\n" for number in range(300)))
     run.note(Raised(1, "ValueError: x", "trace", 101.0, 101.0), Exited(1, 1, "error", False, 101.2))
     html, text = run.finish(FAILED)
-    folded, seen = html.split("<summary>260 lines before</summary>")[1].split("</details>")
-    assert words(folded).split("[0] line ")[1:] == [f"{number:03} " for number in range(259)] + ["259"]
-    assert words(seen).startswith("[0] line 260 [0] line 261")
+    folded, seen = html.split("<summary>276 lines before</summary>")[1].split("</details>")
+    assert words(folded).split("[0] line ")[1:] == [f"{number:03} " for number in range(275)] + ["275"]
+    assert words(seen).startswith("[0] line 276 [0] line 277")
     # a text has no folds
     assert len([line for line in text.splitlines() if line.startswith("[0] line")]) == 300
-    assert "<summary>200 lines before</summary>" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+    assert "<summary>260 lines before</summary>" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
 
 
 CRASH = """before

@@ -146,3 +146,16 @@ def test_the_last_line(data: bytes, line: str) -> None:
 
 def test_what_is_visible_stays_as_it_is() -> None:
     assert visible("äöü 漢字 🙂 <b>") == "äöü 漢字 🙂 <b>"
+
+
+@pytest.mark.parametrize(
+    ("data", "redrawn"),
+    [
+        (b"\r 10%\r100%\nplain\n", [True, False]),
+        (b"10%\nbusy\r\x1b[2K\x1b[1A\x1b[2K100%\nidle\n", [True, True]),
+        (b"one\r\ntwo\r\r\n", [False, False]),
+        (b"\r 10%\r    \rcareful\n\r 20%", [False, True]),
+    ],
+)
+def test_a_line_counts_as_redrawn_if_the_cursor_came_back(data: bytes, redrawn: list[bool]) -> None:
+    assert [line.redrawn for line in render(data)] == redrawn

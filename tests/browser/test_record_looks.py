@@ -1,0 +1,73 @@
+"""How the record looks: in pages of every width, in both themes, and where nobody trusts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import IDLE, begin
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+WIDTHS = (420, 900, 1900)
+STEPS = """%%multiproc {}
+for step in range({}):
+    print(f'step {{step:04}} of rank {{rank}}: loss {{1 / (step + 1):.3f}}')"""
+CELLS = {
+    "few": "%%multiproc 4\nprint('epoch', 1)\nprint('loss', rank / 7)",
+    "merged": STEPS.format(4, 400),
+    "by-rank": STEPS.format(4, 3000),
+    "eight": STEPS.format(8, 3000),
+    "many": STEPS.format(64, 60),
+    "long": "%%multiproc 2\nprint(f'rank {rank}: ' + 'x' * 3000)\nprint('{' + ', '.join(map(str, range(500))) + '}')",
+    "bars": """%%multiproc 2
+import sys, warnings
+from tqdm import tqdm
+for epoch in range(3):
+    for _ in tqdm(range(20 + rank), desc=f'epoch {epoch}'):
+        pass
+    print(f'epoch {epoch}: loss {1 / (epoch + 1):.3f}')
+warnings.warn('this rank is slow')""",
+    "figures": """%%multiproc 4
+import matplotlib.pyplot as plt
+plt.plot([0, rank, 4])
+plt.title(f'loss of rank {rank}')
+plt.show()""",
+    "failed": f"""{STEPS.format(4, 400)}
+if rank == 2:
+    raise ValueError('no shard ' + 'abcdef0123456789' * 20)
+threading.Event().wait(9999)""",
+}
+BOXES = """() => [...document.querySelectorAll('.jp-OutputArea-output div')]
+    .filter(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight + 1)
+    .filter(box => getComputedStyle(box).overflowY === 'auto')
+    .map(box => [box.clientHeight, Math.round(box.scrollTop)])"""
+HEIGHTS = """() => window.jupyterapp.shell.currentWidget.content.widgets.slice(1)
+    .map(cell => Math.round(cell.node.querySelector('.jp-Cell-outputWrapper').getBoundingClientRect().height))"""
+
+
+# Of what stands below a cell, in a page that is so wide: no more than a person can look over.
+MOST = {"few": 160, "many": 1250, "figures": 1950, "by-rank": 1150, "eight": 2000}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_record_in_pages_of_every_width(page: Any, lab: str, lab_folder: Path, pictures: Path, name: str) -> None:
+    page.set_viewport_size({"width": 900, "height": 1400})
+    begin(page, lab, lab_folder, f"looks-{name}", [CELLS[name]])
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.content.widgets[1].prompt !== '*'")
+    page.wait_for_selector("text=/[✓✕■] %%multiproc/")
+    page.wait_for_function(IDLE)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 1400})
+        (height,) = page.evaluate(HEIGHTS)
+        page.screenshot(path=pictures / f"record-{name}-{width}-{page.theme}.png")
+        boxes = page.evaluate(BOXES)
+        print("height", name, page.theme, width, height, boxes)
+        assert height <= MOST.get(name, 900)
+        # their ends are seen
+        assert all(scrolled == 0 for _, scrolled in boxes)
+        assert all(height <= 420 for height, _ in boxes)
+    if name in ("merged", "by-rank", "eight", "failed"):
+        assert boxes
