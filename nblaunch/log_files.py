@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import stat
+import struct
 from typing import TYPE_CHECKING
 
 from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, without_marks
@@ -32,6 +33,31 @@ LONGEST_LINE = 16 << 20
 
 # Of a file system; a larger one would only leave a few zeros in sight.
 _BLOCK = 1 << 16
+
+
+_ORDER = struct.Struct("<qq")
+
+
+def order_path(stdout: str) -> str:
+    """Return the file beside a rank's logs that holds in which order it wrote to them; there may be none."""
+    return os.path.join(os.path.dirname(stdout), ".order")
+
+
+def pack_order(out: int, err: int) -> bytes:
+    """Return a note of it: how large both files were when the rank went from one to the other."""
+    return _ORDER.pack(out, err)
+
+
+def read_order(path: str, start: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the notes of such a file from an offset on, and the offset behind them."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read()
+    except OSError:  # a rank that writes to one stream has none
+        return [], start
+    whole = len(data) // _ORDER.size * _ORDER.size
+    return list(_ORDER.iter_unpack(data[:whole])), start + whole
 
 
 def older(count: int) -> str:

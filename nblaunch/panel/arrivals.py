@@ -1,7 +1,8 @@
 """`Arrivals`: in which order the bytes of a run's logs arrived, so that many files read as one.
 
 Each rank writes to two files. Nothing in them says which of two bytes came first, so whoever wants to show both in one
-text has to look while they grow: what was new at a look lies behind what was there before. One *log* per rank holds its
+text has to look while they grow: what was new at a look lies behind what was there before. What one rank wrote to both
+between two looks is in the order that the rank has noted, see ``rank/write_order.py``. One *log* per rank holds its
 two files in that order, and the log ``"all"`` those of all ranks. A log is addressed by absolute offsets, which never
 change, so that any part of it can be read again at any time.
 
@@ -19,7 +20,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nblaunch.log_files import data_from, older, open_log
+from nblaunch.log_files import data_from, older, open_log, order_path, read_order
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
@@ -30,6 +31,8 @@ STDOUT, STDERR = 1, 2
 
 # In the place of a part that was cut away, instead of where it began.
 _GONE = -1
+# Parts above which the notes of ranks are not followed any more: what is kept in memory is bounded so.
+_MOST_NOTED = 200_000
 # A terminal shows nothing of it.
 _UNSEEN = b"\r"
 
@@ -101,6 +104,8 @@ class Arrivals:
         # how much of each file has been seen, and how much of that had been cut away again before it had this size
         self._sizes: list[int] = []
         self._cut: list[int] = []
+        # how much has been read of each rank's notes about the order of its writes
+        self._noted: list[int] = []
         self._per_attempt = 2 * len(stdouts)
         self.go_on(stdouts, stderrs)
         self._logs = {str(rank): _Sequence() for rank in range(len(stdouts))}
@@ -113,30 +118,50 @@ class Arrivals:
         self._paths += [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
         self._sizes += [0] * self._per_attempt
         self._cut += [0] * self._per_attempt
+        self._noted = [0] * len(stdouts)
 
     def look(self) -> set[int]:
         """See what has arrived since the last look; return the ranks that have written."""
         grown = set()
         # of earlier attempts nothing comes any more
-        for file in range(len(self._paths) - self._per_attempt, len(self._paths)):
-            try:
-                size = os.path.getsize(self._paths[file])
-            except OSError:
+        for out in range(len(self._paths) - self._per_attempt, len(self._paths), 2):
+            before, after = self._sizes[out : out + 2], [self._size(out), self._size(out + 1)]
+            if before == after:
                 continue
-            rank = self._rank(file)
-            if size < self._sizes[file]:
-                # it was cut, and begins anew
-                self._cut[file] += self._sizes[file]
-                self._sizes[file] = 0
-                self._logs[str(rank)].forget(file)
-                self._all.forget(file)
-            count = size - self._sizes[file]
-            if count > 0:
-                self._logs[str(rank)].append(file, self._sizes[file], count)
-                self._all.append(file, self._sizes[file], count)
-                self._sizes[file] = size
-                grown.add(rank)
+            grown.add(self._rank(out))
+            for sizes in self._steps(out, before, after):
+                for file, size in zip((out, out + 1), sizes, strict=True):
+                    if size > self._sizes[file]:
+                        self._logs[str(self._rank(file))].append(file, self._sizes[file], size - self._sizes[file])
+                        self._all.append(file, self._sizes[file], size - self._sizes[file])
+                        self._sizes[file] = size
         return grown
+
+    def _size(self, file: int) -> int:
+        """Return the size of a file; of one that was cut, what was known is forgotten."""
+        try:
+            size = os.path.getsize(self._paths[file])
+        except OSError:
+            return self._sizes[file]
+        if size < self._sizes[file]:
+            # it begins anew
+            self._cut[file] += self._sizes[file]
+            self._sizes[file] = 0
+            self._logs[str(self._rank(file))].forget(file)
+            self._all.forget(file)
+        return size
+
+    def _steps(self, out: int, before: Sequence[int], after: Sequence[int]) -> list[Sequence[int]]:
+        """Return the sizes of a rank's two files one after the other, as it wrote to one and then to the other."""
+        rank = self._rank(out)
+        # of files that have been cut, the notes say nothing
+        if any(size <= known for known, size in zip(before, after, strict=True)) or any(self._cut[out : out + 2]):
+            return [after]
+        if self.parts > _MOST_NOTED:
+            return [after]
+        notes, self._noted[rank] = read_order(order_path(self._paths[out]), self._noted[rank])
+        # those of a moment that is past already, or still to come, make no step
+        return [*(tuple(map(min, note, after)) for note in notes), after]
 
     @property
     def parts(self) -> int:

@@ -59,6 +59,7 @@ from nblaunch.rank.setting_up import run_set_up
 from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
 from nblaunch.rank.work import VALUE, SetUp, Work
+from nblaunch.rank.write_order import note_write_order
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
@@ -144,6 +145,7 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         count_hooks_apart()
+        note_write_order(context.birth.stdout, context.birth.stderr)
         use_text_bars()
         be_launched()
         asker = Asker(rank, context.channel, work.nobody, work.hold)
