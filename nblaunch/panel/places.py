@@ -24,6 +24,23 @@ __all__ = ["PLAIN", "Bundle", "Change", "Places", "label_of"]
 PLAIN = "text/plain"
 """The MIME type of what every frontend shows, terminals too."""
 
+# Puts images side by side where there is room, each below the line that names its rank. They stay outputs of their own,
+# because images in HTML are lost where a notebook is not trusted, and in what is not HTML. A rank's line is as wide as
+# its image, which then takes its place: so both go into the next row together. Where styles are taken away, or where
+# outputs are called otherwise than in Jupyter and in what nbconvert writes, they stand below each other.
+_SIDE_BY_SIDE = (
+    "<style>"
+    ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-image) "
+    "{ display: flex; flex-wrap: wrap; align-items: flex-start; --nblaunch-image: min(100%, 430px) } "
+    ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-image) > .jp-OutputArea-child { flex: 0 0 100%; width: 100% } "
+    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image), "
+    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) + .jp-OutputArea-child "
+    "{ flex: 0 0 var(--nblaunch-image); width: var(--nblaunch-image); box-sizing: border-box } "
+    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) + .jp-OutputArea-child "
+    "{ margin-left: calc(-1 * var(--nblaunch-image)); padding-top: 1.6em } "
+    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) { pointer-events: none }"
+    "</style>"
+)
 _LABEL_STYLE = "font-size: 85%; opacity: 0.7; margin-top: 0.3em"
 
 
@@ -145,7 +162,7 @@ class Places(Displaying[_Item]):
         for ranks, content in self._folded():
             added = content.size()
             if len(shown) // 2 < self._most and size + added <= self._most_bytes:
-                shown += [label_of(ranks), content]
+                shown += [label_of(ranks, content), content]
                 size += added
             else:
                 hidden.append(ranks)
@@ -248,7 +265,7 @@ def _changes_of(place: _Place) -> list[Change]:
         return []  # filled and cleared before anybody could see it
     found = []
     if place.has_new_ranks or not update:
-        found.append(Change(label_of(place.ranks), f"{place.number}-label", update))
+        found.append(Change(label_of(place.ranks, place.content), f"{place.number}-label", update))
     if place.has_new_content or not update:
         found.append(Change(place.content or _text(""), str(place.number), update))
     place.is_published = True
@@ -256,12 +273,22 @@ def _changes_of(place: _Place) -> list[Change]:
     return found
 
 
-def label_of(ranks: Collection[int]) -> Bundle:
+def label_of(ranks: Collection[int], content: Bundle | None = None) -> Bundle:
     """Return the line above an output; it has no text of the ranks' own."""
     if not ranks:
         return Bundle({"text/html": "", PLAIN: ""}, {})
     names = name_ranks(ranks)
-    return Bundle({"text/html": f'<div style="{_LABEL_STYLE}">{names}</div>', PLAIN: f"{names}:"}, {})
+    html = f'<div style="{_LABEL_STYLE}">{names}</div>'
+    if content is not None and _is_image(content):
+        html = f'<div class="nblaunch-image" style="{_LABEL_STYLE}">{names}</div>{_SIDE_BY_SIDE}'
+    return Bundle({"text/html": html, PLAIN: f"{names}:"}, {})
+
+
+def _is_image(content: Bundle) -> bool:
+    """Tell whether an output is shown as an image and nothing else."""
+    return all(mime.startswith("image/") or mime == PLAIN for mime in content.data) and len(content.data) > (
+        PLAIN in content.data
+    )
 
 
 def _text(text: str) -> Bundle:

@@ -29,6 +29,8 @@ MOST = 200_000
 # Characters of one traceback.
 _LONGEST_TRACEBACK = 12_000
 _MOST_TRACEBACKS = 8
+# Of a column that may have to be broken anywhere, but shall not become one of single characters.
+_WHY = f"min-width: 16em; {ANYWHERE}"
 # Groups of ranks in the table.
 _MOST_ROWS = 40
 
@@ -153,7 +155,7 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
             # Jupyter would give every other row a ground of its own
             '<tr style="background: none">'
             + "".join(
-                f'<td style="{cell}; {NO_WRAP if index < 4 else ANYWHERE}; {tone if index == 1 else ""}">'
+                f'<td style="{cell}; {NO_WRAP if index < 4 else _WHY}; {tone if index == 1 else ""}">'
                 f"{escape(cut(part))}</td>"
                 for index, part in enumerate(parts)
             )
@@ -164,7 +166,10 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
         more = f"… and {count_ranks(sum(map(len, list(groups.values())[_MOST_ROWS:])))} that ended in other ways"
         rows.append(f'<tr><td colspan="5" style="{cell}">{more}</td></tr>\n')
         lines.append(more)
-    page.add(f'<table style="margin: 2px 0; border: none">\n{"".join(rows)}</table>\n', "\n".join(lines))
+    page.add(
+        f'<div style="overflow-x: auto"><table style="margin: 2px 0; border: none">\n{"".join(rows)}</table></div>\n',
+        "\n".join(lines),
+    )
 
 
 def _why(ranks: Sequence[RankState]) -> str:

@@ -104,13 +104,18 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
     # those behind the fold are many
     reserved = page.room * 2 // 3 if others else 0
     beside = next((lines for most, lines in _SEEN_BESIDE if len(sections) <= most), 0) if not others else 0
-    with page.inside(SIDE_BY_SIDE if beside and len(sections) > 1 else ""):
+    together = beside > 0 and len(sections) > 1
+    with page.inside(SIDE_BY_SIDE if together else ""):
         for position, ranks in enumerate(sections):
             room = (page.room - reserved) // (len(sections) - position) - _HEAD
             height = min(seen, beside or seen)
-            if not _add_section(page, ranks, ends[ranks[0].rank], arrivals, room, height, opened=beside > 0):
+            end = ends[ranks[0].rank]
+            if not _add_section(page, ranks, end, arrivals, room, height, opened=beside > 0, folder=not together):
                 others = [rank for ranks in sections[position:] for rank in ranks] + others
                 break
+    if together:
+        text = f"the logs are in {cut(state.log_dir)}"
+        page.add(f'<div style="{MUTED}; {ANYWHERE}">{escape(text)}</div>\n', text)
     if others and not _add_others(page, state, others, ends, arrivals):
         text = f"… the output of {count_ranks(len(others))} more is in the logs: {cut(state.log_dir)}"
         page.add(f"<div>{escape(text)}</div>", text)
@@ -125,6 +130,7 @@ def _add_section(
     seen: int,
     *,
     opened: bool,
+    folder: bool,
 ) -> bool:
     """Add the last lines of ranks that wrote the same, as many as there is room for."""
     found, complete = end
@@ -135,9 +141,12 @@ def _add_section(
     head = f"{name_ranks(rank.rank for rank in ranks)}, {in_words(max(sizes))} of output{each}"
     if not complete or len(rows) < len(found):
         last = "the last line" if len(rows) == 1 else f"the last {len(rows):,} lines" if rows else "nothing"
-        folder = ranks[0].stdout.rpartition("/")[0]
-        where = cut(folder.rpartition("/")[0] if each else folder)
-        head += f", {last} of it; {_kept(ranks, arrivals)} of it in {where}"
+        own = ranks[0].stdout.rpartition("/")[0]
+        where = cut(own.rpartition("/")[0] if each else own)
+        kept = _kept(ranks, arrivals)
+        head += f", {last} of it"
+        if folder or kept != "all":
+            head += f"; {kept} of it in {where}" if folder else f"; {kept} of it in the log"
     return page.add(
         f'<details{" open" if opened else ""} style="min-width: 0; {ANYWHERE}"><summary>{escape(head)}</summary>\n'
         f"{_listing(rows, texts, seen)}</details>\n",

@@ -145,6 +145,7 @@ def in_order(excerpt: Excerpt) -> list[Shown]:
             lines = _without_launcher(lines)
         found += [(starts[min(index, len(starts) - 1)], rank, stream, line) for index, line in lines]
     found.sort(key=lambda item: item[0])
+    found = _interleaved(found, excerpt)
     return [(rank, stream, line.text, line) for _, rank, stream, line in found]
 
 
@@ -169,6 +170,27 @@ def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, set[int]]:
             pieces.append((rank, stream, len(part)))
             data.append(part)
     return Excerpt(excerpt.offset, pieces, b"".join(data)), cleared
+
+
+def _interleaved(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> list[tuple[int, int, int, Line]]:
+    """Return lines so that those which several ranks wrote at the same time take turns.
+
+    One look at the files finds what each rank has written since the one before, rank by rank. Were it shown so, a line
+    that all write would be folded into the first rank's, away from what the others wrote before it.
+    """
+    looks: list[int] = []
+    before = -1
+    for rank, _, _ in excerpt.pieces:
+        looks.append((looks[-1] if looks else 0) + (rank < before))
+        before = rank
+    turns: Counter[tuple[int, int]] = Counter()
+    keyed = []
+    for item in found:
+        key = (looks[item[0]], item[1])
+        keyed.append((key[0], turns[key], item))
+        turns[key] += 1
+    keyed.sort(key=lambda entry: entry[:2])
+    return [item for *_, item in keyed]
 
 
 def _effort(data: bytes) -> int:

@@ -26,6 +26,7 @@ from nblaunch.events import (
     StacksTaken,
     Started,
 )
+from nblaunch.log_files import order_path, pack_order
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
@@ -330,7 +331,7 @@ def test_it_is_bounded_and_failed_ranks_come_first(folder: Path, nprocs: int) ->
     summaries = re.findall(r"<summary>(rank \d+), [^<]*", html)
     assert summaries[0] == f"rank {last}"
     assert f"&lt;{last}&gt;" in html
-    assert "all of it in" in text
+    assert "all of it in" in text or "the logs are in" in text
 
 
 def test_one_enormous_line(folder: Path) -> None:
@@ -385,8 +386,9 @@ def test_redraws_of_bars_do_not_count(folder: Path) -> None:
         run.write(rank, "".join(tqdm(done, 10_000, 7) for done in range(10_001)), err=True)
     _, text = run.finish()
     lines = text.splitlines()[1:]
-    assert lines[:40] == [f"[0] rank 0: epoch {epoch}" for epoch in range(40)]
-    assert lines[40] == "[0-3] epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
+    # what all wrote at the same time takes turns
+    assert lines[:160] == [f"[{rank}] rank {rank}: epoch {epoch}" for epoch in range(40) for rank in range(4)]
+    assert lines[160] == "[0-3] epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
     assert len(lines) == 161
 
 
@@ -399,7 +401,8 @@ def test_a_long_bar_leaves_the_lines_before_it(folder: Path) -> None:
             run.write(rank, "".join(tqdm(done, 2000, 7) for done in range(2001)), err=True)
     _, text = run.finish()
     head, *lines = text.splitlines()[1:]
-    assert head.startswith("--- rank 0, 2.8 MB of output, the last 15 lines of it; ")
+    assert head == "--- rank 0, 2.8 MB of output, the last 15 lines of it"
+    assert lines[-1] == f"the logs are in {folder}"
     seen = lines[: lines.index(next(line for line in lines if line.startswith("--- rank 1")))]
     assert [line for line in seen if "epoch 3" not in line] == [f"rank 0: epoch {epoch}" for epoch in range(6, 20)]
 
@@ -589,8 +592,8 @@ def test_logs_whose_oldest_part_was_released(folder: Path) -> None:
     with (folder / "1.out").open("r+b") as file:
         punch_hole(file.fileno(), 0, 49_152)
     html, text = played.finish()
-    assert f"rank 0, 1.6 MB of output, the last 2,000 lines of it; the last 576 kB of it in {folder}" in words(html)
-    assert f"rank 1, 50 kB of output, the last line of it; the last 849 B of it in {folder}" in words(html)
+    assert "rank 0, 1.6 MB of output, the last 2,000 lines of it; the last 576 kB of it in the log" in words(html)
+    assert "rank 1, 50 kB of output, the last line of it; the last 849 B of it in the log" in words(html)
     assert "␀" not in html + text
     assert "\0" not in html + text
 
@@ -634,3 +637,29 @@ def test_a_restart_and_its_reason(tmp_path: Path) -> None:
     assert "· 2 ranks · restart 1 of 2 " in words(html)
     assert text.splitlines()[1] == "rank 1 failed (ValueError: <b>); all ranks start again: restart 1 of 2"
     assert "rank 1 failed (ValueError: &lt;b&gt;); all ranks" in html
+
+
+def test_bars_and_lines_of_ranks_that_wrote_at_the_same_time_are_in_each_ranks_order(folder: Path) -> None:
+    run = Played(folder, 2)
+    # both are found by one look, as of a quick cell
+    paths = [[folder / f"{rank}.{stream}" for stream in ("out", "err")] for rank in range(2)]
+    notes = []
+    for rank in range(2):
+        out, err = "", ""
+        for epoch in range(3):
+            err += tqdm(20 + rank, 20 + rank, 1, desc=f"epoch {epoch}") + "\n"
+            notes.append((len(out), len(err.encode())))
+            out += f"epoch {epoch}: done\n"
+            notes.append((len(out), len(err.encode())))
+        for path, text in zip(paths[rank], (out, err), strict=True):
+            path.write_text(text)
+    # in one folder, the notes of both ranks are the same file here, and bars of 20 and 21 take the same bytes
+    Path(order_path(str(paths[0][0]))).write_bytes(b"".join(pack_order(*note) for note in notes[:6]))
+    run.arrivals.look()
+    _, text = run.finish()
+    seen = [re.sub(r":.*\| ", " ", line).partition(" [00")[0] for line in text.splitlines()[1:]]
+    assert seen == [
+        line
+        for epoch in range(3)
+        for line in (f"[0] epoch {epoch} 20/20", f"[1] epoch {epoch} 21/21", f"[0-1] epoch {epoch}: done")
+    ]
