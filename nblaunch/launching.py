@@ -215,7 +215,9 @@ def launch(
         hold=hold,
         settings=settings,
     )
-    prepared = Launch(fn_or_source, nprocs, options, notebook or Notebook.here(), engine or LocalEngine())
+    prepared = Launch(
+        fn_or_source, nprocs, options, notebook or Notebook.here(sys._getframe(1).f_globals), engine or LocalEngine()
+    )
     if not wait:
         prepared.nobody_waits()
         prepared.start()

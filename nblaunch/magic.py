@@ -414,7 +414,7 @@ class Multiproc(Magics):
             self.shell.user_ns.update(results={}, failures={})
 
     def _tell_hidden_names(self) -> None:
-        from nblaunch.travelling import RANK_NAMES
+        from nblaunch.naming import RANK_NAMES
 
         hidden = [name for name in RANK_NAMES if name in self.shell.user_ns and name not in self._hidden_names_told]
         if hidden:

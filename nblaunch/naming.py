@@ -1,10 +1,13 @@
-"""How ranks are counted and named in words."""
+"""How ranks are counted and named in words, and the variables that name them in their own code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["count_ranks", "name_ranks", "spans"]
+__all__ = ["RANK_NAMES", "count_ranks", "name_ranks", "spans"]
+
+RANK_NAMES = ("rank", "local_rank", "world_size")
+"""Variables that every rank has."""
 
 
 def count_ranks(number: int) -> str:

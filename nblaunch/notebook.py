@@ -5,7 +5,8 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
 from nblaunch import capture
@@ -59,13 +60,24 @@ class Notebook:
     box: Box | NoBox = field(default_factory=find_box)
 
     @classmethod
-    def here(cls) -> Notebook:
-        """Return the notebook of this process, or its main module where there is none."""
+    def here(cls, caller: dict[str, Any] | None = None) -> Notebook:
+        """Return the notebook of this process, or its main module where there is none.
+
+        Parameters
+        ----------
+        caller : dict, optional
+            The globals of the code that launches. Where they are those of a script that another program runs (``%run``,
+            cProfile, doctest), or of `exec`, they are the variables that the script means.
+        """
         # asked for, not imported: a plain program has no need of IPython
         ipython = sys.modules.get("IPython")
         # another thread may be importing it just now
         shell = getattr(ipython, "get_ipython", lambda: None)()
-        return cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
+        found = cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
+        homes = [found.namespace, getattr(shell, "user_ns", None), getattr(shell, "user_global_ns", None)]
+        if caller is None or any(caller is home for home in homes) or _are_of_library(caller):
+            return found
+        return replace(found, namespace=caller)
 
     @classmethod
     def of(cls, shell: Any) -> Notebook:
@@ -73,7 +85,10 @@ class Notebook:
         # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
         number = max(0, len(shell.history_manager.input_hist_parsed) - 1)
         return cls(
-            namespace=shell.user_ns,
+            # IPython.embed has the locals of a function, and beside them the globals of its module
+            namespace=shell.user_ns
+            if shell.user_ns is shell.user_global_ns
+            else {**shell.user_global_ns, **shell.user_ns},
             provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
             number=number,
             transform=shell.transform_cell,
@@ -103,6 +118,15 @@ class Notebook:
             if lines:
                 found[name] = CellSource(self.numbers[name], tuple(lines))
         return found
+
+
+def _are_of_library(space: dict[str, Any]) -> bool:
+    """Tell whether variables are those of a module that was imported."""
+    name = space.get("__name__")
+    return name != "__main__" and isinstance(name, str) and vars(sys.modules.get(name, _NONE)) is space
+
+
+_NONE = ModuleType("")
 
 
 def _module_of(magic: Any) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 from nblaunch import capture as _capture
 from nblaunch.elsewhere import cell_that_had, variables_elsewhere
 from nblaunch.names_in_text import is_meant
+from nblaunch.naming import RANK_NAMES
 from nblaunch.notebook import Notebook
 from nblaunch.options import Options
 from nblaunch.payload import WORTH_TRYING, Packed, pack, pack_named, try_rebuilding
 from nblaunch.rank.work import Work
 from nblaunch.settings import changed_settings, pack_settings
 
-__all__ = ["RANK_NAMES", "pack_or_explain", "settings_that_travel", "what_travels"]
+__all__ = ["pack_or_explain", "settings_that_travel", "what_travels"]
 
-RANK_NAMES = ("rank", "local_rank", "world_size")
 """Names that a rank has of its own."""
 
 

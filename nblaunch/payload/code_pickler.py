@@ -23,7 +23,7 @@ from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.attributes import follow
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.enums import reduce_member
-from nblaunch.payload.functions import ModuleGlobals, globals_of_module
+from nblaunch.payload.functions import ModuleGlobals, globals_of_module, names_of_the_rank
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
 from nblaunch.payload.modules import import_home
@@ -104,6 +104,8 @@ class CodePickler(cloudpickle.Pickler):
             for name in names_looked_up_by(function.__code__):
                 if name in space and name not in used and self.may_travel(space[name]):
                     used[name] = space[name]
+            if self._to_ranks and space is not self._shared_globals:
+                used.update(names_of_the_rank(function))
         # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
         others["__closure__"] = None
         return with_overloads(function, (make, (*args, function.__closure__), (attributes, others), *rest))

@@ -159,10 +159,11 @@ def _run(context: Context) -> int:
         find_modules_at(work.places)
         # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
         apply_settings(work.settings, namespace)
+        # for the set-up cell, and for functions that find them in globals of their own
+        namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
         own: dict[str, Any] = {}
         if work.setup is not None and shell is not None:
             context.let_interrupts_in()
-            namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
             failed = partial(_not_rebuilt, work.setup)
             own = run_set_up(work.setup, context.payload.pop(0), shell, failed)
         by_name: dict[str, Any] = {}
