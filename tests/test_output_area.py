@@ -98,6 +98,33 @@ def test_each_output_has_a_label() -> None:
     assert shown(show(1, "a"), show(0, "b"), show(1, "c")) == ["rank 1:", "a", "rank 0:", "b", "rank 1:", "c"]
 
 
+def image(rank: int, data: str) -> Displayed:
+    return Displayed(rank, "display", {"image/png": data, "text/plain": "<Figure>"}, {}, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "beside"),
+    [
+        ([image(0, "a"), image(1, "b")], True),
+        # one figure of all ranks, several of one rank, and what is shown otherwise
+        ([image(0, "a"), image(1, "a")], False),
+        ([image(0, "a"), image(0, "b")], False),
+        ([image(0, "a"), show(1, "<table>")], False),
+    ],
+)
+def test_images_of_several_ranks_stand_side_by_side(events: list[Displayed], beside: bool) -> None:
+    page = Page()
+    area = OutputArea(page.publish)
+    for event in events:
+        area.note(event)
+    area.close()
+    area.arrange()
+    assert any("nblaunch-images" in data.get("text/html", "") for _, data, _ in page.outputs) is beside
+    # they stay outputs of their own, as frontends show that know images only
+    sent = {event.data["image/png"] for event in events if "image/png" in event.data}
+    assert [data["image/png"] for _, data, _ in page.outputs if "image/png" in data] == sorted(sent)
+
+
 def test_it_is_live() -> None:
     page = Page()
     area = OutputArea(page.publish)

@@ -43,7 +43,7 @@ SIDE_BY_SIDE = "display: grid; grid-template-columns: repeat(auto-fit, minmax(mi
 _LINE_HEIGHT = 1.35
 ANYWHERE = "overflow-wrap: anywhere"
 NO_WRAP = "white-space: nowrap"
-_BOX = f"font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; {TEXT}"
+_BOX = f"font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; {ANYWHERE}; {TEXT}"
 
 
 class Markup:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,17 +28,15 @@ PLAIN = "text/plain"
 # because images in HTML are lost where a notebook is not trusted, and in what is not HTML. A rank's line is as wide as
 # its image, which then takes its place: so both go into the next row together. Where styles are taken away, or where
 # outputs are called otherwise than in Jupyter and in what nbconvert writes, they stand below each other.
+_AREA = ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-images)"
+_LINE = f"{_AREA} > .jp-OutputArea-child:has(.nblaunch-image)"
 _SIDE_BY_SIDE = (
     "<style>"
-    ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-image) "
-    "{ display: flex; flex-wrap: wrap; align-items: flex-start; --nblaunch-image: min(100%, 430px) } "
-    ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-image) > .jp-OutputArea-child { flex: 0 0 100%; width: 100% } "
-    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image), "
-    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) + .jp-OutputArea-child "
+    f"{_AREA} {{ display: flex; flex-wrap: wrap; align-items: flex-start; --nblaunch-image: min(100%, 380px) }} "
+    f"{_AREA} > .jp-OutputArea-child {{ flex: 0 0 100%; width: 100% }} "
+    f"{_LINE}, {_LINE} + .jp-OutputArea-child "
     "{ flex: 0 0 var(--nblaunch-image); width: var(--nblaunch-image); box-sizing: border-box } "
-    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) + .jp-OutputArea-child "
-    "{ margin-left: calc(-1 * var(--nblaunch-image)); padding-top: 1.6em } "
-    ".jp-OutputArea > .jp-OutputArea-child:has(.nblaunch-image) { pointer-events: none }"
+    f"{_LINE} + .jp-OutputArea-child {{ margin-left: calc(-1 * var(--nblaunch-image)); padding-top: 1.6em }} "
     "</style>"
 )
 _LABEL_STYLE = "font-size: 85%; opacity: 0.7; margin-top: 0.3em"
@@ -146,7 +144,8 @@ class Places(Displaying[_Item]):
 
     def changes(self) -> list[Change]:
         """Return what is to be published to get from what was returned before to the present state."""
-        found = [change for place in self._changed for change in _changes_of(place)]
+        beside = bool(self._changed) and _are_of_several((place.ranks, place.content) for place in self._places)
+        found = [change for place in self._changed for change in _changes_of(place, beside)]
         self._changed.clear()
         rest = self._rest()
         if rest != (self._rest_told or ""):
@@ -159,10 +158,12 @@ class Places(Displaying[_Item]):
         shown: list[Bundle] = []
         hidden: list[set[int]] = []
         size = 0
-        for ranks, content in self._folded():
+        folded = self._folded()
+        beside = _are_of_several((ranks, content) for ranks, content in folded)
+        for ranks, content in folded:
             added = content.size()
             if len(shown) // 2 < self._most and size + added <= self._most_bytes:
-                shown += [label_of(ranks, content), content]
+                shown += [label_of(ranks, content, beside), content]
                 size += added
             else:
                 hidden.append(ranks)
@@ -259,13 +260,18 @@ def _content(event: Displayed) -> Bundle:
     return Bundle(event.data, event.metadata)
 
 
-def _changes_of(place: _Place) -> list[Change]:
+def _are_of_several(outputs: Iterable[tuple[Collection[int], Bundle | None]]) -> bool:
+    """Tell whether there are images of several ranks, or groups of ranks: one that is alone is as large as it is."""
+    return len({frozenset(ranks) for ranks, content in outputs if content is not None and _is_image(content)}) > 1
+
+
+def _changes_of(place: _Place, beside: bool) -> list[Change]:
     update = place.is_published
     if not update and not place.ranks:
         return []  # filled and cleared before anybody could see it
     found = []
     if place.has_new_ranks or not update:
-        found.append(Change(label_of(place.ranks, place.content), f"{place.number}-label", update))
+        found.append(Change(label_of(place.ranks, place.content, beside), f"{place.number}-label", update))
     if place.has_new_content or not update:
         found.append(Change(place.content or _text(""), str(place.number), update))
     place.is_published = True
@@ -273,14 +279,15 @@ def _changes_of(place: _Place) -> list[Change]:
     return found
 
 
-def label_of(ranks: Collection[int], content: Bundle | None = None) -> Bundle:
+def label_of(ranks: Collection[int], content: Bundle | None = None, beside: bool = False) -> Bundle:
     """Return the line above an output; it has no text of the ranks' own."""
     if not ranks:
         return Bundle({"text/html": "", PLAIN: ""}, {})
     names = name_ranks(ranks)
     html = f'<div style="{_LABEL_STYLE}">{names}</div>'
     if content is not None and _is_image(content):
-        html = f'<div class="nblaunch-image" style="{_LABEL_STYLE}">{names}</div>{_SIDE_BY_SIDE}'
+        kind, styles = ("nblaunch-image nblaunch-images", _SIDE_BY_SIDE) if beside else ("nblaunch-image", "")
+        html = f'<div class="{kind}" style="{_LABEL_STYLE}">{names}</div>{styles}'
     return Bundle({"text/html": html, PLAIN: f"{names}:"}, {})
 
 

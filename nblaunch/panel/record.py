@@ -15,7 +15,7 @@ from html import escape
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.becoming import became, in_short
-from nblaunch.panel.markup import ANYWHERE, BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
+from nblaunch.panel.markup import BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import render, visible
@@ -30,7 +30,7 @@ MOST = 200_000
 _LONGEST_TRACEBACK = 12_000
 _MOST_TRACEBACKS = 8
 # Of a column that may have to be broken anywhere, but shall not become one of single characters.
-_WHY = f"min-width: 16em; {ANYWHERE}"
+_WHY = "min-width: 16em"
 # Groups of ranks in the table.
 _MOST_ROWS = 40
 
@@ -115,7 +115,7 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
     tone = GOOD if outcome.status == "finished" else BAD
     title, told = cut(state.title), cut(" · ".join(details))
     page.add(
-        f'<div style="{ANYWHERE}"><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
+        f'<div><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
         f'<span style="{MUTED}">{escape(told)}</span></div>\n',
         f"{sign} {title}  {told}",
     )

@@ -10,7 +10,6 @@ from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import ALL, Arrivals
 from nblaunch.panel.folding import Group, prefix
 from nblaunch.panel.markup import (
-    ANYWHERE,
     MUTED,
     PRE,
     SIDE_BY_SIDE,
@@ -115,7 +114,7 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
                 break
     if together:
         text = f"the logs are in {cut(state.log_dir)}"
-        page.add(f'<div style="{MUTED}; {ANYWHERE}">{escape(text)}</div>\n', text)
+        page.add(f'<div style="{MUTED}">{escape(text)}</div>\n', text)
     if others and not _add_others(page, state, others, ends, arrivals):
         text = f"… the output of {count_ranks(len(others))} more is in the logs: {cut(state.log_dir)}"
         page.add(f"<div>{escape(text)}</div>", text)
@@ -148,7 +147,7 @@ def _add_section(
         if folder or kept != "all":
             head += f"; {kept} of it in {where}" if folder else f"; {kept} of it in the log"
     return page.add(
-        f'<details{" open" if opened else ""} style="min-width: 0; {ANYWHERE}"><summary>{escape(head)}</summary>\n'
+        f'<details{" open" if opened else ""} style="min-width: 0"><summary>{escape(head)}</summary>\n'
         f"{_listing(rows, texts, seen)}</details>\n",
         "\n".join([f"--- {head}", *texts]),
     )
