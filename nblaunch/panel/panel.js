@@ -24,6 +24,8 @@ const MOST_PANES = 8;
 const MOST_DOWNLOADED = 200e6;
 const AT_ONCE = 4;
 const HISTORY = 60;
+// Rows that a log has room for before anything is written.
+const LEAST_ROWS = 3;
 // Spans of ranks that are named one by one; of more, only their number is told.
 const MOST_SPANS = 4;
 /**
@@ -530,6 +532,8 @@ class View {
     this.stale = true;
     this.root = -1;
     this.stopAsked = 0;
+    /** Pixels that all that is shown has taken so far. */
+    this.content = 0;
     /** @type {Map<string, Pane>} */
     this.panes = new Map();
     /** @type {Pane[]} */
@@ -815,8 +819,33 @@ class View {
     if (this.stale) this.#paintState();
     this.stale = false;
     for (const pane of this.shown) pane.log.paint();
+    this.#grow();
     const some = !this.#following() && this.shown.some((pane) => pane.log.following);
     this.follow?.setAttribute("aria-pressed", some ? "mixed" : String(this.#following()));
+  }
+
+  /** Makes room for what was written: the panel never shrinks, so that what stands below moves as little as can be. */
+  #grow() {
+    let wanted = Infinity;
+    // a map, what a failed rank has to say, and stacks take all that there is
+    if (!this.map && this.root < 0 && this.stacks.el.hidden) {
+      const [{ el, log }] = this.shown;
+      const columns = Math.max(1, Math.round((el.parentElement?.clientWidth ?? 0) / Math.max(1, el.clientWidth)));
+      const rows = Math.ceil(this.shown.length / columns);
+      const text = Math.max(LEAST_ROWS * log.rowHeight, ...this.shown.map((pane) => pane.log.total));
+      const head = el.clientHeight - log.el.clientHeight;
+      // a bar to scroll sideways may lie below the text
+      wanted = this.panel.clientHeight - this.body.clientHeight + rows * (head + text + 14);
+    }
+    if (wanted <= this.content) return;
+    this.content = wanted;
+    this.panel.style.setProperty("--content", wanted === Infinity ? "9999px" : `${Math.ceil(wanted)}px`);
+    // in the same frame: somebody may scroll in the next one
+    for (const { log } of this.shown) {
+      log.height = 0;
+      log.dirty = true;
+      log.paint();
+    }
   }
 
   #following() {

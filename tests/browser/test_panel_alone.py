@@ -608,3 +608,25 @@ def test_ranks_that_are_restarted(page: Page) -> None:
     assert page.inner_text(".nbl-words") == "running: restart 1 of 3"
     assert page.inner_text(".nbl-counts") == "4 restarting"
     assert page.inner_text("section[aria-label='rank 0'] .nbl-fate") == "restarting"
+
+
+def test_the_panel_begins_small_and_never_shrinks(page: Page) -> None:
+    height = "document.querySelector('.nbl-panel').offsetHeight"
+    _show(page, nprocs=2, seconds=0)
+    _write(page, "kernel.write(0, 'one line\\n')")
+    small = page.evaluate(height)
+    assert small < 250
+    _write(page, "kernel.write(1, 'line\\n'.repeat(8))")
+    page.wait_for_function(f"{height} > {small}")
+    # all of it is seen
+    page.wait_for_function(
+        "Array.from(document.querySelectorAll('.nbl-log')).every(log => log.scrollHeight <= log.clientHeight)"
+    )
+    _write(page, "kernel.write(1, 'line\\n'.repeat(800))")
+    page.wait_for_function(f"{height} > 370")
+    # no more than its most
+    assert page.evaluate(height) <= 460
+    largest = page.evaluate(height)
+    page.click("text=Folded")
+    page.evaluate("harness.settled()")
+    assert page.evaluate(height) == largest
