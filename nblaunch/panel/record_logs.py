@@ -109,10 +109,11 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
             room = (page.room - reserved) // (len(sections) - position) - _HEAD
             height = min(seen, beside or seen)
             end = ends[ranks[0].rank]
-            if not _add_section(page, ranks, end, arrivals, room, height, opened=beside > 0, folder=not together):
+            if not _add_section(page, ranks, end, arrivals, room, height, opened=beside > 0, folder=len(sections) == 1):
                 others = [rank for ranks in sections[position:] for rank in ranks] + others
                 break
-    if together:
+    if len(sections) > 1:
+        # once, not in the head of each
         text = f"the logs are in {cut(state.log_dir)}"
         page.add(f'<div style="{MUTED}">{escape(text)}</div>\n', text)
     if others and not _add_others(page, state, others, ends, arrivals):
