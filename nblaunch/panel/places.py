@@ -164,6 +164,8 @@ class Places(Displaying[_Item]):
             added = content.size()
             if len(shown) // 2 < self._most and size + added <= self._most_bytes:
                 shown += [label_of(ranks, content, beside), content]
+                # the rules are there once
+                beside = beside and not _is_image(content)
                 size += added
             else:
                 hidden.append(ranks)

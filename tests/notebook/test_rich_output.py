@@ -29,7 +29,7 @@ def words(reply: Reply | Execution) -> list[str]:
     texts = []
     for data in page(reply.outputs):
         image = next((mime for mime in data if mime.startswith("image/")), "")
-        if data.get("text/html", "").startswith("<div style="):
+        if data.get("text/html", "").startswith(("<div style=", '<div class="nblaunch-image')):
             texts.append(data["text/plain"])
         else:
             texts.append(image or data.get("text/html") or data.get("text/markdown") or data.get("text/plain", ""))
