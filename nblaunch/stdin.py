@@ -86,7 +86,7 @@ def find_box() -> Box | NoBox:
         return NoBox(
             "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill, a server "
             "that executes cells by itself, and the like)",
-            executed=True,
+            executed=_is_cell(kernel),
         )
     try:
         if sys.stdin.isatty():
@@ -94,6 +94,15 @@ def find_box() -> Box | NoBox:
     except (AttributeError, OSError, ValueError):
         logger.debug("this program has no standard input")
     return NoBox("this program has no terminal to ask in")
+
+
+def _is_cell(kernel: Any) -> bool:
+    """Tell whether a cell is what runs; otherwise it is a click on a widget, which comes from a page."""
+    try:
+        kind = kernel.get_parent("shell")["header"]["msg_type"]
+    except (AttributeError, KeyError, TypeError):
+        return True
+    return bool(kind == "execute_request")
 
 
 # Requests that were left: a page may still answer them, and that answer belongs to no other question.

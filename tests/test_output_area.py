@@ -15,6 +15,7 @@ import pytest
 from nblaunch.events import Displayed, Ended, Launched, Started
 from nblaunch.panel import outputs
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
+from nblaunch.panel.places import Bundle
 
 _TAGS = re.compile(r"<div style=\"[^\"<>]*\">([\w ,-]+)</div>")
 
@@ -503,3 +504,34 @@ def test_outputs_that_a_rank_has_cleared_leave_nothing_at_the_end() -> None:
     area.close()
     area.arrange()
     assert page.text == ["rank 1:", "b1"]
+
+
+class ClearablePage(Page):
+    """A page whose outputs a person clears: it knows nothing of them any more."""
+
+    def publish(
+        self, data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        if not update or any(transient["display_id"] == known for known, _, _ in self.outputs):
+            super().publish(data, metadata, transient, update=update)
+
+
+@pytest.mark.parametrize("is_cleared", [True, False])
+def test_what_was_cleared_on_the_page_is_there_at_the_end(is_cleared: bool) -> None:
+    page = ClearablePage()
+    area = OutputArea(page.publish)
+    area.note(show(1, "b"))
+    area.note(show(0, "a", "x"))
+    page.wait_for("rank 1:", "b", "rank 0:", "a")
+    if is_cleared:
+        page.outputs.clear()
+    area.start_anew()
+    # what is shown or changed afterwards is seen at once
+    area.note(update(0, "a2", "x"))
+    area.note(show(1, "c"))
+    before = [] if is_cleared else ["rank 1:", "b", "rank 0:", "a"]
+    page.wait_for(*before, "rank 0:", "a2", "rank 1:", "c")
+    area.put_above(Bundle({"text/plain": "the record"}, {}))
+    area.close()
+    area.arrange()
+    assert page.text == ["the record", "rank 0:", "a2", "rank 1:", "b", "rank 1:", "c"]

@@ -11,13 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["answer_on_own_subshell", "draws_unheard", "has_pages", "hear_control_channel", "keep_busy"]
+__all__ = [
+    "answer_on_own_subshell",
+    "cell_that_runs",
+    "draws_unheard",
+    "has_pages",
+    "hear_control_channel",
+    "keep_busy",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +46,23 @@ def has_pages() -> bool:
 
 
 def draws_unheard() -> bool:
-    """Tell whether this is a kernel of VS Code: its page shows widgets, and is heard only when the cell has ended."""
-    return "__vsc_ipynb_file__" in getattr(_shell(), "user_ns", {})
+    """Tell whether this is a kernel of VS Code or Voila.
+
+    Their pages show widgets, and are heard only when the cell, or what a click has begun, has ended.
+    """
+    is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+    return is_voila or "__vsc_ipynb_file__" in getattr(_shell(), "user_ns", {})
+
+
+def cell_that_runs() -> tuple[str, int]:
+    """Return the id that the frontend gives the cell that runs now, and the cell's number; empty and 0 if not known."""
+    try:
+        parent = _kernel().get_parent("shell")
+        cell = parent["metadata"].get("cellId", "")
+        number = len(_shell().history_manager.input_hist_parsed) - 1
+    except (AttributeError, KeyError, TypeError):
+        return "", 0
+    return (cell, number) if isinstance(cell, str) else ("", 0)
 
 
 def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> object:

@@ -25,8 +25,15 @@ from typing import TYPE_CHECKING, Any
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.flag import Flag
 from nblaunch.panel.arrivals import Arrivals
-from nblaunch.panel.frontend import answer_on_own_subshell, draws_unheard, hear_control_channel, keep_busy
+from nblaunch.panel.frontend import (
+    answer_on_own_subshell,
+    cell_that_runs,
+    draws_unheard,
+    hear_control_channel,
+    keep_busy,
+)
 from nblaunch.panel.outputs import OutputArea, Publish
+from nblaunch.panel.places import Bundle
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.panel.text import TextPanel, print_line, print_notices, print_size_notice
@@ -44,6 +51,8 @@ _QUICK = 1.0
 # Seconds in which a page says that it is there when it is sent a widget; and after which lines are printed if none has.
 _ANSWERS_WITHIN = 0.25
 _ALONE_AFTER = 5.0
+# Seconds that no page shows the panel any more until that is believed: a page may draw it anew.
+_CLEARED_AFTER = 0.1
 # Seconds between two notes of a run that still goes on, for a notebook whose kernel dies; none before the first.
 _NOTE_PERIOD = 5.0
 # Parts of the log of all ranks above which logs are looked at less often, and how often: their memory is bounded so.
@@ -119,12 +128,17 @@ class LivePanel:
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
         self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
+        # of each page: the number of its last word, and whether it shows the panel
+        self._views: dict[str, tuple[int, bool]] = {}
+        # that no page shows it any more has been acted upon
+        self._started_anew = False
         self._still_busy = keep_busy()
+        self._cell = cell_that_runs()
         self._widget: PanelWidget | None = None
         self._listener: object = None
         self._noted_at: float | None = None
         self._is_open = False
-        self._record = ""
+        self._record = ("", "")
         self._finished = False
         self._finishing = threading.Lock()
 
@@ -228,7 +242,8 @@ class LivePanel:
             pages.close()
 
     def _open(self, kind: type[PanelWidget]) -> None:
-        widget = kind(title=self._state.title, nprocs=len(self._state.ranks), token=self._token)
+        cell, count = self._cell
+        widget = kind(self._state.title, len(self._state.ranks), self._token, cell, count)
         self._widget = widget
         answer_on_own_subshell(widget)
         self._listener = hear_control_channel(self._token, lambda content: self._hear(content, "control"))
@@ -256,7 +271,7 @@ class LivePanel:
 
     def _keep_up(self, pages: Pages) -> None:
         assert self._arrivals is not None
-        noted_at = time.monotonic()
+        noted_at = shown_at = time.monotonic()
         if draws_unheard():
             self._met.set()
         while not self._over.is_set():
@@ -267,6 +282,11 @@ class LivePanel:
                     print_line("… goes on in the panel")
             elif self._lines is None and time.monotonic() - self._opened_at > _ALONE_AFTER:
                 self._print_lines()
+            if not self._is_cleared():
+                shown_at = time.monotonic()
+                self._started_anew = False
+            elif not self._started_anew and time.monotonic() - shown_at > _CLEARED_AFTER:
+                self._start_anew()
             # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
             with self._looking:
                 grown = self._arrivals.look()
@@ -292,7 +312,7 @@ class LivePanel:
             self._widget.send(content, buffers)
 
     def _note_that_it_runs(self) -> None:
-        html, text = still_running(self._state, time.time())
+        html, text = still_running(self._state, time.time(), self._token)
         update = self._noted_at is not None
         self._noted_at = time.monotonic()
         self._publish({"text/html": html, "text/plain": text}, {}, {"display_id": self._place("note")}, update=update)
@@ -322,23 +342,40 @@ class LivePanel:
         printed = self._stop_lines()
         with self._lock:
             html, text = record(self._state, outcome, arrivals, with_logs=not printed)
-        self._record = html
+        self._record = html, text
         data = {"text/html": html, "text/plain": text}
         name = "panel"
-        if self._is_open and not self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())):
+        is_met = (
+            self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())) if self._is_open else True
+        )
+        if not is_met or self._is_cleared():
             # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
             # shall not be there twice.
             self._publish(_NOTHING, {}, {"display_id": self._place("panel")}, update=True)
             name = "record"
-        self._publish(data, {}, {"display_id": self._place(name)}, update=self._is_open and name == "panel")
+        if self._is_cleared():
+            if not self._started_anew:
+                self._start_anew()
+            self._outputs.put_above(Bundle(data, {}))
+        else:
+            self._publish(data, {}, {"display_id": self._place(name)}, update=self._is_open and name == "panel")
         if self._noted_at is not None:
             self._publish(_NOTHING, {}, {"display_id": self._place("note")}, update=True)
 
+    def _start_anew(self) -> None:
+        self._started_anew = True
+        self._outputs.start_anew()
+
     def _leave(self) -> None:
         widget, self._widget = self._widget, None
-        record, self._record = self._record, ""
+        record, self._record = self._record, ("", "")
         if widget is not None:
-            widget.rest(record)
+            widget.rest(*record)
+
+    def _is_cleared(self) -> bool:
+        """Tell whether pages have shown the panel and none does now: its output was cleared, or they were closed."""
+        views = list(self._views.values())
+        return bool(views) and not any(shown for _, shown in views)
 
     def _place(self, name: str) -> str:
         return f"nblaunch-{self._token}-{name}"
@@ -347,15 +384,22 @@ class LivePanel:
 
     def _hear(self, message: Any, channel: str) -> None:
         """Take a message of a page; it may come twice."""
+        if self._finished:
+            return
         self._still_busy()
         self._met.set()
         if not isinstance(message, dict):
             return
         kind = str(message.get("kind"))
+        client, number = message.get("client"), message.get("n")
+        if kind in ("hello", "gone") and isinstance(client, str) and isinstance(number, int):
+            last, _ = self._views.get(client, (0, False))
+            if number >= last:
+                self._views[client] = number, kind == "hello"
         if kind in ("stop", "kill"):
             # once each: a second interrupt would break off what the first one set going in the ranks
             order = self._orders.pop(kind, None)
             if order is not None:
                 order()
-        elif kind != "here":
+        elif kind not in ("here", "gone"):
             self._heard.put((message, channel))

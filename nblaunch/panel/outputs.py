@@ -122,6 +122,11 @@ class OutputArea:
         self._thread: threading.Thread | None = None
         # what stands under the cell, from top to bottom
         self._shown: dict[str, Bundle] = {}
+        # what stood there before it was cleared
+        self._cleared: list[str] = []
+        # guards those two, and what is published with them
+        self._publishing = threading.Lock()
+        self._above: list[Bundle] = []
 
     def note(self, event: Event) -> None:
         """Take an event; it costs little, and never raises."""
@@ -144,6 +149,18 @@ class OutputArea:
                 if self._places.has_changed():
                     self._wake()
 
+    def start_anew(self) -> None:
+        """Count on nothing that was shown: somebody has cleared it. What comes has places of its own from now on."""
+        with self._publishing, self._condition:
+            self._places.start_anew()
+            self._cleared += [self._display_id(name) for name in self._shown]
+            self._shown = {}
+            self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
+
+    def put_above(self, content: Bundle) -> None:
+        """Have something stand above all outputs when they are arranged."""
+        self._above = [content]
+
     def close(self) -> None:
         """Publish what is left and end the thread."""
         self._end()
@@ -158,7 +175,10 @@ class OutputArea:
         Frontends cannot move an output, but its content can change places.
         """
         nothing = Bundle({"text/html": "", "text/plain": ""}, {})
-        final = self.final()
+        # a page that shows it yet shall not have it twice
+        for display_id in self._cleared:
+            self._show(display_id, nothing, update=True)
+        final = self._above + self.final()
         names = list(self._shown)
         for index, name in enumerate(names):
             content = final[index] if index < len(final) else nothing
@@ -210,20 +230,27 @@ class OutputArea:
 
     def _publish_changes(self) -> int:
         """Publish what has changed; return about how many bytes that were."""
-        with self._lock:
-            changes = self._places.changes()
-        if self._publish is None:
-            return 0
-        for content, name, update in changes:
-            self._put(name, content, update)
+        with self._publishing:
+            with self._lock:
+                changes = self._places.changes()
+            if self._publish is None:
+                return 0
+            for content, name, update in changes:
+                self._put(name, content, update)
         return sum(change.content.size() for change in changes)
 
     def _put(self, name: str, content: Bundle, update: bool) -> None:
+        self._shown[name] = content
+        self._show(self._display_id(name), content, update)
+
+    def _display_id(self, name: str) -> str:
+        return f"{self._token}-{name}"
+
+    def _show(self, display_id: str, content: Bundle, update: bool) -> None:
         if self._publish is None:
             return
-        self._shown[name] = content
         try:
-            transient = {"display_id": f"{self._token}-{name}"}
+            transient = {"display_id": display_id}
             self._publish(dict(content.data), dict(content.metadata), transient, update=update)
         except Exception:  # one that a frontend cannot be sent shall not keep the others from it
             logger.exception("an output of a rank could not be published")

@@ -41,6 +41,8 @@ _WINDOW = 1_000_000
 _ASK_AFTER = 256_000
 # About what the news of a rank takes.
 _RANK_NEWS = 200
+# Seconds after which a page hears something, if only that this process is there: it greys what is not heard of.
+_BEAT_PERIOD = 2.0
 # Seconds between two signs of life that are asked for, and after which a page that has said nothing counts as gone.
 _ASK_PERIOD = 5.0
 _GONE_AFTER = 12.0
@@ -195,11 +197,14 @@ class Pages:
         self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
         deaf = not self._pages
         if deaf:
-            if now - self._made_at < _DEAF_AFTER or now - self._sent_at < _DEAF_PERIOD:
-                return
-        elif self._bytes - max(page.acknowledged for page in self._pages.values()) >= _WINDOW:
-            return
-        self._send_tick(now, _DEAF_BYTES if deaf else _PER_TICK)
+            may_send = now - self._made_at >= _DEAF_AFTER and now - self._sent_at >= _DEAF_PERIOD
+        else:
+            may_send = self._bytes - max(page.acknowledged for page in self._pages.values()) < _WINDOW
+        if may_send:
+            self._send_tick(now, _DEAF_BYTES if deaf else _PER_TICK)
+        if self._sequence and now - self._sent_at >= _BEAT_PERIOD:
+            self._sent_at = now
+            self._send({"kind": "beat"}, [])
 
     def finish(self) -> None:
         """Send the last state."""

@@ -3,6 +3,7 @@ import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./termina
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
 import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
 import { StacksView } from "./stacks.js";
+import { leaveWord } from "./notebook.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -26,6 +27,16 @@ const AT_ONCE = 4;
 const HISTORY = 60;
 // Rows that a log has room for before anything is written.
 const LEAST_ROWS = 3;
+// Milliseconds between two looks at what has become of the kernel, and without a word of it until the panel says so. The
+// kernel says something every two seconds, also where there is nothing new.
+const BEAT_MS = 250;
+const SILENT_MS = 6000;
+// What a kernel is called that does not know of the run any more.
+const GONE = ["restarting", "autorestarting", "dead"];
+const KERNEL_GONE = "the kernel was restarted or has died";
+// What a page leaves of each log when the kernel is gone.
+const MOST_LAST_LINES = 40;
+const MOST_LAST_CHARACTERS = 20_000;
 // Spans of ranks that are named one by one; of more, only their number is told.
 const MOST_SPANS = 4;
 /**
@@ -51,6 +62,11 @@ function ranksInWords(ranks) {
   const names = nameRanks(ranks);
   if (names.split(",").length > MOST_SPANS) return `${ranks.length} ranks`;
   return `rank${ranks.length > 1 ? "s" : ""} ${names}`;
+}
+
+/** @param {number} at  by `Date.now` */
+function hourOf(at) {
+  return new Date(at).toLocaleTimeString("en-GB");
 }
 
 /**
@@ -96,6 +112,26 @@ function newRank(rank) {
   };
 }
 
+// How the state of a rank reads when nobody knows any more what became of it.
+const WERE = /** @type {Record<string, string>} */ ({
+  running: "were running", starting: "were starting", restarting: "were restarting",
+});
+
+/**
+ * How many ranks are in which state, those first that matter most.
+ * @param {Rank[]} ranks
+ * @param {boolean} [past]
+ */
+function countStates(ranks, past = false) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const state of ["failed", "stopped", "finished", "running", "restarting", "starting"]) {
+    const count = ranks.filter((rank) => rank.state === state).length;
+    if (count) counts.set((past && WERE[state]) || state, count);
+  }
+  return counts;
+}
+
 /** What is known of a run. All views of a panel share one, and so do the messages to and from the kernel. */
 class Store {
   /** @param {Model} model */
@@ -120,7 +156,22 @@ class Store {
     this.channel = "";
     this.zero = performance.now();
     this.greeted = false;
+    /** Whether the kernel has ever told of the run. */
+    this.known = false;
     this.hellos = 0;
+    this.said = 0;
+    this.sequence = -1;
+    // when the kernel was heard of last, by both clocks, and for how long it has been silent while this page listened
+    this.heardAt = performance.now();
+    this.heardHour = Date.now();
+    this.silence = 0;
+    this.beatAt = performance.now();
+    /** Whether the kernel is known not to know of the run any more. */
+    this.lost = false;
+    /** @type {any} */
+    this.kernel = null;
+    this.kernelId = "";
+    this.heed = () => this.#lookAtKernel();
     this.beats = 0;
     this.frame = 0;
     this.timer = 0;
@@ -142,10 +193,12 @@ class Store {
     view.told(new Map(), true);
     if (this.views.size > 1) return this.watch();
     this.#listen(model);
-    this.timer = window.setInterval(() => this.#beat(), 250);
+    this.beatAt = performance.now();
+    this.timer = window.setInterval(() => this.#beat(), BEAT_MS);
     document.addEventListener("visibilitychange", this.visibility);
     this.greeted = false;
     this.hellos = 0;
+    this.#lookAtKernel();
     this.#hello();
   }
 
@@ -160,6 +213,9 @@ class Store {
       if (next) this.#listen(next);
     }
     if (next) return this.watch();
+    // its output was cleared, or the page is closed: the record must not count on it
+    if (!this.over && !this.lost) this.send({ kind: "gone" }, true);
+    this.#heedStatus(null);
     clearInterval(this.timer);
     cancelAnimationFrame(this.frame);
     this.frame = 0;
@@ -174,9 +230,16 @@ class Store {
     model.on("msg:custom", this.receive);
   }
 
-  /** Seconds since the launch. */
+  /** Seconds since the launch; they stand still where nobody knows whether the run goes on. */
   now() {
-    return this.run.elapsed ?? Math.max(0, (performance.now() - this.zero) / 1000);
+    return this.run.elapsed ?? Math.max(0, ((this.unheard ? this.heardAt : performance.now()) - this.zero) / 1000);
+  }
+
+  /** When the kernel was heard of last, in words, if it is not heard any more; otherwise nothing. */
+  get unheard() {
+    if (this.over) return "";
+    if (this.lost) return `last heard from at ${hourOf(this.heardHour)}; ${KERNEL_GONE}`;
+    return this.known && this.silence > SILENT_MS ? `not heard from since ${hourOf(this.heardHour)}` : "";
   }
 
   get over() {
@@ -188,7 +251,8 @@ class Store {
    * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
    */
   send(message, surely = false) {
-    const content = { client: this.client, ...message };
+    // numbered: over two channels, one that was overtaken could be taken for the last word
+    const content = { client: this.client, n: ++this.said, ...message };
     if (surely || this.channel !== "control") {
       try {
         this.model.send(content);
@@ -204,6 +268,8 @@ class Store {
    * @param {object} content
    */
   #sendControl(content) {
+    // Voila's server takes no such message, and warns of each in its log
+    if ("voila_finish" in window) return;
     const kernel = /** @type {any} */ (this.model.widget_manager)?.kernel;
     if (typeof kernel?.sendControlMessage !== "function") return;
     const header = {
@@ -226,7 +292,7 @@ class Store {
   }
 
   #hello() {
-    if (this.greeted || this.model.get("over")) return;
+    if (this.greeted || this.lost || this.model.get("over")) return;
     this.hellos++;
     this.send({ kind: "hello", view: this.views.size });
     this.watched = "";
@@ -235,6 +301,13 @@ class Store {
 
   #beat() {
     this.beats++;
+    const now = performance.now();
+    const before = this.unheard;
+    // what a page has slept through, it has not listened to
+    this.silence += Math.min(now - this.beatAt, 2 * BEAT_MS);
+    this.beatAt = now;
+    this.#lookAtKernel();
+    if (this.unheard !== before) this.#tellSilence();
     // a kernel that does not answer for long is asked less often
     if (!this.greeted && (this.hellos < 40 || this.beats % 20 === 0)) this.#hello();
     for (const [id, ask] of this.asked) {
@@ -248,6 +321,62 @@ class Store {
       }
     }
     for (const view of this.views.keys()) view.beat(this.beats);
+  }
+
+  /** Finds out whether the kernel that has told of the run is still there, where the frontend says so. */
+  #lookAtKernel() {
+    const manager = /** @type {any} */ (this.model.widget_manager);
+    if (this.over || this.lost || !manager || !("kernel" in manager)) return;
+    const { kernel } = manager;
+    if (kernel) this.#heedStatus(kernel);
+    const other = this.kernelId && kernel?.id !== this.kernelId;
+    if (kernel && !this.kernelId) this.kernelId = kernel.id ?? "";
+    if (!other && !GONE.includes(kernel?.status)) return;
+    this.lost = true;
+    for (const { reject } of this.asked.values()) reject(new Error(KERNEL_GONE));
+    this.asked.clear();
+    this.#tellSilence();
+    const { html, text } = this.#lastWords();
+    leaveWord(this.model, html, text);
+  }
+
+  /** @param {any} kernel  null for none any more */
+  #heedStatus(kernel) {
+    if (kernel === this.kernel) return;
+    this.kernel?.statusChanged?.disconnect?.(this.heed);
+    this.kernel = kernel;
+    kernel?.statusChanged?.connect?.(this.heed);
+  }
+
+  #tellSilence() {
+    for (const view of this.views.keys()) view.toldOfSilence(this.unheard);
+  }
+
+  /** What this page can leave of a run of which nobody else will tell. */
+  #lastWords() {
+    const title = String(this.model.get("title") ?? "");
+    const counts = countStates(this.ranks, true);
+    const states = [...counts].map(([state, count]) => `${count} ${state}`).join(", ");
+    const where = this.run.log_dir ? `; logs in ${this.run.log_dir}` : "";
+    const told = `${this.unheard} (${secondsInWords(Math.floor(this.now()))} after the launch): ${states}${where}`;
+    const el = make("div");
+    el.append(make("span", "", "■ "), Object.assign(document.createElement("b"), { textContent: title }), ` ${told}`);
+    const texts = [`■ ${title}  ${told}`];
+    let left = MOST_LAST_CHARACTERS;
+    for (const [id, log] of [...this.logs].sort()) {
+      const lines = log.rows.slice(-MOST_LAST_LINES).map((row) => (row.kind === "line" ? row.line.text : "…"));
+      const text = lines.join("\n").trimEnd().slice(-left);
+      if (!text) continue;
+      left = Math.max(1, left - text.length);
+      const name = id === "all" ? "all ranks" : `rank ${id}`;
+      const fold = document.createElement("details");
+      const summary = document.createElement("summary");
+      summary.textContent = `last lines of ${name}`;
+      fold.append(summary, Object.assign(document.createElement("pre"), { textContent: text }));
+      el.append(fold);
+      texts.push(`last lines of ${name}:`, text);
+    }
+    return { html: el.innerHTML, text: texts.join("\n") };
   }
 
   watch() {
@@ -291,6 +420,7 @@ class Store {
    * @returns {Promise<any>}
    */
   #ask(question, surely = false) {
+    if (this.lost) return Promise.reject(new Error(KERNEL_GONE));
     const id = ++this.asks;
     const message = { id, ...question };
     return new Promise((resolve, reject) => {
@@ -311,6 +441,12 @@ class Store {
    * @param {(DataView | ArrayBuffer)[]} buffers
    */
   receive(content, buffers = []) {
+    const before = this.unheard;
+    this.silence = 0;
+    this.heardAt = performance.now();
+    this.heardHour = Date.now();
+    this.lost = false;
+    if (before) this.#tellSilence();
     if (content?.kind === "tick") this.#tick(content, buffers);
     if (!["page", "stacks"].includes(content?.kind) || content.client !== this.client) return;
     const ask = this.asked.get(content.id);
@@ -326,8 +462,11 @@ class Store {
    */
   #tick(tick, buffers) {
     if (typeof tick.clock === "number") this.zero = performance.now() - tick.clock * 1000;
+    // one that did not come, while the connection was lost, may have had what none will say again
+    const missed = this.sequence >= 0 && tick.seq > this.sequence + 1 && !tick.full;
+    this.sequence = tick.seq;
     if (tick.full) {
-      this.greeted = true;
+      this.greeted = this.known = true;
       this.ranks = this.ranks.map((rank) => ({ ...newRank(rank.rank), history: tick.history ? [] : rank.history }));
     }
     const sampled = !tick.full && tick.run?.samples !== undefined;
@@ -372,6 +511,10 @@ class Store {
     // without frames nothing would ever be acknowledged
     if (document.hidden) this.#work(Infinity);
     this.schedule();
+    if (!missed) return;
+    this.greeted = false;
+    this.hellos = 0;
+    this.#hello();
   }
 
   /** @param {number} until  by `performance.now` */
@@ -807,10 +950,16 @@ class View {
     put(this.live, said.join("; "));
   }
 
+  /** @param {string} unheard  in words; empty when the kernel is heard again */
+  toldOfSilence(unheard) {
+    put(this.live, unheard || "heard from again");
+    this.touch();
+  }
+
   /** @param {number} beats */
   beat(beats) {
     if (!this.visible || document.hidden) return;
-    if (!this.store.over) this.touch();
+    if (!this.store.over && !this.store.unheard) this.touch();
     if (beats % 4 === 0 && this.field?.value) this.#count();
   }
 
@@ -856,19 +1005,22 @@ class View {
     const { run, ranks } = this.store;
     const now = this.store.now();
     const shapes = /** @type {Record<string, string>} */ ({
-      "getting ready": "starting", stopping: "stopped", interrupted: "stopped", "timed out": "failed",
+      "getting ready": "starting", silent: "starting", lost: "stopped", stopping: "stopped", interrupted: "stopped", "timed out": "failed",
     });
     put(this.title, String(this.store.model.get("title") ?? ""));
-    const state = run.state === "over" ? this.#outcome() : run.state;
-    const asking = run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");
+    const { unheard, lost } = this.store;
+    const state = lost ? "lost" : unheard ? "silent" : run.state === "over" ? this.#outcome() : run.state;
+    const asking = lost || run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");
     const details = [run.words !== state ? run.words : "", this.#whoAsks(asking)].filter(Boolean).join("  \u00b7  ");
-    const words = details ? `${state}: ${details}` : state;
+    const words = unheard || (details ? `${state}: ${details}` : state);
     put(this.words, words);
     this.words.title = words;
     this.panel.dataset.state = state.replace(" ", "-");
     reshape(this.sign, asking.length ? "asks" : (shapes[state] ?? state));
     this.panel.classList.toggle("nbl-asked", asking.length > 0);
-    put(this.elapsed, this.store.greeted || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
+    this.el.classList.toggle("nbl-unheard", Boolean(unheard));
+    this.el.classList.toggle("nbl-lost", lost);
+    put(this.elapsed, this.store.known || this.store.over ? secondsInWords(this.store.over ? now : Math.floor(now)) : "");
     // both are known at the first look, and stay from then on
     const looked = !this.store.over && Boolean(run.samples);
     put(this.cpu, looked ? `CPU ${percentInWords(run.cpu ?? 0)}` : "");
@@ -877,8 +1029,12 @@ class View {
     put(this.stop, stopping && !this.store.over ? "Kill" : "Stop");
     this.stop.classList.toggle("nbl-kill", stopping && !this.store.over);
     this.stop.title = stopping ? "end the ranks at once" : "interrupt the ranks; click again to kill them";
-    this.stop.disabled = this.store.over;
-    this.stacks.button.hidden = this.store.over;
+    // a page that is not heard while the cell blocks would stop nothing, and get no answer
+    const unable = !this.store.channel && !this.store.over;
+    this.stop.hidden = unable;
+    this.stop.disabled = this.store.over || lost;
+    if (lost) this.stop.title = unheard;
+    this.stacks.button.hidden = this.store.over || lost || unable;
     this.#paintCounts();
     this.#paintCause();
     for (const pane of this.shown) if (pane.rank !== null) pane.update(ranks[pane.rank], now);
@@ -910,19 +1066,17 @@ class View {
 
   #paintCounts() {
     const { run, ranks } = this.store;
-    /** @type {Map<string, number>} */
-    const counts = new Map();
-    for (const { state } of ranks) counts.set(state, (counts.get(state) ?? 0) + 1);
-    const order = ["failed", "stopped", "finished", "running", "restarting", "starting"];
-    const present = order.filter((state) => counts.has(state));
+    const { lost } = this.store;
+    const counts = countStates(ranks);
+    const present = [...counts.keys()];
     const notes = ranks.map(noteOf);
     const warned = notes.filter((note) => note?.shape === "warning").length;
     const asking = notes.filter((note) => note?.shape === "asks").length;
-    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned} ${asking}`;
+    const is = `${present.map((state) => `${state} ${counts.get(state)}`).join()} ${warned} ${asking} ${lost}`;
     if (is !== this.counted) {
       this.counted = is;
       const parts = present.map((state) => {
-        const part = make("span", "", sign(state), `${counts.get(state)} ${state}`);
+        const part = make("span", "", sign(state), `${counts.get(state)} ${lost ? WERE[state] ?? state : state}`);
         part.dataset.state = state;
         return part;
       });

@@ -153,6 +153,12 @@ class Places(Displaying[_Item]):
             self._rest_told = rest
         return found
 
+    def start_anew(self) -> None:
+        """Take it that nothing is shown: what changes from now on is shown as something new."""
+        for place in self._places:
+            place.is_published = False
+        self._rest_told = None
+
     def final(self) -> list[Bundle]:
         """Return labels and outputs by rank, in order, alike ones once: where the first of their ranks has them."""
         shown: list[Bundle] = []

@@ -15,26 +15,25 @@ __all__ = ["PanelWidget", "module_source"]
 
 _HERE = Path(__file__).parent
 # Each needs only those before it.
-_FILES = ("terminal.js", "logview.js", "tiles.js", "stacks.js", "panel.js")
+_FILES = ("terminal.js", "logview.js", "tiles.js", "stacks.js", "notebook.js", "panel.js")
+_RESTING_FILES = ("notebook.js", "resting.js")
 _IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
-# What a page loads of a panel whose run has ended.
-_RESTING = "export default { render({ model, el }) { el.innerHTML = model.get('record'); } };"
 _MOST_RESTING = 3
 _COMMENT = re.compile(r"^[ \t]*(?:/\*\*[\s\S]*?\*/|//.*)\n", re.MULTILINE)
 
 
 @cache
-def module_source() -> str:
+def module_source(files: tuple[str, ...] = _FILES) -> str:
     """Return the panel's files as the one module that a page loads.
 
     A page cannot load several: a widget's module has no address that the import of another one could be relative to.
     Comments stay behind, because the text is sent with each widget.
     """
     parts = []
-    for name in _FILES:
+    for name in files:
         text = _COMMENT.sub("", _IMPORT.sub("", (_HERE / name).read_text(encoding="utf-8")))
-        parts.append(text if name == _FILES[-1] else _EXPORT.sub("", text))
+        parts.append(text if name == files[-1] else _EXPORT.sub("", text))
     return "\n".join(parts)
 
 
@@ -48,11 +47,17 @@ class PanelWidget(anywidget.AnyWidget):
     nprocs : int
         Number of ranks.
     token : str
-        Name of the panel in messages on the control channel.
+        Name of the panel in messages on the control channel, and of the widget itself.
+    cell, count : str, int
+        Id and number of the cell in whose output it is; empty and 0 where the frontend does not say.
     over : bool
         Whether the run has ended.
     record : str
         What stands in its place from then on, as HTML.
+    text : str
+        The same as plain text.
+    placed : bool
+        Whether a page has said that the record stands in its notebook: no other has to put it there.
     """
 
     _esm = module_source()
@@ -60,18 +65,28 @@ class PanelWidget(anywidget.AnyWidget):
     title = Unicode().tag(sync=True)
     nprocs = Int().tag(sync=True)
     token = Unicode().tag(sync=True)
+    cell = Unicode().tag(sync=True)
+    count = Int(0).tag(sync=True)
     over = Bool(False).tag(sync=True)
     record = Unicode().tag(sync=True)
+    text = Unicode().tag(sync=True)
+    placed = Bool(False).tag(sync=True)
 
-    def rest(self, record: str) -> None:
+    def __init__(self, title: str, nprocs: int, token: str, cell: str = "", count: int = 0) -> None:
+        super().__init__(title=title, nprocs=nprocs, token=token, cell=cell, count=count, model_id=token)
+
+    def rest(self, record: str, text: str) -> None:
         """Become the record, for pages that can only know the widget; the panels before the last few are closed.
 
         A page that was reloaded during the run has no output any more in which the record could be put in the place of
         the widget. It asks for the widget, and gets its answer when the cell has ended.
         """
         self.over = True
+        self.text = text
         self.record = record
-        self._esm = _RESTING
+        self.on_msg(_note_that_it_is_placed)
+        # comes last: what it loads looks for the record in the notebook
+        self._esm = module_source(_RESTING_FILES)
         self._css = ""
         _resting.append(self)
         while len(_resting) > _MOST_RESTING:
@@ -80,7 +95,7 @@ class PanelWidget(anywidget.AnyWidget):
     def leave(self) -> None:
         """Close it; nothing of it shall stay, in a notebook that is saved with the state of its widgets either."""
         self.over = True
-        self.record = ""
+        self.record = self.text = ""
         self._esm = "export default {}"
         self._css = ""
         self.close()
@@ -95,6 +110,11 @@ class PanelWidget(anywidget.AnyWidget):
             },
             "text/plain": self.title,
         }
+
+
+def _note_that_it_is_placed(widget: PanelWidget, content: Any, _buffers: object) -> None:
+    if isinstance(content, dict) and content.get("kind") == "placed":
+        widget.placed = True
 
 
 _resting: deque[PanelWidget] = deque()

@@ -191,6 +191,10 @@ IDLE = """() => {
     return Boolean(panel && panel.sessionContext && panel.sessionContext.session &&
         panel.sessionContext.session.kernel && panel.sessionContext.session.kernel.status === 'idle');
 }"""
+CONNECTED = """() => {
+    const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+    return panel?.sessionContext?.session?.kernel?.connectionStatus === 'connected';
+}"""
 PANEL = ".nbl-panel"
 RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 WAIT = """

@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import IDLE, PANEL, begin, save, shut_down
+from tests.browser.conftest import CONNECTED, IDLE, PANEL, begin, save, shut_down
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-CONNECTED = """() => {
-    const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
-    return panel?.sessionContext?.session?.kernel?.connectionStatus === 'connected';
-}"""
 RUN_LAST = """() => {
     const { content } = window.jupyterapp.shell.currentWidget;
     content.activeCellIndex = content.widgets.length - 1;

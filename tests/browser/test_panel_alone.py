@@ -630,3 +630,92 @@ def test_the_panel_begins_small_and_never_shrinks(page: Page) -> None:
     page.click("text=Folded")
     page.evaluate("harness.settled()")
     assert page.evaluate(height) == largest
+
+
+def _show_timed(page: Page) -> None:
+    page.clock.install()
+    page.evaluate("() => { harness.show({ nprocs: 2, seconds: 3 }) }")
+    page.clock.run_for(500)
+    assert page.get_attribute(".nbl-panel", "data-state") == "running"
+
+
+def test_a_kernel_that_is_not_heard_is_not_counted_on(page: Page) -> None:
+    _show_timed(page)
+    stood = page.inner_text(".nbl-elapsed")
+    # one that sends only that it is there
+    for _ in range(5):
+        page.clock.run_for(2000)
+        page.evaluate("kernel.beat()")
+    assert page.get_attribute(".nbl-panel", "data-state") == "running"
+    assert page.inner_text(".nbl-elapsed") != stood
+    page.clock.run_for(7000)
+    assert page.get_attribute(".nbl-panel", "data-state") == "silent"
+    words = page.inner_text(".nbl-words")
+    assert words.startswith("not heard from since ")
+    assert page.inner_text(".nbl-live") == words
+    stood = page.inner_text(".nbl-elapsed")
+    page.clock.run_for(5000)
+    assert page.inner_text(".nbl-elapsed") == stood
+    # a kernel that was busy would hear it yet
+    assert page.is_enabled(".nbl-stop")
+    page.evaluate("kernel.beat()")
+    page.clock.run_for(500)
+    assert page.get_attribute(".nbl-panel", "data-state") == "running"
+    assert page.inner_text(".nbl-live") == "heard from again"
+
+
+def test_a_page_that_slept_has_not_listened(page: Page) -> None:
+    _show_timed(page)
+    page.clock.fast_forward(600_000)
+    page.clock.run_for(500)
+    assert page.get_attribute(".nbl-panel", "data-state") == "running"
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        "kernel.manager.kernel.status = 'autorestarting'",
+        "kernel.manager.kernel.status = 'dead'",
+        "kernel.manager.kernel = null",
+        "kernel.manager.kernel = { id: 'another', status: 'idle' }",
+    ],
+)
+def test_a_kernel_that_is_gone_is_told_of_at_once(page: Page, lose: str) -> None:
+    _show(page, nprocs=2, seconds=3)
+    page.evaluate("kernel.answers = false")
+    page.click(".nbl-head button >> nth=0")
+    page.evaluate(f"() => {{ {lose} }}")
+    page.wait_for_selector(".nbl-panel[data-state='lost']")
+    words = page.inner_text(".nbl-words")
+    assert words.startswith("last heard from at ")
+    assert words.endswith("; the kernel was restarted or has died")
+    assert page.is_disabled(".nbl-stop")
+    assert page.inner_text(".nbl-counts") == "2 were running"
+    # what was asked is answered by nobody, and that is said
+    assert "the kernel was restarted or has died" in page.inner_text(".nbl-stacks")
+
+
+def test_a_tick_that_was_missed_is_made_up_for(page: Page) -> None:
+    _show(page, nprocs=2, seconds=3)
+    _until_acknowledged(page)
+    greetings = len(_sent(page, "hello"))
+    page.evaluate("() => { kernel.change(1, { state: 'finished' }); kernel.changed = {}; kernel.seq++ }")
+    _write(page, "")
+    page.wait_for_selector("text=1 finished")
+    assert len(_sent(page, "hello")) == greetings + 1
+
+
+def test_a_page_that_is_not_heard_offers_nothing_that_would_not_act(page: Page) -> None:
+    page.evaluate("() => { harness.show({ nprocs: 2, seconds: -1 }); kernel.hears = ''; harness.play(kernel, 3) }")
+    page.evaluate("() => { kernel.tick(true); return harness.settled() }")
+    assert not page.is_visible(".nbl-stop")
+    page.evaluate("() => { kernel.hears = 'comm'; kernel.tick(); return harness.settled() }")
+    assert page.is_visible(".nbl-stop")
+
+
+def test_a_view_that_is_removed_says_so(page: Page) -> None:
+    _show(page, nprocs=2, seconds=3, views=2)
+    page.evaluate("harness.close()")
+    gone = _sent(page, "gone")
+    assert len(gone) == 1
+    assert gone[0]["n"] > max(message["n"] for message in _sent(page, "hello"))

@@ -72,7 +72,7 @@ export class Kernel {
     this.answered = 0;
     // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
     this.asks = true;
-    this.hears = "";
+    this.hears = "comm";
   }
 
   /** A face of the model, as each view gets one. */
@@ -88,7 +88,7 @@ export class Kernel {
       },
       off: (name, callback) => this.callbacks.delete(callback),
       send: (content) => this.#receive(structuredClone(content)),
-      widget_manager: (this.manager ??= { kernel: { clientId: "page", sendControlMessage: (message) => this.#control(message) } }),
+      widget_manager: (this.manager ??= { kernel: { id: "kernel", status: "busy", clientId: "page", sendControlMessage: (message) => this.#control(message) } }),
     };
   }
 
@@ -125,6 +125,11 @@ export class Kernel {
 
   #send(content, buffers = []) {
     for (const callback of [...this.callbacks]) callback(structuredClone(content), buffers);
+  }
+
+  /** Says only that it is there. */
+  beat() {
+    this.#send({ kind: "beat" });
   }
 
   /** Answers what pages have asked about the ranks. */

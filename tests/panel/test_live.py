@@ -141,6 +141,34 @@ def test_a_widget_that_could_not_be_shown_is_followed_by_a_record_of_its_own(
     assert [update for _, update in page.published] == [False]
 
 
+@pytest.mark.parametrize(
+    ("said", "is_cleared"),
+    [
+        ([("a", 1, "hello"), ("a", 2, "gone")], True),
+        # drawn anew; and a word that was overtaken by a later one
+        ([("a", 1, "hello"), ("a", 2, "gone"), ("a", 3, "hello")], False),
+        ([("a", 1, "hello"), ("a", 3, "hello"), ("a", 2, "gone")], False),
+        # another page shows it
+        ([("a", 1, "hello"), ("b", 1, "hello"), ("a", 2, "gone")], False),
+        ([("a", 1, "hello"), ("b", 1, "hello"), ("a", 2, "gone"), ("b", 2, "gone")], True),
+        # one that has not drawn it yet
+        ([("a", 1, "here")], False),
+        # no messages
+        ([("a", "1", "gone"), (None, 1, "gone")], False),
+    ],
+)
+def test_a_record_whose_place_was_cleared_gets_one_of_its_own(
+    panel: LivePanel, page: Page, said: list[tuple[object, object, str]], is_cleared: bool
+) -> None:
+    panel._is_open = True
+    for client, number, kind in said:
+        panel._hear({"client": client, "n": number, "kind": kind}, "control")
+    end(panel)
+    panel.close()
+    assert [text for text in page.texts if "finished" in text] == [page.texts[-1]]
+    assert page.published[-1][1] is not is_cleared
+
+
 def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(attempt: Attempt, *_: object) -> None:
         raise ZeroDivisionError

@@ -173,6 +173,24 @@ def test_a_sign_of_life_is_asked_for_now_and_then(talk: Talk, monkeypatch: pytes
     assert talk.tick()["ack"]
 
 
+@pytest.mark.parametrize("state", ["idle", "behind", "gone"])
+def test_a_page_hears_at_intervals_that_the_kernel_lives(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    talk.tick()
+    if state == "behind":
+        # nothing more is sent to one that has so much to read already
+        monkeypatch.setattr(pages_module, "_WINDOW", 0)
+        talk.write(0, "x\n")
+    elif state == "gone":
+        monkeypatch.setattr(pages_module, "_GONE_AFTER", 0.0)
+    assert talk.tick() == {}
+    monkeypatch.setattr(pages_module, "_BEAT_PERIOD", 0.0)
+    assert talk.tick() == {"kind": "beat", "bytes": []}
+
+
 def test_a_page_that_was_forgotten_says_again_what_it_shows(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     talk.hear(kind="hello")
     talk.hear(kind="watch", logs=["all"])

@@ -580,7 +580,7 @@ def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     html, text = run.finish(Outcome("failed", ""))
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
-    assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0)[1]
+    assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0, "token")[1]
 
 
 def test_logs_whose_oldest_part_was_released(folder: Path) -> None:
@@ -623,7 +623,7 @@ def test_logs_that_are_gone(folder: Path) -> None:
 def test_a_run_that_goes_on(folder: Path) -> None:
     run = Played(folder, 2)
     run.note(Reported(0, "value", bytearray(), 101.0))
-    html, text = still_running(run.state, 1_700_000_000.0)
+    html, text = still_running(run.state, 1_700_000_000.0, "token")
     assert re.fullmatch(
         r"%%multiproc 2: running since [\d:]{8}, last seen [\d:]{8}: 1 finished, 1 running; logs in .*", text
     )

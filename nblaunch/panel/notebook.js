@@ -1,0 +1,115 @@
+// The document of the notebook, where the frontend lets a widget at it: JupyterLab and Notebook 7. What stands there is
+// saved. What a kernel publishes does not get there once the page was reloaded or the kernel is restarted.
+
+/** @typedef {import("@anywidget/types").AnyModel<any>} Model */
+
+const VIEW = "application/vnd.jupyter.widget-view+json";
+// People who have one document open together would all put the same thing there: one of them is first.
+const MOST_WAIT_MS = 3000;
+
+/**
+ * @param {string} html
+ * @param {string} text
+ */
+function output(html, text) {
+  return { output_type: "display_data", metadata: {}, data: { "text/html": html, "text/plain": text } };
+}
+
+/** @param {Model} model */
+function documentOf(model) {
+  return /** @type {any} */ (model.widget_manager)?.context?.model;
+}
+
+/**
+ * All outputs that have data. Long ones are not copied.
+ * @param {Model} model
+ */
+function outputsOf(model) {
+  const found = [];
+  const cells = documentOf(model)?.cells;
+  for (let number = 0; number < (cells?.length ?? 0); number++) {
+    const { id, outputs } = cells.get(number);
+    for (let index = 0; index < (outputs?.length ?? 0); index++) {
+      const data = outputs.get(index)?.data ?? {};
+      const html = data["text/html"] ?? "";
+      found.push({ cell: id, outputs, index, view: data[VIEW]?.model_id, html: Array.isArray(html) ? html.join("") : String(html) });
+    }
+  }
+  return found;
+}
+
+/** @param {Model} model */
+function noteOfRun(model) {
+  return `nblaunch-note-${model.get("token")}`;
+}
+
+/**
+ * @param {Model} model
+ * @param {() => void} action
+ */
+function inTurn(model, action) {
+  if (documentOf(model)?.collaborative) setTimeout(action, MOST_WAIT_MS * (0.3 + 0.7 * Math.random()));
+  else action();
+}
+
+/**
+ * Puts the record of a run that has ended where its widget stands, or into its cell if nothing of it is there: once, in
+ * one of the pages.
+ * @param {Model} model
+ */
+export function placeRecord(model) {
+  if (documentOf(model)?.cells) inTurn(model, () => void putRecord(model));
+}
+
+/** @param {Model} model */
+async function putRecord(model) {
+  const record = model.get("record");
+  if (!record) return;
+  const found = outputsOf(model);
+  let stands = found.some(({ html }) => html === record);
+  for (const { outputs, index, view, html } of found) {
+    if (view === model.get("token")) {
+      outputs.set(index, stands ? output("", "") : output(record, model.get("text")));
+      stands = true;
+    } else if (html.includes(noteOfRun(model))) outputs.set(index, output("", ""));
+  }
+  // a person may have cleared it since, or have run the cell once more
+  if (!stands && !model.get("placed") && !(await isShown(model))) {
+    const { cells } = documentOf(model);
+    for (let number = 0; number < cells.length; number++) {
+      const { id, executionCount, outputs } = cells.get(number);
+      if (id !== model.get("cell") || !outputs || executionCount > model.get("count")) continue;
+      outputs.fromJSON([output(record, model.get("text")), ...outputs.toJSON()]);
+      stands = true;
+    }
+  }
+  if (stands && !model.get("placed")) model.send({ kind: "placed" });
+}
+
+/**
+ * Whether a view of the panel is on this page, though not in an output of the notebook: in a widget of the user's.
+ * @param {Model} model
+ */
+async function isShown(model) {
+  const own = await /** @type {any} */ (model.widget_manager).get_model(model.get("token"));
+  return Object.keys(own?.views ?? {}).length > 0;
+}
+
+/**
+ * Leaves word of a run whose kernel is gone, in the place of the note that the kernel has left, or below the widget.
+ * @param {Model} model
+ * @param {string} inner  HTML
+ * @param {string} text
+ */
+export function leaveWord(model, inner, text) {
+  if (!documentOf(model)?.cells) return;
+  inTurn(model, () => {
+    const found = outputsOf(model);
+    const word = output(`<div class="nblaunch-note ${noteOfRun(model)} nblaunch-word" style="font-size: 85%">${inner}</div>`, text);
+    const note = found.find(({ html }) => html.includes(noteOfRun(model)));
+    const widget = found.find(({ view }) => view === model.get("token"));
+    if (note?.html.includes("nblaunch-word")) return;
+    if (note) note.outputs.set(note.index, word);
+    else widget?.outputs.add(word);
+  });
+}
