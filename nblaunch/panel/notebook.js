@@ -4,8 +4,6 @@
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 
 const VIEW = "application/vnd.jupyter.widget-view+json";
-// People who have one document open together would all put the same thing there: one of them is first.
-const MOST_WAIT_MS = 3000;
 
 /**
  * @param {string} html
@@ -15,9 +13,13 @@ function output(html, text) {
   return { output_type: "display_data", metadata: {}, data: { "text/html": html, "text/plain": text } };
 }
 
-/** @param {Model} model */
+/**
+ * The document, unless several people or the server write to it too: all of them would put the same thing there.
+ * @param {Model} model
+ */
 function documentOf(model) {
-  return /** @type {any} */ (model.widget_manager)?.context?.model;
+  const document = /** @type {any} */ (model.widget_manager)?.context?.model;
+  return document?.collaborative ? null : document;
 }
 
 /**
@@ -44,21 +46,12 @@ function noteOfRun(model) {
 }
 
 /**
- * @param {Model} model
- * @param {() => void} action
- */
-function inTurn(model, action) {
-  if (documentOf(model)?.collaborative) setTimeout(action, MOST_WAIT_MS * (0.3 + 0.7 * Math.random()));
-  else action();
-}
-
-/**
  * Puts the record of a run that has ended where its widget stands, or into its cell if nothing of it is there: once, in
  * one of the pages.
  * @param {Model} model
  */
 export function placeRecord(model) {
-  if (documentOf(model)?.cells) inTurn(model, () => void putRecord(model));
+  if (documentOf(model)?.cells) void putRecord(model);
 }
 
 /** @param {Model} model */
@@ -103,13 +96,10 @@ async function isShown(model) {
  */
 export function leaveWord(model, inner, text) {
   if (!documentOf(model)?.cells) return;
-  inTurn(model, () => {
-    const found = outputsOf(model);
-    const word = output(`<div class="nblaunch-note ${noteOfRun(model)} nblaunch-word" style="font-size: 85%">${inner}</div>`, text);
-    const note = found.find(({ html }) => html.includes(noteOfRun(model)));
-    const widget = found.find(({ view }) => view === model.get("token"));
-    if (note?.html.includes("nblaunch-word")) return;
-    if (note) note.outputs.set(note.index, word);
-    else widget?.outputs.add(word);
-  });
+  const found = outputsOf(model);
+  const word = output(`<div class="nblaunch-note ${noteOfRun(model)}" style="font-size: 85%">${inner}</div>`, text);
+  const note = found.find(({ html }) => html.includes(noteOfRun(model)));
+  const widget = found.find(({ view }) => view === model.get("token"));
+  if (note) note.outputs.set(note.index, word);
+  else widget?.outputs.add(word);
 }
