@@ -130,6 +130,8 @@ class LivePanel:
         self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
         # of each page: the number of its last word, and whether it shows the panel
         self._views: dict[str, tuple[int, bool]] = {}
+        # whether it is in a document that several people or the server write to
+        self._is_shared = False
         # that no page shows it any more has been acted upon
         self._started_anew = False
         self._still_busy = keep_busy()
@@ -348,7 +350,9 @@ class LivePanel:
         is_met = (
             self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())) if self._is_open else True
         )
-        if not is_met or self._is_cleared():
+        # a server that runs the cell for pages takes no updates, and none of them has drawn the panel
+        is_drawn = bool(self._views) or not self._is_shared
+        if not (is_met and is_drawn) or self._is_cleared():
             # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
             # shall not be there twice.
             self._publish(_NOTHING, {}, {"display_id": self._place("panel")}, update=True)
@@ -392,6 +396,7 @@ class LivePanel:
             return
         kind = str(message.get("kind"))
         client, number = message.get("client"), message.get("n")
+        self._is_shared = self._is_shared or message.get("shared") is True
         if kind in ("hello", "gone") and isinstance(client, str) and isinstance(number, int):
             last, _ = self._views.get(client, (0, False))
             if number >= last:

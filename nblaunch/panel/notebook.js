@@ -14,12 +14,19 @@ function output(html, text) {
 }
 
 /**
+ * Whether several people or the server write to the document.
+ * @param {Model} model
+ */
+export function isShared(model) {
+  return Boolean(/** @type {any} */ (model.widget_manager)?.context?.model?.collaborative);
+}
+
+/**
  * The document, unless several people or the server write to it too: all of them would put the same thing there.
  * @param {Model} model
  */
 function documentOf(model) {
-  const document = /** @type {any} */ (model.widget_manager)?.context?.model;
-  return document?.collaborative ? null : document;
+  return isShared(model) ? null : /** @type {any} */ (model.widget_manager)?.context?.model;
 }
 
 /**

@@ -3,7 +3,7 @@ import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./termina
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
 import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
 import { StacksView } from "./stacks.js";
-import { leaveWord } from "./notebook.js";
+import { isShared, leaveWord } from "./notebook.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -1278,7 +1278,7 @@ export default {
    * @param {{model: Model}} context
    */
   initialize({ model }) {
-    if (!model.get("over")) storeOf(model).send({ kind: "here" }, true);
+    if (!model.get("over")) storeOf(model).send({ kind: "here", shared: isShared(model) }, true);
   },
   /** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} context */
   render({ model, el, signal }) {

@@ -153,6 +153,8 @@ def test_a_widget_that_could_not_be_shown_is_followed_by_a_record_of_its_own(
         ([("a", 1, "hello"), ("b", 1, "hello"), ("a", 2, "gone"), ("b", 2, "gone")], True),
         # one that has not drawn it yet
         ([("a", 1, "here")], False),
+        # and never will, because a server runs the cell
+        ([("a", 1, "shared")], True),
         # no messages
         ([("a", "1", "gone"), (None, 1, "gone")], False),
     ],
@@ -162,7 +164,8 @@ def test_a_record_whose_place_was_cleared_gets_one_of_its_own(
 ) -> None:
     panel._is_open = True
     for client, number, kind in said:
-        panel._hear({"client": client, "n": number, "kind": kind}, "control")
+        message = {"kind": "here", "shared": True} if kind == "shared" else {"kind": kind}
+        panel._hear({"client": client, "n": number, **message}, "control")
     end(panel)
     panel.close()
     assert [text for text in page.texts if "finished" in text] == [page.texts[-1]]
