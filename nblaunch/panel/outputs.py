@@ -151,7 +151,7 @@ class OutputArea:
 
     def start_anew(self) -> None:
         """Count on nothing that was shown: somebody has cleared it. What comes has places of its own from now on."""
-        with self._publishing, self._condition:
+        with self._publishing, self._lock:
             self._places.start_anew()
             self._cleared += [self._display_id(name) for name in self._shown]
             self._shown = {}
