@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,15 @@ class Notebook:
         """Return the notebook that an IPython shell runs."""
         # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
         number = max(0, len(shell.history_manager.input_hist_parsed) - 1)
+        # private in IPython: the table behind "Cell In[5]" in its tracebacks
+        table: dict[str, int] | None = getattr(shell.compile, "_filename_map", None)
+
+        def name_cell(transformed: str) -> str:
+            name = str(shell.compile.cache(transformed, number))
+            if table is None:
+                _NAMED[name] = number
+            return name
+
         return cls(
             # IPython.embed has the locals of a function, and beside them the globals of its module
             namespace=shell.user_ns
@@ -92,9 +102,8 @@ class Notebook:
             provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
             number=number,
             transform=shell.transform_cell,
-            name_cell=lambda transformed: str(shell.compile.cache(transformed, number)),
-            # private in IPython: the table behind "Cell In[5]" in its tracebacks
-            numbers=getattr(shell.compile, "_filename_map", {}),
+            name_cell=name_cell,
+            numbers=_NumbersByText(shell.history_manager.input_hist_parsed) if table is None else table,
             compiler_flags=shell.compile.flags,
             figures=_figure_settings(),
             magics=shell.magics_manager.magics,
@@ -127,6 +136,41 @@ def _are_of_library(space: dict[str, Any]) -> bool:
 
 
 _NONE = ModuleType("")
+
+
+# Numbers of the cells that were named here: their text is not in the history, which has them with their magic's line.
+_NAMED: dict[str, int] = {}
+
+
+class _NumbersByText(Mapping[str, int]):
+    """Numbers of the cells by their file names where IPython keeps no such table (7): the last cell of that text.
+
+    Parameters
+    ----------
+    history : list of str
+        The cells as Python, in order.
+    """
+
+    def __init__(self, history: list[str]) -> None:
+        self._history = history
+
+    def __getitem__(self, name: str) -> int:
+        # private in IPython: where it keeps the lines of cells; any other file is no cell
+        lines = getattr(linecache, "_ipython_cache", {}).get(name, (0, None, ()))[2]
+        number = _NAMED.get(name) or self._numbers.get("".join(lines).rstrip("\n"), 0)
+        if not number:
+            raise KeyError(name)
+        return number
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in list(getattr(linecache, "_ipython_cache", ())) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {text.rstrip("\n"): number for number, text in enumerate(self._history) if text.strip()}
 
 
 def _module_of(magic: Any) -> str:

@@ -10,11 +10,16 @@ watches what is new, at most so many bytes: what a flood leaves out is a gap, wh
 files. No more is sent than pages have acknowledged, so one that is slow or gone costs nothing. Each message of a page
 makes the kernel say that it is busy and then idle, so a page acknowledges only the ticks that ask for it, and over one
 channel as soon as one is known to be heard.
+
+Bytes of logs are sent as binary buffers. Some frontends lose or change these on their way (Google Colab's does), so a
+page says when they do not reach it, and is then sent the bytes in the message itself; and so are pages that cannot be
+heard.
 """
 
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +60,8 @@ _MOST_ASKED = 100
 _MANY = 16
 _MANY_PERIOD = 0.2
 _LINE = 200
+# What a page tells by whether buffers reach it as they are.
+_PROBE = bytes(range(256))
 
 Send = Callable[[dict[str, Any], list[bytes]], None]
 
@@ -69,6 +76,8 @@ class _Page:
     watched: tuple[str, ...] = ()
     # which of its messages get here: all come over two channels
     channel: str = ""
+    # whether binary buffers reach it
+    buffers: bool = True
 
 
 @dataclass
@@ -130,6 +139,9 @@ class Pages:
         # both may be heard: the control channel is the one that no cell ever blocks
         if page.channel != "control":
             page.channel = channel
+        # in each message of such a page, because one that was silent for long has been forgotten
+        if message.get("buffers") is False:
+            page.buffers = False
         if kind == "hello":
             # from the start: this page knows nothing
             self._sent = _Sent()
@@ -176,7 +188,10 @@ class Pages:
         if not excerpt.data and start < min(end, self._arrivals.size(log)):
             self._send({**answer, "error": "it was released, because the log is longer than --max-log"}, [])
             return
-        self._send({**answer, "chunk": _chunk(log, excerpt)}, [excerpt.data])
+        chunk, buffers = _chunk(log, excerpt), [excerpt.data]
+        if not self._pages[client].buffers:
+            buffers = _put_into([chunk], buffers)
+        self._send({**answer, "chunk": chunk}, buffers)
 
     def _is_new(self, client: str, message: dict[str, Any]) -> bool:
         """Tell whether this question has not been heard over the other channel."""
@@ -258,6 +273,11 @@ class Pages:
             "sizes": {log: self._arrivals.size(log) for log in self._watched()},
         }
         message.setdefault("chunks", [])
+        if not self._pages or not all(page.buffers for page in self._pages.values()):
+            buffers = _put_into(message["chunks"], buffers)
+        elif full:
+            message["probe"] = len(_PROBE)
+            buffers = [*buffers, _PROBE]
         self._send(message, buffers)
 
     def _run(self) -> dict[str, Any]:
@@ -339,6 +359,13 @@ class Pages:
 
     def _is_watched(self, log: str) -> bool:
         return any(log in page.watched for page in self._pages.values())
+
+
+def _put_into(chunks: list[dict[str, Any]], buffers: list[bytes]) -> list[bytes]:
+    """Put the bytes of chunks into these, as text; return the buffers that are left, which are none."""
+    for chunk, data in zip(chunks, buffers, strict=True):
+        chunk["base64"] = b64encode(data).decode("ascii")
+    return []
 
 
 def _chunk(log: str, excerpt: Excerpt) -> dict[str, Any]:

@@ -24,6 +24,8 @@ const FLOODED_MS = 50;
 const MOST_PANES = 8;
 const MOST_DOWNLOADED = 200e6;
 const AT_ONCE = 4;
+// Hellos, 250 ms apart, that no answer has come to when another way of answering is asked for.
+const UNANSWERED = 20;
 const HISTORY = 60;
 // Rows that a log has room for before anything is written.
 const LEAST_ROWS = 3;
@@ -46,12 +48,28 @@ const MOST_SPANS = 4;
 const LEFT_OUT = [[520, "written"], [420, "pid"], [330, "curve"], [230, "memory"]];
 
 /**
- * @param {ArrayBuffer | DataView | Uint8Array} buffer
+ * The bytes of a buffer, or null if it did not come as it was sent: some frontends lose or change buffers on their way.
+ * @param {unknown} buffer
+ * @param {number} length
  */
-function asBytes(buffer) {
-  return buffer instanceof ArrayBuffer
-    ? new Uint8Array(buffer)
-    : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+function asBytes(buffer, length) {
+  let bytes = null;
+  if (ArrayBuffer.isView(buffer)) bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  // of whichever window
+  else if (Object.prototype.toString.call(buffer) === "[object ArrayBuffer]") {
+    bytes = new Uint8Array(/** @type {ArrayBuffer} */ (buffer));
+  }
+  return bytes?.length === length ? bytes : null;
+}
+
+/**
+ * The bytes of a chunk, which are in its message where buffers do not arrive; null if they are lost.
+ * @param {Chunk & {base64?: string}} chunk
+ * @param {unknown} buffer
+ */
+function bytesOf(chunk, buffer) {
+  if (typeof chunk.base64 === "string") return Uint8Array.from(atob(chunk.base64), (character) => character.charCodeAt(0));
+  return asBytes(buffer, chunk.pieces.reduce((sum, [, , length]) => sum + length, 0));
 }
 
 /**
@@ -154,6 +172,8 @@ class Store {
     this.ack = -1;
     /** By which of the two ways messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
     this.channel = "";
+    /** Whether binary buffers get here, as far as is known. */
+    this.buffers = true;
     this.zero = performance.now();
     this.greeted = false;
     /** Whether the kernel has ever told of the run. */
@@ -252,7 +272,7 @@ class Store {
    */
   send(message, surely = false) {
     // numbered: over two channels, one that was overtaken could be taken for the last word
-    const content = { client: this.client, n: ++this.said, ...message };
+    const content = { client: this.client, n: ++this.said, ...message, ...(this.buffers ? {} : { buffers: false }) };
     if (surely || this.channel !== "control") {
       try {
         this.model.send(content);
@@ -294,6 +314,8 @@ class Store {
   #hello() {
     if (this.greeted || this.lost || this.model.get("over")) return;
     this.hellos++;
+    // perhaps the answers are lost with the buffers in them
+    if (this.hellos > UNANSWERED) this.buffers = false;
     this.send({ kind: "hello", view: this.views.size });
     this.watched = "";
     this.watch();
@@ -438,9 +460,10 @@ class Store {
 
   /**
    * @param {any} content
-   * @param {(DataView | ArrayBuffer)[]} buffers
+   * @param {ArrayLike<unknown>} [buffers]
    */
-  receive(content, buffers = []) {
+  receive(content, buffers) {
+    buffers ??= [];
     const before = this.unheard;
     this.silence = 0;
     this.heardAt = performance.now();
@@ -450,15 +473,27 @@ class Store {
     if (content?.kind === "tick") this.#tick(content, buffers);
     if (!["page", "stacks"].includes(content?.kind) || content.client !== this.client) return;
     const ask = this.asked.get(content.id);
+    const bytes = content.chunk ? bytesOf(content.chunk, buffers[0]) : null;
+    if (ask && content.chunk && !bytes && this.buffers) {
+      this.#doWithoutBuffers();
+      return this.send({ ...ask.message, again: true }, true);
+    }
     this.asked.delete(content.id);
     if (typeof content.text === "string") ask?.resolve(content.text);
-    else if (content.error || !buffers[0]) ask?.reject(new Error(content.error || "no bytes came"));
-    else ask?.resolve({ chunk: content.chunk, bytes: asBytes(buffers[0]) });
+    else if (content.error || !bytes) ask?.reject(new Error(content.error || "no bytes came"));
+    else ask?.resolve({ chunk: content.chunk, bytes });
+  }
+
+  /** Tells the kernel that buffers do not get here, and asks for everything once more. */
+  #doWithoutBuffers() {
+    this.buffers = false;
+    this.greeted = false;
+    this.#hello();
   }
 
   /**
    * @param {any} tick
-   * @param {(DataView | ArrayBuffer)[]} buffers
+   * @param {ArrayLike<unknown>} buffers
    */
   #tick(tick, buffers) {
     if (typeof tick.clock === "number") this.zero = performance.now() - tick.clock * 1000;
@@ -500,14 +535,19 @@ class Store {
       if (rank.history.length > HISTORY) rank.history.shift();
     }
     for (const [id, size] of Object.entries(tick.sizes ?? {})) this.log(id).setSize(Number(size));
-    (tick.chunks ?? []).forEach((/** @type {Chunk} */ chunk, /** @type {number} */ index) => {
-      if (!buffers[index]) return;
-      for (const [part, bytes] of cutUp(chunk, asBytes(buffers[index]))) this.queue.push({ chunk: part, bytes });
+    /** @type {Chunk[]} */
+    const chunks = tick.chunks ?? [];
+    const bytes = chunks.map((chunk, index) => bytesOf(chunk, buffers[index]));
+    bytes.forEach((all, index) => {
+      for (const [part, some] of all ? cutUp(chunks[index], all) : []) this.queue.push({ chunk: part, bytes: some });
     });
     this.channel = tick.heard?.[this.client] ?? this.channel;
     // only where it is asked for: each message makes the kernel say that it is busy, and then idle
     if (tick.ack) this.queue.push({ ack: tick.seq });
     for (const view of this.views.keys()) view.told(news, Boolean(tick.full));
+    // the last buffer of the first message is a probe
+    const probed = !tick.probe || asBytes(buffers[chunks.length], tick.probe)?.every((byte, index) => byte === index);
+    if (this.buffers && (bytes.includes(null) || !probed)) this.#doWithoutBuffers();
     // without frames nothing would ever be acknowledged
     if (document.hidden) this.#work(Infinity);
     this.schedule();

@@ -73,8 +73,8 @@ class RankDebugger(_ipython.Pdb):
         self._at_failure = False
         self._bottom: FrameType | None = None
         self._interrupted = False
-        # signals are the rank's
-        super().__init__(completekey, self, self._output, nosigint=True, **options)
+        # signals are the rank's. By name: on IPython 7 the first argument is another one.
+        super().__init__(completekey=completekey, stdin=self, stdout=self._output, nosigint=True, **options)
 
     @property
     def asker(self) -> Asker:

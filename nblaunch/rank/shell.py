@@ -33,6 +33,16 @@ class _Compiler(CachingCompiler):
 
     cell_filename = ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # private in IPython: the table behind "Cell In[5]" in its tracebacks. IPython 7 has none, and no such lines.
+        self.__dict__.setdefault("_filename_map", {})
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
+        name = str(super().cache(transformed_code, number, raw_code))
+        self._filename_map[name] = number
+        return name
+
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
         name, self.cell_filename = self.cell_filename, ""
         return name or str(super().get_code_name(raw_code, transformed_code, number))

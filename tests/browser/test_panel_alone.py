@@ -201,6 +201,64 @@ def test_a_page_that_cannot_be_read_says_so(page: Page) -> None:
     page.wait_for_selector(".nbl-gap >> text=could not be read: no such file")
 
 
+# What frontends do to binary buffers.
+WAYS = {
+    "whole": "buffers => buffers",
+    "of another kind": "buffers => buffers.map(view => view.buffer)",
+    "missing": "() => undefined",
+    "none": "() => []",
+    "empty": "buffers => buffers.map(() => new DataView(new ArrayBuffer(0)))",
+    "objects": "buffers => buffers.map(() => ({}))",
+    "texts": "buffers => buffers.map(view => new TextDecoder().decode(view))",
+    "changed": "buffers => buffers.map(view => new DataView(new Uint8Array(view.byteLength).fill(63).buffer))",
+    "with the message": "() => null",
+}
+TEXT = "größer \x1b[32mgreen\x1b[0m 日本語"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_becomes_of_buffers_on_their_way(page: Page, tmp_path: Path, way: str) -> None:
+    # from the first message on
+    page.evaluate(
+        f"() => {{ harness.show({{nprocs: 2, seconds: -1}}).way = {WAYS[way]}; return harness.settled() }}",
+    )
+    _write(page, f"kernel.write(0, {TEXT + chr(10)!r}.repeat(3000))")
+    page.wait_for_selector("section[aria-label='rank 0'] .nbl-row >> text=größer green 日本語")
+    assert page.evaluate("kernel.plain") == (way not in ("whole", "of another kind"))
+    _until_acknowledged(page)
+    _write(page, "kernel.write(1, 'and more\\n')")
+    page.wait_for_selector("section[aria-label='rank 1'] .nbl-row >> text=and more")
+    # older text, which is asked for
+    pane = page.get_by_role("region", name="rank 0")
+    pane.hover()
+    with page.expect_download() as download:
+        pane.get_by_role("button", name="download the whole log of rank 0").click()
+    download.value.save_as(tmp_path / "log")
+    assert (tmp_path / "log").read_text(encoding="utf-8") == f"{TEXT}\n" * 3000
+
+
+def test_buffers_that_are_lost_in_the_midst(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1)
+    _write(page, "kernel.write(0, 'before\\n')")
+    _until_acknowledged(page)
+    _write(page, "kernel.way = () => []; kernel.write(0, 'after\\n')")
+    page.wait_for_selector(".nbl-row >> text=after")
+    assert page.inner_text(LOG).split() == ["before", "after"]
+    assert [message.get("buffers", True) for message in _sent(page, "hello")] == [True, False]
+
+
+def test_older_text_without_buffers(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1)
+    _write(page, "for (let k = 0; k < 20_000; k++) kernel.write(0, `line ${k}\\n`)")
+    _until_acknowledged(page)
+    # the first buffer that is lost is that of an answer
+    page.evaluate("() => { kernel.way = () => [] }")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="download the whole log of rank 0").click()
+    assert download.value.path().read_text() == "".join(f"line {k}\n" for k in range(20_000))
+    assert page.evaluate("kernel.plain")
+
+
 def test_searching(page: Page) -> None:
     _show(page, nprocs=2, seconds=0)
     _write(

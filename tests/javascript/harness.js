@@ -73,6 +73,10 @@ export class Kernel {
     // whether ticks ask to be acknowledged, and by which way this kernel says that it hears its pages
     this.asks = true;
     this.hears = "comm";
+    // what becomes of a message's buffers on their way to the page; null: the message does not come at all
+    this.way = (buffers) => buffers;
+    // the page has said that buffers do not reach it
+    this.plain = false;
   }
 
   /** A face of the model, as each view gets one. */
@@ -100,7 +104,11 @@ export class Kernel {
   #receive(message) {
     this.sent.push(message);
     this.client = message.client;
-    if (message.kind === "hello") queueMicrotask(() => this.tick(true));
+    this.plain ||= message.buffers === false;
+    if (message.kind === "hello") {
+      for (const id of this.watched.keys()) this.watched.set(id, Math.max(0, this.logs[id].length - PER_TICK));
+      queueMicrotask(() => this.tick(true));
+    }
     if (message.kind === "ack") this.acked = message.seq;
     if (message.kind === "stop") this.onstop?.();
     if (message.kind === "kill") this.onkill?.();
@@ -124,7 +132,20 @@ export class Kernel {
   }
 
   #send(content, buffers = []) {
-    for (const callback of [...this.callbacks]) callback(structuredClone(content), buffers);
+    if (content.full && !this.plain) {
+      const probe = Uint8Array.from({ length: 256 }, (_, index) => index);
+      content.probe = probe.length;
+      buffers = [...buffers, new DataView(probe.buffer)];
+    }
+    if (this.plain) {
+      (content.chunks ?? [content.chunk]).forEach((chunk, index) => {
+        if (chunk) chunk.base64 = btoa(Array.from(new Uint8Array(buffers[index].buffer), (byte) => String.fromCharCode(byte)).join(""));
+      });
+      buffers = [];
+    }
+    const arriving = buffers.length ? this.way(buffers) : buffers;
+    if (arriving === null) return;
+    for (const callback of [...this.callbacks]) callback(structuredClone(content), arriving);
   }
 
   /** Says only that it is there. */

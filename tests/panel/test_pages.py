@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class Talk(Played):
         if len(self.sent) == before:
             return {}
         content, buffers = self.sent[-1]
+        if "probe" in content:
+            *buffers, probe = buffers
+            assert (probe, content["probe"], content["full"]) == (bytes(range(256)), 256, True)
         return {**content, "bytes": buffers}
 
 
@@ -227,10 +231,45 @@ def test_where_no_page_can_be_heard_little_is_sent(talk: Talk, monkeypatch: pyte
     talk.write(0, "x" * 1000 + "\n" + "y\n" * 50_000)
     tick = talk.tick()
     assert tick["full"]
-    assert sum(map(len, tick["bytes"])) <= 32_000
+    # in the message itself: what becomes of buffers nobody can say
+    assert (tick["bytes"], "probe" in tick) == ([], False)
+    (chunk,) = (chunk for chunk in tick["chunks"] if chunk["log"] == "0")
+    assert 0 < len(b64decode(chunk["base64"])) <= 32_000
     # and seldom
     talk.write(0, "more\n")
     assert talk.tick() == {}
+
+
+def test_where_buffers_do_not_arrive_the_message_has_the_bytes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0", "1"])
+    talk.write(0, "größer\n")
+    assert talk.tick()["bytes"] == ["größer\n".encode()]
+    # from the beginning, and this time so that it arrives
+    talk.hear(kind="hello", buffers=False)
+    again = talk.tick()
+    assert again["full"]
+    assert "probe" not in again
+    assert [(chunk["log"], chunk["offset"], b64decode(chunk["base64"]).decode()) for chunk in again["chunks"]] == [
+        ("0", 0, "größer\n")
+    ]
+    assert again["bytes"] == []
+    talk.hear(kind="page", id=1, log="0", buffers=False, **{"from": 0, "to": 100})
+    content, buffers = talk.sent[-1]
+    assert (b64decode(content["chunk"]["base64"]).decode(), buffers) == ("größer\n", [])
+    # all pages are sent the same, but what one of them asks for is its own
+    talk.pages.hear({"client": "b", "kind": "hello"})
+    assert talk.tick()["bytes"] == []
+    talk.pages.hear({"client": "b", "kind": "page", "id": 1, "log": "0", "from": 0, "to": 100})
+    content, buffers = talk.sent[-1]
+    assert (content["chunk"].get("base64"), buffers) == (None, ["größer\n".encode()])
+    # one that was forgotten meanwhile says it with whatever it says next
+    with monkeypatch.context() as patch:
+        patch.setattr(pages_module, "_GONE_AFTER", 0.0)
+        assert talk.tick() == {}
+    talk.hear(kind="ack", seq=again["seq"], logs=["1"], buffers=False)
+    talk.write(1, "more\n")
+    assert [b64decode(chunk["base64"]) for chunk in talk.tick()["chunks"] if chunk["log"] == "1"] == [b"more\n"]
 
 
 @pytest.mark.parametrize(
