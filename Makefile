@@ -8,6 +8,14 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --e
 INPUTS := pyproject.toml constraints.txt nblaunch/__init__.py
 JAVASCRIPT := tests/javascript
 TSC := $(JAVASCRIPT)/node_modules/.bin/tsc
+# Google Colab's versions need its Python. Of the tests those run there whose way differs: streams and displays of an old
+# ipykernel, pages that are not heard, tracebacks of an old IPython, and the quick start.
+PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) $(shell command -v python3.13))
+COLAB := $(VENV)/colab
+COLAB_TESTS := $(addprefix tests/notebook/test_,colab.py debugger.py failing.py hanging.py interrupting.py ipykernels.py \
+	magic.py output.py panel.py) tests/notebook/test_notebooks.py::test_quickstart_finds_good_parameters_and_shows_a_failure
+TEST_COLAB = if [ ! -e $(VENV)/.colab ]; then echo "the tests with Google Colab's versions are skipped"; \
+	else $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning -m "(kernel or notebook) and not torch" $(COLAB_TESTS); fi
 # Debian's packages, where this user may install them: a condition for `if`
 APT_INSTALL = as_root=; \
 	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
@@ -16,7 +24,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test chaos differential browser bench bench-panel lint format clean
+.PHONY: help demo lab demo-ddp test colab chaos differential browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -31,15 +39,19 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast ones first
+test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.colab browser ## run all the tests, the fast ones first
 	@status=0; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "not (kernel or notebook or browser or chaos or frameworks)" || status=$$?; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
+	$(TEST_COLAB) || status=$$?; \
 	$(BIN)/python -m pytest -m frameworks || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	exit $$status
+
+colab: $(VENV)/.colab ## run tests of kernels, and the quick start, with the versions that Google Colab has
+	@$(TEST_COLAB)
 
 chaos: $(VENV)/.test ## hit N=150 runs with faults drawn at random [SEED=...] [RUN=number of a single one]
 	$(BIN)/python -m tests.chaos --table build/chaos.md --runs $(or $(N),150) \
@@ -110,6 +122,15 @@ $(VENV)/.ipykernels: $(VENV)/.test
 	    "ipykernel==$$version.*" nest_asyncio || exit 1; \
 	done
 	@touch $@
+
+# The pins, what the tests need beside them, and nblaunch.
+$(VENV)/.colab: tests/colab.txt $(INPUTS) | $(VENV)/.made
+	@if [ -z "$(PYTHON313)" ]; then echo "no Python 3.13 here, which Google Colab's versions need"; exit 0; fi; \
+	echo "installing Google Colab's versions into $(COLAB), about half a minute"; \
+	$(PYTHON313) -m venv $(COLAB) \
+	  && $(COLAB)/bin/python -m pip install -qq --requirement tests/colab.txt --editable . \
+	    hypothesis matplotlib nbclient nbconvert packaging pandas pytest pytest-timeout scikit-learn tqdm \
+	  && touch $@
 
 # Types of the panel's JavaScript are checked with TypeScript, which needs node: as above, or it says that it is skipped.
 $(VENV)/.javascript: $(JAVASCRIPT)/package.json | $(VENV)/.made

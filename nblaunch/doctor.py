@@ -24,7 +24,7 @@ from nblaunch.sizes import in_words
 __all__ = ["examine"]
 
 
-def examine(start_method: str, settings: bool = True) -> str:
+def examine(start_method: str, settings: bool = True, panel: Iterable[str] = ()) -> str:
     """Return a report for a person, one line per finding.
 
     Parameters
@@ -33,6 +33,8 @@ def examine(start_method: str, settings: bool = True) -> str:
         The one that launches use unless they name another.
     settings : bool
         Whether launches make changed settings of libraries in the ranks.
+    panel : iterable of str
+        What there is to say about how runs are shown here.
     """
     rows = [
         ("nblaunch", _versions()),
@@ -40,6 +42,7 @@ def examine(start_method: str, settings: bool = True) -> str:
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),
         *_settings(settings),
+        *zip(("panel", *[""] * 9), panel, strict=False),
         ("machine", _machine()),
         ("limits", _limits()),
     ]
@@ -49,7 +52,7 @@ def examine(start_method: str, settings: bool = True) -> str:
 
 def _versions() -> str:
     parts = [nblaunch.__version__, f"Python {platform.python_version()}"]
-    for name in ("ipykernel", "IPython", "torch"):
+    for name in ("ipykernel", "IPython", "ipywidgets", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             parts.append(f"{name} {importlib.metadata.version(name)}")
     return ", ".join(parts)

@@ -30,7 +30,7 @@ from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
 from nblaunch.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
 from nblaunch.outputs import displayed
-from nblaunch.panel.frontend import has_pages
+from nblaunch.panel.frontend import has_pages, print_under_this_cell
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
@@ -468,6 +468,7 @@ class Launch:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
+        print_under_this_cell()
         if options.panel == "live" and publish is not None and has_pages():
             run = self.run
             return (

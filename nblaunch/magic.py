@@ -254,8 +254,9 @@ class Multiproc(Magics):
         name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
         if name == "doctor" and not rest:
             from nblaunch.doctor import examine
+            from nblaunch.panel.frontend import peculiarities
 
-            print(examine(self.start_method, self.settings))
+            print(examine(self.start_method, self.settings, peculiarities()))
         elif name == "preload" and rest:
             self._preload(" ".join(rest).replace(",", " ").split())
         elif name == "stacks":

@@ -222,7 +222,11 @@ class Kernel:
 
     def run(self, code: str, **options: Any) -> Reply:
         """Run a cell to its end."""
-        return self.begin(code, **options).finish()
+        reply = self.begin(code, **options).finish()
+        while reply.status == "aborted":
+            # ipykernel 6.17 drops what comes within a moment after a cell that failed
+            reply = self.begin(code, **options).finish()
+        return reply
 
     def begin(self, code: str, **options: Any) -> Execution:
         """Send a cell and return at once; the kernel runs what it is sent one after the other."""
@@ -244,8 +248,11 @@ class Kernel:
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression that is made of literals; neither a cell of its own nor counted."""
-        execution = self.begin("", silent=True, store_history=False, user_expressions={"v": f"repr({expression})"})
-        execution.finish()
+        options: dict[str, Any] = {"silent": True, "store_history": False}
+        options["user_expressions"] = {"v": f"repr({expression})"}
+        execution = self.begin("", **options)
+        while execution.finish().status == "aborted":
+            execution = self.begin("", **options)
         assert execution.reply is not None
         answer = execution.reply["user_expressions"]["v"]
         assert answer["status"] == "ok", without_escapes("\n".join(answer["traceback"]))
@@ -253,8 +260,7 @@ class Kernel:
 
     def quietly(self, code: str) -> None:
         """Run code that is neither shown nor counted."""
-        execution = self.begin(code, silent=True, store_history=False)
-        execution.finish().ok()
+        self.run(code, silent=True, store_history=False).ok()
 
     def interrupt(self) -> None:
         """Interrupt the kernel as Jupyter does."""

@@ -43,6 +43,12 @@ def test_the_machine_and_the_versions() -> None:
     assert re.search(r"^limits +(\d+|any number of) processes, (\d+|any number of) open files$", text, re.MULTILINE)
 
 
+def test_what_is_left_out_here() -> None:
+    text = examine("zygote", panel=["one thing", "and another"])
+    assert re.search(r"^panel +one thing\n +and another\nmachine ", text, re.MULTILINE)
+    assert not re.search(r"^panel", examine("zygote"), re.MULTILINE)
+
+
 def test_whose_hashes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     def said(start_method: str = "zygote") -> str:
         line = next(line for line in examine(start_method).splitlines() if line.startswith("hash seed"))

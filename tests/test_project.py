@@ -60,6 +60,16 @@ def test_package_needs_only_what_it_says() -> None:
     assert needed["ipykernel"].specifier.contains("6.31.0")
 
 
+def test_google_colab_has_what_the_package_needs() -> None:
+    """Replacing IPython breaks its runtime: an installation there must find everything as it wants it."""
+    lines = (ROOT / "tests" / "colab.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    needed = requirements()
+    assert set(needed) <= set(pins)
+    for name, requirement in needed.items():
+        assert requirement.specifier.contains(pins[name]), f"{requirement}, but Google Colab has {pins[name]}"
+
+
 @pytest.mark.parametrize("name", ["torch", "test", "dev", "demo", "docs", "bench"])
 def test_extra_exists(name: str) -> None:
     assert requirements(name)
@@ -77,15 +87,15 @@ def test_constraints_pin_the_reference_torch() -> None:
 
 def test_makefile_says_what_it_can_make() -> None:
     documented = {
-        *("help", "demo", "lab", "demo-ddp", "test", "chaos", "differential", "bench", "bench-panel", "lint", "format"),
-        "clean",
+        *("help", "demo", "lab", "demo-ddp", "test", "colab", "chaos", "differential", "bench", "bench-panel", "lint"),
+        *("format", "clean"),
     }
     assert make_targets() == documented
     assert make() == make("help")
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "lab", "demo-ddp", "test", "chaos", "differential", "bench", "lint", "format", "clean"]
+    "target", ["demo", "lab", "demo-ddp", "test", "colab", "chaos", "differential", "bench", "lint", "format", "clean"]
 )
 def test_every_target_can_be_made_on_a_fresh_machine(target: str, tmp_path: Path) -> None:
     """With no environment yet, each target finds its way to one (only said here, not done)."""

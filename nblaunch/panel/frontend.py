@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = [
     "answer_on_own_subshell",
@@ -25,6 +26,9 @@ __all__ = [
     "has_pages",
     "hear_control_channel",
     "keep_busy",
+    "peculiarities",
+    "print_under_this_cell",
+    "under_its_cell",
 ]
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,28 @@ def cell_that_runs() -> tuple[str, int]:
     except (AttributeError, KeyError, TypeError):
         return "", 0
     return (cell, number) if isinstance(cell, str) else ("", 0)
+
+
+def peculiarities() -> list[str]:
+    """Return what is left out, or done in another way, because of the versions and the frontend that are here."""
+    shell, kernel = _shell(), _kernel()
+    found = []
+    if kernel is not None and not isinstance(getattr(kernel, "control_handlers", None), dict):
+        found.append(
+            "this kernel has no control channel: what is clicked in the panel is heard when the cell has ended, and "
+            "the interrupt button stops a run"
+        )
+    if "google.colab" in sys.modules:
+        found.append(
+            "Google Colab's pages are not heard while a cell runs, and lose binary buffers: after five seconds lines "
+            "are printed, the record comes at the end, and the interrupt button stops a run"
+        )
+    if shell is not None and not hasattr(shell.compile, "_filename_map"):
+        found.append(
+            "this IPython keeps no table of its cells: tracebacks of ranks name a cell by its text, of several alike "
+            "the last"
+        )
+    return found
 
 
 def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> object:
@@ -136,6 +162,48 @@ def keep_busy() -> Callable[[], None]:
     # not post_execute, which each message of a widget triggers too
     shell.events.register("post_run_cell", end)
     return soon
+
+
+# What the streams of an old kernel say of the cell that has launched.
+_CELL: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("nblaunch_cell", default=None)
+
+
+def print_under_this_cell() -> None:
+    """Have what the threads that are made from now on print appear under the cell that runs now.
+
+    From ipykernel 6.29 on its streams see to that by themselves. Earlier ones know one cell for all threads: the last.
+    """
+    stream: Any = sys.stdout
+    _CELL.set(stream.parent_header if _knows_one_cell(stream) else None)
+
+
+def under_its_cell(stream: TextIO) -> TextIO | _Elsewhere:
+    """Return what prints under the cell of the present context, if another one runs by now; otherwise the stream."""
+    cell = _CELL.get()
+    if cell is None or not _knows_one_cell(stream) or stream.parent_header is cell:  # type: ignore[attr-defined]
+        return stream
+    return _Elsewhere(stream, cell)
+
+
+def _knows_one_cell(stream: Any) -> bool:
+    return all(name in getattr(stream, "__dict__", ()) for name in ("parent_header", "session", "pub_thread", "topic"))
+
+
+class _Elsewhere:
+    """Prints under a cell that has ended, with which the kernel's stream has done."""
+
+    def __init__(self, stream: Any, cell: dict[str, Any]) -> None:
+        self._stream = stream
+        self._cell = cell
+
+    def write(self, text: str) -> None:
+        """Do what the stream does when it is flushed."""
+        stream = self._stream
+        content = {"name": stream.name, "text": text}
+        stream.session.send(stream.pub_thread, "stream", content, parent=self._cell, ident=stream.topic)
+
+    def flush(self) -> None:
+        """Do nothing: it is sent already."""
 
 
 def _nothing() -> None:

@@ -250,7 +250,7 @@ class LivePanel:
         answer_on_own_subshell(widget)
         self._listener = hear_control_channel(self._token, lambda content: self._hear(content, "control"))
         widget.on_msg(lambda _widget, content, _buffers: self._hear(content, "comm"))
-        self._publish(widget.bundle(), {}, {"display_id": self._place("panel")})
+        self._publish(*widget.bundle(), {"display_id": self._place("panel")})
         self._is_open, self._opened_at = True, time.monotonic()
 
     def _print_lines(self) -> None:

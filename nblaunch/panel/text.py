@@ -36,6 +36,7 @@ from nblaunch.events import (
 from nblaunch.flag import Flag
 from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
+from nblaunch.panel.frontend import under_its_cell
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks import Stacks
@@ -312,8 +313,9 @@ class TextPanel:
 
 def _write(stream: TextIO, lines: list[str]) -> None:
     if lines:
-        stream.write("".join(lines))
-        stream.flush()
+        place = under_its_cell(stream)
+        place.write("".join(lines))
+        place.flush()
 
 
 def print_line(line: str) -> None:

@@ -100,9 +100,9 @@ class PanelWidget(anywidget.AnyWidget):
         self._css = ""
         self.close()
 
-    def bundle(self) -> dict[str, Any]:
-        """Return what shows it in an output."""
-        return {
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what shows it in an output: the data, and the metadata that Google Colab wants of such a widget."""
+        data = {
             "application/vnd.jupyter.widget-view+json": {
                 "version_major": 2,
                 "version_minor": 0,
@@ -110,6 +110,9 @@ class PanelWidget(anywidget.AnyWidget):
             },
             "text/plain": self.title,
         }
+        # IPython's protocol: anywidget knows whether this is Colab, and what that takes
+        shown = self._repr_mimebundle_()
+        return data, shown[1] if isinstance(shown, tuple) else {}
 
 
 def _note_that_it_is_placed(widget: PanelWidget, content: Any, _buffers: object) -> None:

@@ -9,9 +9,10 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+import IPython
 from IPython.core import page, ultratb
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
@@ -21,6 +22,7 @@ from traitlets.config import Config
 
 from nblaunch.payload import traceback_of
 from nblaunch.processes.channel import Channel
+from nblaunch.rank.cell_names import name_cells
 from nblaunch.rank.displays import RankDisplayPublisher
 from nblaunch.rank.hints import add_hints
 from nblaunch.rank.work import Work
@@ -81,6 +83,7 @@ class RankShell(InteractiveShell):
         # run_cell says how to leave a terminal when code calls sys.exit
         warnings.filterwarnings("ignore", "To exit: use", UserWarning)
         shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
+        name_cells(shell.InteractiveTB, shell.compile._filename_map)
         _keep_widgets_here()
         _count_lines_of_cells()
         shell.join_figures()
@@ -160,6 +163,11 @@ class RankShell(InteractiveShell):
         # twice as slow. What a rank writes is in its log file.
         return nullcontext()
 
+    def _update_code_co_name(self, code: CodeType) -> CodeType:
+        # Private in IPython 7 and in some of 8: there it calls the code of a cell "<cell line: 1>", for the debugger of
+        # the notebook. Whoever reads stacks and tracebacks knows it as "<module>", as it is called elsewhere.
+        return code
+
     def run_cell(self, *args: Any, **options: Any) -> ExecutionResult:
         """Run a cell; one that is run by another cell does not take that one's value along."""
         outer = self.displayhook.exec_result
@@ -196,7 +204,7 @@ class RankShell(InteractiveShell):
             lines = self.SyntaxTB.structured_traceback(kind, error, traceback.extract_tb(tb))
         else:
             lines = self.InteractiveTB.structured_traceback(kind, error, tb, tb_offset=0)
-        return "\n".join(lines)
+        return _with_notes("\n".join(lines), error)
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Do nothing: a rank has no event loop of a window system to join; ``%matplotlib`` asks for one."""
@@ -218,7 +226,7 @@ class RankShell(InteractiveShell):
         """Show nothing: the rank reports it."""
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
-        print(self.InteractiveTB.stb2text(stb), file=sys.stderr)
+        print(_with_notes(self.InteractiveTB.stb2text(stb), evalue), file=sys.stderr)
 
 
 def _keep_widgets_here() -> None:
@@ -245,6 +253,15 @@ def _count_lines_of_cells() -> None:
         return len(entry[2]) if entry is not None and len(entry) == 4 and entry[1] is None else count(frame)
 
     ultratb.get_line_number_of_frame = count_lines
+
+
+def _with_notes(text: str, error: BaseException) -> str:
+    """Return a traceback with the notes of its exception, which IPython 7 leaves out."""
+    notes: list[str] = []
+    if IPython.version_info[0] < 8:
+        with suppress(Exception):  # of anybody's class
+            notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    return "\n".join([text, *notes])
 
 
 def _below_shell(tb: TracebackType | None) -> TracebackType | None:

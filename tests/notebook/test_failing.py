@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import IPython
 import pytest
 
 from tests.kernel import Kernel, without_escapes
@@ -42,6 +43,7 @@ def test_of_what_an_exception_was_raised_from_the_line_is_shown_that_raised(kern
     assert "----> 6     raise OSError from error" in second
 
 
+@pytest.mark.skipif(IPython.version_info[0] < 8, reason="IPython 7 names the files of cells")
 def test_raising_the_exception_again_shows_the_frames_of_the_rank(kernel: Kernel) -> None:
     kernel.run("def helper(n):\n    return 1 / n").ok()
     failed = kernel.run("%%multiproc 1 --no-raise\nzero = 0\nhelper(zero)").ok()
@@ -55,6 +57,7 @@ def test_raising_the_exception_again_shows_the_frames_of_the_rank(kernel: Kernel
     assert caught.ok().stdout == "caught division by zero\n"
 
 
+@pytest.mark.skipif(IPython.version_info[0] < 8, reason="on IPython 7 %%time shows what its cell raises and goes on")
 def test_a_nested_cell_magic_names_its_lines(kernel: Kernel) -> None:
     reply = kernel.run("%%multiproc 1\n%%time\nx = 1\n1 / 0")
     assert "ZeroDivisionError: division by zero" in reply.traceback
@@ -322,7 +325,7 @@ def test_a_run_that_nobody_waits_for_tells_its_failure(kernel: Kernel, quiet: st
     # all of it is told under its own cell when the wait is over, and nothing where it was waited
     later = kernel.run("job.wait()\njob.wait()").ok()
     assert (later.stdout, later.stderr) == ("", "")
-    cell.wait_for("\x1b[39m: division by zero\n", stream="stderr")
+    cell.wait_for("m: division by zero\n", stream="stderr")
     told = without_escapes(cell.streams["stderr"])
     assert told.startswith(f"%%multiproc 2 --no-wait --out job{quiet}: 1 of 2 ranks failed, ")
     headline = told.splitlines()[0]

@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +197,24 @@ def test_text_that_a_page_asks_for_on_the_control_channel(notebook: PanelKernel)
     stopped(running)
 
 
+def test_a_page_that_buffers_do_not_reach(notebook: PanelKernel) -> None:
+    running = notebook.begin_run()
+    page = {"widget": running.token, "client": "page", "buffers": False}
+    before = len(running.told)
+    notebook.request({**page, "kind": "hello"})
+
+    def texts() -> dict[str, bytes]:
+        chunks = [chunk for told, _ in running.told[before:] for chunk in told.get("chunks", ())]
+        return {chunk["log"]: b64decode(chunk["base64"]) for chunk in chunks if "base64" in chunk}
+
+    notebook.pump(lambda: texts() == {"0": b"begun\n", "1": b"begun\n"}, "the same once more, as text")
+    notebook.request({**page, "kind": "stop"})
+    stopped(running)
+    # from then on none is sent
+    first = next(i for i, (told, _) in enumerate(running.told[before:], before) if "base64" in str(told))
+    assert [buffers for _, buffers in running.told[first:] if buffers] == []
+
+
 def test_stop_as_a_message_of_the_widget(notebook: PanelKernel) -> None:
     subshells = "kernel subshells" in notebook.ask("kernel_info_request").get("supported_features", [])
     running = notebook.begin_run()
@@ -245,7 +264,8 @@ def test_control_handlers_are_a_dict_of_coroutine_functions(notebook: PanelKerne
 
 def test_comms_say_which_subshell_hears_them(notebook: PanelKernel) -> None:
     """`answer_on_own_subshell` puts a function of its own over this method, on versions that have it."""
-    notebook.quietly("import inspect\nfrom ipykernel.comm.comm import BaseComm")
+    # before 6.18 there is no such class
+    notebook.quietly("import inspect, ipykernel.comm.comm as module\nBaseComm = getattr(module, 'BaseComm', None)")
     version = tuple(map(int, notebook.value("ipykernel.__version__").split(".")[:2]))
     assert notebook.value("hasattr(BaseComm, '_reply_subshell_for')") == (version >= (7, 4))
     if version >= (7, 4):

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import IPython
 import pytest
 
 from tests.kernel import Kernel, Reply
@@ -416,6 +417,7 @@ def test_quotes_that_do_not_match(kernel: Kernel) -> None:
     )
 
 
+@pytest.mark.skipif(IPython.version_info[0] < 8, reason="IPython 7 names the files of cells")
 @pytest.mark.parametrize("source", ["x = (1\ny = 2", "def f(:\n  pass", "if True:\nx = 1", "x = 'abc", "return 5"])
 def test_a_syntax_error_looks_as_in_any_cell(kernel: Kernel, source: str) -> None:
     plain = kernel.run(f"# %%multiproc 2\n{source}")
