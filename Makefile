@@ -12,7 +12,7 @@ TSC := $(JAVASCRIPT)/node_modules/.bin/tsc
 # ipykernel, pages that are not heard, tracebacks of an old IPython, and the quick start.
 PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) $(shell command -v python3.13))
 COLAB := $(VENV)/colab
-COLAB_TESTS := $(addprefix tests/notebook/test_,colab.py debugger.py failing.py hanging.py interrupting.py ipykernels.py \
+COLAB_TESTS := $(addprefix tests/notebook/test_,colab.py failing.py hanging.py interrupting.py ipykernels.py \
 	magic.py output.py panel.py) tests/notebook/test_notebooks.py::test_quickstart_finds_good_parameters_and_shows_a_failure
 TEST_COLAB = if [ ! -e $(VENV)/.colab ]; then echo "the tests with Google Colab's versions are skipped"; \
 	else $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning -m "(kernel or notebook) and not torch" $(COLAB_TESTS); fi

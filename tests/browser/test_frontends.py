@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import CONNECTED, IDLE, PANEL, begin, save, shut_down
+from tests.browser.conftest import (
+    CONNECTED,
+    IDLE,
+    PANEL,
+    RUN_ALL,
+    WAIT,
+    begin,
+    open_notebook,
+    save,
+    shut_down,
+    write_notebook,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -126,3 +137,40 @@ def _look(page: Any) -> None:
     for text in SHOWN:
         assert text in shown
     assert "rror displaying widget" not in shown
+
+
+DROP_BUFFERS = """() => {
+    const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+    const take = kernel._handleMessage;
+    window.dropped = 0;
+    kernel._handleMessage = function (message) {
+        if (message.buffers?.length) window.dropped++;
+        message.buffers = [];
+        return take.call(this, message);
+    };
+}"""
+
+
+def test_a_frontend_that_loses_binary_buffers(light_page: Any, lab: str, lab_folder: Path, gate: Path) -> None:
+    """As Google Colab's does: the page finds that out, and is sent the bytes in the messages themselves."""
+    cell = f"""%%multiproc 2 --grace 60
+print("größer \\x1b[32mgreen\\x1b[0m", rank)
+wait({str(gate)!r})
+print("and then", rank)
+threading.Event().wait(9999)"""
+    write_notebook(lab_folder, "lossy.ipynb", ["%load_ext nblaunch" + WAIT, cell])
+    open_notebook(light_page, lab, "lossy.ipynb")
+    light_page.evaluate(DROP_BUFFERS)
+    light_page.evaluate(RUN_ALL)
+    for rank in range(2):
+        light_page.wait_for_selector(f"{PANEL} section[aria-label='rank {rank}'] >> text=größer green {rank}")
+    dropped = light_page.evaluate("window.dropped")
+    assert dropped > 0
+    gate.touch()
+    for rank in range(2):
+        light_page.wait_for_selector(f"{PANEL} section[aria-label='rank {rank}'] >> text=and then {rank}")
+    light_page.click(f"{PANEL} .nbl-stop")
+    light_page.wait_for_selector("text=KeyboardInterrupt: 2 of 2 ranks interrupted")
+    light_page.wait_for_function(IDLE)
+    # no more were sent since, but for what was on its way
+    assert light_page.evaluate("window.dropped") <= dropped + 2

@@ -113,3 +113,15 @@ def test_the_doctor_says_what_is_missing(notebook: Kernel) -> None:
     assert "IPython 7.34.0, ipywidgets 7.7.1" in said
     assert "Google Colab's pages are not heard while a cell runs, and lose binary buffers" in said
     assert "this IPython keeps no table of its cells" in said
+
+
+def test_a_rank_that_raises_is_looked_at_in_the_input_box(notebook: Kernel) -> None:
+    cell = notebook.begin("%%multiproc 2 --pdb\nx = rank + 40\nif rank:\n    1 / 0", allow_stdin=True)
+    assert cell.asked() == "rank 1 ipdb> "
+    assert "----> 4" in cell.streams["stdout"]
+    cell.enter("p x")
+    assert cell.asked() == "rank 1 ipdb> "
+    cell.wait_for("\n41\n")
+    reply = cell.enter("q").finish()
+    assert reply.ename == "RanksFailed"
+    assert "41" not in reply.outputs[-1]["data"]["text/plain"], "what the debugger says is not the rank's output"
