@@ -235,6 +235,10 @@ def _keep_widgets_here() -> None:
     if comm is not None:
         comm.create_comm = comm._create_comm
         comm.get_comm_manager = comm._get_comm_manager
+    # before ipykernel 6.18 there is no such package: there widgets look for the kernel themselves
+    kernels: Any = sys.modules.get("ipykernel.kernelbase") if comm is None else None
+    if kernels is not None:
+        kernels.Kernel._instance = None
 
 
 def _count_lines_of_cells() -> None:

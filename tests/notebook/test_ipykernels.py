@@ -243,6 +243,19 @@ def test_what_makes_no_sense_on_the_control_channel_harms_nothing(notebook: Pane
     stopped(running)
 
 
+@pytest.mark.parametrize("method", ["zygote", "fork"])
+def test_a_widget_that_a_rank_makes_stays_there(notebook: PanelKernel, method: str) -> None:
+    notebook.quietly("import ipywidgets")
+    running = notebook.begin(
+        f"%%multiproc 1 --no-panel --out run --start-method {method}\nipywidgets.IntSlider(value=7).value"
+    )
+    assert isinstance(running, Watched)
+    running.finish().ok()
+    # ipykernel says so where a fork tries to send something
+    assert notebook.value("(run.results[0], run.logs[0].stdout, run.logs[0].stderr)") == (7, "", "")
+    assert running.opened == []
+
+
 def test_nobody_listens_when_runs_are_over(notebook: PanelKernel) -> None:
     notebook.quietly("import gc, nblaunch.panel.frontend as frontend; gc.collect()")
     assert notebook.value("list(frontend._LISTENERS)") == []
