@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from traceback import walk_stack
+from types import CodeType
 
 __all__ = ["LONGEST_DEAF", "lost_interrupts_repeated"]
 
 # Seconds that the main thread waits at once: an interrupt that comes just before is heard only when a wait ends.
 LONGEST_DEAF = 0.5
-# Seconds after which the main thread has most likely left the finalizer.
-_OUT_OF_FINALIZER = 0.02
+# Seconds between two looks at whether the main thread has left the finalizer.
+_LOOK_AGAIN = 0.001
 
 
 @contextlib.contextmanager
@@ -33,7 +35,9 @@ def lost_interrupts_repeated() -> Iterator[None]:
         if issubclass(lost.exc_type, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             # by another thread and later, or it would be raised in here; if it hits a finalizer again, it is repeated
             with contextlib.suppress(RuntimeError):  # no more threads
-                threading.Thread(target=_interrupt_main_thread, name="nblaunch-interrupt", daemon=True).start()
+                threading.Thread(
+                    target=_interrupt_main_thread, args=(hook.__code__,), name="nblaunch-interrupt", daemon=True
+                ).start()
                 return
         before(lost)
 
@@ -46,8 +50,10 @@ def lost_interrupts_repeated() -> Iterator[None]:
             sys.unraisablehook = before
 
 
-def _interrupt_main_thread() -> None:
-    time.sleep(_OUT_OF_FINALIZER)
+def _interrupt_main_thread(hook: CodeType) -> None:
+    """Interrupt the main thread when it has returned from this hook, and so from the finalizer before it."""
     main = threading.main_thread().ident
     assert main is not None
+    while any(frame.f_code is hook for frame, _ in walk_stack(sys._current_frames().get(main))):
+        time.sleep(_LOOK_AGAIN)
     signal.pthread_kill(main, signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import signal
 import tempfile
@@ -16,11 +17,21 @@ import pytest
 
 from nblaunch.processes import preloads
 from nblaunch.processes.zygotes import ZYGOTES
+from tests import shared_memory
 
 # Whoever starts the tests may ignore these, as nohup and a shell's background do. Then so would what the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked as in need of torch where there is none: not every Python has one."""
+    if importlib.util.find_spec("torch") is not None:
+        return
+    for item in items:
+        if "torch" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="there is no torch here"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +62,7 @@ class _Belongings:
         self.threads = {
             thread for thread in threading.enumerate() if thread.is_alive() and not thread.name.startswith("asyncio_")
         }
-        # semaphores have names only for a moment, but those of a stranger's multiprocessing may stay
-        self.shared_memory = {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")}
+        self.shared_memory = shared_memory.present()
         self.temporary = set(os.listdir(tempfile.gettempdir()))
 
     def left_since(self, before: _Belongings) -> list[str]:
@@ -60,7 +70,10 @@ class _Belongings:
             *(f"process {process}" for key, process in self.processes.items() if key not in before.processes),
             *(f"descriptor {fd}: {self.descriptors[fd]}" for fd in self.descriptors.keys() - before.descriptors.keys()),
             *(f"thread {thread}" for thread in self.threads - before.threads),
-            *(f"/dev/shm/{name}" for name in self.shared_memory - before.shared_memory),
+            *(
+                str(shared_memory.PLACE / name)
+                for name in shared_memory.left_by_us(self.shared_memory - before.shared_memory)
+            ),
             *(f"temporary {name}" for name in self.temporary - before.temporary),
         ]
 
@@ -89,8 +102,8 @@ def nothing_preloaded(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         monkeypatch.setattr(preloads, "SAFE", frozenset())
 
 
-# Seconds for the shared memory of other programs.
-_OTHERS_MAY_END = 10.0
+# Seconds.
+_HELPERS_TIDY = 10.0
 
 
 def _wait_for_removals() -> None:
@@ -114,9 +127,9 @@ def nothing_left_behind(_own_temporary_directory: None) -> Iterator[None]:
         gc.collect()
         _wait_for_removals()
         left = _Belongings().left_since(before)
-    # /dev/shm is every program's, and what belongs to another one goes by itself; what a test has left stays
-    deadline = time.monotonic() + _OTHERS_MAY_END
-    while left and all(one.startswith("/dev/shm/") for one in left) and time.monotonic() < deadline:
+    # the helpers of libraries remove what a process has left there when they see that it has ended
+    deadline = time.monotonic() + _HELPERS_TIDY
+    while left and all(one.startswith(str(shared_memory.PLACE)) for one in left) and time.monotonic() < deadline:
         time.sleep(0.1)
         left = _Belongings().left_since(before)
     assert not left, f"left behind: {left}"

@@ -23,6 +23,7 @@ from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
 from nblaunch.launching import Launch, launch
 from nblaunch.notebook import Notebook
 from nblaunch.run import Run
+from tests.processes.targets import LIMIT
 
 
 class _Interrupted:
@@ -51,6 +52,21 @@ def test_a_lost_interrupt_comes_again(lose: Callable[[], object]) -> None:
         while True:
             threading.Event().wait(LONGEST_DEAF)
     assert sys.unraisablehook is hook
+
+
+def test_a_lost_interrupt_comes_again_though_the_hook_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            # on a busy machine the new thread goes on for long before the one that starts it does
+            self.join(0.2)
+
+    with pytest.raises(KeyboardInterrupt), lost_interrupts_repeated():
+        monkeypatch.setattr(threading, "Thread", Slow)
+        _Interrupted()
+        monkeypatch.undo()
+        while True:
+            threading.Event().wait(LONGEST_DEAF)
 
 
 def test_other_exceptions_of_finalizers_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +125,7 @@ class _NeverRebuilt(Exception):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_note("a state to be set")
+        self.state = "to be set"
 
     def __setstate__(self, state: object) -> None:
         if os.getpid() == self.home:
@@ -144,17 +160,20 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Runs]:
 
 @contextmanager
 def _pressing(*moments: threading.Event) -> Iterator[None]:
-    """Interrupt this process at each of these moments."""
+    """Interrupt this process at each of these moments, if they come."""
 
     def press() -> None:
         for moment in moments:
-            moment.wait()
+            if not moment.wait(LIMIT):
+                return  # what is tested has failed, and the next tests are not to be interrupted
             os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _launch_what_is_never_rebuilt(how: str, gate: Path, **options: Any) -> None:

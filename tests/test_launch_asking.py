@@ -122,11 +122,14 @@ def test_a_thread_that_nobody_has_answered_does_not_keep_its_rank() -> None:
 
 def test_a_breakpoint_goes_through_a_cell_and_into_functions(capsys: pytest.CaptureFixture[str]) -> None:
     source = "def f(a):\n    b = a + 1\n    return b\nx = 1\nbreakpoint()\nx = 2\ny = f(x)\ny"
-    script = Script(rank0=["n", "s", "w", "n", "n", "n", "n", "p y", "n", "n"])
+    # from Python 3.13 on it stops in its own line, before that in the next one
+    own_line = sys.version_info >= (3, 13)
+    script = Script(rank0=["n"] * own_line + ["n", "s", "w", "n", "n", "n", "n", "p y", "n", "n"])
     assert run_cell(source, 1, script).results == {0: 3}
     shown = without_escapes(capsys.readouterr().out)
     stops = [line[6:].strip() for line in shown.splitlines() if line.startswith(("----> ", "---->"))]
-    assert [stop.split(" ", 1)[0] for stop in stops] == ["6", "7", "1", "7", "1", "2", "3", "3", "8", "8"]
+    seen = ["5"] * own_line + ["6", "7", "1", "7", "1", "2", "3", "3", "8", "8"]
+    assert [stop.split(" ", 1)[0] for stop in stops] == seen
     assert "shell.py" not in shown
     assert "\n3\n" in shown
 

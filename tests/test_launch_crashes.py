@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import signal
+import sys
 import tempfile
 import threading
 from typing import Any
@@ -17,10 +18,12 @@ from nblaunch.launching import launch
 from nblaunch.notebook import Notebook
 from nblaunch.run import Run
 
+# as Python says it
+FLOATING = "Floating-point exception" if sys.version_info >= (3, 14) else "Floating point exception"
 CRASHES = {
     "SIGSEGV": ("Segmentation fault", "ctypes.string_at(0)"),
     "SIGABRT": ("Aborted", "ctypes.CDLL(None).abort()"),
-    "SIGFPE": ("Floating point exception", "ctypes.CDLL(None)['raise'](8)"),
+    "SIGFPE": (FLOATING, "ctypes.CDLL(None)['raise'](8)"),
     "SIGBUS": ("Bus error", "cut_short()[0]"),
 }
 # a mapped file that was cut short has no memory behind its pages

@@ -93,7 +93,7 @@ def _apply(module: Any, _: str, value: tuple[_Described, ...]) -> None:
     kept = [entry for entry in module.filters if _is_a_shells(entry)]
     module.filters[:] = kept + [entry for described in value if (entry := _built(described, own)) is not None]
     # what else looks at the filters keeps what it has seen until it is told
-    getattr(module, "_filters_mutated_lock_held", getattr(module, "_filters_mutated", lambda: None))()
+    getattr(module, "_filters_mutated", lambda: None)()
 
 
 def _built(described: _Described, own: dict[Any, Any]) -> Any:

@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from tests.chaos.case import Case, draw
 from tests.chaos.hits import Hang, Hits
 from tests.chaos.judge import objections
 from tests.chaos.notebook import Notebook
 from tests.chaos.processes import Watcher, end, marked
+from tests.shared_memory import PLACE, left_by_us, present
 
 __all__ = ["ChaosError", "Driver"]
 
@@ -56,7 +55,7 @@ class Driver:
         self._say = say
         self._watcher = Watcher()
         self._notebook: Notebook | None = None
-        self._memory = _shared_memory()
+        self._memory = present()
 
     def close(self) -> None:
         """End the kernel."""
@@ -198,11 +197,11 @@ class Driver:
 
     def _new_memory(self) -> list[str]:
         deadline = time.monotonic() + PATIENCE / 2
-        # another program may have something there for a moment
-        while (new := _shared_memory() - self._memory) and time.monotonic() < deadline:
+        # the helpers of libraries remove what a process has left when they see that it has ended
+        while (new := left_by_us(present() - self._memory)) and time.monotonic() < deadline:
             time.sleep(0.1)
         self._memory |= new
-        return [f"left behind: /dev/shm/{name}" for name in sorted(new)]
+        return [f"left behind: {PLACE / name}" for name in sorted(new)]
 
     def _explained(self, case: Case, found: list[str], notebook: Notebook) -> str:
         faults = "\n".join(f"  {blow.described()}" for blow in case.blows)
@@ -221,13 +220,6 @@ class Driver:
         return "".join(
             letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in "\n\n".join(parts)
         )
-
-
-def _shared_memory() -> set[str]:
-    # semaphores have names only for a moment, but those of a stranger's multiprocessing may stay
-    return (
-        {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")} if Path("/dev/shm").is_dir() else set()
-    )
 
 
 def run_all(seed: int, numbers: Iterable[int], say: Callable[[str], object]) -> tuple[Driver, list[str]]:

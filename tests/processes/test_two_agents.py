@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.processes.targets import LIMIT
-from tests.processes.test_torchrun import ALIASED, ROOT
 
 pytestmark = [pytest.mark.torch, pytest.mark.frameworks]
+pytest.importorskip("torch.distributed.run")  # before the import of what needs it too
+
+from tests.processes.test_torchrun import ALIASED, ROOT  # noqa: E402
 
 PROGRAM = """
 import multiprocessing, os, socket, sys, uuid
