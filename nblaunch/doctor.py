@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 import nblaunch
+from nblaunch import free_threading
 from nblaunch.payload.memory import available_memory
 from nblaunch.processes.hash_seed import VARIABLE, own_seed, with_hash_seed
 from nblaunch.processes.preloads import learnt
@@ -38,6 +39,7 @@ def examine(start_method: str, settings: bool = True, panel: Iterable[str] = ())
     """
     rows = [
         ("nblaunch", _versions()),
+        *(("", notice) for notice in free_threading.notices()),
         ("start method", start_method),
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from nblaunch import free_threading
 from nblaunch.commands import remember
 from nblaunch.elsewhere import remember_bound
 from nblaunch.engines.base import Engine, Plan
@@ -308,7 +309,7 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold([*objects.notices, *left_here])
+        self._notices = _untold([*free_threading.notices(), *objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
         self._number = notebook.number

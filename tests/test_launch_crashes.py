@@ -19,7 +19,7 @@ from nblaunch.notebook import Notebook
 from nblaunch.run import Run
 
 # as Python says it
-FLOATING = "Floating-point exception" if sys.version_info >= (3, 14) else "Floating point exception"
+FLOATING = "Floating-point exception" if sys.version_info >= (3, 13) else "Floating point exception"
 CRASHES = {
     "SIGSEGV": ("Segmentation fault", "ctypes.string_at(0)"),
     "SIGABRT": ("Aborted", "ctypes.CDLL(None).abort()"),

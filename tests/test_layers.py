@@ -20,6 +20,7 @@ FLOORS = {
     "naming": 0,
     "names_in_text": 0,
     "names_looked_up": 0,
+    "free_threading": 0,
     "interrupts": 0,
     "kept_logs": 0,
     "refusals": 0,

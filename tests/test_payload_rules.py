@@ -53,6 +53,16 @@ def test_cached_properties(notebook: dict[str, Any]) -> None:
     assert circle.grow("x") == "unknown"
 
 
+def test_a_method_that_dispatches_takes_no_object_along_that_it_was_called_of(notebook: dict[str, Any]) -> None:
+    used = notebook["Circle"](2)
+    used.data = bytes(1 << 20)
+    used.cannot_travel = (letter for letter in "")
+    assert used.grow(1) == 3
+    assert pack(notebook["Circle"], shared_globals=notebook).size < 1 << 16
+    circle = again(notebook["Circle"], notebook)(5)
+    assert [circle.grow(1), circle.grow("x"), circle.grow(2)] == [6, "unknown", 7]
+
+
 def test_functions_that_dispatch(notebook: dict[str, Any]) -> None:
     describe = again(notebook["describe"], notebook)
     assert [describe(thing) for thing in (1, [1], "x")] == ["a number", "a list of a number", "a thing"]

@@ -148,11 +148,13 @@ down({depth})
 """
 
 
-def test_ranks_that_are_deep_in_a_recursion() -> None:
-    run = begin(DEEP.format(depth=300), 2)
+@pytest.mark.parametrize("step", ["down(n - 1)", "eval('down(n - 1)')", "exec('down(n - 1)')"])
+def test_ranks_that_are_deep_in_a_recursion(step: str) -> None:
+    run = begin(DEEP.replace("down(n - 1)", step).format(depth=200), 2)
     stacks = until(run, waits_at(4, 0, 1))
     text = str(stacks)
-    assert re.search(r"^ {4}\S.*, line 3, in down \(\d\d times\)$", text, re.MULTILINE)
+    if step == "down(n - 1)":
+        assert re.search(r"^ {4}\S.*, line 3, in down \(\d\d times\)$", text, re.MULTILINE)
     assert text.endswith("    … and all that are further out: Python tells of no more than a hundred")
     assert text.startswith("ranks 0-1: waiting in wait, ")
     run.kill()

@@ -53,6 +53,7 @@ from nblaunch.payload.rules import (
     reduce_in_disguise,
     reduce_mapping_proxy,
     reduce_memoryview,
+    reduce_singledispatchmethod,
     reduce_weak_dictionary,
 )
 from nblaunch.payload.shared import (
@@ -328,6 +329,7 @@ _RULES: dict[type, Callable[[Any], Any]] = {
     CellType: reduce_cell,
     memoryview: reduce_memoryview,
     MappingProxyType: reduce_mapping_proxy,
+    functools.singledispatchmethod: reduce_singledispatchmethod,
 }
 if sys.version_info < (3, 12):
     _RULES[functools.cached_property] = reduce_cached_property

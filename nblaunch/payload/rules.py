@@ -26,6 +26,7 @@ __all__ = [
     "reduce_mapping_proxy",
     "reduce_memoryview",
     "reduce_singledispatch",
+    "reduce_singledispatchmethod",
     "reduce_weak_dictionary",
 ]
 
@@ -68,6 +69,17 @@ def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
     for kind, implementation in implementations.items():
         function.register(kind, implementation)
     return function
+
+
+def reduce_singledispatchmethod(method: functools.singledispatchmethod[Any]) -> Any:
+    """Return how to rebuild a `functools.singledispatchmethod`.
+
+    In Python 3.13 it remembers each object that it was called of: with a class, all of them would be sent.
+    """
+    state = dict(vars(method))
+    if state.get("_method_cache") is not None:
+        state["_method_cache"] = weakref.WeakKeyDictionary()
+    return copyreg.__newobj__, (type(method),), state  # type: ignore[attr-defined]  # typeshed leaves it out
 
 
 def reduce_weak_dictionary(mapping: Any) -> Any:

@@ -57,9 +57,13 @@ SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
 
 _ALONE = "Stack (most recent call first):"
 _REST = "  ..."
-_FEWEST_OF_A_CUT = 50
-# What a stack that is complete ends with: a program, and a thread.
-_OUTERMOST = ("<module>", "_run_module_as_main", "_bootstrap")
+_FEWEST_OF_A_CUT = 100 if sys.version_info < (3, 14) else 50
+# What a stack that is complete ends with: a thread, and a program that was started by its module's name or its file's.
+_BOTTOM_OF_A_THREAD = ("_bootstrap", "threading.py")
+_BOTTOM_OF_A_MODULE = ("_run_module_as_main", "<frozen runpy>")
+_BOTTOM_OF_A_PROGRAM = "<module>"
+# And what is in every one of a rank's main thread, whose program came from no file: what calls the rank's function.
+_CALLS_A_RANK = ("_call", os.path.join("nblaunch", "processes", "child.py"))
 
 HEAD = re.compile(rb" *(\d+)\n")
 """The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
@@ -142,10 +146,24 @@ def is_cut_off(lines: list[str]) -> bool:
         return True
     if sys.version_info < (3, 13):
         return False
-    # It does not say so any more. A hundred are counted, but those that C code begins with are not written: at least
-    # every other one is.
+    # It does not say so any more. A hundred are counted, but from 3.14 on those that C code begins with are left out:
+    # at least every other one is.
     frames = frames_of(lines)
-    return len(frames) >= _FEWEST_OF_A_CUT and frames[-1].function not in _OUTERMOST
+    return len(frames) >= _FEWEST_OF_A_CUT and not _is_complete(frames)
+
+
+def _is_complete(frames: list[Frame]) -> bool:
+    outermost = frames[-1]
+    if outermost.function == _BOTTOM_OF_A_PROGRAM:
+        # what `exec` and `eval` run is called a module too, wherever it is in the stack
+        complete = not outermost.file.startswith("<")
+    else:
+        complete = any(_is(outermost, *bottom) for bottom in (_BOTTOM_OF_A_THREAD, _BOTTOM_OF_A_MODULE))
+    return complete or any(_is(frame, *_CALLS_A_RANK) for frame in frames)
+
+
+def _is(frame: Frame, function: str, file: str) -> bool:
+    return frame.function == function and frame.file.endswith(file)
 
 
 def is_cut(text: str) -> bool:

@@ -130,20 +130,50 @@ def test_threads_that_run_are_not_looked_at(start: Start, tmp_path: Path) -> Non
     os.kill(pid, 0)
 
 
-@pytest.mark.parametrize(("depth", "cut"), [(90, False), (200, True)])
-def test_of_a_deep_recursion_the_innermost_frames_are_told(start: Start, tmp_path: Path, depth: int, cut: bool) -> None:
-    path = tmp_path / "stacks"
-    source = READY.format(path=str(path)) + (
-        "import threading\n"
-        "def down(n):\n"
-        "    if n: down(n - 1)\n"
-        "    print('ready', flush=True)\n"
-        "    threading.Event().wait()\n"
-        f"down({depth})\n"
+# What goes down one step; Python counts those steps differently that go through C code.
+STEPS = {
+    "call": "down(n - 1)",
+    "eval": "eval('down(n - 1)')",
+    "exec": "exec('down(n - 1)')",
+    "map": "list(map(down, [n - 1]))",
+    "sort": "sorted([n - 1], key=down)",
+    "attribute": "getattr(Attribute(), f'x{n - 1}')",
+}
+DOWN = """
+import sys, threading
+def down(n):
+    if n: {step}
+    print('ready', flush=True)
+    threading.Event().wait()
+class Attribute:
+    def __getattr__(self, name): down(int(name[1:]))
+sys.setrecursionlimit(10_000)
+down({depth})
+"""
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("depth", [25, 300])
+def test_of_a_deep_recursion_the_innermost_frames_are_told(start: Start, tmp_path: Path, step: str, depth: int) -> None:
+    path, program = tmp_path / "stacks", tmp_path / "program.py"
+    program.write_text(READY.format(path=str(path)) + DOWN.format(step=STEPS[step], depth=depth))
+    stack = wait_for(
+        start(f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(program)!r}])"), path, "wait"
     )
-    stack = wait_for(start(source), path, "wait")
-    assert stack.cut is cut
-    assert [frame.function for frame in stack.threads[0]].count("down") == (98 if cut else 91)
+    # a program that has a file ends with it
+    assert stack.cut is (depth == 300)
+    told = [frame.function for frame in stack.threads[0]].count("down")
+    assert told == 26 if depth == 25 else 20 < told < 100
+
+
+def test_a_stack_that_nearly_fills_what_python_tells(start: Start, tmp_path: Path) -> None:
+    path, program = tmp_path / "stacks", tmp_path / "program.py"
+    program.write_text(READY.format(path=str(path)) + DOWN.format(step=STEPS["call"], depth=90))
+    stack = wait_for(
+        start(f"import os, sys\nos.execv(sys.executable, [sys.executable, {str(program)!r}])"), path, "wait"
+    )
+    assert stack.cut is False
+    assert [frame.function for frame in stack.threads[0]].count("down") == 91
 
 
 def test_c_code_that_holds_the_interpreter_lock_is_seen(start: Start, tmp_path: Path) -> None:
