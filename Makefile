@@ -1,11 +1,17 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
+# The Python that `make test` tries the oldest dependencies with, and those that `make pythons` tries.
+OLDEST ?= 3.10
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --editable
 # a change in any of these installs again; the version lives in nblaunch/__init__.py
 INPUTS := pyproject.toml constraints.txt nblaunch/__init__.py
+FAST := not (kernel or notebook or browser or chaos or frameworks)
+# an environment beside the first one for each other Python
+OF_OLDEST := $(VENV)-oldest
 JAVASCRIPT := tests/javascript
 TSC := $(JAVASCRIPT)/node_modules/.bin/tsc
 # Google Colab's versions need its Python. Of the tests those run there whose way differs: streams and displays of an old
@@ -17,6 +23,10 @@ COLAB_TESTS := $(addprefix tests/notebook/test_,colab.py failing.py hanging.py i
 TEST_COLAB = if [ ! -e $(VENV)/.colab ]; then echo "the tests with Google Colab's versions are skipped"; \
 	else $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning -m "(kernel or notebook) and not torch" \
 	  -k "not 6.31 and not 7.2" $(COLAB_TESTS); fi
+# Prints an interpreter of this version, or nothing: one by its usual name, or pyenv's.
+FIND_PYTHON = for found in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python; do \
+	  "$$found" -c 'import venv' 2>/dev/null && { echo "$$found"; break; }; \
+	done
 # Debian's packages, where this user may install them: a condition for `if`
 APT_INSTALL = as_root=; \
 	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
@@ -25,7 +35,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test colab chaos differential browser bench bench-panel lint format clean
+.PHONY: help demo lab demo-ddp test colab pythons chaos differential browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -40,11 +50,21 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.colab browser ## run all the tests, the fast ones first
+test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.colab $(OF_OLDEST)/.test browser ## run all the tests, the fast ones first
 	@status=0; \
+	mkdir -p build; \
+	if [ -x $(OF_OLDEST)/bin/pytest ]; then \
+	  $(OF_OLDEST)/bin/python -m pytest -m "$(FAST)" -W ignore::DeprecationWarning -p no:cacheprovider \
+	    >build/oldest.log 2>&1 & oldest=$$!; \
+	  trap 'kill $$oldest 2>/dev/null' EXIT; \
+	fi; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
-	$(BIN)/python -m pytest -m "not (kernel or notebook or browser or chaos or frameworks)" || status=$$?; \
+	$(BIN)/python -m pytest -m "$(FAST)" || status=$$?; \
+	if [ -n "$$oldest" ]; then \
+	  wait $$oldest || status=$$?; trap - EXIT; \
+	  echo "the same on Python $(OLDEST) with the oldest dependencies:"; cat build/oldest.log; \
+	else echo "no Python $(OLDEST) here: the tests with the oldest dependencies are skipped"; fi; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
 	$(TEST_COLAB) || status=$$?; \
 	$(BIN)/python -m pytest -m frameworks || status=$$?; \
@@ -53,6 +73,17 @@ test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.colab browser ## run all the te
 
 colab: $(VENV)/.colab ## run tests of kernels, and the quick start, with the versions that Google Colab has
 	@$(TEST_COLAB)
+
+pythons: ## run the fast tests, without torch, on each of these that is here: PYTHONS="3.10 3.14"
+	@status=0; \
+	for version in $(PYTHONS); do \
+	  python=$$($(call FIND_PYTHON,$$version)); \
+	  if [ -z "$$python" ]; then echo "Python $$version: skipped, there is none here"; continue; fi; \
+	  echo "Python $$version:"; \
+	  make --no-print-directory PYTHON="$$python" VENV=$(VENV)-$$version $(VENV)-$$version/.test-without-torch \
+	  && $(VENV)-$$version/bin/python -m pytest -m "$(FAST)" || status=1; \
+	done; \
+	exit $$status
 
 chaos: $(VENV)/.test ## hit N=150 runs with faults drawn at random [SEED=...] [RUN=number of a single one]
 	$(BIN)/python -m tests.chaos --table build/chaos.md --runs $(or $(N),150) \
@@ -113,8 +144,26 @@ $(VENV)/.bench: $(VENV)/.made $(INPUTS)
 
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
 	@echo "installing into $(VENV), torch included, which is large"
-	$(PIP_INSTALL) '.[test,frameworks,dev]'
+	$(PIP_INSTALL) '.[test,torch,frameworks,dev]'
 	@touch $@
+
+$(VENV)/.test-without-torch: $(VENV)/.made $(INPUTS)
+	@echo "installing into $(VENV), about a minute"
+	$(PIP_INSTALL) '.[test]'
+	@touch $@
+
+# The lowest version of each dependency that pyproject.toml allows, as constraints for pip.
+$(OF_OLDEST)/.test: $(INPUTS)
+	@python=$$($(call FIND_PYTHON,$(OLDEST))); \
+	mkdir -p $(OF_OLDEST); \
+	if [ -n "$$python" ]; then \
+	  echo "installing the oldest dependencies into $(OF_OLDEST), about a minute"; \
+	  "$$python" -m venv $(OF_OLDEST) \
+	  && sed -n '/^dependencies = \[/,/^]/p; /^test = \[/,/^]/p' pyproject.toml \
+	     | sed -n 's/^ *"\([A-Za-z0-9_.-]*\)>=\([0-9.]*\).*/\1==\2/p' >$(OF_OLDEST)/oldest.txt \
+	  && $(OF_OLDEST)/bin/python -m pip install -qq --constraint $(OF_OLDEST)/oldest.txt --editable '.[test]' || exit 1; \
+	fi; \
+	touch $@
 
 # Kernels that let a page's messages in by other ways than the newest: each in a folder of its own, put before the rest.
 $(VENV)/.ipykernels: $(VENV)/.test

@@ -15,7 +15,7 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
-from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Started, TimedOut
+from nblaunch.events import Ended, Ending, Event, Exited, GettingReady, Launched, Reported, Started, TimedOut
 from nblaunch.payload import pack, pack_named, unpack_named
 from nblaunch.rank.work import VALUE, Work
 
@@ -72,7 +72,8 @@ def test_ranks_go_before_the_notebook_when_memory_has_run_out(tmp_path: Path, st
 
 
 def test_events_come_in_order(tmp_path: Path) -> None:
-    events = play(plan("rank * 2", tmp_path))
+    # it is told of getting ready if that takes more than a second, as on a busy machine
+    events = [event for event in play(plan("rank * 2", tmp_path)) if not isinstance(event, GettingReady)]
     assert [type(event) for event in events[:3]] == [Launched, Started, Started]
     assert isinstance(events[-1], Ended)
     for rank in (0, 1):

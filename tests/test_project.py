@@ -87,8 +87,20 @@ def test_constraints_pin_the_reference_torch() -> None:
 
 def test_makefile_says_what_it_can_make() -> None:
     documented = {
-        *("help", "demo", "lab", "demo-ddp", "test", "colab", "chaos", "differential", "bench", "bench-panel", "lint"),
-        *("format", "clean"),
+        *(
+            "help",
+            "demo",
+            "lab",
+            "demo-ddp",
+            "test",
+            "colab",
+            "pythons",
+            "chaos",
+            "differential",
+            "bench",
+            "bench-panel",
+        ),
+        *("lint", "format", "clean"),
     }
     assert make_targets() == documented
     assert make() == make("help")
@@ -101,6 +113,32 @@ def test_every_target_can_be_made_on_a_fresh_machine(target: str, tmp_path: Path
     """With no environment yet, each target finds its way to one (only said here, not done)."""
     said = make("--dry-run", target, f"VENV={tmp_path / 'venv'}")
     assert ("-m venv" in said) == (target != "clean")
+
+
+def test_pythons_that_are_not_here_are_said_to_be_skipped(tmp_path: Path) -> None:
+    said = make("pythons", "PYTHONS=3.1 3.2", f"VENV={tmp_path / 'venv'}")
+    assert said.splitlines() == [f"Python 3.{minor}: skipped, there is none here" for minor in (1, 2)]
+
+
+def test_the_oldest_dependencies_are_those_that_are_declared(tmp_path: Path) -> None:
+    """The Makefile reads them from the same place as pip does (nothing is installed where there is no such Python)."""
+    said = make("--dry-run", f"{tmp_path / 'venv'}-oldest/.test", f"VENV={tmp_path / 'venv'}")
+    (command,) = re.findall(r"(sed -n '/\^dependencies.*?) >\S+oldest\.txt", said.replace("\\\n", " "), re.DOTALL)
+    read = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lowest = {
+        name: next(one.version for one in requirement.specifier if one.operator == ">=")
+        for name, requirement in {**requirements(), **requirements("test")}.items()
+    }
+    assert dict(line.split("==") for line in read.splitlines()) == lowest
+
+
+def test_declared_pythons_are_those_that_are_tried() -> None:
+    declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"^PYTHONS \?= (.*)$", makefile, re.MULTILINE) == [" ".join(declared)]
+    assert re.findall(r"^OLDEST \?= (.*)$", makefile, re.MULTILINE) == declared[:1]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert "python: [" + ", ".join(f'"{version}"' for version in declared) + "]" in workflow
 
 
 def test_ci_runs_tests_and_linters() -> None:
