@@ -174,6 +174,8 @@ def test_a_column_of_objects_in_a_frame_of_polars() -> None:
 
 def test_polars() -> None:
     polars = pytest.importorskip("polars")
+    if polars.__version__.startswith("1.0."):
+        pytest.skip("Polars 1.0 panics when it is asked how large objects are")
     frame = polars.DataFrame({"n": [1], "a": [LOCK]}, schema={"n": polars.Int64, "a": polars.Object})
     for name, thing, path in (("frame", frame, 'frame["a"]'), ("column", frame["a"], "it")):
         said = told(name, thing)

@@ -120,9 +120,11 @@ def through_c(n):
     ("call", "cut"),
     [("down(130)", True), ("through_c(130)", True), ("down(10)", False), ("down(90)", False), ("through_c(40)", False)],
 )
-def test_a_stack_that_python_cuts_off_is_known_to_be(call: str, cut: bool, all_threads: bool) -> None:
-    code = DEEP.format(all_threads=all_threads, call=call)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+def test_a_stack_that_python_cuts_off_is_known_to_be(tmp_path: Path, call: str, cut: bool, all_threads: bool) -> None:
+    # a program that has a file ends with it; one that has none (-c) ends as what `exec` runs does
+    program = tmp_path / "program.py"
+    program.write_text(DEEP.format(all_threads=all_threads, call=call))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
     answer = read_answer(done.stderr)
     assert answer.main is not None
     assert answer.cut is cut

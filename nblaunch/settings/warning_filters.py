@@ -30,6 +30,7 @@ _OF_LIBRARIES: frozenset[_Described] = frozenset(
         ("ignore", ("numpy.ufunc size changed", 34), "builtins:Warning", None, 0),
         ("ignore", ("numpy.ndarray size changed", 34), "builtins:Warning", None, 0),
         ("always", None, "numpy.exceptions:RankWarning", None, 0),
+        ("always", None, "numpy:RankWarning", None, 0),
         ("always", None, "scipy.special._sf_error:SpecialFunctionWarning", None, 0),
         ("ignore", ("the matrix subclass is not the recommended way", 34), "builtins:Warning", None, 0),
         ("ignore", ("torch::jit::fuser::cuda", 34), "builtins:Warning", None, 0),
