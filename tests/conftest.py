@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import IPython.utils.io  # noqa: F401 - IPython 7 opens a file when it is imported, which then stays open
 import psutil
 import pytest
 
