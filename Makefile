@@ -35,7 +35,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test colab pythons chaos differential browser bench bench-panel lint format clean
+.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -50,26 +50,27 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.colab $(OF_OLDEST)/.test browser ## run all the tests, the fast ones first
+# The other versions are tried in the background, with what the tests here leave of the machine.
+test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast ones first
 	@status=0; \
 	mkdir -p build; \
-	if [ -x $(OF_OLDEST)/bin/pytest ]; then \
-	  $(OF_OLDEST)/bin/python -m pytest -m "$(FAST)" -W ignore::DeprecationWarning -p no:cacheprovider \
-	    >build/oldest.log 2>&1 & oldest=$$!; \
-	  trap 'kill $$oldest 2>/dev/null' EXIT; \
-	fi; \
+	nice -n 5 make --no-print-directory --keep-going VENV=$(VENV) oldest colab >build/other-versions.log 2>&1 & others=$$!; \
+	trap 'kill $$others 2>/dev/null' EXIT; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "$(FAST)" || status=$$?; \
-	if [ -n "$$oldest" ]; then \
-	  wait $$oldest || status=$$?; trap - EXIT; \
-	  echo "the same on Python $(OLDEST) with the oldest dependencies:"; cat build/oldest.log; \
-	else echo "no Python $(OLDEST) here: the tests with the oldest dependencies are skipped"; fi; \
 	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
-	$(TEST_COLAB) || status=$$?; \
 	$(BIN)/python -m pytest -m frameworks || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
+	wait $$others || status=$$?; \
+	trap - EXIT; \
+	echo "with other versions:"; cat build/other-versions.log; \
 	exit $$status
+
+oldest: $(OF_OLDEST)/.test ## run the fast tests on Python 3.10 with the oldest dependencies
+	@if [ -x $(OF_OLDEST)/bin/pytest ]; then \
+	  $(OF_OLDEST)/bin/python -m pytest -m "$(FAST)" -W ignore::DeprecationWarning -p no:cacheprovider; \
+	else echo "no Python $(OLDEST) here: the tests with the oldest dependencies are skipped"; fi
 
 colab: $(VENV)/.colab ## run tests of kernels, and the quick start, with the versions that Google Colab has
 	@$(TEST_COLAB)

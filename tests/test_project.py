@@ -93,6 +93,7 @@ def test_makefile_says_what_it_can_make() -> None:
             "lab",
             "demo-ddp",
             "test",
+            "oldest",
             "colab",
             "pythons",
             "chaos",
