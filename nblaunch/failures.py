@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Raised, Reported, Stack
+from nblaunch.made_frames import leave_users_frames
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.processes.errors import ProcessFailure
@@ -32,6 +33,7 @@ _LONGEST_SUMMARY = 300
 _TRACEBACK_ENDS = 20_000
 # Ranks that failed at the same line with another text, before they are only counted.
 _SHOWN_ALIKE = 6
+_PDB = "A debugger in the rank itself, at the line where it raises, comes with --pdb (pdb=True)"
 _STACK = re.compile(rf"^{THREAD.pattern}\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -127,10 +129,22 @@ class RanksFailed(Exception):
 
     def _render_traceback_(self) -> list[str]:
         # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
+        root = self.root_cause
+        ranks = None if root is None or root.exception is None else traceback_of(root.exception)
+        leave_users_frames(self, _no_line(self.run, root), ranks, "" if root is None else _no_variables(root))
         return [f"RanksFailed: {self._text(coloured=_colours_are_wanted())}"]
 
     def _text(self, *, coloured: bool) -> str:
         return encodable("\n\n".join([_headline(self.run), *_details(self.run, coloured)]))
+
+
+def _no_line(run: Run, root: RankFailure | None) -> str:
+    what = _headline(run) if root is None else f"rank {root.rank}: {root.summary()}"
+    return f"There is no line of a rank to look at ({what}). {_PDB}"
+
+
+def _no_variables(root: RankFailure) -> str:
+    return f"the variables of rank {root.rank} have ended with it. {_PDB}"
 
 
 def failure_in_words(run: Run, title: str, bound: str = "") -> str:

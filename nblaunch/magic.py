@@ -22,6 +22,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from nblaunch import grammar
+from nblaunch.made_frames import leave_users_frames
 from nblaunch.payload.exceptions import shortened
 from nblaunch.processes.start_methods import START_METHODS
 
@@ -44,6 +45,7 @@ class _ShownAs(BaseException):
         self._lines = lines
 
     def _render_traceback_(self) -> list[str]:
+        leave_users_frames(self, f"There is no line of a rank to look at: {self}")
         return self._lines
 
 

@@ -23,6 +23,7 @@ FLOORS = {
     "free_threading": 0,
     "interrupts": 0,
     "kept_logs": 0,
+    "made_frames": 0,
     "refusals": 0,
     "sizes": 0,
     "displaying": 1,

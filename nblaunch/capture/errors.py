@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nblaunch.capture.advice import ADVICE, kind_of_failure
 from nblaunch.capture.parts import goes_by_value
 from nblaunch.capture.search import Culprit, Search, Why
+from nblaunch.made_frames import leave_users_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +100,7 @@ class CaptureError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows: where in nblaunch the error was raised is of no use to the reader."""
         first, *others = self._lines()
+        leave_users_frames(self, f"There is no line of a rank to look at: {first}")
         return [f"{type(self).__name__}: {first}", *others]
 
 

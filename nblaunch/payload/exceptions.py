@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any
+
+from nblaunch.made_frames import step_of, traceback_from
 
 __all__ = [
     "LONGEST_REASON",
@@ -191,32 +192,14 @@ def relatives(error: BaseException) -> list[BaseException]:
 
 def reduce_traceback(tb: TracebackType) -> Any:
     """Return how to rebuild a traceback: file names, functions and lines, without variables."""
-    steps: list[tuple[str, str, str, int, int]] = []
+    steps = []
     step: TracebackType | None = tb
     while step is not None:
-        code = step.tb_frame.f_code
-        module = str(step.tb_frame.f_globals.get("__name__", ""))
-        steps.append((code.co_filename, code.co_name, module, code.co_firstlineno, step.tb_lineno))
+        steps.append(step_of(step))
         step = step.tb_next
     if len(steps) > 2 * _FRAMES_KEPT:
         steps[_FRAMES_KEPT:-_FRAMES_KEPT] = []
-    return _traceback_from, (steps,)
-
-
-def _traceback_from(steps: list[tuple[str, str, str, int, int]]) -> TracebackType | None:
-    # the code of each frame begins where the function began: from there IPython counts the lines of a cell
-    rebuilt: TracebackType | None = None
-    for filename, name, module, first_line, line in reversed(steps):
-        code = compile("\n" * (line - first_line) + "raise StopIteration", filename, "exec")
-        code = code.replace(co_name=name, co_firstlineno=first_line)
-        try:
-            exec(code, {"__name__": module, "__file__": filename, "__builtins__": builtins})
-        except StopIteration as stop:
-            assert stop.__traceback__ is not None
-            made = stop.__traceback__.tb_next
-            assert made is not None
-            rebuilt = TracebackType(rebuilt, made.tb_frame, made.tb_lasti, line)
-    return rebuilt
+    return traceback_from, (steps,)
 
 
 def type_name(error: BaseException) -> str:

@@ -67,6 +67,7 @@ def __forget(names, directory):
     sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
     tracer = shell.InteractiveTB
     tracer.etype = tracer.value = tracer.evalue = tracer.tb = None
+    tracer.pdb = None  # it keeps the last frame that somebody has looked at with %debug
 """
 
 
