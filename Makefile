@@ -51,7 +51,7 @@ demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataPa
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
 # The other versions are tried in the background, with what the tests here leave of the machine.
-test: $(VENV)/.test $(VENV)/.ipykernels browser ## run all the tests, the fast ones first
+test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all the tests, the fast ones first
 	@status=0; \
 	mkdir -p build; \
 	nice -n 5 make --no-print-directory --keep-going VENV=$(VENV) oldest colab >build/other-versions.log 2>&1 & others=$$!; \
@@ -182,6 +182,16 @@ $(VENV)/.colab: tests/colab.txt $(INPUTS) | $(VENV)/.made
 	  && $(COLAB)/bin/python -m pip install -qq --requirement tests/colab.txt --editable . \
 	    hypothesis matplotlib nbclient nbconvert packaging pandas pytest pytest-timeout scikit-learn tqdm \
 	  && touch $@
+
+# Other kernels than ipykernel, and marimo, in the same way.
+$(VENV)/.frontends: $(VENV)/.test
+	@install="$(BIN)/python -m pip install -qq --upgrade --target $(VENV)/frontends"; \
+	skipped="cannot be installed here: its tests are skipped"; \
+	$$install/xeus --no-deps "xeus-python==0.19.*" "xeus-python-shell==0.8.*" || echo "xeus-python $$skipped"; \
+	$$install/spyder --no-deps "spyder-kernels==3.1.*" "ipykernel==6.31.*" wurlitzer pyxdg nest_asyncio \
+	  || echo "spyder-kernels $$skipped"; \
+	$$install/marimo "marimo==0.25.*" || echo "marimo $$skipped"
+	@touch $@
 
 # Types of the panel's JavaScript are checked with TypeScript, which needs node: as above, or it says that it is skipped.
 $(VENV)/.javascript: $(JAVASCRIPT)/package.json | $(VENV)/.made

@@ -6,7 +6,9 @@ waits for the page alone. So the request itself is made here, by the one method 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import getpass
 import logging
 import select
 import sys
@@ -122,6 +124,8 @@ class _KernelBox:
     def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
         """See `Box`."""
         kernel = self._kernel
+        if not callable(getattr(kernel, "raw_input", None)):
+            return _ask_as_cells_do(prompt, hidden=hidden)
 
         def request(prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
             return self._request(prompt, ident, parent, password, withdrawn)
@@ -169,6 +173,20 @@ class _KernelBox:
             if not answered:
                 _LEFT.append(request)
         raise _Withdrawn
+
+
+def _ask_as_cells_do(prompt: str, *, hidden: bool) -> str:
+    """Ask in a kernel that is not ipykernel: xeus-python, for example, has put functions of its own over Python's.
+
+    Such a question stays until somebody answers it.
+    """
+    try:
+        return str((getpass.getpass if hidden else builtins.input)(prompt))
+    except EOFError:
+        raise
+    except Exception as error:  # xeus-python: a RuntimeError if the frontend has no box
+        tell(f"{prompt}\nNobody can answer that here: {error}. Let the ranks use a variable instead.\n")
+        raise EOFError("EOF when reading a line") from error
 
 
 class _TerminalBox:
