@@ -44,7 +44,7 @@ from nblaunch.rank.work import Work
 from nblaunch.run import Run
 from nblaunch.setup_cell import current as current_setup
 from nblaunch.stacks import in_cells
-from nblaunch.stdin import NoBox, tell
+from nblaunch.stdin import NoBox, in_terminal, tell
 from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
@@ -56,6 +56,8 @@ REHEARSE = "nblaunch.rank.main:rehearse"
 
 # Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
 _AT_ONCE = 0.05
+# Seconds within which interrupted ranks end without a word about how to kill them.
+_PATIENT = 0.5
 # Seconds between two looks at what the ranks use.
 _SAMPLES = 1.0
 
@@ -411,6 +413,8 @@ class Launch:
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
                     if interrupts > 1:
                         self.run.leave()
+                    elif in_terminal() and not self.run.wait(_PATIENT):
+                        tell("The ranks are asked to end. Press Ctrl-C again to kill them.\n")
                     if self._ranks.join(0) and not self.run.wait(0):
                         # interrupted before any rank was started: nobody else will tell of an end
                         self.run.give_up("interrupted")

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Box", "NoBox", "find_box", "tell"]
+__all__ = ["Box", "NoBox", "find_box", "in_terminal", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,17 @@ def _is_cell(kernel: Any) -> bool:
     except (AttributeError, KeyError, TypeError):
         return True
     return bool(kind == "execute_request")
+
+
+def in_terminal() -> bool:
+    """Tell whether this program is operated from a terminal, where Ctrl-C interrupts."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is not None:
+        return False
+    try:
+        return sys.stdin.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 # Requests that were left: a page may still answer them, and that answer belongs to no other question.
