@@ -1,4 +1,4 @@
-"""Interrupts that would be lost, or heard late."""
+"""Interrupts that would be lost, or heard late; and Ctrl-Z, which stops the ranks too."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from traceback import walk_stack
-from types import CodeType
+from types import CodeType, FrameType
 
-__all__ = ["LONGEST_DEAF", "lost_interrupts_repeated"]
+__all__ = ["LONGEST_DEAF", "lost_interrupts_repeated", "stopping_together"]
 
 # Seconds that the main thread waits at once: an interrupt that comes just before is heard only when a wait ends.
 LONGEST_DEAF = 0.5
@@ -48,6 +48,43 @@ def lost_interrupts_repeated() -> Iterator[None]:
         # not if somebody has put a hook of theirs before it meanwhile
         if sys.unraisablehook is hook:
             sys.unraisablehook = before
+
+
+@contextlib.contextmanager
+def stopping_together(hold: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-Z (SIGTSTP) stop others before it stops this program, and ``fg`` or ``bg`` set them going after it.
+
+    Whatever handler the program has for SIGTSTP is called between the two, and is back afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python installs handlers in the main thread only
+        return
+    before = signal.getsignal(signal.SIGTSTP)
+    if before is None or before == signal.SIG_IGN:
+        yield  # it cannot be put back, or nobody is to stop
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        try:
+            hold()
+            if callable(before):
+                before(number, frame)
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                try:
+                    signal.raise_signal(number)  # returns when somebody continues this program
+                finally:
+                    signal.signal(number, stop)
+        finally:
+            resume()
+
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        # not if the program has installed another one meanwhile
+        if signal.getsignal(signal.SIGTSTP) is stop:
+            signal.signal(signal.SIGTSTP, before)
 
 
 def _interrupt_main_thread(hook: CodeType) -> None:

@@ -25,7 +25,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
 from nblaunch.failures import failure_in_words, raised
 from nblaunch.imported_modules import modules_found_elsewhere
-from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
+from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated, stopping_together
 from nblaunch.logs import Logs
 from nblaunch.naming import name_ranks
 from nblaunch.notebook import Notebook
@@ -395,7 +395,7 @@ class Launch:
         KeyboardInterrupt
             If interrupted; no rank is left then, and the run holds what there is.
         """
-        with lost_interrupts_repeated():
+        with lost_interrupts_repeated(), stopping_together(self._ranks.hold, self._ranks.resume):
             self._start_and_wait()
 
     def _start_and_wait(self) -> None:

@@ -90,6 +90,12 @@ class Ranks(Protocol):
     def signal(self, number: int, ranks: Iterable[int] | None) -> None:
         """Send a signal to the processes of these ranks that still run, or of all; the run goes on."""
 
+    def hold(self) -> None:
+        """Stop the ranks as Ctrl-Z does, until `resume`."""
+
+    def resume(self) -> None:
+        """Set the ranks going again; the time between does not count against any deadline."""
+
     def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
         """Return where these ranks are that still run, or all, without disturbing them.
 

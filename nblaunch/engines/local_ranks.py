@@ -207,6 +207,18 @@ class LocalRanks:
         if self._gang is not None:
             self._gang.pass_signal(number, ranks)
 
+    def hold(self) -> None:
+        """Stop the ranks as Ctrl-Z does, until `resume`."""
+        gang = self._gang
+        if gang is not None:
+            gang.hold()
+
+    def resume(self) -> None:
+        """Set the ranks going again; the time between does not count against any deadline."""
+        gang = self._gang
+        if gang is not None:
+            gang.resume()
+
     def stacks(self, ranks: Iterable[int] | None, native: bool) -> dict[int, Stack]:
         """Return where ranks are."""
         gang = self._gang

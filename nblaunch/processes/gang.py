@@ -190,6 +190,9 @@ class Gang:
         self._failed_at: float | None = None
         self._step_deadline: float | None = None
         self._run_deadline: float | None = None
+        # since when this gang is stopped, with the program that started it, and which ranks were stopped for that
+        self._held_at: float | None = None
+        self._held: list[_Rank] = []
         # until then ranks start
         self._start_deadline = math.inf
         self._out_of_memory = OutOfMemory()
@@ -284,6 +287,67 @@ class Gang:
         chosen = None if ranks is None else frozenset(ranks)
         self._wishes.append(lambda: self._signal_only(number, chosen))
         self._wake()
+
+    def hold(self, timeout: float = 1.0) -> None:
+        """Stop the ranks as Ctrl-Z does, and what they have started in their groups, until `resume`.
+
+        Returns when they are stopped, or after `timeout` seconds if the supervisor still starts ranks.
+        """
+        self._wish_and_wait(self._hold, timeout)
+
+    def resume(self) -> None:
+        """Set the ranks going again that `hold` has stopped; the time between does not count against any deadline."""
+        self._wish_and_wait(self._resume, 1.0)
+
+    def _wish_and_wait(self, wish: Callable[[], None], timeout: float) -> None:
+        granted: SimpleQueue[None] = SimpleQueue()
+
+        def grant() -> None:
+            try:
+                wish()
+            finally:
+                granted.put(None)
+
+        self._wishes.append(grant)
+        self._wake()
+        if self._done.is_set():
+            self._grant_wishes()
+        with contextlib.suppress(Empty):
+            granted.get(timeout=timeout)
+
+    def _hold(self) -> None:
+        if self._held_at is not None:
+            return
+        self._held_at = time.monotonic()
+        self._held = self._running()
+        for rank in self._held:
+            self._signal_group(rank, signal.SIGSTOP)
+
+    def _resume(self) -> None:
+        if self._held_at is None:
+            return
+        stopped = time.monotonic() - self._held_at
+        self._held_at = None
+        for rank in self._held:
+            if not rank.gone:
+                self._signal_group(rank, signal.SIGCONT)
+        self._held = []
+        if self._run_deadline is not None:
+            self._run_deadline += stopped
+        if self._step_deadline is not None:
+            self._step_deadline += stopped
+        if self._failed_at is not None:
+            self._failed_at += stopped
+        self._lookouts = [(at + stopped, lookout) for at, lookout in self._lookouts]
+
+    def _signal_group(self, rank: _Rank, number: signal.Signals) -> None:
+        try:
+            os.killpg(rank.pid, number)
+        except ProcessLookupError:  # see _signal
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rank.pid, number)
+        except PermissionError:
+            logger.warning("rank %d (pid %d) may not be signalled", rank.number, rank.pid)
 
     def stacks(self, ranks: Iterable[int] | None = None, timeout: float = 5.0) -> dict[int, Stack]:
         """Return where ranks are that still run, by default all, without disturbing them.
@@ -733,6 +797,8 @@ class Gang:
         )
 
     def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
+        if self._held_at is not None:
+            return  # none of the ranks can do anything, and the clock stands still for them
         yield from self._stacks.deadlines()
         if self._ending:
             if self._step_deadline is not None:
