@@ -338,6 +338,8 @@ class Gang:
             self._step_deadline += stopped
         if self._failed_at is not None:
             self._failed_at += stopped
+        for _, lookout in self._lookouts:
+            lookout.stopped_for(stopped)
         self._lookouts = [(at + stopped, lookout) for at, lookout in self._lookouts]
 
     def _signal_group(self, rank: _Rank, number: signal.Signals) -> None:

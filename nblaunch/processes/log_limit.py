@@ -58,6 +58,9 @@ class LogLimit:
         self._released = dict.fromkeys(paths, 0)
         self._cut: dict[str, int] = {}
 
+    def stopped_for(self, seconds: float) -> None:
+        """Take note that the ranks were stopped, which changes nothing about the size of their logs."""
+
     def look(self, now: float = 0.0) -> Iterable[Event]:
         """Release what is too much; nothing is told."""
         for path, released in list(self._released.items()):

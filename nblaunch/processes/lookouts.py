@@ -26,6 +26,9 @@ class Lookout(Protocol):
 
     period: float
 
+    def stopped_for(self, seconds: float) -> None:
+        """Take note that the ranks were stopped, with the program, for so long until now."""
+
     def look(self, now: float) -> Iterable[Event]:
         """Look, at the time ``time.monotonic() == now``, and return what the gang is to tell.
 

@@ -84,6 +84,14 @@ class StallWatch:
         """Take note that a rank has been told what it asked."""
         self._asking.discard((rank, number))
 
+    def stopped_for(self, seconds: float) -> None:
+        """Take note that the ranks were stopped, with the program, for so long until now."""
+        for watched in self._working.values():
+            watched.active_at += seconds
+            watched.seen_at += seconds
+        if self._finished_at is not None:
+            self._finished_at += seconds
+
     def look(self, now: float) -> Iterable[Event]:
         """Tell which ranks have begun, or ceased, to do nothing."""
         if self._straggler and self._finished_at is not None and now - self._finished_at >= self._straggler:

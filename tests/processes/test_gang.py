@@ -615,6 +615,9 @@ class Counting:
         self.then = then
         self.seen = 0
 
+    def stopped_for(self, seconds: float) -> None:
+        """Take note that the ranks were stopped."""
+
     def look(self, now: float) -> list[Event]:
         self.seen += 1
         if self.seen == self.looks:
