@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -395,7 +396,8 @@ class Launch:
         KeyboardInterrupt
             If interrupted; no rank is left then, and the run holds what there is.
         """
-        with lost_interrupts_repeated(), stopping_together(self._ranks.hold, self._ranks.resume):
+        together = stopping_together(self._ranks.hold, self._ranks.resume) if in_terminal() else nullcontext()
+        with lost_interrupts_repeated(), together:
             self._start_and_wait()
 
     def _start_and_wait(self) -> None:
