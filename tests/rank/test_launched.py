@@ -52,7 +52,8 @@ def test_what_libraries_have_found_out_is_forgotten(monkeypatch: pytest.MonkeyPa
     trainer = module("transformers.trainer", ProgressCallback=int, DEFAULT_PROGRESS_CALLBACK=str)
     rich = module("rich", _console=object())
     module("huggingface_hub.utils._runtime")
-    monkeypatch.delattr(sys, "ps1", raising=False)  # which a shell of an earlier test has left
+    for prompt in ("ps1", "ps2", "ps3"):
+        monkeypatch.delattr(sys, prompt, raising=False)  # which a shell of an earlier test has left
     launched.be_launched()
     assert vars(connector)["_IS_INTERACTIVE"]  # nobody types here
     monkeypatch.setitem(vars(sys), "ps1", ">>> ")
