@@ -416,7 +416,7 @@ class Launch:
                     if interrupts > 1:
                         self.run.leave()
                     elif in_terminal() and not self.run.wait(_PATIENT):
-                        tell("The ranks are asked to end. Press Ctrl-C again to kill them.\n")
+                        self._say("The ranks are asked to end. Press Ctrl-C again to kill them.")
                     if self._ranks.join(0) and not self.run.wait(0):
                         # interrupted before any rank was started: nobody else will tell of an end
                         self.run.give_up("interrupted")
@@ -494,6 +494,11 @@ class Launch:
             )
         text = TextPanel(options.size_notice, options.quiet)
         return (text,) if options.quiet else (text, show_outputs(options.show_ranks))
+
+    def _say(self, line: str) -> None:
+        """Print a line where those of the ranks are printed, between them."""
+        if not any(isinstance(consumer, TextPanel) and consumer.say(line) for consumer in self._consumers):
+            tell(f"{line}\n")
 
     def _failure(self) -> str:
         return failure_in_words(self.run, self._title, self._bound)

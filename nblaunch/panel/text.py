@@ -36,6 +36,7 @@ from nblaunch.events import (
 from nblaunch.flag import Flag
 from nblaunch.log_files import LogFollower, data_from, open_log
 from nblaunch.naming import name_ranks
+from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.frontend import under_its_cell
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
@@ -64,6 +65,8 @@ class _Source:
     follower: LogFollower
     to_stderr: bool
     left: int
+    # whether its progress bar is drawn over elsewhere
+    in_place: bool = False
     progress: str = ""
     progress_at: float = 0.0
 
@@ -79,7 +82,9 @@ class _Source:
             return []
         now = time.monotonic()
         grown = self.follower.offset > before
-        if grown and not lines and self.follower.overwritten and now - self.progress_at > _PROGRESS_PERIOD:
+        if self.in_place:
+            pass
+        elif grown and not lines and self.follower.overwritten and now - self.progress_at > _PROGRESS_PERIOD:
             self.progress_at = now
             self.progress = self.follower.unfinished
             lines = [self.progress]
@@ -87,6 +92,12 @@ class _Source:
         # of a progress bar much is read and little is shown; of everything else all that is read will be
         self.left -= printed if self.follower.overwritten else max(printed, min(limit, self.follower.offset - before))
         return lines
+
+    def bar(self) -> str:
+        """Return the progress bar that stands at the end of the log now; empty if there is none."""
+        shown = self.in_place and self.left > 0 and self.follower.overwritten
+        unfinished = self.follower.unfinished if shown else ""
+        return f"{self.prefix}{unfinished}" if unfinished.strip() else ""
 
     def rest(self) -> list[str]:
         """Return the last line if it was never ended, once all has been read."""
@@ -122,6 +133,9 @@ class TextPanel:
         # on its way from the thread that watches the ranks: remarks, and the logs of the next attempt
         self._arriving: deque[str | list[_Source]] = deque()
         self._failure: Callable[[], str] | None = None
+        self._bars: BarsInPlace | None = None
+        # ranks that ask: a question stands at the end of the terminal, where the bars would be drawn
+        self._asking: set[int] = set()
         self._begun = False
         self._over = Flag()
         # something has arrived, or the run is over: what a quiet panel waits for, which has no logs to look at
@@ -143,7 +157,11 @@ class TextPanel:
     def note(self, event: Event) -> None:
         """Take an event."""
         if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
-            return  # told where they are put to somebody; and answers come in any thread
+            # told where they are put to somebody; and answers come in any thread
+            (self._asking.add if isinstance(event, Asked) else self._asking.discard)(event.rank)
+            if self._bars is not None and isinstance(event, Asked):
+                self._bars.forget()
+            return
         self._state.note(event)
         if isinstance(event, Launched):
             self._begin(event)
@@ -179,6 +197,13 @@ class TextPanel:
         elif isinstance(event, StacksTaken) and event.reason == "stall":
             self._arrive("\n".join(Stacks(event.stacks).lines()))
 
+    def say(self, line: str) -> bool:
+        """Print a line between those of the ranks, and tell whether that is possible now."""
+        if self._thread is None or self._over.is_set():
+            return False
+        self._arrive(line)
+        return True
+
     def _arrive(self, item: str | list[_Source]) -> None:
         self._arriving.append(item)
         self._woken.set()
@@ -206,13 +231,16 @@ class TextPanel:
         self._begun = True
         if self._quiet:
             return
+        if self._failure is None:  # else nobody waits, and who types at a prompt is not to be drawn over
+            self._bars = BarsInPlace.here()
         sources = []
         width = len(str(launched.nprocs - 1))
         share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
         for rank in range(launched.nprocs):
             for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
                 follower = LogFollower(paths[rank], overwriting=True)
-                sources.append(_Source(f"[{rank:>{width}}] ", follower, to_stderr, share))
+                prefix = f"[{rank:>{width}}] "
+                sources.append(_Source(prefix, follower, to_stderr, share, in_place=self._bars is not None))
         self._arrive(sources)
 
     def follow(self) -> None:
@@ -248,11 +276,25 @@ class TextPanel:
                 self._over.wait(_PERIOD)
             self._take_arrivals()
             self._look()
+            self._draw_bars()
+
+    def _draw_bars(self) -> None:
+        if self._bars is None:
+            return
+        if self._asking:
+            self._bars.forget()
+            return
+        self._bars.draw([bar for source in self._sources if (bar := source.bar())])
+
+    def _print(self, stream: TextIO, lines: list[str]) -> None:
+        if lines and self._bars is not None:
+            self._bars.take_away()
+        _write(stream, lines)
 
     def _tell(self) -> None:
         if self._failure is not None:
             text, self._failure = self._failure(), None
-            _write(sys.stderr, [f"{text}\n"] if text else [])
+            self._print(sys.stderr, [f"{text}\n"] if text else [])
 
     def _take_arrivals(self) -> None:
         while self._arriving:
@@ -263,11 +305,13 @@ class TextPanel:
                 finally:  # its logs may be gone
                     self._sources = item
             else:
-                _write(sys.stderr, [f"{item}\n"])
+                self._print(sys.stderr, [f"{item}\n"])
 
     def _finish_logs(self) -> None:
         """Print the rest of the logs of an attempt that has ended."""
         try:
+            if self._bars is not None:
+                self._bars.take_away()
             while self._look():
                 continue
             self._write([(source, source.rest()) for source in self._sources])
@@ -289,7 +333,7 @@ class TextPanel:
 
     def _write(self, batches: list[tuple[_Source, list[str]]]) -> None:
         for to_stderr, stream in ((False, sys.stdout), (True, sys.stderr)):
-            _write(
+            self._print(
                 stream,
                 [
                     f"{source.prefix}{line}\n"
@@ -308,7 +352,7 @@ class TextPanel:
                 released = source.follower.released()
                 kept = f"the last {in_words(unread - released)}" if released else "all"
                 notice = f"… {in_words(unread)} more, {kept} of it in {source.follower.path}, ending with"
-                _write(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
+                self._print(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
 
 
 def _write(stream: TextIO, lines: list[str]) -> None:
