@@ -34,6 +34,7 @@ from nblaunch.options import MAX_LOG, Options, chosen_ranks, default_panel, log_
 from nblaunch.outputs import displayed
 from nblaunch.panel.frontend import has_pages, print_under_this_cell
 from nblaunch.panel.live import LivePanel
+from nblaunch.panel.marimo_outputs import MarimoOutputs, variables_of_figures
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
@@ -277,6 +278,7 @@ class Launch:
                 "in JupyterLab or in a terminal"
             )
         env, threads = _thread_variables(nprocs, options)
+        env = {**variables_of_figures(), **env}
         # a fork of this process has done already what the set-up cell does
         setup = current_setup() if options.start_method != "fork" else None
         if setup is not None:
@@ -462,7 +464,9 @@ class Launch:
             elif isinstance(consumer, TextPanel):
                 consumer.follow()
 
-    def _shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | ShownValues, ...]:
+    def _shown_by(
+        self, options: Options
+    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs | ShownValues, ...]:
         shown = self._run_shown_by(options)
         if not shown or options.quiet or not options.show_values:
             return shown
@@ -471,7 +475,9 @@ class Launch:
         values = ShownValues(self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks)
         return (*shown, values)
 
-    def _run_shown_by(self, options: Options) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines, ...]:
+    def _run_shown_by(
+        self, options: Options
+    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs, ...]:
         publish = kernel_publisher()
         if options.panel == "none":
             return ()
@@ -493,7 +499,9 @@ class Launch:
                 ),
             )
         text = TextPanel(options.size_notice, options.quiet)
-        return (text,) if options.quiet else (text, show_outputs(options.show_ranks))
+        if options.quiet:
+            return (text,)
+        return text, MarimoOutputs.here(options.show_ranks) or show_outputs(options.show_ranks)
 
     def _say(self, line: str) -> None:
         """Print a line where those of the ranks are printed, between them."""

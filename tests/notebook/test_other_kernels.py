@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -36,10 +37,18 @@ def _():
 print("to stdout of", rank)
 print("to stderr of", rank, file=sys.stderr)
 time.sleep(1.2)
+import matplotlib.pyplot as plt
+plt.plot([0, rank + 1])
+plt.show()
 print("the last word")
 rank + 100""", 2)
+    return (nblaunch, run)
+
+
+@app.cell
+def _(run):
     run.results
-    return (nblaunch,)
+    return
 
 
 @app.cell
@@ -169,4 +178,8 @@ def test_marimo_exports_what_ranks_write_and_fail_of(tmp_path: Path) -> None:
         assert part in text, f"{part}: {done.stderr}"
     # of the outputs, not of the cells' source alone
     assert "[1] to stdout of 1" in text
+    # the figures of both ranks, below the cell that launched
+    outputs = [output for cell in json.loads(text)["cells"] for output in cell.get("outputs", [])]
+    (html,) = ["".join(output["data"]["text/html"]) for output in outputs if "rank 1" in str(output.get("data"))]
+    assert html.count("data:image/png;base64,") == 2
     assert "----> 1 1 / rank" in text

@@ -1,0 +1,79 @@
+"""What ranks display, in marimo: below the cell that launches, when the run has ended.
+
+marimo runs cells without IPython, and knows the output of a cell by the thread that runs it. So outputs are shown in
+that thread, all of them at the end. A cell that ends with a value shows this one instead, as marimo's rule is.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from nblaunch.events import Event
+from nblaunch.panel.outputs import OutputArea
+from nblaunch.panel.places import PLAIN, Bundle
+
+__all__ = ["MarimoOutputs", "variables_of_figures"]
+
+
+class MarimoOutputs:
+    """Shows the outputs of ranks below the marimo cell that launches them.
+
+    Parameters
+    ----------
+    marimo : module
+        The package.
+    show_ranks : collection of int, optional
+        Ranks whose outputs are shown; by default all.
+    """
+
+    def __init__(self, marimo: Any, show_ranks: Collection[int] | None = None) -> None:
+        self._marimo = marimo
+        self._area = OutputArea(show_ranks=show_ranks, held=True)
+
+    @classmethod
+    def here(cls, show_ranks: Collection[int] | None = None) -> MarimoOutputs | None:
+        """Return those of the marimo cell that runs now; None elsewhere."""
+        marimo = _marimo()
+        return None if marimo is None else cls(marimo, show_ranks)
+
+    def note(self, event: Event) -> None:
+        """Take an event; never raises."""
+        self._area.note(event)
+
+    def close(self) -> None:
+        """Show all, once."""
+        self._area.close()
+        for bundle in self._area.final():
+            self._marimo.output.append(self._element(bundle))
+
+    def _element(self, bundle: Bundle) -> Any:
+        """Return what marimo shows of an output: an image before HTML, and text where there is nothing else."""
+        for kind in ("image/png", "image/jpeg"):
+            if kind in bundle.data:
+                return self._marimo.image(base64.b64decode(bundle.data[kind]))
+        for kind in ("image/svg+xml", "text/html"):
+            if kind in bundle.data:
+                return self._marimo.Html(str(bundle.data[kind]))
+        return self._marimo.plain_text(
+            str(bundle.data.get(PLAIN, f"(an output without text: {', '.join(bundle.data)})"))
+        )
+
+
+def variables_of_figures() -> dict[str, str]:
+    """Return the environment variables with which ``plt.show()`` displays figures in ranks, as in a marimo cell."""
+    if _marimo() is None or "MPLBACKEND" in os.environ:
+        return {}
+    return {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+
+def _marimo() -> Any:
+    """Return the package if it runs this cell; else None."""
+    marimo = sys.modules.get("marimo")
+    try:
+        return marimo if marimo is not None and marimo.running_in_notebook() else None
+    except AttributeError:  # another package of that name, or an old one
+        return None
