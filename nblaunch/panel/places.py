@@ -19,7 +19,7 @@ from nblaunch.events import Displayed
 from nblaunch.naming import name_ranks
 from nblaunch.sizes import in_words
 
-__all__ = ["PLAIN", "Bundle", "Change", "Places", "label_of"]
+__all__ = ["PLAIN", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of"]
 
 PLAIN = "text/plain"
 """The MIME type of what every frontend shows, terminals too."""
@@ -144,7 +144,7 @@ class Places(Displaying[_Item]):
 
     def changes(self) -> list[Change]:
         """Return what is to be published to get from what was returned before to the present state."""
-        beside = bool(self._changed) and _are_of_several((place.ranks, place.content) for place in self._places)
+        beside = bool(self._changed) and are_of_several_ranks((place.ranks, place.content) for place in self._places)
         found = [change for place in self._changed for change in _changes_of(place, beside)]
         self._changed.clear()
         rest = self._rest()
@@ -165,13 +165,13 @@ class Places(Displaying[_Item]):
         hidden: list[set[int]] = []
         size = 0
         folded = self._folded()
-        beside = _are_of_several((ranks, content) for ranks, content in folded)
+        beside = are_of_several_ranks((ranks, content) for ranks, content in folded)
         for ranks, content in folded:
             added = content.size()
             if len(shown) // 2 < self._most and size + added <= self._most_bytes:
                 shown += [label_of(ranks, content, beside), content]
                 # the rules are there once
-                beside = beside and not _is_image(content)
+                beside = beside and not is_image(content)
                 size += added
             else:
                 hidden.append(ranks)
@@ -268,9 +268,9 @@ def _content(event: Displayed) -> Bundle:
     return Bundle(event.data, event.metadata)
 
 
-def _are_of_several(outputs: Iterable[tuple[Collection[int], Bundle | None]]) -> bool:
+def are_of_several_ranks(outputs: Iterable[tuple[Collection[int], Bundle | None]]) -> bool:
     """Tell whether there are images of several ranks, or groups of ranks: one that is alone is as large as it is."""
-    return len({frozenset(ranks) for ranks, content in outputs if content is not None and _is_image(content)}) > 1
+    return len({frozenset(ranks) for ranks, content in outputs if content is not None and is_image(content)}) > 1
 
 
 def _changes_of(place: _Place, beside: bool) -> list[Change]:
@@ -293,13 +293,13 @@ def label_of(ranks: Collection[int], content: Bundle | None = None, beside: bool
         return Bundle({"text/html": "", PLAIN: ""}, {})
     names = name_ranks(ranks)
     html = f'<div style="{_LABEL_STYLE}">{names}</div>'
-    if content is not None and _is_image(content):
+    if content is not None and is_image(content):
         kind, styles = ("nblaunch-image nblaunch-images", _SIDE_BY_SIDE) if beside else ("nblaunch-image", "")
         html = f'<div class="{kind}" style="{_LABEL_STYLE}">{names}</div>{styles}'
     return Bundle({"text/html": html, PLAIN: f"{names}:"}, {})
 
 
-def _is_image(content: Bundle) -> bool:
+def is_image(content: Bundle) -> bool:
     """Tell whether an output is shown as an image and nothing else."""
     return all(mime.startswith("image/") or mime == PLAIN for mime in content.data) and len(content.data) > (
         PLAIN in content.data

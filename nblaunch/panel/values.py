@@ -24,7 +24,7 @@ from nblaunch.events import Event
 from nblaunch.naming import name_ranks
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import kernel_publisher
-from nblaunch.panel.places import PLAIN, Bundle, label_of
+from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of
 from nblaunch.panel.terminal import visible
 from nblaunch.sizes import in_words
 
@@ -59,6 +59,11 @@ class _Group:
 
     ranks: list[int]
     bundles: list[Bundle]
+
+    @property
+    def single(self) -> Bundle | None:
+        """The output, if there is only one."""
+        return self.bundles[0] if len(self.bundles) == 1 else None
 
     @property
     def text(self) -> str | None:
@@ -286,6 +291,8 @@ def _outputs(groups: list[_Group], nprocs: int) -> list[Bundle]:
         return [bundle for group in groups for bundle in group.bundles]
     found: list[Bundle] = []
     texts: list[tuple[str, str]] = []
+    # figures stand side by side, as those that ranks display do
+    beside = are_of_several_ranks((group.ranks, group.single) for group in groups)
     for group in groups:
         text = group.text if len(group.bundles) == 1 else None
         if text is not None:
@@ -293,7 +300,9 @@ def _outputs(groups: list[_Group], nprocs: int) -> list[Bundle]:
             continue
         found += _together(texts)
         texts = []
-        found += [label_of(group.ranks), *group.bundles]
+        found += [label_of(group.ranks, group.single, beside), *group.bundles]
+        # the rules for that are there once
+        beside = beside and not (group.single is not None and is_image(group.single))
     return found + _together(texts)
 
 

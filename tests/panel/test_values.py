@@ -225,6 +225,21 @@ def test_an_image_that_a_rank_has_displayed_is_not_shown_again(published: Publis
     assert texts(published) == ["rank 1:", "<Figure>"]
 
 
+def test_figures_of_several_ranks_stand_side_by_side(published: Published) -> None:
+    class Figure:
+        def __init__(self, data: str) -> None:
+            self.data = data
+
+        def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+            return {"image/png": self.data, "text/plain": "<Figure>"}
+
+    close({rank: Figure(f"ab{rank}=") for rank in range(3)})
+    labels = [bundle["text/html"] for bundle in published if "text/html" in bundle]
+    assert ["nblaunch-image" in label for label in labels] == [True] * 3
+    # the rules are there once
+    assert ["<style>" in label for label in labels] == [True, False, False]
+
+
 def test_terminals_get_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "kernel_publisher", lambda: None)
     close({0: Rich("<b>"), 1: Rich("<b>"), 2: "a\x1bb", 3: Rich("", "x\ny")})
