@@ -54,7 +54,7 @@ demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataPa
 test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all the tests, the fast ones first
 	@status=0; \
 	mkdir -p build; \
-	nice -n 5 make --no-print-directory --keep-going VENV=$(VENV) oldest colab >build/other-versions.log 2>&1 & others=$$!; \
+	nice -n 19 make --no-print-directory --keep-going VENV=$(VENV) oldest colab >build/other-versions.log 2>&1 & others=$$!; \
 	trap 'kill $$others 2>/dev/null' EXIT; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import IPython
 import pytest
 
 import nblaunch
@@ -214,7 +215,8 @@ def test_the_last_semicolon_of_the_cell_decides(space: dict[str, Any]) -> None:
         "5;": None,
         "5; # a number": None,
         "%time 5": 5,
-        "%time 5;": None,
+        # IPython 7 looks for the semicolon in what %time is given
+        **({"%time 5;": None} if IPython.version_info[0] >= 8 else {}),
         "get_ipython().run_cell('1;')\n5": 5,
         "get_ipython().run_cell('1')\n5;": None,
     }

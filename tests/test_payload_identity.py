@@ -111,6 +111,7 @@ def test_a_view_of_bytes_stays_one(base: Any, view: Any) -> None:
     assert there["view"].tolist() == view(memoryview(there["base"])).tolist()
 
 
+@pytest.mark.skipif(int(pd.__version__.split(".")[0]) < 3, reason="a part of a table changed with it before pandas 3")
 def test_tables_do_not_change_with_one_another() -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
     kinds = pd.Series(pd.Categorical(["x", "y", "x"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nblaunch.naming import RANK_NAMES
 from nblaunch.payload.exceptions import why
 from nblaunch.payload.identity import received_classes
 from nblaunch.payload.pickling import NotRebuilt, pack, unpack
@@ -28,6 +29,6 @@ def try_rebuilding(value: object, shared_globals: dict[str, Any], provided: Mapp
     if packed.size > WORTH_TRYING:
         return
     try:
-        unpack(bytearray(bytes(packed)), shared_globals=dict(provided))
+        unpack(bytearray(bytes(packed)), shared_globals={**dict.fromkeys(RANK_NAMES, 0), **provided})
     except (Exception, SystemExit) as error:
         raise NotRebuilt(f"rebuilding it in a rank fails: {why(error)}") from error

@@ -75,8 +75,8 @@ def test_what_a_rank_clears_goes_live_and_in_the_record(
     record = page.inner_text(".jp-Notebook .jp-OutputArea >> nth=-1")
     assert [line for line in record.splitlines() if line.startswith("[")] == [
         "[0] rank 0 epoch 299",
-        "[0-1] of 300",
         "[1] rank 1 epoch 299",
+        "[0-1] of 300",
         "[0-1] done",
     ]
     page.screenshot(path=pictures / f"cleared-{page.theme}.png")

@@ -132,7 +132,12 @@ class Packages:
 
     def write_blocking(self, name: str, announcements: Announcements) -> str:
         """Write a package whose import never ends; it announces that it has begun."""
-        source = f"from tests.processes import targets\ntargets.announce_and_block({announcements.path!r})"
+        # the extensions of IPython 7, which its shells put on the path, have a package `tests` too
+        root = str(Path(__file__).parents[2])
+        source = (
+            f"import sys\nsys.path.insert(0, {root!r})\nfrom tests.processes import targets\n"
+            f"targets.announce_and_block({announcements.path!r})"
+        )
         return self.write(name, source)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import IPython
 import psutil
 import pytest
 
@@ -636,4 +637,5 @@ def test_the_first_traceback_of_a_rank_is_prepared_without_a_trace() -> None:
     # from Python 3.13 on it keeps the lines of what it was started with (-c) too
     names = "[name for name in linecache.cache if '<' in name and name != '<string>']"
     source = f"import linecache, sys\n'stack_data' in sys.modules, {names}"
-    assert ask(source) == {0: (True, ["<cell>"])}
+    # IPython 7 formats tracebacks without that library
+    assert ask(source) == {0: (IPython.version_info[0] >= 8, ["<cell>"])}
