@@ -19,6 +19,7 @@ from nblaunch.attempt import Attempt, failed_attempts
 from nblaunch.engines.base import Ranks
 from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
+from nblaunch.flag import Flag
 from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 1.0
 
 
-class _End(threading.Event):
+class _End(Flag):
     """The end of a run, which event loops are told of too."""
 
     def __init__(self) -> None:

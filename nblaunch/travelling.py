@@ -17,8 +17,6 @@ from nblaunch.settings import changed_settings, pack_settings
 
 __all__ = ["pack_or_explain", "settings_that_travel", "what_travels"]
 
-"""Names that a rank has of its own."""
-
 
 def what_travels(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook

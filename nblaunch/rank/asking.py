@@ -128,7 +128,7 @@ def end_tracebacks_at_questions(error: BaseException) -> None:
         left += [one.__cause__, one.__context__]
         asked_at, step = None, one.__traceback__
         while step is not None and step.tb_next is not None:
-            if asked_at is None and step.tb_next.tb_frame.f_code.co_filename == __file__:
+            if asked_at is None and step.tb_next.tb_frame.f_code.co_filename in _OWN:
                 asked_at = step
             step = step.tb_next
         # a prompt's own __str__ may have raised, which is the user's code again
@@ -136,6 +136,8 @@ def end_tracebacks_at_questions(error: BaseException) -> None:
             asked_at.tb_next = None
 
 
+# what stands in the place of builtins that the user's code calls
+_OWN = (__file__, os.path.join(os.path.dirname(__file__), "write_order.py"))
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 

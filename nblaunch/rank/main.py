@@ -157,10 +157,10 @@ def _run(context: Context) -> int:
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
-        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
-        apply_settings(work.settings, namespace)
         # for the set-up cell, and for functions that find them in globals of their own
         namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        apply_settings(work.settings, namespace)
         own: dict[str, Any] = {}
         if work.setup is not None and shell is not None:
             context.let_interrupts_in()

@@ -11,12 +11,9 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO, cast
 
 from nblaunch.log_files import order_path, pack_order
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["note_write_order"]
 
@@ -38,10 +35,7 @@ def note_write_order(stdout: str, stderr: str) -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = cast(io.TextIOWrapper, getattr(sys, name))
         stream.flush()
-        raw = _Stream(descriptor, notes)
-        noted = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
-        )
+        noted = _Stream(stream, descriptor, notes)
         noted.mode = "w"  # type: ignore[misc]  # as `open` sets it
         setattr(sys, name, cast(TextIO, noted))
         setattr(sys, f"__{name}__", noted)
@@ -72,15 +66,20 @@ class _Notes:
                 os.close(notes)
 
 
-class _Stream(io.FileIO):
-    """Descriptor 1 or 2, as what Python's own stream writes to."""
+class _Stream(io.TextIOWrapper):
+    """Standard output or standard error.
 
-    def __init__(self, descriptor: int, notes: _Notes) -> None:
-        super().__init__(descriptor, "w", closefd=False)
+    It is the text that is noted, and not the bytes below it: were a raw file written in Python, an interrupt in there
+    would have the buffer write the same bytes twice.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, descriptor: int, notes: _Notes) -> None:
+        buffer = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+        super().__init__(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
         self._descriptor = descriptor
         self._notes = notes
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, text: str, /) -> int:
         """Write it, behind what was noted."""
         self._notes.begin(self._descriptor)
-        return super().write(data)
+        return super().write(text)

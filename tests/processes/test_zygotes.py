@@ -607,7 +607,9 @@ def test_zygote_forkserver_and_spare_hold_nothing_of_this_process() -> None:
                 found[int(link.name)] = str(link.readlink()).partition(":[")[0]
         assert (found.pop(0), found.pop(1)) == ("/dev/null", "/dev/null")
         assert found.pop(2) in ("/memfd:nblaunch-zygote (deleted)", "/dev/null")
-        return sorted(found.values())
+        # IPython 7 keeps that open
+        of_ipython = ("/dev/null",) if IPython.version_info[0] < 8 else ()
+        return sorted(name for name in found.values() if name not in of_ipython)
 
     def assert_holds(pid: int, name: str, expected: list[str]) -> None:
         # they say hello first and tidy up then
