@@ -7,6 +7,7 @@ that thread, all of them at the end. A cell that ends with a value shows this on
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import sys
 from collections.abc import Collection
@@ -17,6 +18,9 @@ from nblaunch.panel.outputs import OutputArea
 from nblaunch.panel.places import PLAIN, Bundle
 
 __all__ = ["MarimoOutputs", "variables_of_figures"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class MarimoOutputs:
@@ -46,9 +50,13 @@ class MarimoOutputs:
 
     def close(self) -> None:
         """Show all, once."""
-        self._area.close()
-        for bundle in self._area.final():
-            self._marimo.output.append(self._element(bundle))
+        area, self._area = self._area, OutputArea()
+        area.close()
+        try:
+            for bundle in area.final():
+                self._marimo.output.append(self._element(bundle))
+        except Exception:
+            logger.exception("the outputs of the ranks could not be shown: run.outputs has them")
 
     def _element(self, bundle: Bundle) -> Any:
         """Return what marimo shows of an output: an image before HTML, and text where there is nothing else."""
