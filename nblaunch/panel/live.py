@@ -36,7 +36,7 @@ from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import Bundle
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.panel.text import TextPanel, print_line, print_notices, print_size_notice
+from nblaunch.panel.text import TextPanel, print_lines, print_notices, print_size_notice
 
 if TYPE_CHECKING:
     from nblaunch.panel.pages import Pages
@@ -281,7 +281,7 @@ class LivePanel:
                 self._outputs.release()
                 # it shows all of it, from the beginning
                 if self._stop_lines():
-                    print_line("… goes on in the panel")
+                    print_lines(["… goes on in the panel"])
             elif self._lines is None and time.monotonic() - self._opened_at > _ALONE_AFTER:
                 self._print_lines()
             if not self._is_cleared():

@@ -15,10 +15,9 @@ from typing import Any
 
 from nblaunch.events import Event
 from nblaunch.panel.outputs import OutputArea
-from nblaunch.panel.places import PLAIN, Bundle
+from nblaunch.panel.places import Bundle, text_of
 
 __all__ = ["MarimoOutputs", "variables_of_figures"]
-
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +65,7 @@ class MarimoOutputs:
         for kind in ("image/svg+xml", "text/html"):
             if kind in bundle.data:
                 return self._marimo.Html(str(bundle.data[kind]))
-        return self._marimo.plain_text(
-            str(bundle.data.get(PLAIN, f"(an output without text: {', '.join(bundle.data)})"))
-        )
+        return self._marimo.plain_text(text_of(bundle.data))
 
 
 def variables_of_figures() -> dict[str, str]:

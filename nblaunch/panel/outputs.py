@@ -22,7 +22,8 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from nblaunch.events import Displayed, Ended, Event, Launched
-from nblaunch.panel.places import Bundle, Places
+from nblaunch.panel.places import Bundle, Places, text_of
+from nblaunch.panel.text import print_lines
 
 __all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_outputs"]
 
@@ -281,16 +282,10 @@ class OutputLines:
         """Do nothing: all has been printed."""
 
     def _print(self, event: Displayed) -> None:
-        text = event.data.get("text/plain")
         if self._left <= 0 or not event.data:
             return
-        if not isinstance(text, str):
-            text = f"(an output without text: {', '.join(event.data)})"
-        lines = [f"[{event.rank:>{self._width}}] {line}\n" for line in text.splitlines()]
-        self._left -= sum(map(len, lines))
+        lines = [f"[{event.rank:>{self._width}}] {line}" for line in text_of(event.data).splitlines()]
+        self._left -= sum(len(line) + 1 for line in lines)
         if self._left <= 0:
-            lines = [f"[{event.rank:>{self._width}}] … more outputs, all of them in run.outputs\n"]
-        # a closed stream: there is nobody to show anything to
-        with contextlib.suppress(ValueError, OSError):
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
+            lines = [f"[{event.rank:>{self._width}}] … more outputs, all of them in run.outputs"]
+        print_lines(lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from nblaunch.events import Displayed
 from nblaunch.naming import name_ranks
 from nblaunch.sizes import in_words
 
-__all__ = ["PLAIN", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of"]
+__all__ = ["PLAIN", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
 
 PLAIN = "text/plain"
 """The MIME type of what every frontend shows, terminals too."""
@@ -297,6 +297,12 @@ def label_of(ranks: Collection[int], content: Bundle | None = None, beside: bool
         kind, styles = ("nblaunch-image nblaunch-images", _SIDE_BY_SIDE) if beside else ("nblaunch-image", "")
         html = f'<div class="{kind}" style="{_LABEL_STYLE}">{names}</div>{styles}'
     return Bundle({"text/html": html, PLAIN: f"{names}:"}, {})
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """Return what is printed of an output, where nothing but text can be shown."""
+    text = data.get(PLAIN)
+    return text if isinstance(text, str) else f"(an output without text: {', '.join(data)})"
 
 
 def is_image(content: Bundle) -> bool:

@@ -42,7 +42,7 @@ from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks import Stacks
 
-__all__ = ["TextPanel", "print_line", "print_notices", "print_size_notice"]
+__all__ = ["TextPanel", "print_lines", "print_notices", "print_size_notice"]
 
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
@@ -81,10 +81,8 @@ class _Source:
             self.left = 0  # one log that cannot be read shall not silence the others
             return []
         now = time.monotonic()
-        grown = self.follower.offset > before
-        if self.in_place:
-            pass
-        elif grown and not lines and self.follower.overwritten and now - self.progress_at > _PROGRESS_PERIOD:
+        redrawn = self.follower.offset > before and not lines and self.follower.overwritten
+        if redrawn and not self.in_place and now - self.progress_at > _PROGRESS_PERIOD:
             self.progress_at = now
             self.progress = self.follower.unfinished
             lines = [self.progress]
@@ -362,10 +360,10 @@ def _write(stream: TextIO, lines: list[str]) -> None:
         place.flush()
 
 
-def print_line(line: str) -> None:
-    """Print a line where those of the ranks are printed."""
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines where those of the ranks are printed."""
     with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
-        _write(sys.stdout, [f"{line}\n"])
+        _write(sys.stdout, [f"{line}\n" for line in lines])
 
 
 def print_notices(notices: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ what is left out, and where it is.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import sys
@@ -24,8 +23,9 @@ from nblaunch.events import Event
 from nblaunch.naming import name_ranks
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import kernel_publisher
-from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of
+from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
 from nblaunch.panel.terminal import visible
+from nblaunch.panel.text import print_lines
 from nblaunch.sizes import in_words
 
 __all__ = ["ShownValues"]
@@ -160,7 +160,7 @@ class ShownValues:
         if lines and self._publish is not None:
             self._publish({PLAIN: "\n".join(lines)}, {}, {})
         elif lines:
-            _write("".join(f"{line}\n" for line in lines))
+            print_lines(lines)
 
 
 class _Formatting:
@@ -316,11 +316,4 @@ def _print(groups: list[_Group], nprocs: int) -> None:
     for group in groups:
         head = prefix(group.ranks) if nprocs > 1 else ""
         for bundle in group.bundles:
-            text = bundle.data.get(PLAIN, f"(an output without text: {', '.join(bundle.data)})")
-            _write("".join(f"{head}{visible(line)}\n" for line in str(text).splitlines()))
-
-
-def _write(text: str) -> None:
-    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to show anything to
-        sys.stdout.write(text)
-        sys.stdout.flush()
+            print_lines([f"{head}{visible(line)}" for line in text_of(bundle.data).splitlines()])

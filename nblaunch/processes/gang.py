@@ -342,15 +342,6 @@ class Gang:
             lookout.stopped_for(stopped)
         self._lookouts = [(at + stopped, lookout) for at, lookout in self._lookouts]
 
-    def _signal_group(self, rank: _Rank, number: signal.Signals) -> None:
-        try:
-            os.killpg(rank.pid, number)
-        except ProcessLookupError:  # see _signal
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(rank.pid, number)
-        except PermissionError:
-            logger.warning("rank %d (pid %d) may not be signalled", rank.number, rank.pid)
-
     def stacks(self, ranks: Iterable[int] | None = None, timeout: float = 5.0) -> dict[int, Stack]:
         """Return where ranks are that still run, by default all, without disturbing them.
 
@@ -727,17 +718,20 @@ class Gang:
         self._step_deadline = time.monotonic() + step.grace
 
     def _signal(self, rank: _Rank, number: signal.Signals) -> None:
-        """Signal a rank's process group."""
+        """Signal a rank's process group, and have it heard at once."""
         rank.killed = rank.killed or number == signal.SIGKILL
+        # a stopped process takes no other signal than these two
+        self._signal_group(rank, number, *([] if number == signal.SIGKILL else [signal.SIGCONT]))
+
+    def _signal_group(self, rank: _Rank, *numbers: signal.Signals) -> None:
+        """Send signals to a rank's process group; to the rank alone, which may be no group's leader, only the first."""
         try:
-            os.killpg(rank.pid, number)
-            if number != signal.SIGKILL:
-                # a stopped process takes no other signal than these two
-                os.killpg(rank.pid, signal.SIGCONT)
+            for number in numbers:
+                os.killpg(rank.pid, number)
         except ProcessLookupError:
             # it has not become the leader of a group yet, or is just being reaped
             with contextlib.suppress(ProcessLookupError):
-                os.kill(rank.pid, number)
+                os.kill(rank.pid, numbers[0])
         except PermissionError:
             logger.warning("rank %d (pid %d) may not be signalled", rank.number, rank.pid)
 

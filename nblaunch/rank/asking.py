@@ -22,7 +22,10 @@ from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.processes.imports import when_imported
 
-__all__ = ["Asker", "current_asker", "end_tracebacks_at_questions", "listen_to_people"]
+__all__ = ["PACKAGE", "Asker", "current_asker", "end_tracebacks_at_questions", "listen_to_people"]
+
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+"""The folder of nblaunch, to tell its frames from those of others."""
 
 # Characters of a question: of what a debugger has written the end counts.
 _LONGEST = 50_000
@@ -132,13 +135,12 @@ def end_tracebacks_at_questions(error: BaseException) -> None:
                 asked_at = step
             step = step.tb_next
         # a prompt's own __str__ may have raised, which is the user's code again
-        if asked_at is not None and step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        if asked_at is not None and step is not None and step.tb_frame.f_code.co_filename.startswith(PACKAGE):
             asked_at.tb_next = None
 
 
 # what stands in the place of builtins that the user's code calls
 _OWN = (__file__, os.path.join(os.path.dirname(__file__), "write_order.py"))
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def _input(prompt: object = "", /) -> str:

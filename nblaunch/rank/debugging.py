@@ -27,11 +27,10 @@ from typing import Any, TextIO, cast
 from IPython.core import debugger as _ipython
 
 from nblaunch.payload import traceback_of
-from nblaunch.rank.asking import Asker, current_asker
+from nblaunch.rank.asking import PACKAGE, Asker, current_asker
 
 __all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _SESSIONS = itertools.count(1)
 _DEBUGGERS = threading.local()
 
@@ -261,7 +260,7 @@ def _runs_cells(frame: FrameType) -> bool:
 
 
 def _launches(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_PACKAGE) or _runs_cells(frame)
+    return frame.f_code.co_filename.startswith(PACKAGE) or _runs_cells(frame)
 
 
 def _outermost(frame: FrameType) -> FrameType:

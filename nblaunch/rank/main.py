@@ -44,7 +44,7 @@ from nblaunch.processes.child import Context
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.threads import limit_threads
-from nblaunch.rank.asking import Asker, end_tracebacks_at_questions, listen_to_people
+from nblaunch.rank.asking import PACKAGE, Asker, end_tracebacks_at_questions, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk
@@ -372,12 +372,9 @@ def _report_failure(
 def _without_this_module(error: BaseException) -> Any:
     tb = traceback_of(error)
     # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE):
         tb = tb.tb_next
     return tb
-
-
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 # Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
