@@ -177,7 +177,7 @@ class Kernel:
         self._poller = zmq.Poller()
         self._poller.register(self._shell, zmq.POLLIN)
         self._poller.register(self._iopub, zmq.POLLIN)
-        self._stdin = self._connect(zmq.DEALER, "stdin")
+        self._stdin = self._connect(zmq.DEALER, "stdin", immediate=True)
         self._poller.register(self._stdin, zmq.POLLIN)
         self._greet()
 
@@ -194,9 +194,10 @@ class Kernel:
             "JUPYTER_RUNTIME_DIR": str(self.place / "jupyter"),
         }
 
-    def _connect(self, kind: int, channel: str) -> zmq.Socket[bytes]:
+    def _connect(self, kind: int, channel: str, *, immediate: bool = False) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.linger = 0
+        socket.immediate = immediate
         socket.identity = self._session.bsession
         socket.connect(f"ipc://{self.place / 's'}-{_CHANNELS.index(channel) + 1}")
         return socket
@@ -209,9 +210,14 @@ class Kernel:
             until = time.monotonic() + 1.0
             while not greeting.idle and time.monotonic() < until:
                 self._receive(100)
-            if greeting.idle:
+            if greeting.idle and self._stdin_is_connected(until - time.monotonic()):
                 return
         raise AssertionError(f"the kernel does not answer:\n{self.log}")
+
+    def _stdin_is_connected(self, timeout: float) -> bool:
+        # Nothing is sent there until a rank asks. A socket that connects in the midst of a test would be taken for one
+        # that the test has left behind. An immediate socket takes messages only when it is connected.
+        return bool(self._stdin.poll(max(0, int(timeout * 1000)) + 100, zmq.POLLOUT))
 
     @property
     def log(self) -> str:

@@ -171,7 +171,7 @@ class Programs:
         return [decorator, f"def {name}({parameter}):", declared, "    tick()", *self.inner(depth, "d")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_every_name_that_is_really_read_is_found(random: Random) -> None:
     source = "\n".join(Programs(random).block(3))

@@ -63,7 +63,7 @@ class _NoLogs(Logs):
         self.path, self.temporary, self._ranks = "", False, {}
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(st.sampled_from(["value", "error"]), bodies, st.booleans())
 def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mapped: bool) -> None:
     run = Run(2, _NoLogs(), collect=["loss"])
@@ -88,7 +88,7 @@ def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mappe
             run.raise_for_failures()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(bodies)
 def test_whatever_is_shown_while_the_ranks_run_is_told_or_refused(body: bytes) -> None:
     told = raised(Reported(0, "error", bytearray(body), 1.0))

@@ -313,7 +313,7 @@ contents = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=400)
 @given(
     st.one_of(
         st.binary(max_size=60),

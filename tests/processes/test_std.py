@@ -102,7 +102,7 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=400)
 @given(texts)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
