@@ -102,10 +102,7 @@ lines = st.lists(words, max_size=6).map(" ".join)
 commands = st.builds("{} {}".format, st.sampled_from(["doctor", "preload", "preloads", "stop", ""]), lines)
 EXHAUSTIVE = settings(
     max_examples=400,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
