@@ -35,7 +35,7 @@ from nblaunch.outputs import displayed
 from nblaunch.panel.frontend import has_pages, print_under_this_cell
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.marimo_outputs import MarimoOutputs, variables_of_figures
-from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
+from nblaunch.panel.outputs import OutputArea, OutputLines, Publish, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
 from nblaunch.panel.values import ShownValues
@@ -247,6 +247,8 @@ class Launch:
         The variables that will hold what comes back, for the same.
     raises : bool
         Whether an exception will tell about failures.
+    publish : callable, optional
+        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's own.
 
     Attributes
     ----------
@@ -269,6 +271,7 @@ class Launch:
         title: str = "",
         bound: str = "",
         raises: bool = False,
+        publish: Publish | None = None,
     ) -> None:
         _validate(fn_or_source, nprocs, options)
         self._box = notebook.box
@@ -322,7 +325,7 @@ class Launch:
         self._tells_bound = not options.quiet
         self._raises = raises
         self._title = title or _title(fn_or_source, nprocs)
-        self._consumers = self._shown_by(options)
+        self._consumers = self._shown_by(options, publish or kernel_publisher())
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -465,20 +468,21 @@ class Launch:
                 consumer.follow()
 
     def _shown_by(
-        self, options: Options
+        self, options: Options, publish: Publish | None
     ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs | ShownValues, ...]:
-        shown = self._run_shown_by(options)
+        shown = self._run_shown_by(options, publish)
         if not shown or options.quiet or not options.show_values:
             return shown
         where = "results" if self._bound.startswith("results,") else f"{self._bound}.results"
         # last, because a notebook shows the value below everything else
-        values = ShownValues(self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks)
+        values = ShownValues(
+            self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks, publish
+        )
         return (*shown, values)
 
     def _run_shown_by(
-        self, options: Options
+        self, options: Options, publish: Publish | None
     ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs, ...]:
-        publish = kernel_publisher()
         if options.panel == "none":
             return ()
         print_under_this_cell()

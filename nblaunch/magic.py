@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nblaunch.engines.local import LocalEngine
     from nblaunch.launching import Launch
     from nblaunch.options import Options
+    from nblaunch.panel.standing import Standing
     from nblaunch.run import Run
 
 __all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
@@ -103,6 +104,7 @@ class Multiproc(Magics):
         self.last_run: Run | None = None
         # the latest that was to bind results and failures
         self._in_background: weakref.ref[Launch] | None = None
+        self._standing: Standing | None = None
         self._hidden_names_told: set[str] = set()
         self._modules_seen = 0
 
@@ -312,6 +314,18 @@ class Multiproc(Magics):
             "To take a name back: %config Multiproc.preload = [...]"
         )
 
+    def after_cell(self, result: Any) -> None:
+        """Take note of what stands under the cell that has ended; called after each cell."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            failed = (result.error_before_exec or result.error_in_exec) is not None
+            standing.end((self.shell._last_traceback or ()) if failed else ())
+        elif "nblaunch.panel.standing" in sys.modules:
+            from nblaunch.panel.frontend import cell_that_a_page_runs
+            from nblaunch.panel.standing import forget
+
+            forget(cell_that_a_page_runs())
+
     def follow_imports(self, *_: object) -> None:
         """Have a zygote made when the notebook has imported more; called after each cell."""
         if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
@@ -343,19 +357,24 @@ class Multiproc(Magics):
         from nblaunch.kept_logs import LIMITS
         from nblaunch.launching import Launch
         from nblaunch.notebook import Notebook
+        from nblaunch.panel.standing import standing_here
 
+        options = self._options(chosen)
+        # before objects are packed, which may take long
+        self._standing = standing_here() if options.panel == "live" and not options.quiet else None
         LIMITS.seconds = self.keep_killed * 3600
         nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
             return Launch(
                 source,
                 nprocs,
-                self._options(chosen),
+                options,
                 Notebook.of(self.shell),
                 self._engine(),
                 title=grammar.printable(f"%%multiproc {line}".strip()),
                 bound=chosen.out or "results, failures",
                 raises=self._raises(chosen) and not chosen.no_wait,
+                publish=self._standing,
             )
         except SyntaxError as error:
             raise self._shown(error) from None
@@ -453,6 +472,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     # for the first time after the very cell that loads this
     shell.events.register("post_run_cell", magics.follow_imports)
+    shell.events.register("post_run_cell", magics.after_cell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -462,6 +482,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     for known in shell.configurables:
         if isinstance(known, Multiproc):
             shell.events.unregister("post_run_cell", known.follow_imports)
+            shell.events.unregister("post_run_cell", known.after_cell)
     zygotes = sys.modules.get("nblaunch.processes.zygotes")
     if zygotes is not None:
         zygotes.ZYGOTES.close()

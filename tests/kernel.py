@@ -234,7 +234,7 @@ class Kernel:
             reply = self.begin(code, **options).finish()
         return reply
 
-    def begin(self, code: str, **options: Any) -> Execution:
+    def begin(self, code: str, metadata: dict[str, Any] | None = None, **options: Any) -> Execution:
         """Send a cell and return at once; the kernel runs what it is sent one after the other."""
         content = {
             "code": code,
@@ -246,7 +246,8 @@ class Kernel:
             "stop_on_error": True,
             **options,
         }
-        return self._expect(self._session.send(self._shell, "execute_request", content)["header"]["msg_id"])
+        sent = self._session.send(self._shell, "execute_request", content, metadata=metadata)
+        return self._expect(sent["header"]["msg_id"])
 
     def reply(self, question: dict[str, Any], line: str) -> None:
         """Answer a question as a frontend's input box does."""

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 __all__ = [
     "answer_on_own_subshell",
+    "cell_that_a_page_runs",
     "cell_that_runs",
     "draws_unheard",
     "has_pages",
@@ -67,6 +68,19 @@ def cell_that_runs() -> tuple[str, int]:
     except (AttributeError, KeyError, TypeError):
         return "", 0
     return (cell, number) if isinstance(cell, str) else ("", 0)
+
+
+def cell_that_a_page_runs() -> str:
+    """Return the id of the cell that runs now if a page of JupyterLab or Notebook 7 has sent it itself; else empty.
+
+    Such a page shows changes of outputs, and has emptied those of the cell. Servers that run cells for pages may do
+    neither. The name that tells is in the metadata of what JupyterLab's own executor of cells sends.
+    """
+    try:
+        metadata = _kernel().get_parent("shell")["metadata"]
+    except (AttributeError, KeyError, TypeError):
+        return ""
+    return cell_that_runs()[0] if isinstance(metadata, dict) and "deletedCells" in metadata else ""
 
 
 def peculiarities() -> list[str]:

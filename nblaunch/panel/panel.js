@@ -717,6 +717,7 @@ class View {
     this.stopAsked = 0;
     /** Pixels that all that is shown has taken so far. */
     this.content = 0;
+    this.held = false;
     /** @type {Map<string, Pane>} */
     this.panes = new Map();
     /** @type {Pane[]} */
@@ -959,8 +960,19 @@ class View {
     }
   }
 
+  /** Is as tall from the beginning as what the run before has left, which it hides: see standing.py. */
+  #hold() {
+    if (this.held || !this.el.isConnected) return;
+    this.held = true;
+    const before = this.el.closest(".jp-OutputArea")?.querySelector(".nblaunch-earlier")?.clientHeight ?? 0;
+    if (before <= this.content) return;
+    this.content = before;
+    this.panel.style.setProperty("--content", `${before}px`);
+  }
+
   /** Leaves out of the lines above the logs what has no room in the narrowest of them: they shall be alike. */
   #fit() {
+    this.#hold();
     // the one that failed first has a row of its own
     const like = this.shown.filter((pane) => pane.rank !== this.root || this.shown.length === 1);
     const widths = like.map((pane) => pane.el.clientWidth).filter(Boolean);

@@ -19,10 +19,12 @@ from nblaunch.events import Displayed
 from nblaunch.naming import name_ranks
 from nblaunch.sizes import in_words
 
-__all__ = ["PLAIN", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
+__all__ = ["PLAIN", "WIDGET", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
 
 PLAIN = "text/plain"
 """The MIME type of what every frontend shows, terminals too."""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""The MIME type of a widget, which a page draws after some time."""
 
 # Puts images side by side where there is room, each below the line that names its rank. They stay outputs of their own,
 # because images in HTML are lost where a notebook is not trusted, and in what is not HTML. A rank's line is as wide as

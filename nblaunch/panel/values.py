@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from nblaunch.events import Event
 from nblaunch.naming import name_ranks
 from nblaunch.panel.folding import prefix
-from nblaunch.panel.outputs import kernel_publisher
+from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
 from nblaunch.panel.terminal import visible
 from nblaunch.panel.text import print_lines
@@ -86,6 +86,8 @@ class ShownValues:
         Returns what each rank has displayed by then: a figure that stands there is not shown once more as the value.
     show_ranks : collection of int, optional
         Ranks whose values are shown; by default all.
+    publish : callable, optional
+        See `nblaunch.panel.outputs.Publish`; without it the values are printed.
     """
 
     def __init__(
@@ -95,14 +97,14 @@ class ShownValues:
         where: str,
         displayed: Callable[[], Mapping[int, Sequence[Shown]]],
         show_ranks: Collection[int] | None = None,
+        publish: Publish | None = None,
     ) -> None:
         self._values: Callable[[], Mapping[int, object]] | None = values
         self._nprocs = nprocs
         self._where = where
         self._displayed: Callable[[], Mapping[int, Sequence[Shown]]] | None = displayed
         self._show_ranks = show_ranks
-        # of the cell that runs now
-        self._publish = kernel_publisher()
+        self._publish = publish
 
     def note(self, event: Event) -> None:
         """Take an event; the end is all that counts, and `close` tells of that."""

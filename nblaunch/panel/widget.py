@@ -11,6 +11,8 @@ from typing import Any
 import anywidget
 from traitlets import Bool, Int, Unicode
 
+from nblaunch.panel.places import WIDGET
+
 __all__ = ["PanelWidget", "module_source"]
 
 _HERE = Path(__file__).parent
@@ -103,7 +105,7 @@ class PanelWidget(anywidget.AnyWidget):
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what shows it in an output: the data, and the metadata that Google Colab wants of such a widget."""
         data = {
-            "application/vnd.jupyter.widget-view+json": {
+            WIDGET: {
                 "version_major": 2,
                 "version_minor": 0,
                 "model_id": self.model_id,

@@ -191,6 +191,34 @@ def test_quiet_shows_only_failures(notebook: Kernel) -> None:
     assert "ZeroDivisionError" in text(reply.outputs)[1]
 
 
+def test_what_a_run_has_left_stands_until_the_cell_runs_again_has_something_to_show(notebook: Kernel) -> None:
+    page = {"cellId": "again", "deletedCells": []}
+    cell = "%%multiproc 2\nprint('one')\nrank"
+    first = notebook.run(cell, metadata=page).ok().outputs
+    assert [output["msg_type"] for output in first] == ["display_data", "display_data"]
+    second = notebook.run(cell, metadata=page).ok().outputs
+    assert [output["msg_type"] for output in second] == ["display_data", "update_display_data", "display_data"]
+    assert "nblaunch-earlier" in second[0]["data"]["text/html"]
+    assert "[0-1] one" in text(second[1:2])[1]
+    # the error is part of what stands there
+    failing = "%%multiproc 2\nraise ValueError('of the ranks')"
+    notebook.run(failing, metadata=page)
+    earlier, record, *_ = notebook.run(failing, metadata=page).outputs
+    assert "of the ranks" in earlier["data"]["text/html"]
+    assert record["msg_type"] == "update_display_data"
+    # a refusal leaves nothing but itself
+    earlier, nothing = notebook.run("%%multiproc 2\nno_such_name +", metadata=page).outputs
+    assert "nblaunch-earlier" in earlier["data"]["text/html"]
+    assert not any(nothing["data"].values())
+    # something else stands there by now
+    notebook.run("1 + 1", metadata=page).ok()
+    assert [output["msg_type"] for output in notebook.run(cell, metadata=page).outputs] == ["display_data"] * 2
+    # one that is executed by a server, or that shows nothing
+    for line, metadata in (("%%multiproc 2", {"cellId": "again"}), ("%%multiproc 2 --quiet", page)):
+        outputs = notebook.run(cell.replace("%%multiproc 2", line), metadata=metadata).ok().outputs
+        assert "nblaunch-earlier" not in str(outputs)
+
+
 def test_no_panel_shows_nothing(notebook: Kernel) -> None:
     reply = notebook.run("%%multiproc 2 --no-panel --no-raise\nprint('hello')\n1 / 0").ok()
     assert (reply.outputs, reply.stdout, reply.stderr) == ([], "", "")

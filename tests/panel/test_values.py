@@ -31,13 +31,17 @@ Published = list[dict[str, Any]]
 def published(monkeypatch: pytest.MonkeyPatch) -> Published:
     """What is published, as if a kernel ran here."""
     found: Published = []
-    monkeypatch.setattr(module, "kernel_publisher", lambda: lambda data, metadata, transient: found.append(data))
+    monkeypatch.setitem(_HERE, "publish", lambda data, metadata, transient: found.append(data))
     return found
+
+
+# what publishes; nothing does in a terminal
+_HERE: dict[str, Any] = {"publish": None}
 
 
 def close(values: Mapping[int, object], nprocs: int = 4, **options: Any) -> None:
     displayed = options.pop("displayed", {})
-    ShownValues(lambda: values, nprocs, "results", lambda: displayed, **options).close()
+    ShownValues(lambda: values, nprocs, "results", lambda: displayed, **_HERE, **options).close()
 
 
 def texts(published: Published) -> list[str]:
@@ -66,11 +70,11 @@ def test_chosen_ranks(published: Published) -> None:
 
 
 def test_they_are_shown_once(published: Published) -> None:
-    shown = ShownValues(lambda: {0: 1}, 1, "results", dict)
+    shown = ShownValues(lambda: {0: 1}, 1, "results", dict, **_HERE)
     shown.close()
     shown.close()
     assert texts(published) == ["1"]
-    shown = ShownValues(lambda: {0: 1}, 1, "results", dict)
+    shown = ShownValues(lambda: {0: 1}, 1, "results", dict, **_HERE)
     shown.nobody_waits()
     shown.close()
     assert len(published) == 1
@@ -180,7 +184,7 @@ def test_what_cannot_be_published_harms_no_cell(
     def publish(*_: object) -> None:
         raise OSError("no frontend")
 
-    monkeypatch.setattr(module, "kernel_publisher", lambda: publish)
+    monkeypatch.setitem(_HERE, "publish", publish)
     close({0: 1})
     assert "the values of the ranks could not be shown; results has them" in caplog.text
 
@@ -240,8 +244,7 @@ def test_figures_of_several_ranks_stand_side_by_side(published: Published) -> No
     assert ["<style>" in label for label in labels] == [True, False, False]
 
 
-def test_terminals_get_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(module, "kernel_publisher", lambda: None)
+def test_terminals_get_lines(capsys: pytest.CaptureFixture[str]) -> None:
     close({0: Rich("<b>"), 1: Rich("<b>"), 2: "a\x1bb", 3: Rich("", "x\ny")})
     assert capsys.readouterr().out == "[0-1] Rich()\n[2] 'a\\x1bb'\n[3] x\n[3] y\n"
     close({0: 3}, nprocs=1)

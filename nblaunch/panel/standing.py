@@ -1,0 +1,195 @@
+"""What stands under a cell stays there, dimmed, while the cell runs again, until there is something new to show.
+
+JupyterLab and Notebook 7 empty the outputs of a cell when it runs. All that is below the cell moves up then, and down
+again as soon as the run shows something. So the kernel remembers what a run has shown, and shows it at once when the
+same cell runs again. What is new takes its place.
+
+::
+
+    the run before ─► remembered ─► shown again, dimmed ─┬─► replaced by the first thing that this run shows
+                                                         └─► hidden by the widget, as soon as a page has drawn it
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+from nblaunch.panel.frontend import cell_that_a_page_runs
+from nblaunch.panel.markup import PRE, line_html
+from nblaunch.panel.outputs import Publish, kernel_publisher
+from nblaunch.panel.places import PLAIN, WIDGET, Bundle, is_image
+from nblaunch.panel.terminal import render
+
+__all__ = ["Standing", "forget", "standing_here"]
+
+# Characters of what one run has shown, beyond which nothing more of it is remembered; and how many cells are.
+_MOST = 1_000_000
+_MOST_CELLS = 20
+# HTML that does something when it is shown would do it once more.
+_DOES_SOMETHING = re.compile(r"<(?:script|iframe|object|embed|video|audio|form|input|button)\b", re.IGNORECASE)
+_STYLES = re.compile(r"<style>.*?</style>", re.DOTALL)
+_IMAGES = ("image/png", "image/jpeg", "image/gif")
+# As wide as images of ranks are: see `nblaunch.panel.places`.
+_BESIDE = "display: inline-block; vertical-align: top; width: min(100%, 380px)"
+_NOTHING = {"text/html": "", PLAIN: ""}
+# The panel takes its height from it, so it is not gone.
+_HIDDEN = (
+    ".jp-OutputArea:has(.nbl-panel) > .jp-OutputArea-child:has(.nblaunch-earlier) "
+    "{ position: absolute; width: 100%; visibility: hidden; pointer-events: none }"
+)
+_WORD = (
+    "position: absolute; top: 0; right: 0; padding: 0 6px; font-size: 85%; color: var(--jp-ui-font-color2, #757575); "
+    "background: var(--jp-layout-color0, transparent)"
+)
+
+_left: OrderedDict[str, Standing] = OrderedDict()
+
+
+def standing_here() -> Standing | None:
+    """Return what publishes under the cell that runs now; None where no page of Jupyter's own runs it."""
+    cell = cell_that_a_page_runs()
+    publish = kernel_publisher() if cell else None
+    return None if publish is None else Standing(publish, cell)
+
+
+def forget(cell: str) -> None:
+    """Take note that something else stands under a cell by now."""
+    _left.pop(cell, None)
+
+
+class Standing:
+    """Publishes what a run shows, remembers it, and shows until then what the run before has left.
+
+    Parameters
+    ----------
+    publish : callable
+        See `nblaunch.panel.outputs.Publish`; so is this.
+    cell : str
+        Id of the cell.
+    """
+
+    def __init__(self, publish: Publish, cell: str) -> None:
+        self._publish = publish
+        self._lock = threading.Lock()
+        # what the page knows the earlier output by, and under which name the run's first output has taken its place
+        self._earlier = f"nblaunch-{uuid.uuid4().hex[:12]}-earlier"
+        self._in_its_place = ""
+        # whether the earlier output is there, and whether a widget is below it
+        self._stands = False
+        self._has_widget = False
+        # by the name that the run gives it
+        self._shown: dict[str, Bundle] = {}
+        self._error = ""
+        before = _left.pop(cell, None)
+        _left[cell] = self
+        while len(_left) > _MOST_CELLS:
+            _left.popitem(last=False)
+        html = "" if before is None else before._html()
+        if html:
+            self._stands = True
+            self._publish(_dimmed(html), {}, {"display_id": self._earlier})
+
+    def __call__(
+        self, data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
+    ) -> None:
+        """Show something, in the place of what the run before has left if that still stands there."""
+        name = str(transient.get("display_id") or uuid.uuid4().hex)
+        with self._lock:
+            self._remember(name, Bundle(data, metadata))
+            # A page takes its time to draw a widget, and what it has drawn hides what stands above: see `_dimmed`.
+            is_drawn_later = WIDGET in data
+            self._has_widget = self._has_widget or is_drawn_later
+            takes_place = self._stands and not self._has_widget and not update
+            goes = self._stands and self._has_widget and not is_drawn_later
+            if takes_place or goes:
+                self._stands = False
+            if takes_place:
+                self._in_its_place, update = name, True
+            if name == self._in_its_place:
+                transient = {**transient, "display_id": self._earlier}
+        if goes:
+            self._take_away()
+        self._publish(data, metadata, transient, update=update)
+
+    def end(self, traceback: Iterable[str] = ()) -> None:
+        """Take away what the run before has left, if nothing has taken its place; add what the cell was told."""
+        with self._lock:
+            self._error = "\n".join(traceback)[:_MOST]
+            # the run goes on without the cell: its widget is what hides it
+            goes = self._stands and not self._has_widget
+            self._stands = self._stands and not goes
+        if goes:
+            self._take_away()
+
+    def _take_away(self) -> None:
+        self._publish(_NOTHING, {}, {"display_id": self._earlier}, update=True)
+
+    def _remember(self, name: str, output: Bundle) -> None:
+        room = _MOST - sum(other.size() for key, other in self._shown.items() if key != name)
+        self._shown[name] = output if output.size() <= room else Bundle({}, {})
+
+    def _html(self) -> str:
+        with self._lock:
+            shown, error = list(self._shown.values()), self._error
+        parts = [*_side_by_side(shown)]
+        if error:
+            lines = render(error.encode(errors="replace"))
+            parts.append(f'<pre style="{PRE}; margin: 0">{chr(10).join(map(line_html, lines))}</pre>')
+        return "\n".join(parts)
+
+
+def _side_by_side(outputs: list[Bundle]) -> Iterator[str]:
+    """Yield what outputs look like; images of ranks beside each other if they were, each below its rank."""
+    are_beside = any("nblaunch-images" in str(output.data.get("text/html")) for output in outputs)
+    label = ""
+    for output in outputs:
+        html = _html_of(output)
+        if label and is_image(output):
+            yield f'<div style="{_BESIDE if are_beside else ""}">{label}{html}</div>'
+            label = ""
+        else:
+            if label:
+                yield label
+            label = html if 'class="nblaunch-image' in html else ""
+            if html and not label:
+                yield html
+    if label:
+        yield label
+
+
+def _html_of(output: Bundle) -> str:
+    """Return what an output looks like; empty for one that shows nothing, or that would do something."""
+    data = output.data
+    html = data.get("text/html")
+    if isinstance(html, str):
+        return "" if _DOES_SOMETHING.search(html) else _STYLES.sub("", html)
+    if is_image(output):
+        mime = next((mime for mime in _IMAGES if isinstance(data.get(mime), str)), "")
+        if not mime:
+            return ""
+        size = output.metadata.get(mime, {})
+        width = f"width: {size['width']}px; " if isinstance(size, dict) and "width" in size else ""
+        source = f"data:{mime};base64,{data[mime].strip()}"
+        return f'<div><img style="{escape(width)}max-width: 100%" src="{escape(source)}"></div>'
+    text = data.get(PLAIN)
+    return (
+        f'<pre style="{PRE}; margin: 0">{escape(text)}</pre>'
+        if isinstance(text, str) and text and len(data) == 1
+        else ""
+    )
+
+
+def _dimmed(html: str) -> dict[str, Any]:
+    return {
+        "text/html": (
+            f'<div class="nblaunch-earlier" style="position: relative"><style>{_HIDDEN}</style>'
+            f'<div style="opacity: 0.45">{html}</div><div style="{_WORD}">of the run before</div></div>'
+        ),
+        PLAIN: "(what the run before has left is here until this one has something to show)",
+    }
