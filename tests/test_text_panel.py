@@ -122,6 +122,18 @@ def test_a_run_that_ended_at_once_is_shown_when_the_panel_is_closed(tmp_path: Pa
     assert out.getvalue() == "[0] first\n"
 
 
+def test_what_ranks_wrote_when_all_is_over_stands_rank_by_rank(tmp_path: Path) -> None:
+    panel = TextPanel()
+    with screens() as (out, _):
+        panel.note(launched(tmp_path, 8))
+        for rank in range(8):
+            # much more than is printed of a rank at once while the run goes on
+            add(tmp_path / f"{rank}.out", b"a line of a long table\n" * 1500)
+        panel.note(Ended(0.01))
+        panel.close()
+    assert out.getvalue() == "".join(f"[{rank}] a line of a long table\n" * 1500 for rank in range(8))
+
+
 def test_prefixes_have_one_width(tmp_path: Path) -> None:
     assert show(tmp_path, 11, out_3=b"x\n", out_10=b"y\n") == ("[ 3] x\n[10] y\n", "")
 

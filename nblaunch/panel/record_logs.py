@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from itertools import zip_longest
 
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import ALL, Arrivals
@@ -21,7 +20,7 @@ from nblaunch.panel.markup import (
     row,
 )
 from nblaunch.panel.state import RankState, RunState
-from nblaunch.panel.tails import MOST_LINES, Shown, folded, tail, whole
+from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, tail, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.sizes import in_words
 
@@ -163,9 +162,7 @@ def _add_others(
 ) -> bool:
     """Add the last lines of many ranks as one text behind one fold, as many of each as there is room for."""
     for count in _LAST_LINES:
-        # those that come last in each stand side by side, so that alike ones are found
-        columns = [ends[rank.rank][0][-count:][::-1] for rank in ranks]
-        lines = [line for level in list(zip_longest(*columns))[::-1] for line in level if line is not None]
+        lines = last_in_turns([ends[rank.rank][0][-count:] for rank in ranks])
         # folding takes much longer than seeing that it will be of no use; bars of ranks may fold though they differ
         if count > 1 and sum(map(len, {text for _, _, text, _ in lines})) > page.room:
             continue

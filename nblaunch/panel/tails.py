@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import groupby
 
 from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
 from nblaunch.panel.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
+from nblaunch.panel.turns import in_turns
 from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut_off
 from nblaunch.stacks import users_frames
 
-__all__ = ["MOST_LINES", "Shown", "folded", "in_order", "tail", "whole"]
+__all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "tail", "whole"]
 
 Shown = tuple[int, int, str, Line]
 """Rank, stream, text, and the line with its style."""
@@ -98,10 +100,8 @@ def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
     bars: dict[tuple[int, str], dict[str, str]] = {}
     keyed = []
     for rank, stream, text, line in lines:
-        key = text.rstrip(" ")
-        bar = _BAR.fullmatch(text)
+        key, bar = _alike(text)
         if bar is not None:
-            key = f"{bar[1]}[{bar[3]}]"
             # how long it took, by what the whole line is
             bars.setdefault((stream, key), {})[text] = bar[2]
         keyed.append((rank, stream, key, line))
@@ -117,7 +117,7 @@ def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
 
 
 def in_order(excerpt: Excerpt) -> list[Shown]:
-    """Return the lines that an excerpt shows, in the order in which they began."""
+    """Return the lines that an excerpt shows, in the order in which they began; of one moment, see `in_turns`."""
     sources: dict[tuple[int, int], list[bytes]] = {}
     begins: dict[tuple[int, int], list[int]] = {}
     position = 0
@@ -145,7 +145,7 @@ def in_order(excerpt: Excerpt) -> list[Shown]:
             lines = _without_launcher(lines)
         found += [(starts[min(index, len(starts) - 1)], rank, stream, line) for index, line in lines]
     found.sort(key=lambda item: item[0])
-    found = _interleaved(found, excerpt)
+    found = _in_turns(found, excerpt)
     return [(rank, stream, line.text, line) for _, rank, stream, line in found]
 
 
@@ -172,8 +172,8 @@ def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, set[int]]:
     return Excerpt(excerpt.offset, pieces, b"".join(data)), cleared
 
 
-def _interleaved(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> list[tuple[int, int, int, Line]]:
-    """Return lines so that those which several ranks wrote at the same time take turns.
+def _in_turns(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> list[tuple[int, int, int, Line]]:
+    """Return lines so that those which several ranks wrote at the same time take turns at what they wrote alike.
 
     One look at the files finds what each rank has written since the one before, rank by rank. Were it shown so, a line
     that all write would be folded into the first rank's, away from what the others wrote before it.
@@ -183,14 +183,26 @@ def _interleaved(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> l
     for rank, _, _ in excerpt.pieces:
         looks.append((looks[-1] if looks else 0) + (rank < before))
         before = rank
-    turns: Counter[tuple[int, int]] = Counter()
-    keyed = []
-    for item in found:
-        key = (looks[item[0]], item[1])
-        keyed.append((key[0], turns[key], item))
-        turns[key] += 1
-    keyed.sort(key=lambda entry: entry[:2])
-    return [item for *_, item in keyed]
+    ordered = []
+    for _, look in groupby(found, key=lambda item: looks[item[0]]):
+        ranks: dict[int, list[tuple[Hashable, tuple[int, int, int, Line]]]] = {}
+        for item in look:
+            _, rank, stream, line = item
+            ranks.setdefault(rank, []).append(((stream, _alike(line.text)[0]), item))
+        ordered += in_turns([ranks[rank] for rank in sorted(ranks)])
+    return ordered
+
+
+def last_in_turns(ends: Sequence[Sequence[Shown]]) -> list[Shown]:
+    """Return the last lines of several ranks as one text; the very last ones of equal loops meet."""
+    backwards = [[((line[1], _alike(line[2])[0]), line) for line in reversed(end)] for end in reversed(ends)]
+    return in_turns(backwards)[::-1]
+
+
+def _alike(text: str) -> tuple[str, re.Match[str] | None]:
+    """Return what tells whether another rank wrote such a line too, and the bar that it is, if it is one."""
+    bar = _BAR.fullmatch(text)
+    return (text.rstrip(" "), None) if bar is None else (f"{bar[1]}[{bar[3]}]", bar)
 
 
 def _effort(data: bytes) -> int:

@@ -310,7 +310,8 @@ class TextPanel:
         try:
             if self._bars is not None:
                 self._bars.take_away()
-            while self._look():
+            # rank by rank: nobody waits for the others any more
+            while self._look(_IN_ALL):
                 continue
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
@@ -322,9 +323,9 @@ class TextPanel:
             source.follower.close()
         self._sources = []
 
-    def _look(self) -> bool:
-        """Print what is new, within bounds; tell whether there was anything."""
-        limit = max(1000, _PER_LOOK // max(1, len(self._sources)))
+    def _look(self, most: int = _PER_LOOK) -> bool:
+        """Print what is new, about so many bytes; tell whether there was anything."""
+        limit = max(1000, most // max(1, len(self._sources)))
         before = sum(source.follower.offset for source in self._sources)
         self._write([(source, source.read(limit)) for source in self._sources])
         return sum(source.follower.offset for source in self._sources) != before

@@ -386,8 +386,8 @@ def test_redraws_of_bars_do_not_count(folder: Path) -> None:
         run.write(rank, "".join(tqdm(done, 10_000, 7) for done in range(10_001)), err=True)
     _, text = run.finish()
     lines = text.splitlines()[1:]
-    # what all wrote at the same time takes turns
-    assert lines[:160] == [f"[{rank}] rank {rank}: epoch {epoch}" for epoch in range(40) for rank in range(4)]
+    # what each wrote before all of them came to the same bar
+    assert lines[:160] == [f"[{rank}] rank {rank}: epoch {epoch}" for rank in range(4) for epoch in range(40)]
     assert lines[160] == "[0-3] epoch 3: 100%|██████████| 10000/10000 [00:07<00:00,  9.85it/s]"
     assert len(lines) == 161
 

@@ -1,0 +1,89 @@
+"""In which order the record shows lines that ranks wrote at the same time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import nblaunch
+from nblaunch.panel.arrivals import Arrivals
+from nblaunch.panel.tails import folded, last_in_turns, whole
+from nblaunch.panel.terminal import Line
+from nblaunch.panel.turns import in_turns
+
+
+def turns(*ranks: str) -> str:
+    return "".join(in_turns([[(letter, letter) for letter in rank] for rank in ranks]))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        (("abc", "xyz"), "abcxyz"),
+        # they meet at a line that both have
+        (("a.b.", "x.y."), "ax..by.."),
+        # who has no such line comes by its number
+        (("a.b", "c", "x.y"), "ax..bcy"),
+        (("a-b+", "c-", "d+"), "ac--bd++"),
+        # the first such line of one meets the first of the other, and so on
+        (("..", "...."), "......"),
+        # in another order in each: they cannot meet at both
+        (("+a-", "-b+"), "-b++a-"),
+        (("", "a"), "a"),
+        ((), ""),
+    ],
+)
+def test_ranks_take_turns_at_lines_that_others_have_too(ranks: tuple[str, ...], expected: str) -> None:
+    assert turns(*ranks) == expected
+
+
+def test_every_line_is_there_once_and_each_rank_keeps_its_order() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        ranks = [
+            [(rng.choice("abc."), (rank, number)) for number in range(rng.randrange(12))]
+            for rank in range(rng.randrange(6))
+        ]
+        found = in_turns(ranks)
+        for rank, lines in enumerate(ranks):
+            assert [item for item in found if item[0] == rank] == [item for _, item in lines]
+        assert len(found) == sum(map(len, ranks))
+
+
+def test_the_last_lines_of_many_ranks_meet_at_their_end() -> None:
+    ends = [
+        [(rank, 1, text, Line([(text, None)])) for text in texts.split()]
+        for rank, texts in enumerate(("step a b step end", "step c d e step end", "x y"))
+    ]
+    assert [f"{rank} {text}" for rank, _, text, _ in last_in_turns(ends)] == [
+        *("0 step", "1 step", "0 a", "0 b", "1 c", "1 d", "1 e", "0 step", "1 step", "0 end", "1 end", "2 x", "2 y"),
+    ]
+
+
+def shown(source: str | Callable[[], None], folder: Path, nprocs: int = 2) -> list[str]:
+    """Return the record's lines of a quick cell, whose files are looked at once, when all is written."""
+    nblaunch.launch(source, nprocs, log_dir=str(folder))
+    outs = sorted(str(path) for path in folder.rglob("stdout.log"))
+    assert len(outs) == nprocs
+    arrivals = Arrivals(outs, [path.replace("stdout", "stderr") for path in outs])
+    arrivals.look()
+    lines = whole(arrivals, 100_000)
+    assert lines is not None
+    return [f"{''.join(map(str, group.ranks))} {group.text.rstrip()}" for group in folded(lines)]
+
+
+def test_equal_loops_take_turns_at_each_step(tmp_path: Path) -> None:
+    cell = "for epoch in range(3):\n    print('epoch', epoch)\n    print('loss', 10 * epoch + rank)"
+    assert shown(cell, tmp_path, 4) == [
+        line
+        for epoch in range(3)
+        for line in (f"0123 epoch {epoch}", *(f"{rank} loss {10 * epoch + rank}" for rank in range(4)))
+    ]
+
+
+def test_what_ranks_wrote_differently_stands_rank_by_rank(tmp_path: Path) -> None:
+    cell = "for epoch in range(3):\n    print(f'rank {rank}: epoch {epoch}')"
+    assert shown(cell, tmp_path, 4) == [f"{rank} rank {rank}: epoch {epoch}" for rank in range(4) for epoch in range(3)]
