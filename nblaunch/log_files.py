@@ -35,29 +35,67 @@ LONGEST_LINE = 16 << 20
 _BLOCK = 1 << 16
 
 
-_ORDER = struct.Struct("<qq")
+# What a note says (0 for the sizes of both files; else the stream in which lines belong together), and two offsets.
+_NOTE = struct.Struct("<bqq")
 
 
 def order_path(stdout: str) -> str:
-    """Return the file beside a rank's logs that holds in which order it wrote to them; there may be none."""
+    """Return the file beside a rank's logs with its notes on what it wrote when; there may be none."""
     return os.path.join(os.path.dirname(stdout), ".order")
 
 
 def pack_order(out: int, err: int) -> bytes:
-    """Return a note of it: how large both files were when the rank went from one to the other."""
-    return _ORDER.pack(out, err)
+    """Return a note of how large both files were when the rank went from one to the other."""
+    return _NOTE.pack(0, out, err)
+
+
+def pack_block(stream: int, start: int, end: int) -> bytes:
+    """Return a note that a rank wrote several lines at once: of which stream, and from where to where."""
+    return _NOTE.pack(stream, start, end)
+
+
+def add_note(path: str, note: bytes) -> bool:
+    """Write a note behind the others; tell whether more may follow.
+
+    Raises
+    ------
+    OSError
+        If there is no room for any of it.
+    """
+    # opened each time: a descriptor that is kept may be closed by the cell, and be something else by now
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        # On a full disk a part may be written. All that came behind it would be read wrongly; a process that the rank
+        # has forked may have left such a part too.
+        if os.fstat(file).st_size % _NOTE.size:
+            return False
+        return os.write(file, note) == len(note)
+    finally:
+        os.close(file)
 
 
 def read_order(path: str, start: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the notes of such a file from an offset on, and the offset behind them."""
+    """Return the sizes of both files that are noted in such a file from an offset on, and the offset behind them."""
+    notes, end = _read_notes(path, start)
+    return [(out, err) for kind, out, err in notes if kind == 0], end
+
+
+def read_blocks(path: str) -> list[tuple[int, int, int]]:
+    """Return the stream, the start and the end of all that is noted there as lines that belong together."""
+    notes, _ = _read_notes(path, 0)
+    return [note for note in notes if note[0] != 0]
+
+
+def _read_notes(path: str, start: int) -> tuple[list[tuple[int, int, int]], int]:
     try:
-        with open(path, "rb") as file:
+        with open(open_log(path), "rb") as file:
             file.seek(start)
             data = file.read()
-    except OSError:  # a rank that writes to one stream has none
+    except OSError:  # most ranks have none
         return [], start
-    whole = len(data) // _ORDER.size * _ORDER.size
-    return list(_ORDER.iter_unpack(data[:whole])), start + whole
+    # of a note that is still being written, or never came to its end, nothing is known
+    whole = len(data) // _NOTE.size * _NOTE.size
+    return list(_NOTE.iter_unpack(data[:whole])), start + whole
 
 
 def older(count: int) -> str:

@@ -378,3 +378,44 @@ def test_children_of_every_kind_go_with_the_run(ending: str, method: str) -> Non
     for process in alive:
         process.kill()
     assert not alive
+
+
+# The notes get the last page that there is, in which one does not fit as a whole; then there is room again.
+NOTES_WITHOUT_ROOM = """
+import os, sys
+room = os.environ["TMPDIR"] + "/room"
+print("out")
+print("err", file=sys.stderr)
+with open(room, "wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(b"x" * 4096)
+    except OSError:
+        pass
+for _ in range(300):
+    print(".", end="")
+    print(".", end="", file=sys.stderr)
+os.unlink(room)
+for _ in range(50):
+    print("x")
+    print("y", file=sys.stderr)
+"""
+
+
+def test_a_note_that_a_full_disk_cuts_harms_no_others(small_disk: tuple[str, ...], tmp_path: Path) -> None:
+    said = program(
+        f"""
+        import glob
+        from nblaunch.log_files import read_order
+        run = run_cell({NOTES_WITHOUT_ROOM!r}, 1)
+        (path,) = glob.glob(run.logs.path + "/**/.order", recursive=True)
+        notes, end = read_order(path, 0)
+        print(run.status, len(notes), os.path.getsize(path) - end)
+        print(all(one <= other for pair in zip(notes, notes[1:]) for one, other in zip(*pair)))
+        print(len(run.logs[0].stdout.splitlines()), len(run.logs[0].stderr.splitlines()))
+        del run
+        """,
+        *small_disk,
+        tmp=tmp_path,
+    )
+    assert said == "finished 240 16\nTrue\n51 51\n"

@@ -2,9 +2,9 @@
 
 Each rank writes to two files. Nothing in them says which of two bytes came first, so whoever wants to show both in one
 text has to look while they grow: what was new at a look lies behind what was there before. What one rank wrote to both
-between two looks is in the order that the rank has noted, see ``rank/write_order.py``. One *log* per rank holds its
-two files in that order, and the log ``"all"`` those of all ranks. A log is addressed by absolute offsets, which never
-change, so that any part of it can be read again at any time.
+between two looks is in the order that the rank has noted, see ``rank/write_order.py``, which notes lines that belong
+together too. One *log* per rank holds its two files in that order, and the log ``"all"`` those of all ranks. A log is
+addressed by absolute offsets, which never change, so that any part of it can be read again at any time.
 
 What a file does not hold any more, because its oldest part was released or because it was cut, keeps its addresses too.
 In its place stands a line that says so, or nothing that would be seen.
@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nblaunch.log_files import data_from, older, open_log, order_path, read_order
+from nblaunch.log_files import data_from, older, open_log, order_path, read_blocks, read_order
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
@@ -162,6 +162,22 @@ class Arrivals:
         notes, self._noted[rank] = read_order(order_path(self._paths[out]), self._noted[rank])
         # those of a moment that is past already, or still to come, make no step
         return [*(tuple(map(min, note, after)) for note in notes), after]
+
+    def blocks(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
+        """Return by rank and stream which bytes came at once and are several lines: offsets in all of that stream."""
+        found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        before = [0] * self._per_attempt
+        for out in range(0, len(self._paths), 2):
+            # of a file that has been cut, the notes say nothing
+            notes = [] if any(self._cut[out : out + 2]) else read_blocks(order_path(self._paths[out]))
+            for stream, start, end in notes:
+                file = out + stream - STDOUT
+                if stream in (STDOUT, STDERR) and 0 <= start < end <= self._sizes[file]:
+                    begins = before[file % self._per_attempt]
+                    found.setdefault((self._rank(out), stream), []).append((begins + start, begins + end))
+            for file in (out, out + 1):
+                before[file % self._per_attempt] += self._cut[file] + self._sizes[file]
+        return found
 
     @property
     def parts(self) -> int:

@@ -95,7 +95,7 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
     alike: dict[object, list[RankState]] = {}
     for rank in order:
         lines, _ = ends[rank.rank]
-        alike.setdefault(tuple((stream, text) for _, stream, text, _ in lines), []).append(rank)
+        alike.setdefault(tuple((shown.stream, shown.text) for shown in lines), []).append(rank)
     sections = list(alike.values())
     others = [rank for ranks in sections[_SECTIONS:] for rank in ranks]
     sections = sections[:_SECTIONS]
@@ -164,7 +164,7 @@ def _add_others(
     for count in _LAST_LINES:
         lines = last_in_turns([ends[rank.rank][0][-count:] for rank in ranks])
         # folding takes much longer than seeing that it will be of no use; bars of ranks may fold though they differ
-        if count > 1 and sum(map(len, {text for _, _, text, _ in lines})) > page.room:
+        if count > 1 and sum(map(len, {shown.text for shown in lines})) > page.room:
             continue
         groups = folded(lines)
         if sum(len(group.text) + 1 for group in groups) > page.room // 2:
@@ -219,7 +219,7 @@ def _last_that_fit(found: Sequence[Shown], room: int) -> tuple[list[str], list[s
     """Return HTML and text of the last lines that together take no more than so many bytes, one at least."""
     rows: list[str] = []
     texts: list[str] = []
-    for _, stream, text, line in reversed(found):
+    for _, stream, text, line, _ in reversed(found):
         html, shown = row("", line, stream), line_text(text)
         if not rows and len(html.encode()) + len(shown.encode()) > room:
             # better without its colours, and only its beginning, than not at all

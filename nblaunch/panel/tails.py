@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby
+from typing import NamedTuple
 
 from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
 from nblaunch.panel.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
@@ -25,8 +26,18 @@ from nblaunch.stacks import users_frames
 
 __all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "tail", "whole"]
 
-Shown = tuple[int, int, str, Line]
-"""Rank, stream, text, and the line with its style."""
+
+class Shown(NamedTuple):
+    """A line of a rank."""
+
+    rank: int
+    stream: int
+    text: str
+    line: Line
+    """The same with its style."""
+    block: int | None = None
+    """Which lines of this stream belong together: those with the same number."""
+
 
 MOST_LINES = 2_000
 """Lines of a rank, or of all when they are one text, that are worth being shown."""
@@ -53,12 +64,16 @@ def whole(arrivals: Arrivals, most: int) -> list[Shown] | None:
     size = arrivals.size(ALL)
     if size > _READ:
         return None
-    excerpt, _ = _to_be_seen(arrivals.read(ALL, 0, size))
+    excerpt, gone = _to_be_seen(arrivals.read(ALL, 0, size))
     size = len(excerpt.data)
     data = excerpt.data
     if _effort(data) > _EFFORT or (size > most and _at_least(data) > most) or _lines_of_one(excerpt) > MOST_LINES:
         return None
-    return in_order(excerpt)
+    blocks = {
+        source: [(start - gone.get(source, 0), end - gone.get(source, 0)) for start, end in those]
+        for source, those in arrivals.blocks().items()
+    }
+    return in_order(excerpt, blocks)
 
 
 def tail(arrivals: Arrivals, rank: int, ranks: int, enough: int) -> tuple[list[Shown], bool]:
@@ -84,40 +99,77 @@ def tail(arrivals: Arrivals, rank: int, ranks: int, enough: int) -> tuple[list[S
         excerpt = arrivals.read_lines(log, size - count, size)
         begins = size - len(excerpt.data)
         excerpt, cleared = _to_be_seen(excerpt)
-        if cleared == {STDOUT, STDERR}:
+        if {stream for _, stream in cleared} == {STDOUT, STDERR}:
             begins = 0  # what comes before is not to be seen
         if lines is not None and _effort(excerpt.data) > _EFFORT // ranks:
             return lines, False
         lines = in_order(excerpt)
-        found = sum(len(text) + 1 for _, _, text, _ in lines)
+        found = sum(len(shown.text) + 1 for shown in lines)
         if begins == 0 or count >= _READ // ranks or found > enough or len(lines) > MOST_LINES:
             return lines[-MOST_LINES:], begins == 0 and len(lines) <= MOST_LINES
         count *= _MORE
 
 
 def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
-    """Fold lines that several ranks wrote alike; so are bars that stand at the same place, however long they took."""
+    """Fold lines that several ranks wrote alike; so are bars that stand at the same place, however long they took.
+
+    Of lines that belong together, all are folded or none.
+    """
     bars: dict[tuple[int, str], dict[str, str]] = {}
     keyed = []
-    for rank, stream, text, line in lines:
-        key, bar = _alike(text)
-        if bar is not None:
+    for part in _parts(lines):
+        first = part[0]
+        if len(part) == 1 and (bar := _BAR.fullmatch(first.text)) is not None:
             # how long it took, by what the whole line is
-            bars.setdefault((stream, key), {})[text] = bar[2]
-        keyed.append((rank, stream, key, line))
-    groups = fold(keyed)
-    for group in groups:
-        times = bars.get((group.stream, group.text), {})
-        bar = _BAR.fullmatch(group.line.text)
-        if bar is not None and len(times) > 1 and len(group.ranks) > 1:
-            found = sorted(set(times.values()), key=lambda time: (len(time), time))
-            group.line = _ended_by(group.line, bar.end(1), f"[{'-'.join(found[:1] + found[1:][-1:])}{bar[3]}]")
-        group.text = group.line.text
+            bars.setdefault((first.stream, _key(part)), {})[first.text] = bar[2]
+        keyed.append((first.rank, first.stream, _key(part), part))
+    groups = []
+    for group in fold(keyed):
+        for shown in group.line:
+            line = shown.line
+            times = bars.get((group.stream, group.text), {})
+            bar = _BAR.fullmatch(line.text)
+            if bar is not None and len(times) > 1 and len(group.ranks) > 1:
+                found = sorted(set(times.values()), key=lambda time: (len(time), time))
+                line = _ended_by(line, bar.end(1), f"[{'-'.join(found[:1] + found[1:][-1:])}{bar[3]}]")
+            groups.append(Group(group.ranks, group.stream, line.text, line))
     return groups
 
 
-def in_order(excerpt: Excerpt) -> list[Shown]:
-    """Return the lines that an excerpt shows, in the order in which they began; of one moment, see `in_turns`."""
+def _parts(lines: Iterable[Shown]) -> list[list[Shown]]:
+    """Return lines in parts: those that belong together, and single ones."""
+    parts: list[list[Shown]] = []
+    for shown in lines:
+        last = parts[-1][-1] if parts else None
+        if shown.block is not None and last is not None and _block(shown) == _block(last):
+            parts[-1].append(shown)
+        else:
+            parts.append([shown])
+    return parts
+
+
+def _block(shown: Shown) -> tuple[int, int, int | None]:
+    return shown.rank, shown.stream, shown.block
+
+
+def _key(part: Sequence[Shown]) -> str:
+    """Return what tells whether another rank wrote the same."""
+    bar = _BAR.fullmatch(part[0].text) if len(part) == 1 else None
+    return "\n".join(shown.text.rstrip(" ") for shown in part) if bar is None else f"{bar[1]}[{bar[3]}]"
+
+
+def in_order(
+    excerpt: Excerpt, blocks: Mapping[tuple[int, int], Sequence[tuple[int, int]]] | None = None
+) -> list[Shown]:
+    """Return the lines that an excerpt shows, in the order in which they began; of one moment, see `in_turns`.
+
+    Parameters
+    ----------
+    excerpt : Excerpt
+        The bytes.
+    blocks : mapping of (rank, stream) to sequence of (start, end)
+        Which of the bytes of a stream came at once: their lines belong together.
+    """
     sources: dict[tuple[int, int], list[bytes]] = {}
     begins: dict[tuple[int, int], list[int]] = {}
     position = 0
@@ -137,29 +189,49 @@ def in_order(excerpt: Excerpt) -> list[Shown]:
         starts = begins[rank, stream]
         data = b"".join(parts)
         lines = list(enumerate(render(data)))
+        together = _together(data, (blocks or {}).get((rank, stream), ()), len(lines))
         if b"\r" in data:
             # bars that have been cleared leave nothing
             while lines and not lines[-1][1].text.strip():
                 lines.pop()
         if stream == STDERR:
             lines = _without_launcher(lines)
-        found += [(starts[min(index, len(starts) - 1)], rank, stream, line) for index, line in lines]
+        for index, line in lines:
+            block = together.get(index)
+            # lines that belong together are where the first one is
+            start = starts[min(index if block is None else block, len(starts) - 1)]
+            found.append((start, Shown(rank, stream, line.text, line, block)))
     found.sort(key=lambda item: item[0])
-    found = _in_turns(found, excerpt)
-    return [(rank, stream, line.text, line) for _, rank, stream, line in found]
+    return _in_turns(found, excerpt)
 
 
-def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, set[int]]:
-    """Return an excerpt without what its ranks have cleared, and which streams they have cleared in it."""
+def _together(data: bytes, blocks: Sequence[tuple[int, int]], count: int) -> dict[int, int]:
+    """Return which of so many lines belong to which block, by the number of its first line."""
+    if not blocks or not data.count(b"\n") <= count <= data.count(b"\n") + 1:
+        return {}  # or the cursor went elsewhere, and lines are not where they were written
+    found: dict[int, int] = {}
+    line = position = 0
+    for start, end in blocks:
+        # those of threads that write at the same time may overlap
+        if start >= position and end <= len(data):
+            first = line + data.count(b"\n", position, start)
+            line = first + data.count(b"\n", start, end - 1)
+            position = end - 1
+            found.update((index, found.get(first, first)) for index in range(first, line + 1))
+    return found
+
+
+def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, dict[tuple[int, int], int]]:
+    """Return an excerpt without what its ranks have cleared, and how many bytes of which streams these are."""
     if CLEARED not in excerpt.data and CLEARED_BY_NEXT not in excerpt.data:
-        return excerpt, set()
+        return excerpt, {}
     whole: dict[tuple[int, int], list[bytes]] = {}
     position = 0
     for rank, stream, count in excerpt.pieces:
         whole.setdefault((rank, stream), []).append(excerpt.data[position : position + count])
         position += count
     gone = {source: last_clearing(b"".join(parts)) for source, parts in whole.items()}
-    cleared = {stream for (_, stream), count in gone.items() if count}
+    cleared = {source: count for source, count in gone.items() if count}
     pieces, data = [], []
     position = 0
     for rank, stream, count in excerpt.pieces:
@@ -172,7 +244,7 @@ def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, set[int]]:
     return Excerpt(excerpt.offset, pieces, b"".join(data)), cleared
 
 
-def _in_turns(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> list[tuple[int, int, int, Line]]:
+def _in_turns(found: Sequence[tuple[int, Shown]], excerpt: Excerpt) -> list[Shown]:
     """Return lines so that those which several ranks wrote at the same time take turns at what they wrote alike.
 
     One look at the files finds what each rank has written since the one before, rank by rank. Were it shown so, a line
@@ -183,26 +255,22 @@ def _in_turns(found: list[tuple[int, int, int, Line]], excerpt: Excerpt) -> list
     for rank, _, _ in excerpt.pieces:
         looks.append((looks[-1] if looks else 0) + (rank < before))
         before = rank
-    ordered = []
+    ordered: list[Shown] = []
     for _, look in groupby(found, key=lambda item: looks[item[0]]):
-        ranks: dict[int, list[tuple[Hashable, tuple[int, int, int, Line]]]] = {}
-        for item in look:
-            _, rank, stream, line = item
-            ranks.setdefault(rank, []).append(((stream, _alike(line.text)[0]), item))
-        ordered += in_turns([ranks[rank] for rank in sorted(ranks)])
+        ranks: dict[int, list[Shown]] = {}
+        for _, shown in look:
+            ranks.setdefault(shown.rank, []).append(shown)
+        parts = [_parts(ranks[rank]) for rank in sorted(ranks)]
+        ordered += chain.from_iterable(
+            in_turns([[((part[0].stream, _key(part)), part) for part in own] for own in parts])
+        )
     return ordered
 
 
 def last_in_turns(ends: Sequence[Sequence[Shown]]) -> list[Shown]:
     """Return the last lines of several ranks as one text; the very last ones of equal loops meet."""
-    backwards = [[((line[1], _alike(line[2])[0]), line) for line in reversed(end)] for end in reversed(ends)]
+    backwards = [[((shown.stream, _key([shown])), shown) for shown in reversed(end)] for end in reversed(ends)]
     return in_turns(backwards)[::-1]
-
-
-def _alike(text: str) -> tuple[str, re.Match[str] | None]:
-    """Return what tells whether another rank wrote such a line too, and the bar that it is, if it is one."""
-    bar = _BAR.fullmatch(text)
-    return (text.rstrip(" "), None) if bar is None else (f"{bar[1]}[{bar[3]}]", bar)
 
 
 def _effort(data: bytes) -> int:

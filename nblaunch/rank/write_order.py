@@ -1,8 +1,10 @@
-"""In which order a rank writes to its two streams: `note_write_order`.
+"""In which order a rank writes to its two streams, and what it writes at once: `note_write_order`.
 
 Standard output and standard error are two files, and nothing in them says which of two lines came first: a bar of tqdm
 on stderr, or the ``print`` behind it. So each time that Python code changes from one stream to the other, the sizes of
-both files are noted in a third one beside them. Who writes to one stream only writes no note.
+both files are noted in a third one beside them. Nor do files say which lines belong together, such as those of a data
+frame: several lines that come in one `write` are noted there too. Who writes single lines to one stream only writes no
+note.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ import sys
 from contextlib import suppress
 from typing import TextIO, cast
 
-from nblaunch.log_files import order_path, pack_order
+from nblaunch.log_files import add_note, order_path, pack_block, pack_order
 
 __all__ = ["note_write_order"]
 
 # Notes that are written at most: with more, the order is as exact as whoever follows the files looks.
 _MOST = 100_000
+# Of those on lines that belong together: the record looks at them only where a rank has written little.
+_MOST_BLOCKS = 1_000
 
 
 def note_write_order(stdout: str, stderr: str) -> None:
-    """Note from now on in which order `sys.stdout` and `sys.stderr` are written to.
+    """Note from now on in which order `sys.stdout` and `sys.stderr` are written to, and which lines come at once.
 
     Parameters
     ----------
@@ -47,23 +51,38 @@ class _Notes:
     def __init__(self, path: str) -> None:
         self._path = path
         self._last = 0
-        self._count = 0
+        self._left = _MOST
+        self._blocks_left = _MOST_BLOCKS
 
     def begin(self, descriptor: int) -> None:
         """Take note that a stream is written to now."""
         last, self._last = self._last, descriptor
-        if last in (0, descriptor) or self._count >= _MOST:
-            return
-        self._count += 1
-        # a full disk, or descriptors that were closed: the order is then as exact as the files are followed
+        if last not in (0, descriptor) and self._left > 0:
+            # descriptors that were closed
+            with suppress(OSError):
+                self._add(pack_order(os.fstat(1).st_size, os.fstat(2).st_size))
+
+    def begin_block(self, descriptor: int) -> int | None:
+        """Return where several lines begin that are about to be written at once; None if that will not be noted."""
+        if min(self._left, self._blocks_left) <= 0:
+            return None
+        try:
+            return os.fstat(descriptor).st_size
+        except OSError:
+            return None
+
+    def end_block(self, descriptor: int, start: int) -> None:
+        """Take note that they are written."""
+        self._blocks_left -= 1
         with suppress(OSError):
-            note = pack_order(os.fstat(1).st_size, os.fstat(2).st_size)
-            # opened each time: a descriptor that is kept may be closed by the cell, and be something else by now
-            notes = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(notes, note)
-            finally:
-                os.close(notes)
+            self._add(pack_block(descriptor, start, os.fstat(descriptor).st_size))
+
+    def _add(self, note: bytes) -> None:
+        self._left -= 1
+        # a full disk: what can be noted later is right all the same, unless a part of this note is there
+        with suppress(OSError):
+            if not add_note(self._path, note):
+                self._left = 0
 
 
 class _Stream(io.TextIOWrapper):
@@ -82,4 +101,13 @@ class _Stream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write it, behind what was noted."""
         self._notes.begin(self._descriptor)
-        return super().write(text)
+        start = self._notes.begin_block(self._descriptor) if _is_several_lines(text) else None
+        count = super().write(text)
+        if start is not None:
+            self._notes.end_block(self._descriptor, start)
+        return count
+
+
+def _is_several_lines(text: object) -> bool:
+    # the user's mistake is the stream's to tell
+    return isinstance(text, str) and text.find("\n", 0, -1) >= 0

@@ -10,7 +10,7 @@ import pytest
 
 import nblaunch
 from nblaunch.panel.arrivals import Arrivals
-from nblaunch.panel.tails import folded, last_in_turns, whole
+from nblaunch.panel.tails import Shown, folded, last_in_turns, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.panel.turns import in_turns
 
@@ -55,10 +55,10 @@ def test_every_line_is_there_once_and_each_rank_keeps_its_order() -> None:
 
 def test_the_last_lines_of_many_ranks_meet_at_their_end() -> None:
     ends = [
-        [(rank, 1, text, Line([(text, None)])) for text in texts.split()]
+        [Shown(rank, 1, text, Line([(text, None)])) for text in texts.split()]
         for rank, texts in enumerate(("step a b step end", "step c d e step end", "x y"))
     ]
-    assert [f"{rank} {text}" for rank, _, text, _ in last_in_turns(ends)] == [
+    assert [f"{line.rank} {line.text}" for line in last_in_turns(ends)] == [
         *("0 step", "1 step", "0 a", "0 b", "1 c", "1 d", "1 e", "0 step", "1 step", "0 end", "1 end", "2 x", "2 y"),
     ]
 
@@ -87,3 +87,64 @@ def test_equal_loops_take_turns_at_each_step(tmp_path: Path) -> None:
 def test_what_ranks_wrote_differently_stands_rank_by_rank(tmp_path: Path) -> None:
     cell = "for epoch in range(3):\n    print(f'rank {rank}: epoch {epoch}')"
     assert shown(cell, tmp_path, 4) == [f"{rank} rank {rank}: epoch {epoch}" for rank in range(4) for epoch in range(3)]
+
+
+FRAMES = """import pandas as pd
+print("before")
+print(pd.DataFrame({"alike": [0, 0, 0], "other": [1, 2 + rank, 3]}))
+print("behind")
+print(pd.DataFrame({"alike": [0, 0]}))"""
+
+
+def test_a_frame_stays_together_and_is_folded_as_a_whole(tmp_path: Path) -> None:
+    frames = [
+        f"{rank} {line}"
+        for rank in range(2)
+        for line in ("   alike  other", "0      0      1", f"1      0      {2 + rank}", "2      0      3")
+    ]
+    alike = ["01    alike", "01 0      0", "01 1      0"]
+    assert shown(FRAMES, tmp_path) == ["01 before", *frames, "01 behind", *alike]
+
+
+def test_a_traceback_that_is_logged_stays_together(tmp_path: Path) -> None:
+    cell = """import logging
+def work():
+    raise ValueError("no data" if rank else "no file")
+try:
+    work()
+except ValueError:
+    logging.exception("rank failed")
+print("on")"""
+    lines = shown(cell, tmp_path)
+    assert lines[-1] == "01 on"
+    half = len(lines) // 2
+    assert [line.partition(" ")[0] for line in lines] == ["0"] * half + ["1"] * half + ["01"]
+    assert lines[0] == "0 ERROR:root:rank failed"
+    assert lines[half - 1] == "0 ValueError: no file"
+    assert lines[half] == "1 ERROR:root:rank failed"
+
+
+def test_a_traceback_that_is_printed_is_told_once_as_far_as_it_is_alike(tmp_path: Path) -> None:
+    cell = "import traceback\ntry:\n    [][rank]\n    1 / rank\nexcept Exception:\n    traceback.print_exc()"
+    cell = cell.replace("[][rank]", "int(str(rank) + 'x')")
+    lines = shown(cell, tmp_path)
+    assert lines[0] == "01 Traceback (most recent call last):"
+    assert lines[-2:] == [f"{rank} ValueError: invalid literal for int() with base 10: '{rank}x'" for rank in range(2)]
+
+
+def test_bars_and_frames_keep_the_order_of_each_rank(tmp_path: Path) -> None:
+    cell = """import sys
+import pandas as pd
+from tqdm import tqdm
+for epoch in range(2):
+    for _ in tqdm(range(3), desc=f"epoch {epoch}", bar_format="{desc} {n_fmt}", file=sys.stderr):
+        pass
+    print(pd.DataFrame({"loss": [epoch, rank]}))"""
+    assert shown(cell, tmp_path) == [
+        line
+        for epoch in range(2)
+        for line in (
+            f"01 epoch {epoch} 3",
+            *(f"{rank} {text}" for rank in range(2) for text in ("   loss", f"0     {epoch}", f"1     {rank}")),
+        )
+    ]
