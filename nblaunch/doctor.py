@@ -44,7 +44,7 @@ def examine(start_method: str, settings: bool = True, panel: Iterable[str] = ())
         *_zygotes(start_method),
         ("hash seed", _hash_seed(start_method)),
         *_settings(settings),
-        *zip(("panel", *[""] * 9), panel, strict=False),
+        *(("" if number else "panel", notice) for number, notice in enumerate(panel)),
         ("machine", _machine()),
         ("limits", _limits()),
     ]

@@ -33,6 +33,8 @@ LONGEST_LINE = 16 << 20
 
 # Of a file system; a larger one would only leave a few zeros in sight.
 _BLOCK = 1 << 16
+# What a character of UTF-8 that is not ASCII goes on with.
+_REST_OF_CHARACTER = bytes(range(0x80, 0xC0))
 
 
 # What a note says (0 for the sizes of both files; else the stream in which lines belong together), and two offsets.
@@ -98,6 +100,18 @@ def _read_notes(path: str, start: int) -> tuple[list[tuple[int, int, int]], int]
     return list(_NOTE.iter_unpack(data[:whole])), start + whole
 
 
+def from_its_middle(data: bytes) -> bytes:
+    """Return a part of a log that begins within a line, with a mark that says so."""
+    # nor is the rest of a character for people
+    head = data[:3].lstrip(_REST_OF_CHARACTER)
+    return "…".encode() + head + data[3:]
+
+
+def is_within_line(descriptor: int, offset: int) -> bool:
+    """Tell whether a line goes on at this offset of a file that is open."""
+    return offset > 0 and os.pread(descriptor, 1, offset - 1) not in (b"\n", b"\r")
+
+
 def older(count: int) -> str:
     """Return the line that stands for so many bytes of a log that were released."""
     return f"[… {in_words(count)} of older output released: the log is longer than --max-log …]"
@@ -154,7 +168,10 @@ def open_log(path: str) -> int:
 
 
 def read_log(path: str, last: int | None = None) -> str:
-    """Return what a log holds, or its last bytes, with a line for what was released; nothing if there is no file."""
+    """Return what a log holds, or its last bytes, with a line for what was released; nothing if there is no file.
+
+    Where its last bytes begin within a line, a "…" stands before them.
+    """
     try:
         descriptor = open_log(path)
     except FileNotFoundError:
@@ -166,7 +183,10 @@ def read_log(path: str, last: int | None = None) -> str:
         content = file.read() if last is None else file.read(last)
         # more may have been released meanwhile
         now = data_from(descriptor, begin)
-        text = without_marks(content[max(0, now - start) :].decode(errors="replace"))
+        content = content[max(0, now - start) :]
+        if content and now == begin and is_within_line(descriptor, begin):
+            content = from_its_middle(content)
+        text = without_marks(content.decode(errors="replace"))
     return f"{older(now)}\n{text}" if now > begin else text
 
 

@@ -47,6 +47,8 @@ def test_what_is_left_out_here() -> None:
     text = examine("zygote", panel=["one thing", "and another"])
     assert re.search(r"^panel +one thing\n +and another\nmachine ", text, re.MULTILINE)
     assert not re.search(r"^panel", examine("zygote"), re.MULTILINE)
+    many = examine("zygote", panel=[f"notice {number}" for number in range(12)])
+    assert [int(number) for number in re.findall(r"notice (\d+)", many)] == list(range(12))
 
 
 def test_whose_hashes_agree(monkeypatch: pytest.MonkeyPatch) -> None:

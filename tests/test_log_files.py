@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nblaunch import log_files
-from nblaunch.log_files import LogFollower
+from nblaunch.log_files import LogFollower, read_log
 from nblaunch.processes._linux import punch_hole
 
 if TYPE_CHECKING:
@@ -203,3 +203,16 @@ def test_lines_do_not_depend_on_how_they_were_written_or_read(
         lines += log.read(final=True)
     whole = b"".join(writes).decode().replace("\r\n", "\n").replace("\r", "\n")
     assert lines == whole.removesuffix("\n").split("\n") if whole else lines == []
+
+
+def test_the_last_bytes_of_a_log_that_begin_within_a_line_have_a_mark(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("first\nsücond\nthird\n", encoding="utf-8")
+    path = str(log)
+    assert read_log(path) == read_log(path, 100) == "first\nsücond\nthird\n"
+    assert read_log(path, 6) == "third\n"
+    assert read_log(path, 7) == "…\nthird\n"
+    assert read_log(path, 10) == "…ond\nthird\n"
+    # half of a character is left out
+    assert read_log(path, 12) == "…cond\nthird\n"
+    assert read_log(path, 14) == "sücond\nthird\n"

@@ -154,6 +154,18 @@ def test_much_output_is_cut_in_the_middle(tmp_path: Path) -> None:
     assert "[1] little\n" in out
 
 
+def test_an_end_that_begins_within_a_line_has_a_mark(tmp_path: Path) -> None:
+    lines = b"".join(b"%06d " % number + b"x" * 992 + b"\n" for number in range(2000))
+    out, _ = show(tmp_path, 1, out_0=lines)
+    shown = out.partition("ending with\n")[2].splitlines()
+    assert shown == [f"[0] {line}" for line in lines.decode().splitlines()[-4:]]
+    (tmp_path / "0.out").unlink()
+    out, _ = show(tmp_path, 1, out_0=lines + b"y\n")
+    shown = out.partition("ending with\n")[2].splitlines()
+    assert shown[0] == f"[0] …{lines.decode().splitlines()[-4][2:]}"
+    assert shown[-1] == "[0] y"
+
+
 def test_what_was_released_before_it_could_be_shown_is_told(tmp_path: Path) -> None:
     event = launched(tmp_path, 1)
     add(tmp_path / "0.out", b"0123456789abcde\n" * 100_000)

@@ -20,7 +20,16 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nblaunch.log_files import data_from, older, open_log, order_path, read_blocks, read_order
+from nblaunch.log_files import (
+    data_from,
+    from_its_middle,
+    is_within_line,
+    older,
+    open_log,
+    order_path,
+    read_blocks,
+    read_order,
+)
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
@@ -253,15 +262,34 @@ class Arrivals:
         first = [(rank, stream, count - cut)] if count > cut else []
         return Excerpt(excerpt.offset + cut, [*first, *excerpt.pieces[1:]], excerpt.data[cut:])
 
+    def within_line(self, log: str, start: int, end: int) -> set[tuple[int, int]]:
+        """Return the ranks and streams of which what lies between two offsets begins within a line.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read.
+        """
+        first: dict[tuple[int, int], tuple[int, int]] = {}
+        for file, offset, _ in self._sequence(log).parts(start, end):
+            first.setdefault((self._rank(file), STDERR if file % 2 else STDOUT), (file, offset))
+        return {
+            source
+            for source, (file, offset) in first.items()
+            if offset != _GONE and _goes_on(self._paths[file], offset)
+        }
+
     def end_of(self, rank: int, count: int) -> bytes:
         """Return the last bytes that a rank wrote, to the stream that it has written to last."""
         sequence = self._logs[str(rank)]
         if not sequence.files:
             return b""
         file = sequence.files[-1]
+        start = max(0, self._sizes[file] - count)
         with contextlib.suppress(OSError):
             # behind what was released, if it reaches so far
-            return _read(self._paths[file], max(0, self._sizes[file] - count), count).lstrip(b"\0")
+            data = _read(self._paths[file], start, count).lstrip(b"\0")
+            return from_its_middle(data) if data and _goes_on(self._paths[file], start) else data
         return b""
 
     def _first_held(self, log: str, start: int, end: int) -> int:
@@ -281,6 +309,15 @@ def _read(path: str, offset: int, count: int) -> bytes:
     descriptor = open_log(path)
     try:
         return os.pread(descriptor, count, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _goes_on(path: str, offset: int) -> bool:
+    """Tell whether a line goes on at this offset of a file."""
+    descriptor = open_log(path)
+    try:
+        return is_within_line(descriptor, offset)
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,5 @@
 // The live panel: what the kernel tells of a run, kept once per panel and shown in each of its views.
-import { Log, Terminal, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
+import { Log, Terminal, endOf, nameRanks, secondsInWords, sizeInWords } from "./terminal.js";
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
 import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
 import { StacksView } from "./stacks.js";
@@ -387,7 +387,7 @@ class Store {
     let left = MOST_LAST_CHARACTERS;
     for (const [id, log] of [...this.logs].sort()) {
       const lines = log.rows.slice(-MOST_LAST_LINES).map((row) => (row.kind === "line" ? row.line.text : "…"));
-      const text = lines.join("\n").trimEnd().slice(-left);
+      const text = endOf(lines.join("\n").trimEnd(), left);
       if (!text) continue;
       left = Math.max(1, left - text.length);
       const name = id === "all" ? "all ranks" : `rank ${id}`;
@@ -686,7 +686,7 @@ class Pane {
     this.trace.hidden = !text;
     this.trace.textContent = "";
     const terminal = new Terminal({ rank: rank.rank, stream: 2 });
-    terminal.feed(text.slice(-100_000));
+    terminal.feed(endOf(text, 100_000));
     for (const line of terminal.lines) {
       const row = make("div");
       paintLine(row, line);

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from html import escape
 
+from nblaunch.log_files import from_its_middle
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.becoming import became, in_short
@@ -191,7 +192,9 @@ def _add_tracebacks(page: Markup, state: RunState, *, told: bool) -> None:
     for ranks in _with_tracebacks(state):
         if told and ranks[0].root:
             continue
-        lines = render(ranks[0].traceback.encode(errors="replace")[-_LONGEST_TRACEBACK:])
+        whole = ranks[0].traceback.encode(errors="replace")
+        end = whole[-_LONGEST_TRACEBACK:]
+        lines = render(end if len(end) == len(whole) else from_its_middle(end))
         names = name_ranks(rank.rank for rank in ranks)
         others = f" ({_alike(ranks)})" if _alike(ranks) else ""
         body = "\n".join(line_html(line) for line in lines)

@@ -20,7 +20,7 @@ from nblaunch.panel.markup import (
     row,
 )
 from nblaunch.panel.state import RankState, RunState
-from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, tail, whole
+from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, marked_where_torn, tail, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.sizes import in_words
 
@@ -162,7 +162,7 @@ def _add_others(
 ) -> bool:
     """Add the last lines of many ranks as one text behind one fold, as many of each as there is room for."""
     for count in _LAST_LINES:
-        lines = last_in_turns([ends[rank.rank][0][-count:] for rank in ranks])
+        lines = last_in_turns([marked_where_torn(ends[rank.rank][0][-count:]) for rank in ranks])
         # folding takes much longer than seeing that it will be of no use; bars of ranks may fold though they differ
         if count > 1 and sum(map(len, {shown.text for shown in lines})) > page.room:
             continue
@@ -229,4 +229,11 @@ def _last_that_fit(found: Sequence[Shown], room: int) -> tuple[list[str], list[s
             break
         rows.append(html)
         texts.append(shown)
-    return rows[::-1], texts[::-1]
+    rows, texts = rows[::-1], texts[::-1]
+    seen = found[len(found) - len(rows) :]
+    for index, (before, after) in enumerate(zip(seen, marked_where_torn(seen), strict=True)):
+        if after is not before:
+            short = index == 0 and len(line_text(before.text)) > len(texts[0])
+            rows[index] = row("", after.line, after.stream, short=short)
+            texts[index] = line_text(after.text, short=short)
+    return rows, texts

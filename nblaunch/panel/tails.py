@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
 from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
+from nblaunch.log_files import from_its_middle
 from nblaunch.panel.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
@@ -24,7 +25,7 @@ from nblaunch.panel.turns import in_turns
 from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut_off
 from nblaunch.stacks import users_frames
 
-__all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "tail", "whole"]
+__all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "marked_where_torn", "tail", "whole"]
 
 
 class Shown(NamedTuple):
@@ -98,12 +99,13 @@ def tail(arrivals: Arrivals, rank: int, ranks: int, enough: int) -> tuple[list[S
         count = min(count, max(_FIRST, _READ // ranks))
         excerpt = arrivals.read_lines(log, size - count, size)
         begins = size - len(excerpt.data)
+        torn = arrivals.within_line(log, begins, size)
         excerpt, cleared = _to_be_seen(excerpt)
         if {stream for _, stream in cleared} == {STDOUT, STDERR}:
             begins = 0  # what comes before is not to be seen
         if lines is not None and _effort(excerpt.data) > _EFFORT // ranks:
             return lines, False
-        lines = in_order(excerpt)
+        lines = in_order(excerpt, torn=torn - cleared.keys())
         found = sum(len(shown.text) + 1 for shown in lines)
         if begins == 0 or count >= _READ // ranks or found > enough or len(lines) > MOST_LINES:
             return lines[-MOST_LINES:], begins == 0 and len(lines) <= MOST_LINES
@@ -152,6 +154,23 @@ def _block(shown: Shown) -> tuple[int, int, int | None]:
     return shown.rank, shown.stream, shown.block
 
 
+def marked_where_torn(lines: Sequence[Shown]) -> list[Shown]:
+    """Return lines with a mark before the first ones of each rank and stream, if these are the rest of longer ones."""
+    found = []
+    seen = set()
+    for shown in lines:
+        source = (shown.rank, shown.stream)
+        if shown.line.goes_on and source not in seen:
+            # instead of a character, because such a line is as long as one may be
+            (text, style), *spans = shown.line.spans
+            line = Line([(f"…{text[1:]}", style), *spans], shown.line.redrawn)
+            found.append(shown._replace(text=line.text, line=line))
+        else:
+            found.append(shown)
+        seen.add(source)
+    return found
+
+
 def _key(part: Sequence[Shown]) -> str:
     """Return what tells whether another rank wrote the same."""
     bar = _BAR.fullmatch(part[0].text) if len(part) == 1 else None
@@ -159,7 +178,9 @@ def _key(part: Sequence[Shown]) -> str:
 
 
 def in_order(
-    excerpt: Excerpt, blocks: Mapping[tuple[int, int], Sequence[tuple[int, int]]] | None = None
+    excerpt: Excerpt,
+    blocks: Mapping[tuple[int, int], Sequence[tuple[int, int]]] | None = None,
+    torn: Collection[tuple[int, int]] = (),
 ) -> list[Shown]:
     """Return the lines that an excerpt shows, in the order in which they began; of one moment, see `in_turns`.
 
@@ -169,6 +190,8 @@ def in_order(
         The bytes.
     blocks : mapping of (rank, stream) to sequence of (start, end)
         Which of the bytes of a stream came at once: their lines belong together.
+    torn : collection of (rank, stream)
+        Whose bytes begin within a line, which is marked.
     """
     sources: dict[tuple[int, int], list[bytes]] = {}
     begins: dict[tuple[int, int], list[int]] = {}
@@ -188,6 +211,8 @@ def in_order(
     for (rank, stream), parts in sources.items():
         starts = begins[rank, stream]
         data = b"".join(parts)
+        if (rank, stream) in torn:
+            data = from_its_middle(data)
         lines = list(enumerate(render(data)))
         together = _together(data, (blocks or {}).get((rank, stream), ()), len(lines))
         if b"\r" in data:
@@ -302,7 +327,7 @@ def _ended_by(line: Line, length: int, end: str) -> Line:
         length -= len(text)
         if length <= 0:
             break
-    return Line([*spans, (end, None)], line.redrawn)
+    return Line([*spans, (end, None)], line.redrawn, line.goes_on)
 
 
 def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:

@@ -1182,6 +1182,17 @@ export function nameRanks(ranks) {
 }
 
 /**
+ * The last so many characters of a text, with a mark before them if there are more.
+ * @param {string} text
+ * @param {number} count
+ */
+export function endOf(text, count) {
+  if (text.length <= count) return text;
+  // not from the middle of a character
+  return `…${text.slice(-count).replace(/^[\udc00-\udfff]/, "")}`;
+}
+
+/**
  * Two or three digits, decimal units, as `sizes.py` has it.
  * @param {number} bytes
  */

@@ -66,6 +66,8 @@ class Line:
     spans: list[tuple[str, Style | None]] = field(default_factory=list)
     redrawn: bool = False
     """Whether it was drawn in place, as progress bars are: the cursor had come back to its beginning."""
+    goes_on: bool = False
+    """Whether it is part of a line that begins before it, because that is too long."""
 
     @property
     def text(self) -> str:
@@ -124,13 +126,14 @@ def render(data: bytes) -> list[Line]:
 class _Row:
     """A line while it can still change: characters and their styles, or text that nobody has gone back to yet."""
 
-    __slots__ = ("cells", "length", "redrawn", "spans")
+    __slots__ = ("cells", "goes_on", "length", "redrawn", "spans")
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, Style | None]] = []
         self.cells: list[tuple[str, Style | None]] | None = None
         self.length = 0
         self.redrawn = False
+        self.goes_on = False
 
     @property
     def is_cleared(self) -> bool:
@@ -175,14 +178,14 @@ class _Row:
     def line(self) -> Line:
         parts = self.spans if self.cells is None else self.cells
         if len(parts) < 2:
-            return Line(parts, self.redrawn)
+            return Line(parts, self.redrawn, self.goes_on)
         merged: list[tuple[list[str], Style | None]] = []
         for text, style in parts:
             if merged and merged[-1][1] == style:
                 merged[-1][0].append(text)
             else:
                 merged.append(([text], style))
-        return Line([("".join(texts), style) for texts, style in merged], self.redrawn)
+        return Line([("".join(texts), style) for texts, style in merged], self.redrawn, self.goes_on)
 
 
 class _Screen:
@@ -216,6 +219,7 @@ class _Screen:
             room = LONGEST - self._column
             if room <= 0:
                 self._next_line()
+                self._rows[self._row].goes_on = True
                 room = LONGEST
             row = self._rows[self._row]
             gap = self._column - row.length

@@ -34,7 +34,7 @@ from nblaunch.events import (
     Unasked,
 )
 from nblaunch.flag import Flag
-from nblaunch.log_files import LogFollower, data_from, open_log
+from nblaunch.log_files import LogFollower, data_from, from_its_middle, is_within_line, open_log
 from nblaunch.naming import name_ranks
 from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.frontend import under_its_cell
@@ -106,8 +106,12 @@ class _Source:
         size = os.path.getsize(self.follower.path)
         start = max(self.follower.offset, size - _LAST_BYTES)
         with open(open_log(self.follower.path), "rb") as file:
-            file.seek(data_from(file.fileno(), start))
-            return file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+            start = data_from(file.fileno(), start)
+            file.seek(start)
+            data = file.read()
+            if is_within_line(file.fileno(), start):
+                data = from_its_middle(data)
+            return data.decode(errors="replace").splitlines()[-_LAST_LINES:]
 
 
 class TextPanel:

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import {
-  Folder, Log, Terminal, fold, nameRanks, search, secondsInWords, sizeInWords,
+  Folder, Log, Terminal, endOf, fold, nameRanks, search, secondsInWords, sizeInWords,
 } from "../../nblaunch/panel/terminal.js";
 import { Rows, wrappedRows } from "../../nblaunch/panel/logview.js";
 
@@ -769,6 +769,14 @@ describe("10 MB are read in little time", () => {
     for (let at = 0; at < 200_000; at++) terminal.feed("x");
     assert.ok(performance.now() - before < 10_000);
   });
+});
+
+test("the end of a text that is longer has a mark", () => {
+  assert.equal(endOf("abc", 3), "abc");
+  assert.equal(endOf("abcd", 3), "…bcd");
+  // an emoji is two units long
+  assert.equal(endOf("ab🙂", 1), "…");
+  assert.equal(endOf("ab🙂", 2), "…🙂");
 });
 
 describe("a wrapped row takes as many lines as", () => {

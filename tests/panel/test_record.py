@@ -337,8 +337,47 @@ def test_it_is_bounded_and_failed_ranks_come_first(folder: Path, nprocs: int) ->
 def test_one_enormous_line(folder: Path) -> None:
     run = Played(folder, 1)
     run.write(0, b"x" * 10_000_000)
-    html, _ = run.finish()
+    html, text = run.finish()
     assert "x" * 1000 in html
+    assert ">…xxx" in html
+    assert text.splitlines()[2].startswith("…xxx")
+    assert html.count("…") == text.count("…") == 1
+
+
+@pytest.mark.parametrize("end", ["", "the end\n"])
+def test_ends_that_begin_within_a_line_have_a_mark(folder: Path, end: str) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        # longer than what is looked at, in which characters have several bytes, then little on the other stream
+        run.write(rank, "ü" * (2_500_000 + rank))
+        run.write(rank, f"short {rank}\n", err=True)
+        run.write(rank, end)
+    _, text = run.finish()
+    lines = text.splitlines()
+    heads = [index for index, line in enumerate(lines) if line.startswith("--- rank")]
+    assert len(heads) == 2
+    for index in heads:
+        assert lines[index + 1].startswith("…üüü")
+    assert text.count("…") == 2
+    assert "\ufffd" not in text
+    assert "short 0" in lines
+
+
+def test_a_line_of_the_other_stream_that_began_before_has_a_mark(folder: Path) -> None:
+    run = Played(folder, 2)
+    for rank in range(2):
+        run.write(rank, "begun " + "x" * 100)
+        run.write(rank, f"rank {rank} is at work\n" * 120_000, err=True)
+        run.write(rank, "and ended\n")
+    _, text = run.finish()
+    assert text.splitlines().count("…and ended") == 2
+
+
+def test_a_traceback_that_is_cut_has_a_mark(folder: Path) -> None:
+    run = Played(folder, 1)
+    run.note(Raised(0, "ValueError: x", "ü" * 20_000, 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
+    html, _ = run.finish(Outcome("failed", ""))
+    assert re.search(">…ü{5000,6000}</pre>", html)
 
 
 def test_coloured_and_escaped_output_is_shown_as_far_as_it_fits(folder: Path) -> None:
