@@ -464,6 +464,8 @@ class Launch:
             if isinstance(consumer, LivePanel):
                 consumer.follow(at_once)
                 self._ranks.sample(_SAMPLES)
+            elif isinstance(consumer, MarimoOutputs):
+                consumer.follow(at_once)
             elif isinstance(consumer, TextPanel):
                 consumer.follow()
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,8 @@ class Output:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self.data, self.metadata
+        # who shows it may change what it gets, as marimo does
+        return deepcopy(self.data), deepcopy(self.metadata)
 
     def __repr__(self) -> str:
         return f"<Output: {', '.join(self.data) or 'empty'}>"

@@ -58,6 +58,16 @@ def show(outputs: Outputs, rank: int, text: str, kind: str = "display", display_
     outputs.note(Displayed(rank, kind, {"text/html": text}, {}, display_id, 0.0))
 
 
+def test_who_shows_an_output_may_change_what_it_gets() -> None:
+    output = Output({"image/png": "iVBOR", "application/json": {"a": [1]}}, {"isolated": True})
+    data, metadata = output._repr_mimebundle_()
+    # as marimo does
+    data["image/png"] = "data:image/png;base64,iVBOR"
+    data["application/json"]["a"].append(2)
+    metadata.clear()
+    assert output == Output({"image/png": "iVBOR", "application/json": {"a": [1]}}, {"isolated": True})
+
+
 def clear(outputs: Outputs, rank: int, *, wait: bool = False) -> None:
     outputs.note(Displayed(rank, "clear", {}, {}, None, 0.0, wait=wait))
 

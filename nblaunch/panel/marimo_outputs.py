@@ -1,7 +1,8 @@
 """What ranks display, in marimo: below the cell that launches, when the run has ended.
 
 marimo runs cells without IPython, and knows the output of a cell by the thread that runs it. So outputs are shown in
-that thread, all of them at the end. A cell that ends with a value shows this one instead, as marimo's rule is.
+that thread, all of them at the end; where it does not wait for the run, in a thread of marimo's own. A cell that ends
+with a value shows this one instead, as marimo's rule is.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from nblaunch.events import Event
+from nblaunch.events import Ended, Event
+from nblaunch.flag import Flag
 from nblaunch.panel.outputs import OutputArea
 from nblaunch.panel.places import Bundle, text_of
+from nblaunch.panel.text import print_lines
 
 __all__ = ["MarimoOutputs", "variables_of_figures"]
 
 logger = logging.getLogger(__name__)
+
+_UNSEEN = (
+    "What the ranks have displayed is in run.outputs, because this marimo shows nothing below a cell that has ended: "
+    "run.outputs[0][0] at the end of another cell shows the first output of rank 0"
+)
 
 
 class MarimoOutputs:
@@ -35,6 +43,10 @@ class MarimoOutputs:
 
     def __init__(self, marimo: Any, show_ranks: Collection[int] | None = None) -> None:
         self._marimo = marimo
+        self._over = Flag()
+        # of marimo's own kind; and whether there should be one, but could not
+        self._thread: Any = None
+        self._is_unseen = False
         self._area = OutputArea(show_ranks=show_ranks, held=True)
 
     @classmethod
@@ -46,16 +58,37 @@ class MarimoOutputs:
     def note(self, event: Event) -> None:
         """Take an event; never raises."""
         self._area.note(event)
+        if isinstance(event, Ended):
+            self._over.set()
+            if self._is_unseen and self._area.final():
+                print_lines([_UNSEEN])
+
+    def follow(self, at_once: bool = False) -> None:
+        """Have all shown when the run has ended, if the cell that runs now will not wait for that (`at_once`)."""
+        if not at_once or self._thread is not None:
+            return
+        try:
+            # it knows the cell in whose thread it is made
+            self._thread = self._marimo.Thread(target=self._show_at_the_end, name="nblaunch-outputs", daemon=True)
+            self._thread.start()
+        except (AttributeError, RuntimeError):  # an old marimo; no more threads
+            self._is_unseen = True
+
+    def _show_at_the_end(self) -> None:
+        self._over.wait()
+        # unless the cell runs once more, or is gone: what is below it is not this run's any more
+        if not self._thread.should_exit:
+            self.close()
 
     def close(self) -> None:
         """Show all, once."""
         area, self._area = self._area, OutputArea()
         area.close()
-        try:
-            for bundle in area.final():
+        for bundle in area.final():
+            try:
                 self._marimo.output.append(self._element(bundle))
-        except Exception:
-            logger.exception("the outputs of the ranks could not be shown: run.outputs has them")
+            except Exception:
+                logger.exception("an output of the ranks could not be shown: run.outputs has it")
 
     def _element(self, bundle: Bundle) -> Any:
         """Return what marimo shows of an output: an image before HTML, and text where there is nothing else."""

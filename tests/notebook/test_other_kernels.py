@@ -47,7 +47,27 @@ rank + 100""", 2)
 
 @app.cell
 def _(run):
-    run.results
+    # marimo changes what it is given to show
+    run.outputs[1][0]
+    return
+
+
+@app.cell
+def _(nblaunch, run):
+    assert run.ok
+    import threading
+
+    cell = """display({"text/html": f"<b>of rank {rank}, for which nobody waits</b>"}, raw=True)"""
+    alone = nblaunch.launch(cell, 2, wait=False)
+    return (alone, threading)
+
+
+@app.cell
+def _(alone, threading):
+    alone.wait()
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-outputs":
+            thread.join()
     return
 
 
@@ -180,6 +200,10 @@ def test_marimo_exports_what_ranks_write_and_fail_of(tmp_path: Path) -> None:
     assert "[1] to stdout of 1" in text
     # the figures of both ranks, below the cell that launched
     outputs = [output for cell in json.loads(text)["cells"] for output in cell.get("outputs", [])]
-    (html,) = ["".join(output["data"]["text/html"]) for output in outputs if "rank 1" in str(output.get("data"))]
-    assert html.count("data:image/png;base64,") == 2
+    shown = ["".join(output["data"]["text/html"]) for output in outputs if "rank 1" in str(output.get("data"))]
+    assert shown[0].count("data:image/png;base64,") == 2
     assert "----> 1 1 / rank" in text
+    # those of a run that its cell does not wait for
+    (cell,) = [cell for cell in json.loads(text)["cells"] if "wait=False" in "".join(cell["source"])]
+    html = "".join("".join(output["data"]["text/html"]) for output in cell["outputs"] if "data" in output)
+    assert [f"of rank {rank}, for which nobody waits" in html for rank in range(2)] == [True, True]
