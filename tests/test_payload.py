@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
@@ -9,6 +10,7 @@ import pickle
 import sys
 import threading
 import typing
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nblaunch import payload
-from nblaunch.payload import Packed, pack, received_classes, split, store, unpack
+from nblaunch.payload import Packed, pack, pack_named, received_classes, split, store, unpack
 from tests.processes import targets
 
 LARGE = 1 << 20
@@ -320,7 +322,22 @@ def test_a_class_that_is_new_to_the_receiver_travels_itself() -> None:
     assert b"secret_method" in bytes(pack(space["New"](), home_classes=known))
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="on Python 3.10 the class lives longer, and so is found")
+def test_nothing_of_what_was_packed_is_kept() -> None:
+    space = cells("class C: pass\nclass Refused:\n    def __reduce__(self): raise ValueError('not me')")
+    ends = []
+    for held in ([space["C"](), np.zeros(LARGE)], [space["C"](), space["Refused"]()]):
+        ends += [weakref.ref(one) for one in held]
+        gc.disable()  # which nobody is to wait for
+        try:
+            for way in (pack, lambda value: pack_named({"value": value})):
+                with contextlib.suppress(ValueError):
+                    way(held)
+            held.clear()
+            assert [end() for end in ends] == [None] * len(ends)
+        finally:
+            gc.enable()
+
+
 def test_a_class_that_the_notebook_has_dropped_meanwhile() -> None:
     space = cells("class C: pass")
     pack(space["C"])

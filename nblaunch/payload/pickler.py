@@ -144,6 +144,8 @@ class Pickler(CodePickler):
             trial.dump(value)
         except (Exception, SystemExit):  # __reduce__ may be anybody's
             return False
+        finally:
+            trial.let_go()
         return True
 
     def dump_variable(self, name: str, value: object) -> None:
@@ -156,6 +158,15 @@ class Pickler(CodePickler):
         """Return all that was dumped."""
         told = tuple(dict.fromkeys([*self._notices, *notices]))
         return Packed(self._stream.getvalue(), self._buffers, self.filenames, sizes, unusual, told)
+
+    def let_go(self) -> None:
+        """Hold nothing of what was dumped any more, and be of no use any more.
+
+        A pickler refers to itself. All that it holds would stay in memory until the garbage collector comes, which on
+        Python 3.10 does not see what a pickler remembers: there a class needs it to come twice.
+        """
+        self.clear_memo()
+        self.__dict__.clear()
 
     def size(self) -> int:
         """Return how many bytes there are so far, in the stream and out of it."""

@@ -72,10 +72,13 @@ def pack(
     blocks: Blocks | None = None
     while True:
         pickler = Pickler(shared_globals, provided, main_by_reference, home_classes, to_cpu, blocks, reducers)
-        pickler.dump(value)
-        blocks = pickler.shared_memory()
-        if blocks is None:
-            return pickler.packed({}, ("",) if pickler.met_unusual else ())
+        try:
+            pickler.dump(value)
+            blocks = pickler.shared_memory()
+            if blocks is None:
+                return pickler.packed({}, ("",) if pickler.met_unusual else ())
+        finally:
+            pickler.let_go()
 
 
 def pack_named(
@@ -98,10 +101,13 @@ def pack_named(
     blocks: Blocks | None = None
     while True:
         pickler = Pickler(shared_globals, provided, False, home_classes, to_cpu, blocks)
-        sizes, unusual = _dump_named(pickler, objects)
-        blocks = pickler.shared_memory()
-        if blocks is None:
-            return pickler.packed(sizes, unusual, pickler.for_return.notices(objects))
+        try:
+            sizes, unusual = _dump_named(pickler, objects)
+            blocks = pickler.shared_memory()
+            if blocks is None:
+                return pickler.packed(sizes, unusual, pickler.for_return.notices(objects))
+        finally:
+            pickler.let_go()
 
 
 def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -129,8 +135,11 @@ def pack_exception(error: BaseException, *, home_classes: frozenset[str] = froze
     def attempt(one: BaseException, instead: dict[int, BaseException]) -> Packed:
         pickler = Pickler(None, MappingProxyType({}), False, home_classes, True)
         pickler.instead = instead
-        pickler.dump(one)
-        packed = pickler.packed({})
+        try:
+            pickler.dump(one)
+            packed = pickler.packed({})
+        finally:
+            pickler.let_go()
         # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
         unpack(bytearray(bytes(packed)))
         return packed

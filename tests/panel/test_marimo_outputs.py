@@ -1,4 +1,4 @@
-"""What marimo shows of ranks whose cell does not wait for them; with marimo itself: ``notebook/test_other_kernels.py``."""
+"""What marimo shows of ranks whose cell does not wait for them; marimo is in ``notebook/test_other_kernels.py``."""
 
 from __future__ import annotations
 
