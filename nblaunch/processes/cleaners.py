@@ -23,10 +23,16 @@ __all__ = ["is_cleaner", "set_apart", "takes_its_time"]
 
 _TRACKER = "resource_tracker import main"
 _SHM_MANAGER = "torch_shm_manager"
+# Those of Python and of joblib, which each module has one of.
+_TRACKERS = (
+    "multiprocessing.resource_tracker",
+    "joblib.externals.loky.backend.resource_tracker",
+    "loky.backend.resource_tracker",
+)
 # The process of the rank, which is not one that it forks.
 _rank = -1
-# Whether it has the tracker of the process that it was forked from.
-_inherited = False
+# Whether it had the tracker of the process that it was forked from: then it may hold memory that its own does not know.
+_left = False
 
 
 def is_cleaner(process: psutil.Process) -> bool:
@@ -58,17 +64,31 @@ def set_apart() -> None:
 
     Shared memory that the rank finds by its name, such as the notebook's, is not removed when the rank ends.
     """
-    global _rank, _inherited
+    global _rank, _left
     _rank = os.getpid()
-    tracker: Any = sys.modules.get("multiprocessing.resource_tracker")
-    _inherited = tracker is not None and tracker._resource_tracker._fd is not None
+    left = [_leave(name) for name in _TRACKERS]
+    _left = any(left)
     when_imported("multiprocessing.util", _start_trackers_apart, "cleaners")
     when_imported("multiprocessing.shared_memory", _track_own_only, "cleaners")
 
 
+def _leave(name: str) -> bool:
+    """Have the rank start a tracker of its own where it was forked from a process with one, and tell whether it was.
+
+    That one would remove what the rank leaves when the process that it was forked from ends, which may be days later.
+    """
+    tracker: Any = getattr(sys.modules.get(name), "_resource_tracker", None)
+    if tracker is None or tracker._fd is None:
+        return False
+    with contextlib.suppress(OSError):
+        os.close(tracker._fd)
+    tracker._fd = tracker._pid = None
+    return True
+
+
 def _is_shared() -> bool:
     process: Any = sys.modules["multiprocessing.process"]
-    return _inherited or bool(process._children)
+    return bool(process._children)
 
 
 def _start_trackers_apart(module: ModuleType) -> None:
@@ -103,14 +123,14 @@ def _track_own_only(module: ModuleType) -> None:
         begin(self, name, create, *args, **keywords)
         if create:
             made_here.add(self._name)
-        # A tracker that the rank shares with others may know this name from them: with the processes that the rank has
-        # started, or with its parent, after a fork.
+        # A tracker that the rank shares with the processes that it has started may know this name from them.
         elif os.getpid() == _rank and self._name not in made_here and keywords.get("track", True) and not _is_shared():
             resource_tracker.unregister(self._name, "shared_memory")
             found_here.add(self._name)
 
     def unlink_tracked(self: Any) -> None:
-        if self._name in found_here:
+        of_parent = _left and os.getpid() == _rank and self._name not in made_here
+        if self._name in found_here or of_parent:
             found_here.discard(self._name)
             resource_tracker.register(self._name, "shared_memory")
         unlink(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import itertools
 import os
 import time
@@ -44,8 +46,24 @@ def test_nothing_is_left_in_shared_memory(launch: Launch, method: str, tmp_path:
 
 @pytest.fixture(scope="module")
 def tracker() -> None:
-    """Have the helper of this process from the beginning: it stays until this process ends."""
+    """Have the helpers of this process from the beginning: they stay until this process ends."""
     resource_tracker.ensure_running()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("joblib.externals.loky.backend.resource_tracker").ensure_running()
+
+
+@pytest.mark.parametrize(
+    ("what", "how"), [*itertools.product(("semaphores", "memory", "joblib"), ("value", "SIGKILL"))]
+)
+def test_nothing_is_left_where_this_process_has_a_helper_of_its_own(
+    tracker: None, launch: Launch, method: str, tmp_path: Path, what: str, how: str
+) -> None:
+    if what == "joblib":
+        pytest.importorskip("joblib")
+    names = tmp_path / "names"
+    result = result_of(launch(targets.leave_in_shared_memory, {0: (what, how, str(names))}, method))
+    assert result.is_failed() == (how != "value")
+    assert_removed(names.read_text().split())
 
 
 @pytest.fixture
@@ -65,6 +83,17 @@ def test_a_rank_may_remove_memory_of_the_parent(launch: Launch, method: str, mem
     context = launch(targets.remove_of_parent, {0: (memory,)}, method)
     assert not result_of(context).is_failed()
     # no tracker has been told to forget what it did not know
+    assert "Traceback" not in Path(context.stderrs[0]).read_text()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(memory.name)
+    memory.close()
+    resource_tracker.unregister(f"/{memory.name}", "shared_memory")
+
+
+@pytest.mark.parametrize("method", ["fork"])
+def test_a_forked_rank_may_remove_what_it_has_of_its_parent(launch: Launch, method: str, memory: SharedMemory) -> None:
+    context = launch(lambda: targets.remove_of_parent(memory), {0: ()}, method)
+    assert not result_of(context).is_failed()
     assert "Traceback" not in Path(context.stderrs[0]).read_text()
     with pytest.raises(FileNotFoundError):
         SharedMemory(memory.name)
