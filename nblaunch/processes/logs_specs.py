@@ -156,7 +156,8 @@ class DefaultLogsSpecs(LogsSpecs):
         The files are ``<log_dir>/<run_id>_<random>/attempt_<k>/<rank>/stdout.log``, ``stderr.log`` and
         ``error.json`` beside it, and ``filtered_stdout.log`` and ``filtered_stderr.log`` in the attempt's
         directory, where the run id is ``TORCHELASTIC_RUN_ID`` and *k* is ``TORCHELASTIC_RESTART_COUNT`` of
-        rank 0. The logs of an earlier attempt with the same number are removed.
+        rank 0. The logs of an earlier attempt with the same number are removed. The ranks of a cell write ``.order``
+        beside their logs, see ``rank/write_order.py``.
 
         Parameters
         ----------
