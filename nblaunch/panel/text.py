@@ -314,9 +314,7 @@ class TextPanel:
         try:
             if self._bars is not None:
                 self._bars.take_away()
-            # rank by rank: nobody waits for the others any more
-            while self._look(_IN_ALL):
-                continue
+            self._print_rest()
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
         finally:
@@ -327,12 +325,26 @@ class TextPanel:
             source.follower.close()
         self._sources = []
 
-    def _look(self, most: int = _PER_LOOK) -> bool:
-        """Print what is new, about so many bytes; tell whether there was anything."""
-        limit = max(1000, most // max(1, len(self._sources)))
-        before = sum(source.follower.offset for source in self._sources)
+    def _look(self) -> None:
+        """Print what is new, within bounds."""
+        limit = max(1000, _PER_LOOK // max(1, len(self._sources)))
         self._write([(source, source.read(limit)) for source in self._sources])
-        return sum(source.follower.offset for source in self._sources) != before
+
+    def _print_rest(self) -> None:
+        """Print what has not been printed, rank by rank, because none of them writes any more."""
+        batch: list[tuple[_Source, list[str]]] = []
+        size = 0
+        for source in self._sources:
+            before = -1
+            while source.follower.offset != before:
+                before = source.follower.offset
+                batch.append((source, source.read(_PER_LOOK)))
+                size += source.follower.offset - before
+                if size >= _PER_LOOK:
+                    # a page takes only so much at once
+                    self._write(batch)
+                    batch, size = [], 0
+        self._write(batch)
 
     def _write(self, batches: list[tuple[_Source, list[str]]]) -> None:
         for to_stderr, stream in ((False, sys.stdout), (True, sys.stderr)):
