@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nblaunch
+from nblaunch.log_files import add_note, order_path, pack_block
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.tails import Shown, folded, last_in_turns, whole
 from nblaunch.panel.terminal import Line
@@ -87,6 +88,37 @@ def test_equal_loops_take_turns_at_each_step(tmp_path: Path) -> None:
 def test_what_ranks_wrote_differently_stands_rank_by_rank(tmp_path: Path) -> None:
     cell = "for epoch in range(3):\n    print(f'rank {rank}: epoch {epoch}')"
     assert shown(cell, tmp_path, 4) == [f"{rank} rank {rank}: epoch {epoch}" for rank in range(4) for epoch in range(3)]
+
+
+def test_lines_of_one_write_stay_together_whenever_they_are_seen(tmp_path: Path) -> None:
+    folders = [[tmp_path / f"{attempt}" / f"{rank}" for rank in range(2)] for attempt in range(2)]
+    arrivals: Arrivals | None = None
+    for folder in folders:
+        outs = [str(one / "stdout.log") for one in folder]
+        errs = [str(one / "stderr.log") for one in folder]
+        if arrivals is None:
+            arrivals = Arrivals(outs, errs)
+        else:
+            arrivals.go_on(outs, errs)
+        for one in folder:
+            one.mkdir(parents=True)
+            (one / "stdout.log").write_text("single\n")
+        arrivals.look()
+        # a part of the text is seen, then a line of the other rank, then the rest
+        for rank, text in ((0, "a\nb\n"), (1, "between\n"), (0, "c\n")):
+            with (folder[rank] / "stdout.log").open("a") as file:
+                file.write(text)
+            arrivals.look()
+        # and one that reaches beyond the file says nothing
+        for note in (pack_block(1, 7, 13), pack_block(1, 7, 10**12), pack_block(1, -3, 5)):
+            add_note(order_path(outs[0]), note)
+    assert arrivals is not None
+    lines = whole(arrivals, 100_000)
+    assert lines is not None
+    assert [f"{line.rank} {line.text}" for line in lines] == [
+        *("0 single", "1 single", "0 a", "0 b", "0 c", "1 between"),
+        *("0 single", "1 single", "0 a", "0 b", "0 c", "1 between"),
+    ]
 
 
 FRAMES = """import pandas as pd
