@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from traceback import walk_stack
 from types import CodeType, FrameType
+from typing import Any
 
 __all__ = ["LONGEST_DEAF", "lost_interrupts_repeated", "stopping_together"]
 
@@ -54,7 +56,8 @@ def lost_interrupts_repeated() -> Iterator[None]:
 def stopping_together(hold: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
     """Have Ctrl-Z (SIGTSTP) stop others before it stops this program, and ``fg`` or ``bg`` set them going after it.
 
-    Whatever handler the program has for SIGTSTP is called between the two, and is back afterwards.
+    Whatever handler the program has for SIGTSTP is called between the two, and is back afterwards. One Ctrl-Z after the
+    other, as of somebody who is impatient, stops the program once; one that comes when it was set going stops it again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python installs handlers in the main thread only
@@ -63,28 +66,48 @@ def stopping_together(hold: Callable[[], None], resume: Callable[[], None]) -> I
     if before is None or before == signal.SIG_IGN:
         yield  # it cannot be put back, or nobody is to stop
         return
+    process = os.getpid()
+    busy = again = False
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal busy, again
+        if os.getpid() != process:  # a copy of this program, whose others these are not
+            _stop_as_before(before, number, frame)
+            return
+        if busy:
+            again = True
+            return
+        busy = again = True
         try:
-            hold()
-            if callable(before):
-                before(number, frame)
-            else:
-                signal.signal(number, signal.SIG_DFL)
+            while again:
                 try:
-                    signal.raise_signal(number)  # returns when somebody continues this program
+                    hold()
+                    again = False
+                    _stop_as_before(before, number, frame)
                 finally:
-                    signal.signal(number, stop)
+                    resume()
         finally:
-            resume()
+            busy = False
 
-    signal.signal(signal.SIGTSTP, stop)
     try:
+        signal.signal(signal.SIGTSTP, stop)
         yield
     finally:
         # not if the program has installed another one meanwhile
         if signal.getsignal(signal.SIGTSTP) is stop:
             signal.signal(signal.SIGTSTP, before)
+
+
+def _stop_as_before(before: Any, number: int, frame: FrameType | None) -> None:
+    """Do what the program would do of a signal that stops it, if nobody else had a handler for that."""
+    if callable(before):
+        before(number, frame)
+        return
+    present = signal.signal(number, signal.SIG_DFL)
+    try:
+        signal.raise_signal(number)  # returns when somebody continues this program
+    finally:
+        signal.signal(number, present)
 
 
 def _interrupt_main_thread(hook: CodeType) -> None:

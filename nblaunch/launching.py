@@ -46,7 +46,7 @@ from nblaunch.rank.work import Work
 from nblaunch.run import Run
 from nblaunch.setup_cell import current as current_setup
 from nblaunch.stacks import in_cells
-from nblaunch.stdin import NoBox, in_terminal, tell
+from nblaunch.stdin import NoBox, in_kernel, in_terminal, tell
 from nblaunch.travelling import pack_or_explain, settings_that_travel, what_travels
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
@@ -392,7 +392,7 @@ class Launch:
         """Start the ranks and wait for their end.
 
         The first interrupt interrupts the ranks, the second kills them, or leaves if none is left but what they have
-        sent does not get rebuilt.
+        sent does not get rebuilt. Ctrl-Z in a terminal stops the ranks with this program.
 
         Raises
         ------
@@ -401,9 +401,21 @@ class Launch:
         KeyboardInterrupt
             If interrupted; no rank is left then, and the run holds what there is.
         """
-        together = stopping_together(self._ranks.hold, self._ranks.resume) if in_terminal() else nullcontext()
+        together = nullcontext() if in_kernel() else stopping_together(self._hold, self._go_on)
         with lost_interrupts_repeated(), together:
             self._start_and_wait()
+
+    def _hold(self) -> None:
+        self._ranks.hold()
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.hold()
+
+    def _go_on(self) -> None:
+        self._ranks.resume()
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.go_on()
 
     def _start_and_wait(self) -> None:
         interrupts = acted_on = 0
@@ -507,7 +519,7 @@ class Launch:
         text = TextPanel(options.size_notice, options.quiet)
         if options.quiet:
             return (text,)
-        return text, MarimoOutputs.here(options.show_ranks) or show_outputs(options.show_ranks)
+        return text, MarimoOutputs.here(options.show_ranks) or show_outputs(options.show_ranks, text.print_lines)
 
     def _say(self, line: str) -> None:
         """Print a line where those of the ranks are printed, between them."""

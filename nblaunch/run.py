@@ -20,7 +20,7 @@ from nblaunch.engines.base import Ranks
 from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
 from nblaunch.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.flag import Flag
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.interrupts import LONGEST_DEAF, stopping_together
 from nblaunch.logs import Logs
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.outputs import Output, Outputs
@@ -29,7 +29,7 @@ from nblaunch.rank.work import VALUE
 from nblaunch.short_reprs import short_repr
 from nblaunch.sizes import listed
 from nblaunch.stacks import Stacks, in_cells
-from nblaunch.stdin import NoBox, find_box
+from nblaunch.stdin import NoBox, find_box, in_kernel
 
 __all__ = ["Run"]
 
@@ -150,7 +150,10 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the launch to the end, or to now."""
+        """Seconds from the launch to the end, or to now, as a clock on the wall counts them.
+
+        So the time counts that the program was stopped, by Ctrl-Z for example.
+        """
         return (self._ended_at or time.monotonic()) - self._began
 
     @property
@@ -171,6 +174,8 @@ class Run:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended; tell whether it has.
 
+        Ctrl-Z in a terminal, while this waits, stops the ranks with the program; ``fg`` or ``bg`` sets them going.
+
         Parameters
         ----------
         timeout : float, optional
@@ -181,15 +186,27 @@ class Run:
         RuntimeError
             If nblaunch itself failed.
         """
-        if timeout is None:
-            while not self._done.wait(LONGEST_DEAF):
-                continue
-        ended = self._done.wait(timeout)
+        ended = self._done.is_set()
+        if not ended:
+            with self._stopping_together():
+                ended = self._wait(timeout)
         if ended and self._ranks is not None and not self._left:
             self._ranks.join()
         if self._defect is not None:
             raise RuntimeError(self.defect)
         return ended
+
+    def _stopping_together(self) -> contextlib.AbstractContextManager[None]:
+        ranks = self._ranks
+        if ranks is None or in_kernel():
+            return contextlib.nullcontext()
+        return stopping_together(ranks.hold, ranks.resume)
+
+    def _wait(self, timeout: float | None) -> bool:
+        if timeout is None:
+            while not self._done.wait(LONGEST_DEAF):
+                continue
+        return self._done.wait(timeout)
 
     @property
     def defect(self) -> str:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Box", "NoBox", "find_box", "in_terminal", "tell"]
+__all__ = ["Box", "NoBox", "find_box", "in_kernel", "in_terminal", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +107,15 @@ def _is_cell(kernel: Any) -> bool:
     return bool(kind == "execute_request")
 
 
+def in_kernel() -> bool:
+    """Tell whether this is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
 def in_terminal() -> bool:
     """Tell whether this program is operated from a terminal, where Ctrl-C interrupts."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if getattr(shell, "kernel", None) is not None:
+    if in_kernel():
         return False
     try:
         return sys.stdin.isatty()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import sys
+import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+import nblaunch
+from nblaunch.interrupts import stopping_together
+from tests.screen import Screen
 
 PROGRAM = """
 import pathlib, signal, sys, time
@@ -47,6 +56,7 @@ class Shell:
             os.chdir(folder)
             os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
         self.pid = pid
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
@@ -67,6 +77,22 @@ class Shell:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.terminal)
+
+    def run(self, program: str, *arguments: str) -> None:
+        Path("program.py").write_text(program)
+        self.type(f"{sys.executable} program.py {' '.join(arguments)}\n")
+
+    def stop(self, times: int = 1) -> None:
+        """Press Ctrl-Z, and wait for the prompt after it."""
+        before = self.shown.count("Stopped")
+        for _ in range(times):
+            self.type("\x1a")
+        self.read_until("Stopped", before + 1)
+
+    def screen(self) -> list[str]:
+        """Return what stands in the terminal."""
+        shown = re.sub(r"\x1b\[\?\w+|\x07", "", self.shown.replace("\r\n", "\n").replace("\n", "\r\n"))
+        return [line.rstrip() for line in Screen(80).take(shown).rows]
 
 
 def wait_for(pids: list[int], stopped: bool) -> None:
@@ -102,3 +128,245 @@ def test_ranks_stop_and_go_on_with_the_program(tmp_path: Path, arguments: str, o
         assert ("own handler" in shell.shown) == ("own" in arguments)
     finally:
         shell.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm")
+    made = Shell(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+RESTARTED = """
+import os, pathlib, time
+import nblaunch
+def work():
+    print("attempt", os.environ["TORCHELASTIC_RESTART_COUNT"], "at work", flush=True)
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os._exit(1)
+    return "fine"
+if __name__ == "__main__":
+    run = nblaunch.launch(work, 1, timeout=6, max_restarts=1)
+    print(run.status, run.results, flush=True)
+"""
+
+
+def test_the_time_of_all_attempts_stands_still_too(shell: Shell, tmp_path: Path) -> None:
+    shell.run(RESTARTED)
+    shell.read_until("attempt 0 at work")
+    shell.stop()
+    time.sleep(6.5)  # longer than the timeout of the run, which is not to count
+    (tmp_path / "go").touch()
+    shell.type("fg\n")
+    shell.read_until("finished {0: 'fine'}")
+    shell.leave()
+
+
+STARTING = """
+import os, sys
+import nblaunch
+from nblaunch.engines.local import LocalEngine
+from nblaunch.processes import gang
+gang._LEAST_TO_START = 5.0
+sys.path.append(os.path.abspath("site-packages"))
+run = nblaunch.launch("import slow_to_import; 'fine'", 2, timeout=5, engine=LocalEngine(preload=("slow_to_import",)))
+print(run.status, run.results, run.refused, flush=True)
+"""
+SLOW = """
+import os, time
+while not os.path.exists(os.path.join(os.path.dirname(__file__), "go")):
+    time.sleep(0.02)
+"""
+
+
+def test_ranks_that_start_are_given_their_time(shell: Shell, tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "slow_to_import"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(SLOW)
+    shell.run(STARTING)
+    shell.read_until("getting ready: importing slow_to_import")
+    shell.stop()
+    time.sleep(5.5)  # longer than they have to start in, which is not to count
+    shell.type("fg\n")
+    shell.read_until("program.py", 2)
+    (package / "go").touch()
+    shell.read_until("finished {0: 'fine', 1: 'fine'}")
+    shell.leave()
+
+
+WAITED_FOR = """
+import os, pathlib, sys, time
+import nblaunch
+def work():
+    print("pid", os.getpid(), "at work", flush=True)
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+    return "fine"
+if __name__ == "__main__":
+    run = nblaunch.launch(work, 2, timeout=6, wait="wait" in sys.argv)
+    run.wait()
+    print(run.status, run.results, flush=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", ["wait < /dev/null", "no", "wait < /dev/null 2>&1 | cat"])
+def test_wherever_somebody_waits_for_the_ranks(shell: Shell, tmp_path: Path, arguments: str) -> None:
+    shell.run(WAITED_FOR, arguments)
+    shell.read_until(" at work", 2)
+    pids = [int(part.split()[0]) for part in shell.shown.split("] pid ")[1:]]
+    shell.stop()
+    wait_for(pids, stopped=True)
+    time.sleep(6.5)  # longer than the timeout of the run, which is not to count
+    shell.type("fg\n")
+    wait_for(pids, stopped=False)
+    (tmp_path / "go").touch()
+    shell.read_until("finished {0: 'fine', 1: 'fine'}")
+    shell.leave()
+
+
+BARS = """
+import pathlib, sys, time
+import nblaunch
+def wait(name):
+    while not pathlib.Path(name).exists():
+        time.sleep(0.02)
+def work():
+    print("\\r10% ###", end="", file=sys.stderr, flush=True)
+    for step in range(3):
+        wait(f"go-{step}")
+        print("rank did", step, flush=True)
+    wait("bar")
+    print("\\r99% ######", end="", file=sys.stderr, flush=True)
+    wait("end")
+    print(file=sys.stderr)
+if __name__ == "__main__":
+    nblaunch.launch(work, 1)
+    print("all done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["Ctrl-Z", "kill -STOP"])
+def test_bars_are_drawn_only_while_the_terminal_is_the_programs(shell: Shell, tmp_path: Path, how: str) -> None:
+    shell.run(BARS)
+    shell.read_until("[0] 10% ###\r\n")
+    if how == "Ctrl-Z":
+        shell.stop()
+    else:
+        (program,) = psutil.Process(shell.pid).children()
+        program.send_signal(signal.SIGSTOP)
+        shell.read_until("Stopped")
+    shell.type("echo mine-$((1 + 1))\n")
+    shell.read_until("mine-2")
+    if how == "Ctrl-Z":
+        assert not any("10%" in line for line in shell.screen())
+    begin = len(shell.shown)
+    shell.type("bg\n")
+    for step in range(3):
+        (tmp_path / f"go-{step}").touch()
+        shell.read_until(f"rank did {step}")
+    assert "###" not in shell.shown[begin:]
+    # none of those that move up
+    assert not re.search(r"\x1b\[\d+A", shell.shown[begin:])
+    shell.type("fg\n")
+    shell.read_until("[0] 10% ###", 2)
+    (tmp_path / "bar").touch()
+    shell.read_until("[0] 99% ######")
+    (tmp_path / "end").touch()
+    shell.read_until("all done")
+    shell.leave()
+    screen = "\n".join(shell.screen())
+    for text in ("Stopped", "mine-2", "rank did 0", "rank did 1", "rank did 2", "[0] 99% ######", "all done"):
+        assert text in screen, screen
+
+
+def test_after_fg_bars_begin_below_what_the_shell_wrote(shell: Shell, tmp_path: Path) -> None:
+    shell.run(BARS)
+    shell.read_until("[0] 10% ###\r\n")
+    shell.stop()
+    shell.type("echo mine-$((1 + 1))\n")
+    shell.read_until("mine-2")
+    shell.type("fg\n")
+    shell.read_until("[0] 10% ###", 2)
+    for name in ("go-0", "go-1", "go-2", "bar", "end"):
+        (tmp_path / name).touch()
+    shell.read_until("all done")
+    shell.leave()
+    screen = "\n".join(shell.screen())
+    for text in ("Stopped", "mine-2", "fg", "[0] 99% ######", "all done"):
+        assert text in screen, screen
+    assert "10%" not in screen
+
+
+def test_a_second_ctrl_z_is_part_of_the_first_one() -> None:
+    heard: list[str] = []
+    own = signal.signal(signal.SIGTSTP, lambda number, frame: heard.append("stop"))
+
+    def hold() -> None:
+        heard.append("hold")
+        signal.raise_signal(signal.SIGTSTP)
+
+    def resume() -> None:
+        heard.append("resume")
+        if heard.count("resume") == 1:
+            signal.raise_signal(signal.SIGTSTP)
+
+    try:
+        with stopping_together(hold, resume):
+            signal.raise_signal(signal.SIGTSTP)
+    finally:
+        signal.signal(signal.SIGTSTP, own)
+    # that of the one who was impatient is none of its own, that of the one who has set it going is
+    assert heard == ["hold", "stop", "resume"] * 2
+
+
+def test_copies_of_the_program_stop_nobody_else() -> None:
+    def hold() -> None:
+        os._exit(1)
+
+    own = signal.signal(signal.SIGTSTP, lambda number, frame: os._exit(3))
+    try:
+        with stopping_together(hold, lambda: None):
+            pid = os.fork()
+            if pid == 0:
+                signal.raise_signal(signal.SIGTSTP)
+                os._exit(2)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    finally:
+        signal.signal(signal.SIGTSTP, own)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_ranks_have_no_handler_of_ours(start_method: str) -> None:
+    run = nblaunch.launch("import signal; signal.getsignal(signal.SIGTSTP)", 1, start_method=start_method)
+    assert run.results == {0: signal.SIG_DFL}
+
+
+HELD = """
+import nblaunch
+def work():
+    answer = 42
+    raise ValueError(f"not {answer}")
+if __name__ == "__main__":
+    print(nblaunch.launch(work, 1, pdb=True, hold=4).status)
+"""
+
+
+def test_a_rank_waits_for_its_debugger_as_long_as_before(shell: Shell) -> None:
+    shell.run(HELD)
+    shell.read_until("rank 0 waits at ")
+    shell.read_until("ipdb> ")
+    shell.stop()
+    time.sleep(4.5)  # longer than it waits, which is not to count
+    shell.type("fg\n")
+    shell.read_until("program.py", 2)
+    shell.type("p 'it is', answer\n")
+    shell.read_until("('it is', 42)")
+    shell.type("q\n")
+    shell.read_until("failed")
+    shell.leave()

@@ -19,12 +19,15 @@ from nblaunch.events import (
     Captured,
     Ended,
     Event,
+    Exited,
     GettingReady,
     Launched,
     Raised,
+    Reported,
     Restarting,
     Started,
     Straggling,
+    Unasked,
 )
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
@@ -362,6 +365,29 @@ def test_answers_come_in_any_thread(tmp_path: Path) -> None:
     assert panel._state.ranks[0].asking._lines == {}
     panel.note(Asked(0, 2, "input", "rank 0: name? ", "", "", 0, 1.2))
     assert panel._state.ranks[0].asking._lines == {}
+
+
+def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
+    panel = TextPanel()
+    panel.note(launched(tmp_path, 2))
+
+    def ask(rank: int, number: int) -> None:
+        panel.note(Asked(rank, number, "input", "name? ", "", "", 0, 1.0))
+
+    ask(0, 1)
+    ask(0, 2)
+    ask(1, 1)
+    panel.note(Answered(0, 1, 1.1))
+    assert panel._asking == {(0, 2), (1, 1)}
+    panel.note(Unasked(0, 2, 1.2))
+    panel.note(Exited(1, -9, None, False, 1.3))
+    assert panel._asking == set()
+    ask(0, 3)
+    panel.note(Reported(0, "error", bytearray(), 1.4))
+    assert panel._asking == set()
+    ask(0, 4)
+    panel.note(Restarting(1, 2, 1.5))
+    assert panel._asking == set()
 
 
 def captured(sizes: dict[str, int], size_notice: float = 1e9) -> tuple[str, str]:

@@ -49,6 +49,8 @@ class LocalRanks:
         self._logs: DefaultLogsSpecs | None = None
         self._stalls: StallWatch | None = None
         self._deadline: float | None = None
+        # since when the ranks are stopped, with this program
+        self._held_at: float | None = None
         self._sampled_every: float | None = None
         # guards what an order to end and a restart that comes at the same time both look at
         self._lock = threading.Lock()
@@ -184,6 +186,8 @@ class LocalRanks:
                 return _ENDED_BEFORE
             if self._sampled_every is not None:
                 gang.sample(self._sampled_every)
+            if self._held_at is not None:
+                gang.hold(0)
             gang.start()
         except BaseException as error:
             self._drop_unstarted()
@@ -209,12 +213,17 @@ class LocalRanks:
 
     def hold(self) -> None:
         """Stop the ranks as Ctrl-Z does, until `resume`."""
+        # without the lock, which the thread may have that this interrupts
+        self._held_at = time.monotonic()
         gang = self._gang
         if gang is not None:
             gang.hold()
 
     def resume(self) -> None:
         """Set the ranks going again; the time between does not count against any deadline."""
+        held_at, self._held_at = self._held_at, None
+        if held_at is not None and self._deadline is not None:
+            self._deadline += time.monotonic() - held_at
         gang = self._gang
         if gang is not None:
             gang.resume()

@@ -18,7 +18,7 @@ import logging
 import sys
 import threading
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from nblaunch.events import Displayed, Ended, Event, Launched
@@ -76,10 +76,12 @@ def _bound_to_this_cell(publisher: Any) -> Any:
     return copy.copy(publisher) if "parent_header" in publisher.trait_names() else publisher
 
 
-def show_outputs(show_ranks: Collection[int] | None = None) -> OutputArea | OutputLines:
-    """Return what shows the outputs of ranks here, in a notebook or in a terminal."""
+def show_outputs(
+    show_ranks: Collection[int] | None = None, print_them: Callable[[list[str]], None] = print_lines
+) -> OutputArea | OutputLines:
+    """Return what shows the outputs of ranks here: in a notebook, or in a terminal by `print_them`."""
     publish = kernel_publisher()
-    return OutputLines(show_ranks) if publish is None else OutputArea(publish, show_ranks=show_ranks)
+    return OutputLines(show_ranks, print_them) if publish is None else OutputArea(publish, show_ranks=show_ranks)
 
 
 class OutputArea:
@@ -264,10 +266,15 @@ class OutputLines:
     ----------
     show_ranks : collection of int, optional
         Ranks whose outputs are printed; by default all.
+    print_them : callable
+        Prints lines, in the thread that watches the ranks: it should not wait for a slow terminal.
     """
 
-    def __init__(self, show_ranks: Collection[int] | None = None) -> None:
+    def __init__(
+        self, show_ranks: Collection[int] | None = None, print_them: Callable[[list[str]], None] = print_lines
+    ) -> None:
         self._show_ranks = show_ranks
+        self._print_them = print_them
         self._width = 1
         self._left = _MOST_PRINTED
 
@@ -279,7 +286,7 @@ class OutputLines:
             self._print(event)
 
     def close(self) -> None:
-        """Do nothing: all has been printed."""
+        """Do nothing: all has been handed on."""
 
     def _print(self, event: Displayed) -> None:
         if self._left <= 0 or not event.data:
@@ -288,4 +295,4 @@ class OutputLines:
         self._left -= sum(len(line) + 1 for line in lines)
         if self._left <= 0:
             lines = [f"[{event.rank:>{self._width}}] … more outputs, all of them in run.outputs"]
-        print_lines(lines)
+        self._print_them(lines)

@@ -24,8 +24,10 @@ from nblaunch.events import (
     Captured,
     Ended,
     Event,
+    Exited,
     GettingReady,
     Launched,
+    Reported,
     Restarting,
     SessionEnded,
     StacksTaken,
@@ -114,6 +116,13 @@ class _Source:
             return data.decode(errors="replace").splitlines()[-_LAST_LINES:]
 
 
+@dataclass(frozen=True)
+class _Lines:
+    """Lines to be printed that somebody else has made."""
+
+    lines: list[str]
+
+
 class TextPanel:
     """Prints what ranks write to the streams that are current when it is made.
 
@@ -133,11 +142,11 @@ class TextPanel:
         self._state = RunState("")
         self._sources: list[_Source] = []
         # on its way from the thread that watches the ranks: remarks, and the logs of the next attempt
-        self._arriving: deque[str | list[_Source]] = deque()
+        self._arriving: deque[str | _Lines | list[_Source]] = deque()
         self._failure: Callable[[], str] | None = None
         self._bars: BarsInPlace | None = None
-        # ranks that ask: a question stands at the end of the terminal, where the bars would be drawn
-        self._asking: set[int] = set()
+        # what is asked, by rank and number: a question stands at the end of the terminal, where bars would be drawn
+        self._asking: set[tuple[int, int]] = set()
         self._begun = False
         self._over = Flag()
         # something has arrived, or the run is over: what a quiet panel waits for, which has no logs to look at
@@ -158,16 +167,20 @@ class TextPanel:
 
     def note(self, event: Event) -> None:
         """Take an event."""
-        if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
-            # told where they are put to somebody; and answers come in any thread
-            (self._asking.add if isinstance(event, Asked) else self._asking.discard)(event.rank)
-            if self._bars is not None and isinstance(event, Asked):
-                self._bars.forget()
+        if isinstance(event, SessionEnded):
             return
+        if isinstance(event, (Asked, Answered, Unasked)):
+            # told where they are put to somebody; and answers come in any thread
+            (self._asking.add if isinstance(event, Asked) else self._asking.discard)((event.rank, event.number))
+            return
+        if isinstance(event, Exited) or (isinstance(event, Reported) and event.kind in ("value", "error")):
+            # nobody answers a rank that has nothing more to ask
+            self._asking.difference_update([question for question in list(self._asking) if question[0] == event.rank])
         self._state.note(event)
         if isinstance(event, Launched):
             self._begin(event)
         elif isinstance(event, Restarting):
+            self._asking.clear()
             # what is left of the logs comes first, then why there will be others
             self._arrive([])
             self._arrive(self._state.restarted)
@@ -206,7 +219,21 @@ class TextPanel:
         self._arrive(line)
         return True
 
-    def _arrive(self, item: str | list[_Source]) -> None:
+    def print_lines(self, lines: list[str]) -> None:
+        """Print lines below what the ranks have written until now; returns at once."""
+        self._arrive(_Lines([f"{line}\n" for line in lines]))
+
+    def hold(self) -> None:
+        """Leave the terminal to the shell: the program is about to be stopped by Ctrl-Z."""
+        if self._bars is not None:
+            self._bars.hold()
+
+    def go_on(self) -> None:
+        """Take the terminal again: the program was set going."""
+        if self._bars is not None:
+            self._bars.go_on()
+
+    def _arrive(self, item: str | _Lines | list[_Source]) -> None:
         self._arriving.append(item)
         self._woken.set()
 
@@ -283,13 +310,11 @@ class TextPanel:
     def _draw_bars(self) -> None:
         if self._bars is None:
             return
-        if self._asking:
-            self._bars.forget()
-            return
-        self._bars.draw([bar for source in self._sources if (bar := source.bar())])
+        self._bars.draw([] if self._asking else [bar for source in self._sources if (bar := source.bar())])
 
     def _print(self, stream: TextIO, lines: list[str]) -> None:
         if lines and self._bars is not None:
+            # also where that stream is not the one whose writes are noticed
             self._bars.take_away()
         _write(stream, lines)
 
@@ -306,6 +331,9 @@ class TextPanel:
                     self._finish_logs()
                 finally:  # its logs may be gone
                     self._sources = item
+            elif isinstance(item, _Lines):
+                self._look()
+                self._print(sys.stdout, item.lines)
             else:
                 self._print(sys.stderr, [f"{item}\n"])
 
@@ -313,7 +341,7 @@ class TextPanel:
         """Print the rest of the logs of an attempt that has ended."""
         try:
             if self._bars is not None:
-                self._bars.take_away()
+                self._bars.close()
             self._print_rest()
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()

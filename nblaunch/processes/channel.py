@@ -39,6 +39,8 @@ _LONGEST = 1 << 44
 _DESCRIPTORS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
 _NUMBER = struct.Struct("!Q")
 _ANSWER = b"answer"
+# Seconds that are waited for an answer at once, where the time for that is limited.
+_STEP = 1.0
 
 
 class ProtocolError(Exception):
@@ -131,7 +133,7 @@ class Channel:
         try:
             self._listen()
             in_whole(lambda: self.send("ask", _NUMBER.pack(number) + body))
-            answer = None if self._over else answers.get(timeout=timeout)
+            answer = None if self._over else _wait(answers, timeout)
             answered = True
         except queue.Empty:
             raise TimeoutError(f"nobody has answered within {timeout:g} s") from None
@@ -215,6 +217,20 @@ def in_whole(send: Callable[[], None]) -> None:
         thread.join()
     if failed:
         raise failed[0]
+
+
+def _wait(answers: queue.SimpleQueue[bytes | None], timeout: float | None) -> bytes | None:
+    """Wait for an answer.
+
+    A step is counted as what it should have taken: the time that this process was stopped, as by Ctrl-Z, is none in
+    which anybody could have answered.
+    """
+    left = timeout or 0.0
+    while left > _STEP:
+        with contextlib.suppress(queue.Empty):
+            return answers.get(timeout=_STEP)
+        left -= _STEP
+    return answers.get(timeout=None if timeout is None else left)
 
 
 def numbered(body: bytearray | Parts) -> tuple[int, bytes]:

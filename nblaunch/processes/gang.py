@@ -178,6 +178,8 @@ class Gang:
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
         # what other threads want done that ends nobody
         self._wishes: deque[Callable[[], None]] = deque()
+        # that the program is about to be stopped, or was set going, which is heard while ranks start too; and who waits
+        self._stops: deque[tuple[Callable[[], None], SimpleQueue[None]]] = deque()
         self._stacks = StackRequests()
         # events from the sampler on their way into the one stream
         self._samples: deque[Event] = deque()
@@ -193,6 +195,8 @@ class Gang:
         # since when this gang is stopped, with the program that started it, and which ranks were stopped for that
         self._held_at: float | None = None
         self._held: list[_Rank] = []
+        # for how many seconds it was stopped until now
+        self._stopped = 0.0
         # until then ranks start
         self._start_deadline = math.inf
         self._out_of_memory = OutOfMemory()
@@ -291,53 +295,62 @@ class Gang:
     def hold(self, timeout: float = 1.0) -> None:
         """Stop the ranks as Ctrl-Z does, and what they have started in their groups, until `resume`.
 
-        Returns when they are stopped, or after `timeout` seconds if the supervisor still starts ranks.
+        Returns when they are stopped, or after `timeout` seconds if the supervisor is busy.
         """
-        self._wish_and_wait(self._hold, timeout)
+        self._stop_or_go(self._hold, timeout)
 
     def resume(self) -> None:
         """Set the ranks going again that `hold` has stopped; the time between does not count against any deadline."""
-        self._wish_and_wait(self._resume, 1.0)
+        self._stop_or_go(self._resume, 1.0)
 
-    def _wish_and_wait(self, wish: Callable[[], None], timeout: float) -> None:
-        granted: SimpleQueue[None] = SimpleQueue()
-
-        def grant() -> None:
-            try:
-                wish()
-            finally:
-                granted.put(None)
-
-        self._wishes.append(grant)
+    def _stop_or_go(self, do: Callable[[float], None], timeout: float) -> None:
+        done: SimpleQueue[None] = SimpleQueue()
+        # the time of now, because it may be done only when the program goes on
+        self._stops.append((partial(do, time.monotonic()), done))
         self._wake()
         if self._done.is_set():
-            self._grant_wishes()
+            self._take_stops()
         with contextlib.suppress(Empty):
-            granted.get(timeout=timeout)
+            done.get(timeout=timeout)
 
-    def _hold(self) -> None:
+    def _take_stops(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may take the last one
+            while True:
+                do, done = self._stops.popleft()
+                try:
+                    do()
+                finally:
+                    done.put(None)
+
+    def _hold(self, at: float) -> None:
         if self._held_at is not None:
             return
-        self._held_at = time.monotonic()
+        self._held_at = at
         self._held = self._running()
         for rank in self._held:
             self._signal_group(rank, signal.SIGSTOP)
 
-    def _resume(self) -> None:
+    def _resume(self, at: float) -> None:
         if self._held_at is None:
             return
-        stopped = time.monotonic() - self._held_at
+        stopped = at - self._held_at
         self._held_at = None
+        self._stopped += stopped
         for rank in self._held:
             if not rank.gone:
                 self._signal_group(rank, signal.SIGCONT)
         self._held = []
+        self._start_deadline += stopped
         if self._run_deadline is not None:
             self._run_deadline += stopped
         if self._step_deadline is not None:
             self._step_deadline += stopped
         if self._failed_at is not None:
             self._failed_at += stopped
+        for rank in self._ranks.values():
+            if rank.failed_at is not None:
+                rank.failed_at += stopped
+        self._stacks.stopped_for(stopped)
         for _, lookout in self._lookouts:
             lookout.stopped_for(stopped)
         self._lookouts = [(at + stopped, lookout) for at, lookout in self._lookouts]
@@ -356,14 +369,18 @@ class Gang:
         self._wake()
         if self._done.is_set():
             return {}  # it may be too late for the wish to be heard
-        try:
-            return answer.get(timeout=timeout)
-        except Empty:
-            if self._all_started.is_set() and not self._running():
-                return {}  # what they have sent is being put together
-            raise TimeoutError(
-                f"the stacks of the ranks could not be taken within {timeout:g} s: the ranks are still being started"
-            ) from None
+        deadline = time.monotonic() + timeout - self._stopped
+        while True:
+            left = deadline + self._stopped - time.monotonic()
+            with contextlib.suppress(Empty):
+                return answer.get(timeout=min(max(left, 0.05), LONGEST_DEAF))
+            if self._held_at is None and time.monotonic() >= deadline + self._stopped:
+                break
+        if self._all_started.is_set() and not self._running():
+            return {}  # what they have sent is being put together
+        raise TimeoutError(
+            f"the stacks of the ranks could not be taken within {timeout:g} s: the ranks are still being started"
+        )
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
@@ -427,9 +444,11 @@ class Gang:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(self._wake_reader, select.POLLIN)
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        patience = math.inf if seconds is None else time.monotonic() + seconds - self._stopped
         while True:
-            left = min(deadline, self._start_deadline) - time.monotonic()
+            self._take_stops()
+            deadline = patience + self._stopped
+            left = math.inf if self._held_at is not None else min(deadline, self._start_deadline) - time.monotonic()
             ready = [known for known, _ in poll.poll(None if left == math.inf else max(0.0, left) * 1000)]
             if descriptor in ready:
                 return
@@ -508,6 +527,7 @@ class Gang:
         finally:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
+                self._take_stops()
                 self._grant_wishes()
                 self._stacks.close()
                 if self._sampler is not None:
@@ -522,6 +542,7 @@ class Gang:
                 self._all_started.set()
                 self._done.set()
                 # what was wished for too late: somebody waits for an answer
+                self._take_stops()
                 self._grant_wishes()
                 self._stacks.close()
                 # again, for one that was made in the meantime: whoever makes one after this sees that it is over
@@ -541,6 +562,7 @@ class Gang:
                 payload=payload, guard=guard_reader, bags=tuple(map(socket.socket.fileno, self._bags))
             )
             for birth in self._births:
+                self._wait_while_held()
                 self._start_one(birth, descriptors)
                 if self._orders:
                     self._take_orders()
@@ -551,6 +573,14 @@ class Gang:
         self._inherited = None
         # who waited for a helper meanwhile has swallowed what woke it for others
         self._wake()
+
+    def _wait_while_held(self) -> None:
+        """Start no rank while the program is stopped."""
+        self._take_stops()
+        while self._held_at is not None and not self._orders:
+            select.select([self._wake_reader], [], [])
+            self._wake_reader.recv(4096)
+            self._take_stops()
 
     def _close_bags(self) -> None:
         while self._bags:
@@ -677,6 +707,7 @@ class Gang:
             self._wake_reader.recv(4096)
         while self._samples:
             self._tell(self._samples.popleft())
+        self._take_stops()
         self._grant_wishes()
         while self._orders:
             self._begin_ending(*self._orders.popleft())

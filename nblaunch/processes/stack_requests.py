@@ -136,6 +136,12 @@ class StackRequests:
         """Return when to look for answers, and how."""
         return [(one.look_at, partial(self._look, one)) for one in self._open]
 
+    def stopped_for(self, seconds: float) -> None:
+        """Take note that the ranks were stopped, with the program, for so long until now."""
+        for one in self._open:
+            one.request.deadline += seconds
+            one.look_at += seconds
+
     def close(self) -> None:
         """Give what there is: no rank is left that could answer."""
         while self._open:
