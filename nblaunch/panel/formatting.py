@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -97,7 +98,7 @@ class _Asked:
         try:
             return print_figure(value, "png", base64=True)
         except BaseException as error:
-            self.errors.append(error)
+            self._keep(error)
             return None
 
     def _call(self, formatter: Any, value: object, **options: object) -> Any:
@@ -108,8 +109,14 @@ class _Asked:
         except NotImplementedError:  # the object says that it has none
             return None
         except BaseException as error:
-            self.errors.append(error)
+            self._keep(error)
             return None
+
+    def _keep(self, error: BaseException) -> None:
+        # what a person interrupts is the main thread; in another one the value's own code has raised it
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise error
+        self.errors.append(error)
 
 
 def _is_figure(value: object) -> bool:

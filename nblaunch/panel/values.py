@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nblaunch.events import Event
+from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.naming import name_ranks
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import Publish
@@ -43,8 +44,6 @@ _LINES, _LINES_EACH = 40, 4
 _CHARACTERS, _CHARACTERS_EACH = 4_000, 300
 # Of these, equal ones read the same.
 _EQUAL_READ_ALIKE = (bool, int, str)
-# They run no code but that of Python and need no time that anybody would have to watch.
-_QUICK = (bool, int, float, str, bytes)
 
 
 class Shown(Protocol):
@@ -149,8 +148,8 @@ class ShownValues:
         lines = []
         if slow is not None:
             lines.append(
-                f"… the value of rank {slow} was not ready to be shown after {_PATIENCE:g} s: its class has code that "
-                f"takes longer. {self._where}[{slow}] has it"
+                f"… the value of rank {slow} was not ready to be shown after {_PATIENCE:g} s: the code that shows "
+                f"it takes longer. {self._where}[{slow}] has it"
             )
         left = [rank for rank in chosen if rank not in told and rank != slow]
         if left:
@@ -177,10 +176,10 @@ class _Formatting:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Format them; return when all are, or the time is over."""
-        if all(type(value) in _QUICK for value in self._values.values()):
-            self._work()
-            return
+        """Format them; return when all are, or the time is over.
+
+        In a thread also what is a number: somebody may have registered a formatter for numbers, which takes its time.
+        """
         # The context has settings, such as those of NumPy, and the cell that texts belong to which a repr prints. A
         # daemon: it may never return.
         thread = threading.Thread(
@@ -190,12 +189,17 @@ class _Formatting:
             thread.start()
         except RuntimeError:  # the system gives no more threads: they are in the results
             return
-        thread.join(_PATIENCE)
+        deadline = time.monotonic() + _PATIENCE
+        try:
+            while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+                thread.join(min(left, LONGEST_DEAF))
+        finally:  # an interrupt too
+            with self._lock:
+                self._left = True
 
     def result(self) -> tuple[list[_Group], int | None]:
         """Return the values that are formatted, and the rank whose value is not although it was begun."""
         with self._lock:
-            self._left = True
             return self._groups, self._at
 
     def _work(self) -> None:

@@ -11,8 +11,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from nblaunch.interrupts import LONGEST_DEAF
 from nblaunch.outputs import Output
 from nblaunch.panel import values as module
+from nblaunch.panel.formatting import formatted
 from nblaunch.panel.values import ShownValues
 
 
@@ -165,17 +167,74 @@ def test_a_slow_one_does_not_hold_the_cell(published: Published, monkeypatch: py
         close({0: 0, 1: Slow(gate), 2: 2, 3: 3})
     finally:
         gate.set()
-    for thread in threading.enumerate():
-        if thread.name == "nblaunch-shown-values":
-            thread.join()
+    wait_for_formatting()
     value, told = texts(published)
     assert value == "rank 0: 0"
     slow, rest = told.splitlines()
     assert slow == (
-        "… the value of rank 1 was not ready to be shown after 0.3 s: its class has code that takes longer. "
+        "… the value of rank 1 was not ready to be shown after 0.3 s: the code that shows it takes longer. "
         "results[1] has it"
     )
     assert rest == "… the values of ranks 2-3 are not shown; results has them"
+
+
+def wait_for_formatting() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "nblaunch-shown-values":
+            thread.join()
+
+
+def test_a_formatter_that_somebody_has_registered_for_numbers_does_not_hold_the_cell(
+    published: Published, monkeypatch: pytest.MonkeyPatch, shell: InteractiveShell
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    gate = threading.Event()
+
+    def slow(value: float) -> str:
+        gate.wait()
+        return "<b>slow</b>"
+
+    formatter = shell.display_formatter.formatters["text/html"]
+    formatter.for_type(float, slow)
+    try:
+        close({0: 1.5}, nprocs=1)
+    finally:
+        gate.set()
+    wait_for_formatting()
+    (told,) = texts(published)
+    assert told == (
+        "… the value of rank 0 was not ready to be shown after 0.3 s: the code that shows it takes longer. "
+        "results[0] has it"
+    )
+
+
+def test_an_interrupt_is_heard_while_values_are_formatted(published: Published) -> None:
+    """Also one that comes just before a wait begins, which that wait does not hear."""
+    gate = threading.Event()
+    waits: list[float | None] = []
+    join = threading.Thread.join
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                close({0: Slow(gate), 1: 2})
+        finally:
+            gate.set()
+    wait_for_formatting()
+    assert all(timeout is not None and timeout <= LONGEST_DEAF for timeout in waits)
+    assert published == []
+
+
+def test_an_interrupt_of_the_main_thread_is_no_error_of_a_value(shell: InteractiveShell) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        formatted(shell, Raising(KeyboardInterrupt()))
 
 
 def test_what_cannot_be_published_harms_no_cell(
