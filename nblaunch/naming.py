@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["RANK_NAMES", "count_ranks", "name_ranks", "spans"]
+__all__ = ["RANK_NAMES", "count_ranks", "in_a_row", "name_ranks", "spans"]
 
 RANK_NAMES = ("rank", "local_rank", "world_size")
 """Variables that every rank has."""
@@ -30,3 +30,9 @@ def name_ranks(ranks: Iterable[int]) -> str:
     """Name ranks in words, runs of them folded: ``"ranks 0-2, 5"``."""
     numbers = list(ranks)
     return f"rank{'s' if len(numbers) != 1 else ''} {spans(numbers)}"
+
+
+def in_a_row(words: Iterable[str]) -> str:
+    """Return words as in a sentence: ``"a, b and c"``."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

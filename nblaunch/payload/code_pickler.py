@@ -23,7 +23,7 @@ from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.attributes import follow
 from nblaunch.payload.classes import attributes_of, name_in_class, reduce_class
 from nblaunch.payload.enums import reduce_member
-from nblaunch.payload.functions import ModuleGlobals, globals_of_module, names_of_the_rank
+from nblaunch.payload.functions import HiddenNames, ModuleGlobals, globals_of_module, names_of_the_rank
 from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
 from nblaunch.payload.modules import import_home
@@ -49,6 +49,8 @@ class CodePickler(cloudpickle.Pickler):
     ----------
     main_names : MainNames
         What was met that has a name in ``__main__``.
+    hidden_names : HiddenNames
+        What functions of scripts will find in place of variables of their own.
     filenames : set of str
         Where the functions that were met are from.
     """
@@ -73,6 +75,7 @@ class CodePickler(cloudpickle.Pickler):
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
         self.main_names = MainNames(shared_globals)
+        self.hidden_names = HiddenNames()
         self.filenames: set[str] = set()
 
     def _reduce_function(self, function: Any) -> Any:
@@ -105,7 +108,9 @@ class CodePickler(cloudpickle.Pickler):
                 if name in space and name not in used and self.may_travel(space[name]):
                     used[name] = space[name]
             if self._to_ranks and space is not self._shared_globals:
-                used.update(names_of_the_rank(function))
+                names = names_of_the_rank(function)
+                self.hidden_names.note(function, names)
+                used.update(names)
         # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
         others["__closure__"] = None
         return with_overloads(function, (make, (*args, function.__closure__), (attributes, others), *rest))

@@ -4,13 +4,16 @@ A decorator of a library returns functions whose globals are those of a module t
 ``torch.compile`` and others that use `functools.wraps`. Such globals go by reference.
 
 ``%run helpers.py`` gives functions globals of their own, and copies the functions into the notebook. So do `exec`,
-doctest, and profilers that run a script. In a rank they find the variables there that every rank has.
+doctest, and profilers that run a script. In a rank they find the variables there that every rank has: ``rank`` is the
+rank's number, as it is in functions of the notebook, also where the script begins with ``rank = 0``. The user is told.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Iterable
 from types import CellType, FunctionType
 from typing import Any
 
@@ -18,10 +21,10 @@ from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.names_in_text import names_in_constants
 from nblaunch.names_looked_up import names_looked_up_by
-from nblaunch.naming import RANK_NAMES
+from nblaunch.naming import RANK_NAMES, in_a_row
 from nblaunch.payload.receiving import provided_here
 
-__all__ = ["ModuleGlobals", "globals_of_module", "names_of_the_rank", "reduce_cell"]
+__all__ = ["HiddenNames", "ModuleGlobals", "globals_of_module", "names_of_the_rank", "reduce_cell"]
 
 
 def globals_of_module(function: FunctionType) -> str | None:
@@ -52,10 +55,71 @@ class ModuleGlobals:
 
 
 def names_of_the_rank(function: FunctionType) -> dict[str, Any]:
-    """Return what stands for the variables of the rank that a function uses, and has no globals of that name for."""
+    """Return what stands for the variables of the rank that a function uses.
+
+    What the function has of its own under such a name is left where it is no number, but a function, for example.
+    """
     code, space = function.__code__, function.__globals__
     used = {*_tracker._extract_code_globals(code), *names_in_constants(code), *names_looked_up_by(code)}
-    return {name: _Provided(name) for name in RANK_NAMES if name in used and name not in space}
+    return {
+        name: _Provided(name)
+        for name in RANK_NAMES
+        if name in used and (name not in space or _is_a_default(space[name]))
+    }
+
+
+def _is_a_default(value: object) -> bool:
+    """Tell whether a script may have set this for the case that it is run by itself, as 0, -1, None or "0".
+
+    The last is what a variable of the environment says.
+    """
+    return value is None or type(value) is int or (type(value) is str and value.isdigit())
+
+
+# Functions that a notice names.
+_NAMED = 3
+
+
+class HiddenNames:
+    """Variables of scripts that are hidden by those of the rank, and the functions that use them."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[dict[str, Any], list[FunctionType], set[str]]] = {}
+
+    def note(self, function: FunctionType, names: Iterable[str]) -> None:
+        """Take note of a function that is given these variables of the rank."""
+        space = function.__globals__
+        hidden = {name for name in names if name in space}
+        if hidden:
+            _, functions, known = self._found.setdefault(id(space), (space, [], set()))
+            functions.append(function)
+            known |= hidden
+
+    def notices(self) -> list[str]:
+        """Return a sentence for each script."""
+        return [_notice(*found) for found in self._found.values()]
+
+
+def _notice(space: dict[str, Any], functions: list[FunctionType], hidden: set[str]) -> str:
+    called = [f"{function.__qualname__}()" for function in functions[:_NAMED]]
+    left = len(functions) - len(called)
+    if left:
+        called.append(f"{left} more function{'s' if left > 1 else ''}")
+    file = os.path.basename(functions[0].__code__.co_filename)
+    script = "the script that it came from" if file.startswith("<") else file
+    names = [name for name in RANK_NAMES if name in hidden]
+    one = len(names) == 1
+    return (
+        f"In the ranks, {in_a_row(called)} find{'s' if len(functions) == 1 else ''} the rank's own "
+        f"{in_a_row(map(repr, names))}, and not the {'one' if one else 'ones'} that {script} sets "
+        f"({in_a_row(_short(space[name]) for name in names)}). Give {'it another name' if one else 'them other names'} "
+        f"there if {'it means' if one else 'they mean'} something else."
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 30 else f"{text[:30]}…"
 
 
 class _Provided:

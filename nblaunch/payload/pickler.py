@@ -156,7 +156,7 @@ class Pickler(CodePickler):
 
     def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = (), notices: tuple[str, ...] = ()) -> Packed:
         """Return all that was dumped."""
-        told = tuple(dict.fromkeys([*self._notices, *notices]))
+        told = tuple(dict.fromkeys([*self._notices, *self.hidden_names.notices(), *notices]))
         return Packed(self._stream.getvalue(), self._buffers, self.filenames, sizes, unusual, told)
 
     def let_go(self) -> None:
