@@ -370,3 +370,35 @@ def test_a_rank_waits_for_its_debugger_as_long_as_before(shell: Shell) -> None:
     shell.type("q\n")
     shell.read_until("failed")
     shell.leave()
+
+
+IN_IPYTHON = '''
+get_ipython().run_line_magic("load_ext", "nblaunch")
+get_ipython().run_cell_magic("multiproc", "2 --timeout 6", """
+import os, pathlib, time
+print("pid", os.getpid(), "at work", flush=True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+"fi" + "ne"
+""")
+'''
+
+
+def test_ipython_in_a_terminal(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "cell.py").write_text(IN_IPYTHON)
+    shell.type(f"IPYTHONDIR={tmp_path} {sys.executable} -m IPython --no-banner --simple-prompt\n")
+    shell.read_until("In [1]: ")
+    shell.type("exec(open('cell.py').read())\n")
+    shell.read_until(" at work", 2)
+    pids = [int(part.split()[0]) for part in shell.shown.split("] pid ")[1:]]
+    shell.stop()
+    wait_for(pids, stopped=True)
+    time.sleep(6.5)  # longer than the timeout of the run, which is not to count
+    shell.type("fg\n")
+    wait_for(pids, stopped=False)
+    (tmp_path / "go").touch()
+    shell.read_until("[0-1] 'fine'")
+    shell.type("40 + 2\n")
+    shell.read_until("Out[2]: 42")
+    shell.type("exit\n")
+    shell.leave()
