@@ -450,7 +450,9 @@ def test_system_refuses_processes(kernel: Kernel) -> None:
 def test_the_logs_of_runs_that_have_ended_are_removed(kernel: Kernel) -> None:
     logs = kernel.place / "tmp"
     kernel.run("%%multiproc 2 --out run\nprint('x' * 10_000)").ok()
-    kernel.run("import nblaunch\nwaits = nblaunch.launch('input()', 1, wait=False, panel='none')").ok()
+    # in this kernel nobody can be asked: a rank that asks would have failed in a moment
+    sleeps = "import threading; threading.Event().wait()"
+    kernel.run(f"import nblaunch\nwaits = nblaunch.launch({sleeps!r}, 1, wait=False, panel='none')").ok()
     said = kernel.run("%multiproc clear logs").ok().stdout
     assert re.fullmatch(r"Removed the logs of 1 run, \d\d kB\.\n", said)
     assert kernel.value("(run.results, __import__('os').path.exists(waits.logs.root))") == ({0: None, 1: None}, True)
