@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Started, Usage
+from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Stack, Started, Usage
 from nblaunch.processes.child import Birth, Descriptors
 from nblaunch.processes.direct_children import Program
 from nblaunch.processes.escalation import KILL, Step, escalation
 from nblaunch.processes.forkserver_client import Forkserver
 from nblaunch.processes.gang import Gang
 from nblaunch.processes.spare import Description
+from nblaunch.processes.stack_requests import StackRequests
 from nblaunch.processes.starting import PARENT_ENDS, Preparation
 from nblaunch.processes.zygotes import Zygote
 from tests.processes import targets
@@ -604,6 +606,52 @@ def test_an_interrupt_while_somebody_begins_to_look_leaves_nobody_looking(
     for thread in lookers:
         thread.join(LIMIT)
         assert not thread.is_alive()
+
+
+def test_no_rank_is_started_while_the_program_is_stopped() -> None:
+    started: list[int] = []
+    held = threading.Event()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Started):
+            started.append(event.pid)
+            if len(started) == 1:
+                thread.start()
+                # the order is there before the next rank is started
+                while not gang._stops:
+                    time.sleep(0.001)
+
+    def hold() -> None:
+        gang.hold(LIMIT)
+        held.set()
+
+    thread = threading.Thread(target=hold)
+    births = [Birth(rank, command=("sleep", "1000"), env=dict(os.environ)) for rank in range(3)]
+    gang = Gang(births, Program, on_event)
+    starter = threading.Thread(target=gang.start)
+    starter.start()
+    assert held.wait(LIMIT)
+    assert len(started) == 1
+    assert os.waitid(os.P_PID, started[0], os.WSTOPPED | os.WNOWAIT)
+    gang.resume()
+    assert os.waitid(os.P_PID, started[0], os.WCONTINUED | os.WNOWAIT)
+    starter.join(LIMIT)
+    thread.join(LIMIT)
+    assert len(started) == 3
+    gang.end("enough", KILL)
+    assert gang.join(LIMIT)
+
+
+def test_stacks_are_waited_for_without_the_time_that_the_program_was_stopped() -> None:
+    requests = StackRequests()
+    given: list[dict[int, Stack]] = []
+    requests.ask({0: (os.getpid(), "")}, given.append, ending_waits=False)
+    (request,) = (one.request for one in requests._open)
+    before = request.deadline
+    requests.stopped_for(60.0)
+    assert request.deadline == before + 60.0
+    requests.close()
+    assert [*given[0]] == [0]
 
 
 class Counting:
