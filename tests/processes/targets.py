@@ -248,14 +248,17 @@ def linger_after_value(rank: int, mark: str) -> str:
 # ---- families
 
 
-def family(started: str, own_session: bool, then: str) -> object:
-    """Start a child that never ends by itself, and leave in the way that is asked for."""
+def family(started: str, own_session: bool, then: str, gate: str = "") -> object:
+    """Start a child that never ends by itself, and leave in the way that is asked for, once somebody opens the gate."""
     with subprocess.Popen(["sleep", "1000"], start_new_session=own_session) as child:
         descriptor = os.open(started, os.O_WRONLY)
         os.write(descriptor, f"{os.getpid()} {child.pid}\n".encode())
         os.close(descriptor)
         if then == "block":
             block()
+        if gate:
+            # a FIFO, which is open when somebody has it open for writing
+            os.close(os.open(gate, os.O_RDONLY))
         child.returncode = 0  # nobody is to wait for it
     return leave(then)
 

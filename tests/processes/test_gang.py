@@ -91,13 +91,22 @@ def test_a_shorter_period_shortens_the_window(
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "SIGKILL", "os._exit(0)", "close"])
-def test_children_of_ranks_go_with_them(launch: Launch, method: str, announcements: Announcements, then: str) -> None:
-    args = dict.fromkeys(range(2), (announcements.path, False, "block" if then == "close" else then))
+def test_children_of_ranks_go_with_them(
+    launch: Launch, method: str, announcements: Announcements, tmp_path: Path, then: str
+) -> None:
+    # a rank that leaves ends the others, which shall have children by then
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+    args = dict.fromkeys(range(2), (announcements.path, False, "block" if then == "close" else then, gate))
     context = launch(targets.family, args, method)
     pids = announcements.pids(2)
     if then == "close":
         context.close()
-    assert result_of(context).is_failed() == (then != "return")
+        assert result_of(context).is_failed()
+    else:
+        # until both have come through it
+        with open(gate, "wb"):
+            assert result_of(context).is_failed() == (then != "return")
     assert_gone(pids)
 
 
