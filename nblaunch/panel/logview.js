@@ -6,6 +6,7 @@ import { Folder, nameRanks, search, sizeInWords } from "./terminal.js";
 /** @typedef {{kind: "line", line: Line, ranks?: number[]} | {kind: "gap", from: number, to: number}} Row */
 /** @typedef {{line: Line, from: number, to: number}} Match */
 /** @typedef {HTMLElement & {painted?: string}} RowElement */
+/** @typedef {"some" | "all" | "none"} Wrap  which lines are wrapped that are too long: those that `isWrapped` names, all, none */
 
 /** Bytes that one request asks for. */
 export const PAGE = 256 * 1024;
@@ -13,7 +14,14 @@ export const PAGE = 256 * 1024;
 const LONGEST_UNWRAPPED = 4000;
 // Characters that a monospaced font may draw wider than one column.
 const PERHAPS_WIDE = /[^\x20-\xff\u2010-\u22ff\u2500-\u25ff]/;
+// Of other characters than these the browser may break a line elsewhere than at spaces.
+const BREAKS_ANYWHERE = /[^\w ,.:;=]/;
 const SELECTED_ROWS = 3000;
+// What parts the columns of a table that is printed as text.
+const BETWEEN_COLUMNS = / {2,}| \| |\t/;
+// What frames and rulers are drawn with, and nothing else.
+const DRAWN = /^[-=_+|*#~.:\s\u2500-\u259f]*$/;
+const FRAMED = /[\u2500-\u257f]/;
 
 /**
  * Makes an element; whatever comes from ranks gets in as text only.
@@ -142,6 +150,22 @@ export function wrappedRows(text, columns, hang) {
   return rows;
 }
 
+/**
+ * Whether a line that is too long is wrapped by itself. Tables, rulers and progress bars are not: in pieces nobody could
+ * read them.
+ * @param {Line} line
+ * @param {number} columns
+ */
+export function isWrapped(line, columns) {
+  if (line.redrawn) return false;
+  const { text } = line;
+  if (FRAMED.test(text) || DRAWN.test(text)) return false;
+  if (!BETWEEN_COLUMNS.test(text)) return true;
+  const cells = text.trimEnd().split(BETWEEN_COLUMNS);
+  // a cell that has no room even when it is alone, as the message in a line of a log
+  return cells.length < 3 || cells.some((cell) => cell.length > columns);
+}
+
 /** The rows of a log as they are shown: as they are, or those alike folded into one. */
 export class Rows {
   /**
@@ -222,7 +246,7 @@ export class Rows {
 export class LogView {
   /**
    * @param {{
-   *   rows: Rows, label: string, prefixed: boolean, wrap: boolean,
+   *   rows: Rows, label: string, prefixed: boolean, wrap: Wrap,
    *   request: (log: TextLog, from: number, to: number) => Promise<void>,
    *   changed: () => void, silent: () => boolean,
    * }} options  `request` brings bytes in; `changed` asks for `paint` to be called in the next frame; `silent` tells
@@ -245,10 +269,16 @@ export class LogView {
     this.elements = new Map();
     /** @type {Map<Line, {key: string, height: number}>} */
     this.measured = new Map();
-    /** @type {WeakMap<Line, {version: number, rows: number}>} */
+    /** @type {WeakMap<Line, {version: number, wrapped: boolean, rows: number}>} */
     this.estimated = new WeakMap();
     /** @type {number[]} */
     this.tops = [];
+    // what of them holds as long as rows only come at the new end and go at the old one
+    this.laid = 0;
+    this.laidAbove = 0;
+    this.laidGone = 0;
+    /** @type {ArrayLike<Row> | null} */
+    this.laidRows = null;
     this.top = 0;
     this.height = 0;
     this.width = 0;
@@ -277,7 +307,6 @@ export class LogView {
     this.pill = make("button", "pill");
     this.pill.hidden = true;
     this.el = make("div", "logbox", this.scroller, this.empty, this.pill);
-    this.scroller.classList.toggle("nbl-wrapped", wrap);
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.scroller.addEventListener("keydown", (event) => this.#key(event));
     this.scroller.addEventListener("pointerdown", () => (this.everything = false));
@@ -323,10 +352,12 @@ export class LogView {
     this.touch();
   }
 
-  /** @param {boolean} wrap */
+  /** @param {Wrap} wrap */
   setWrap(wrap) {
     this.wrap = wrap;
-    this.scroller.classList.toggle("nbl-wrapped", wrap);
+    this.estimated = new WeakMap();
+    this.measured.clear();
+    this.laid = 0;
     this.height = 0;
     this.touch();
   }
@@ -457,12 +488,12 @@ export class LogView {
 
   /** @param {number} index */
   #topOf(index) {
-    return this.wrap ? (this.tops[index] ?? this.total) : index * this.rowHeight;
+    return this.wrap !== "none" ? (this.tops[index] ?? this.total) : index * this.rowHeight;
   }
 
   /** @param {number} y */
   #at(y) {
-    if (!this.wrap) return Math.max(0, Math.floor(y / this.rowHeight));
+    if (this.wrap === "none") return Math.max(0, Math.floor(y / this.rowHeight));
     let low = 0;
     let high = Math.max(0, this.tops.length - 2);
     while (low < high) {
@@ -475,54 +506,105 @@ export class LogView {
 
   #measure() {
     const probe = this.probe.getBoundingClientRect();
-    if (probe.height) this.rowHeight = probe.height;
+    if (probe.height && probe.height !== this.rowHeight) {
+      this.rowHeight = probe.height;
+      this.measured.clear();
+      this.laid = 0;
+    }
     if (probe.width) this.columnWidth = probe.width / 40;
     // whole rows only: half a row at the top would look torn
     const bar = this.scroller.offsetHeight - this.scroller.clientHeight;
     this.scroller.style.top = `${(this.el.clientHeight - bar) % this.rowHeight}px`;
     this.height = this.scroller.clientHeight;
     this.width = this.scroller.clientWidth;
+    this.window.style.setProperty("--room", `${this.width}px`);
   }
 
   #layOut() {
     const count = this.#count();
-    if (!this.wrap) {
+    if (this.wrap === "none") {
       this.total = count * this.rowHeight;
       return;
     }
     const columns = Math.max(10, Math.floor((this.width - 21) / this.columnWidth));
-    if (columns !== this.columns) this.estimated = new WeakMap();
-    const tops = new Array(count + 1);
-    let y = 0;
-    for (let index = 0; index < count; index++) {
+    if (columns !== this.columns) {
+      this.estimated = new WeakMap();
+      this.laid = 0;
+    }
+    this.columns = columns;
+    this.#keepLaid();
+    const { tops, laidAbove } = this;
+    let index = this.laid && this.laid + laidAbove;
+    let y = index ? tops[index] : 0;
+    let settled = true;
+    tops.length = count + 1;
+    // these will be in sight: once is enough
+    const inSight = this.following ? count - Math.ceil(this.height / this.rowHeight) - 4 : count;
+    for (; index < count; index++) {
       tops[index] = y;
       const row = this.#row(index);
+      if (index >= inSight && row.kind === "line") this.#wrapping(row.line, this.#prefix(row));
       y += row.kind === "line" ? this.#heightOf(row, columns) : this.rowHeight;
+      settled &&= row.kind === "gap" || row.line.settled;
+      if (settled) this.laid = index + 1 - laidAbove;
     }
     tops[count] = y;
-    this.tops = tops;
     this.total = y;
-    this.columns = columns;
+  }
+
+  /** Keeps the places of rows that are still the first ones and will not change: in a flood these are nearly all. */
+  #keepLaid() {
+    const { rows, log, folded } = this.rows;
+    const above = this.#above();
+    const { tops } = this;
+    const gone = log.letGo - this.laidGone;
+    if (folded || rows !== this.laidRows || above !== this.laidAbove || gone >= this.laid) this.laid = 0;
+    else if (gone) {
+      this.laid -= gone;
+      const shift = tops[above + gone] - tops[above];
+      for (let index = above; index <= above + this.laid; index++) tops[index] = tops[index + gone] - shift;
+    }
+    if (this.laid + above > this.#count()) this.laid = 0;
+    this.laidRows = rows;
+    this.laidAbove = above;
+    this.laidGone = log.letGo;
   }
 
   /**
+   * Returns how high a row is, as well as that is known: of a long one that was never in sight, by its length alone.
    * @param {Extract<Row, {kind: "line"}>} row
    * @param {number} columns
    */
   #heightOf(row, columns) {
     const { line } = row;
+    const prefix = this.#prefix(row);
     if (this.measured.size) {
       const known = this.measured.get(line);
       if (known && known.key === `${line.version} ${columns}`) return known.height;
     }
-    const prefix = this.#prefix(row);
-    if (line.length + prefix.length <= columns) return this.rowHeight;
+    const over = line.length + prefix.length - columns;
+    if (over <= 0) return this.rowHeight;
+    const known = this.estimated.get(line);
+    if (known?.version === line.version) return known.rows * this.rowHeight;
+    if (line.redrawn && this.wrap === "some") return this.rowHeight;
+    return (1 + Math.ceil(over / Math.max(4, columns - hangOf(prefix)))) * this.rowHeight;
+  }
+
+  /**
+   * Whether a row is wrapped, and into how many lines; it has to look at the text.
+   * @param {Line} line
+   * @param {string} prefix
+   */
+  #wrapping(line, prefix) {
     let known = this.estimated.get(line);
     if (!known || known.version !== line.version) {
-      known = { version: line.version, rows: wrappedRows(prefix + line.text, columns, hangOf(prefix)) };
+      const { wrap, columns } = this;
+      const wrapped = wrap === "all" || (wrap === "some" && isWrapped(line, columns - prefix.length));
+      const rows = wrapped ? wrappedRows(prefix + line.text, columns, hangOf(prefix)) : 1;
+      known = { version: line.version, wrapped, rows };
       this.estimated.set(line, known);
     }
-    return known.rows * this.rowHeight;
+    return known;
   }
 
   /** Brings the screen up to what is known; cheap if nothing has changed. */
@@ -609,7 +691,7 @@ export class LogView {
       this.#paintRow(element, row);
     }
     this.window.style.transform = `translateY(${this.#topOf(first)}px)`;
-    const wrong = this.wrap && this.#correct(wanted);
+    const wrong = this.wrap !== "none" && this.#correct(wanted, first);
     if (this.#sideways) {
       this.#sideways = false;
       // scrolls sideways to it; up and down it is there already
@@ -642,21 +724,23 @@ export class LogView {
     }
     const { line, ranks } = row;
     const current = this.match?.line === line ? this.match.from : -1;
-    const is = `${line.version} ${this.wrap} ${this.query} ${current} ${ranks?.length}`;
+    const prefix = this.#prefix(row);
+    const { wrapped } = this.#wrapping(line, prefix);
+    const is = `${line.version} ${wrapped} ${this.query} ${current} ${ranks?.length}`;
     if (element.painted === is) return;
     element.painted = is;
-    element.className = `nbl-row${line.stream === 2 && !line.redrawn ? " nbl-err" : ""}`;
+    element.className = `nbl-row${line.stream === 2 && !line.redrawn ? " nbl-err" : ""}${wrapped ? " nbl-wrapped" : ""}`;
     element.textContent = "";
     if (this.prefixed) {
       const rank = ranks && ranks.length > 1 ? "many" : (ranks?.[0] ?? line.rank) % 8;
-      element.append(make("span", `prefix r${rank}`, this.#prefix(row)));
+      element.append(make("span", `prefix r${rank}`, prefix));
     }
-    element.style.setProperty("--hang", `${hangOf(this.#prefix(row))}ch`);
+    element.style.setProperty("--hang", `${hangOf(prefix)}ch`);
     /** @type {{from: number, to: number, current: boolean}[]} */
     const marks = this.query
       ? search([{ kind: "line", line }], this.query).map(({ from, to }) => ({ from, to, current: from === current }))
       : [];
-    const most = this.wrap ? Infinity : Math.max(LONGEST_UNWRAPPED, current + 200);
+    const most = wrapped ? Infinity : Math.max(LONGEST_UNWRAPPED, current + 200);
     paintLine(element, line, marks, most);
     if (line.text.length > most) {
       element.append(make("span", "more", ` … ${counted(line.text.length - most, "more character")}; wrapped, all show`));
@@ -664,23 +748,31 @@ export class LogView {
   }
 
   /**
-   * Measures rows whose height the browser knows better; tells whether one has another than was thought.
+   * Finds out how high the rows in sight are, from the browser where it knows better; tells whether one has another height
+   * than was thought.
    * @param {[Line | string, Row][]} wanted
+   * @param {number} first  index of the first of them
    */
-  #correct(wanted) {
+  #correct(wanted, first) {
     if (this.measured.size > 2000) this.measured.clear();
     let wrong = false;
-    for (const [key, row] of wanted) {
+    for (const [offset, [key, row]] of wanted.entries()) {
       if (row.kind !== "line") continue;
       const { line } = row;
-      const fits = line.length + this.#prefix(row).length <= this.columns;
-      if (fits && !PERHAPS_WIDE.test(line.text)) continue;
-      const known = `${line.version} ${this.columns}`;
-      if (this.measured.get(line)?.key === known) continue;
-      const before = this.#heightOf(row, this.columns);
-      const height = this.elements.get(key)?.getBoundingClientRect().height ?? this.rowHeight;
-      this.measured.set(line, { key: known, height });
-      wrong ||= Math.abs(height - before) > 0.5;
+      const prefix = this.#prefix(row);
+      const { wrapped, rows } = this.#wrapping(line, prefix);
+      let height = rows * this.rowHeight;
+      const fits = line.length + prefix.length <= this.columns;
+      if (wrapped && (fits ? PERHAPS_WIDE : BREAKS_ANYWHERE).test(line.text)) {
+        const known = `${line.version} ${this.columns}`;
+        const measured = this.measured.get(line);
+        height = measured?.key === known ? measured.height : (this.elements.get(key)?.getBoundingClientRect().height ?? height);
+        if (measured?.key !== known) this.measured.set(line, { key: known, height });
+      }
+      const index = first + offset;
+      if (Math.abs(this.tops[index + 1] - this.tops[index] - height) <= 0.5) continue;
+      wrong = true;
+      this.laid = Math.min(this.laid, Math.max(0, index - this.laidAbove));
     }
     return wrong;
   }

@@ -15,7 +15,6 @@ __all__ = [
     "BAD",
     "GOOD",
     "MUTED",
-    "NO_WRAP",
     "PRE",
     "SIDE_BY_SIDE",
     "Markup",
@@ -42,8 +41,8 @@ PRE = (
 SIDE_BY_SIDE = "display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 2px 16px"
 _LINE_HEIGHT = 1.35
 ANYWHERE = "overflow-wrap: anywhere"
-NO_WRAP = "white-space: nowrap"
-_BOX = f"font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; {ANYWHERE}; {TEXT}"
+# As far from the left as Jupyter has plain text: in a narrow page its own marks lie there.
+_BOX = f"padding-left: 5px; font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; {ANYWHERE}; {TEXT}"
 
 
 class Markup:
@@ -93,9 +92,10 @@ class Markup:
 
 def box(html: str, lines: int) -> str:
     """Return a box of at most so many lines, whose end is seen first and in which one scrolls up to the rest."""
-    # where the styles of the second half are taken away, it is seen from its beginning
+    # where the styles of the second half are taken away, it is seen from its beginning; besides the lines there is room
+    # for the margin below them, and no more: a part of another line at the top would look torn
     style = (
-        f"max-height: {lines * _LINE_HEIGHT + 0.5:.1f}em; overflow: auto; "
+        f"max-height: {lines * _LINE_HEIGHT + 0.15:.2f}em; overflow: auto; "
         "display: flex; flex-direction: column-reverse; "
         "border: 1px solid var(--jp-border-color2, #8884); border-radius: 3px; padding: 0 6px"
     )

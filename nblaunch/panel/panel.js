@@ -41,6 +41,13 @@ const MOST_LAST_LINES = 40;
 const MOST_LAST_CHARACTERS = 20_000;
 // Spans of ranks that are named one by one; of more, only their number is told.
 const MOST_SPANS = 4;
+// What the button for long lines says, and what a click on it makes of them.
+/** @type {Record<import("./logview.js").Wrap, {next: import("./logview.js").Wrap, pressed: string, title: string}>} */
+const WRAPPED = {
+  some: { next: "all", pressed: "mixed", title: "long lines are wrapped, but no tables and progress bars; click to wrap these too" },
+  all: { next: "none", pressed: "true", title: "all long lines are wrapped; click to wrap none" },
+  none: { next: "some", pressed: "false", title: "no lines are wrapped; click to wrap long ones, but no tables and progress bars" },
+};
 /**
  * What the line above a log does without when it is at most so wide.
  * @type {[number, string][]}
@@ -669,7 +676,13 @@ class Pane {
   }
 
   #toTheEnd() {
-    if (this.atEnd) this.trace.scrollTop = this.trace.scrollHeight;
+    if (!this.atEnd) return;
+    const { style, clientHeight, scrollHeight } = this.trace;
+    const { lineHeight, paddingTop } = getComputedStyle(this.trace);
+    // whole lines only, as in a log: what is too much for them goes below the last one
+    const beyond = scrollHeight > clientHeight ? (clientHeight - parseFloat(paddingTop)) % parseFloat(lineHeight) : 0;
+    style.paddingBottom = `${parseFloat(paddingTop) + (beyond || 0)}px`;
+    this.trace.scrollTop = this.trace.scrollHeight;
   }
 
   /**
@@ -710,7 +723,8 @@ class View {
     /** @type {Mode} */
     this.mode = count === 1 ? "rank" : "grid";
     this.chosen = 0;
-    this.wrap = false;
+    /** @type {import("./logview.js").Wrap} */
+    this.wrap = "some";
     this.visible = true;
     this.stale = true;
     this.root = -1;
@@ -762,14 +776,14 @@ class View {
     this.look = make("div", "look", this.hovered.el, this.key);
     this.counts = make("span", "counts");
     this.where = make("span", "where");
-    const foot = make("footer", "foot", this.counts, this.where);
+    this.foot = make("footer", "foot", this.counts, this.where);
     this.live = make("div", "live");
     this.live.setAttribute("role", "status");
     this.live.setAttribute("aria-live", "polite");
 
     const size = [1, 2, 4, 8, 16, 64].find((most) => count <= most) ?? "many";
     this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause);
-    this.panel.append(this.stacks.el, this.body, foot, this.live);
+    this.panel.append(this.stacks.el, this.body, this.foot, this.live);
     this.el = make("div", "root", this.panel);
     // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
     this.el.dataset.lmSuppressShortcuts = "true";
@@ -833,11 +847,15 @@ class View {
     modes.append(make("span", "pick", this.select, sign("next")));
     modes.hidden = count === 1;
     const wrap = iconButton("wrap", "wrap long lines", () => {
-      this.wrap = !this.wrap;
-      wrap.setAttribute("aria-pressed", String(this.wrap));
+      this.wrap = WRAPPED[this.wrap].next;
+      show();
       for (const pane of this.panes.values()) pane.log.setWrap(this.wrap);
     });
-    wrap.setAttribute("aria-pressed", "false");
+    const show = () => {
+      wrap.setAttribute("aria-pressed", WRAPPED[this.wrap].pressed);
+      wrap.title = WRAPPED[this.wrap].title;
+    };
+    show();
     this.follow = iconButton("follow", "follow the end", () => {
       const follow = !this.#following();
       for (const { log } of this.shown) {
@@ -945,7 +963,7 @@ class View {
   }
 
   /**
-   * Says how many panes stand side by side in a narrow, a middling and a wide panel; the last one fills its row.
+   * Says how many panes stand side by side in panels of every width; the last one fills its row.
    * @param {HTMLElement} panes
    * @param {number} count
    * @param {boolean} below  they stand below another one
@@ -953,7 +971,14 @@ class View {
   #layOut(panes, count, below) {
     const half = Math.ceil(count / 2);
     const wide = below ? (count <= 4 ? count : half) : count <= 2 ? count : Math.max(2, half);
-    for (const [name, columns] of Object.entries({ narrow: count === 2 && !below ? 1 : 2, middle: below ? wide : 2, wide })) {
+    const columnsOf = {
+      slim: count <= 4 && !below ? 1 : 2,
+      narrow: count === 2 && !below ? 1 : 2,
+      middle: below ? wide : 2,
+      wide,
+      widest: count <= 4 ? count : wide,
+    };
+    for (const [name, columns] of Object.entries(columnsOf)) {
       const most = Math.max(1, Math.min(columns, count));
       panes.style.setProperty(`--${name}`, String(most));
       panes.style.setProperty(`--${name}-last`, String(most - ((count - 1) % most)));
@@ -1059,7 +1084,9 @@ class View {
     const shapes = /** @type {Record<string, string>} */ ({
       "getting ready": "starting", silent: "starting", lost: "stopped", stopping: "stopped", interrupted: "stopped", "timed out": "failed",
     });
-    put(this.title, String(this.store.model.get("title") ?? ""));
+    const title = String(this.store.model.get("title") ?? "");
+    put(this.title, title);
+    this.title.title = title;
     const { unheard, lost } = this.store;
     const state = lost ? "lost" : unheard ? "silent" : run.state === "over" ? this.#outcome() : run.state;
     const asking = lost || run.state === "over" ? [] : ranks.filter((rank) => noteOf(rank)?.shape === "asks");
@@ -1067,6 +1094,7 @@ class View {
     const words = unheard || (details ? `${state}: ${details}` : state);
     put(this.words, words);
     this.words.title = words;
+    this.panel.classList.toggle("nbl-told", Boolean(unheard || details));
     this.panel.dataset.state = state.replace(" ", "-");
     reshape(this.sign, asking.length ? "asks" : (shapes[state] ?? state));
     this.panel.classList.toggle("nbl-asked", asking.length > 0);
@@ -1248,10 +1276,12 @@ class View {
     this.noticed = window.setTimeout(
       () => {
         this.noticed = 0;
+        this.foot.classList.remove("nbl-noticing");
         this.touch();
       },
       stays ? 600_000 : 4000,
     );
+    this.foot.classList.add("nbl-noticing");
     put(this.where, text);
   }
 

@@ -16,7 +16,7 @@ from nblaunch.log_files import from_its_middle
 from nblaunch.naming import count_ranks, name_ranks
 from nblaunch.panel.arrivals import Arrivals
 from nblaunch.panel.becoming import became, in_short
-from nblaunch.panel.markup import BAD, GOOD, MUTED, NO_WRAP, PRE, Markup, cut, line_html
+from nblaunch.panel.markup import BAD, GOOD, MUTED, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import render, visible
@@ -30,8 +30,11 @@ MOST = 200_000
 # Characters of one traceback.
 _LONGEST_TRACEBACK = 12_000
 _MOST_TRACEBACKS = 8
-# Of a column that may have to be broken anywhere, but shall not become one of single characters.
-_WHY = "min-width: 16em"
+# The table's columns: as wide as the longest text in them, about, so that rows are alike; in a narrow page the end of a
+# row goes on below. Where styles are taken away it is a table as any other.
+_ROW = "display: flex; flex-wrap: wrap; gap: 0 1em; padding: 0; line-height: 1.5; background: none"
+_CELL = "padding: 0; border: none; text-align: left; line-height: inherit; max-width: 100%; box-sizing: border-box"
+_EM_OF_CHARACTER = 0.56
 # Groups of ranks in the table.
 _MOST_ROWS = 40
 
@@ -142,8 +145,7 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
         kind = (in_short(rank),) if outcome.told else (_kind(rank), rank.exit if rank.state != "finished" else "")
         groups.setdefault((became(rank, state, outcome.number), *kind), []).append(rank)
     tracebacks = {ranks[0].traceback for ranks in _with_tracebacks(state)}
-    cell = "padding: 0 1em 0 0; text-align: left; vertical-align: top; border: none"
-    rows, lines = [], []
+    table = []
     for (word, *_), ranks in list(groups.items())[:_MOST_ROWS]:
         first = " first" if ranks[0].root and len(groups) > 1 else ""
         written = sum(sum(arrivals.written(rank.rank)) for rank in ranks)
@@ -156,24 +158,28 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
             # the traceback below says the rest
             in_short(ranks[0]) if outcome.told or ranks[0].traceback in tracebacks else _why(ranks),
         )
-        tone = BAD if ranks[0].state == "failed" else MUTED
-        rows.append(
-            # Jupyter would give every other row a ground of its own
-            '<tr style="background: none">'
-            + "".join(
-                f'<td style="{cell}; {NO_WRAP if index < 4 else _WHY}; {tone if index == 1 else ""}">'
-                f"{escape(cut(part))}</td>"
-                for index, part in enumerate(parts)
-            )
-            + "</tr>\n"
+        table.append(([cut(part) for part in parts], BAD if ranks[0].state == "failed" else MUTED))
+    # the last one takes what is left, and is not told to be wide where it is empty
+    widths = [f"0 0 {max(len(parts[index]) for parts, _ in table) * _EM_OF_CHARACTER:.1f}em" for index in range(4)]
+    columns = [*widths, "1 1 16em"]
+    rows = [
+        f'<tr style="{_ROW}">'
+        + "".join(
+            f'<td style="{_CELL}; flex: {column}; {tone if index == 1 else ""}">{escape(part)}</td>'
+            for index, (part, column) in enumerate(zip(parts, columns, strict=True))
+            if part or index < 4
         )
-        lines.append("  ".join(cut(part) for part in parts if part).rstrip())
+        + "</tr>\n"
+        for parts, tone in table
+    ]
+    lines = ["  ".join(part for part in parts if part).rstrip() for parts, _ in table]
     if len(groups) > _MOST_ROWS:
         more = f"… and {count_ranks(sum(map(len, list(groups.values())[_MOST_ROWS:])))} that ended in other ways"
-        rows.append(f'<tr><td colspan="5" style="{cell}">{more}</td></tr>\n')
+        rows.append(f'<tr style="{_ROW}"><td colspan="5" style="{_CELL}">{more}</td></tr>\n')
         lines.append(more)
     page.add(
-        f'<div style="overflow-x: auto"><table style="margin: 2px 0; border: none">\n{"".join(rows)}</table></div>\n',
+        f'<table style="display: block; margin: 2px 0; border: none"><tbody style="display: block">\n{"".join(rows)}'
+        "</tbody></table>\n",
         "\n".join(lines),
     )
 

@@ -776,6 +776,8 @@ export class Log {
      * @type {Row[]}
      */
     this.rows = [];
+    /** How many rows have been let go at the old end. */
+    this.letGo = 0;
     /** How often lines have gone that ranks have cleared. */
     this.clearings = 0;
   }
@@ -1053,6 +1055,7 @@ export class Log {
     // nothing begins with a gap
     while (this.rows[most]?.kind === "gap") most++;
     const gone = this.rows.splice(0, most);
+    this.letGo += gone.length;
     let last = 0;
     for (const row of gone) {
       if (row.kind === "gap") {

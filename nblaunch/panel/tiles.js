@@ -198,7 +198,8 @@ export class RankLine {
       this.badge.className = `nbl-badge nbl-r${rank.rank % 8}`;
     }
     put(this.pid, rank.pid ? `pid ${rank.pid}` : "");
-    const fate = fateInWords(rank);
+    // the traceback below and the line above it say of what
+    const fate = rank.root && rank.traceback ? rank.exit || rank.state : fateInWords(rank);
     put(this.fate, fate);
     this.fate.title = rank.collateral ? "ended because another rank had failed" : fate;
     const over = rank.ended !== null && rank.ended !== undefined;

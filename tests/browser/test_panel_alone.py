@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -777,3 +778,124 @@ def test_a_view_that_is_removed_says_so(page: Page) -> None:
     gone = _sent(page, "gone")
     assert len(gone) == 1
     assert gone[0]["n"] > max(message["n"] for message in _sent(page, "hello"))
+
+
+LONG = """const table = [
+        ['', 'temperature_celsius', 'relative_humidity_percent'], ['0', '11.5', '61'], ['1', '12.5', '62'],
+    ].map(row => row.map(cell => cell.padStart(26)).join('  ')).join('\\n');
+    kernel.write(0, `${'x'.repeat(5000)}the-end\\n${'and more words '.repeat(20)}\\n${table}\\n${'='.repeat(200)}\\n`);
+    kernel.write(0, '2026-11-29  INFO  loader: ' + 'a message of many words '.repeat(9) + '\\n');
+    kernel.write(0, '\\repoch 1:   0%|' + ' '.repeat(90) + '| 0/9\\repoch 1:  10%|#' + ' '.repeat(89) + '| 1/9', 2)"""
+# How many lines each row takes, and whether anything lies beyond the right border of the log.
+HEIGHTS = """() => {
+    const log = document.querySelector('.nbl-log');
+    const rows = [...log.querySelectorAll('.nbl-row')].filter(row => row.innerText.trim());
+    return [rows.map(row => Math.round(row.getBoundingClientRect().height / 17)), log.scrollWidth > log.clientWidth];
+}"""
+
+
+def test_long_text_is_wrapped_by_itself_but_no_table_and_no_bar(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1, width=420)
+    page.evaluate("document.querySelector('.nbl-panel').style.height = '2600px'")
+    _write(page, LONG)
+    wrap = page.get_by_role("button", name="wrap long lines")
+    assert wrap.get_attribute("aria-pressed") == "mixed"
+    (unbroken, words, *table, ruler, message, bar), sideways = page.evaluate(HEIGHTS)
+    assert unbroken > 5000 * 7.2 / 420
+    assert words > 1
+    assert table == [1, 1, 1]
+    assert (ruler, bar) == (1, 1)
+    assert message > 1
+    assert sideways
+    # a click wraps these too
+    wrap.click()
+    page.evaluate("harness.settled()")
+    assert wrap.get_attribute("aria-pressed") == "true"
+    heights, sideways = page.evaluate(HEIGHTS)
+    assert min(heights) > 1
+    assert not sideways
+    # another one none
+    wrap.click()
+    page.evaluate("harness.settled()")
+    assert wrap.get_attribute("aria-pressed") == "false"
+    heights, sideways = page.evaluate(HEIGHTS)
+    assert set(heights) == {1}
+    wrap.click()
+    page.evaluate("harness.settled()")
+    assert page.evaluate(HEIGHTS)[0] == [unbroken, words, *table, ruler, message, bar]
+
+
+ROWS = """() => Array.from(document.querySelectorAll('.nbl-log .nbl-row:not(.nbl-gap)'), row => {
+    const { top, bottom } = row.getBoundingClientRect();
+    return [Number(row.innerText.match(/\\d+/)[0]), Math.round(top), Math.round(bottom)];
+})"""
+
+
+def test_rows_stay_below_each_other_however_many_come_and_go(page: Page) -> None:
+    _show(page, nprocs=1, seconds=-1, width=420)
+    line = "line ${k} ${'of words-and-hyphens '.repeat(k % 6)}${k % 5 ? '' : '日本語'.repeat(k % 40)}\\n"
+
+    def check() -> int:
+        page.evaluate("harness.settled()")
+        rows: list[tuple[int, int, int]] = page.evaluate(ROWS)
+        for (number, _, bottom), (following, top, _) in itertools.pairwise(rows):
+            assert following == number + 1
+            assert abs(top - bottom) <= 1
+        return rows[-1][0]
+
+    for begin in range(0, 45_000, 500):
+        _write(page, f"for (let k = {begin}; k < {begin + 500}; k++) kernel.write(0, `{line}`)")
+    # the oldest have been let go
+    assert check() == 44_999
+    assert page.evaluate(LAST_ROWS) == [0]
+    for part in (0.9, 0.5, 0.3, 0.7):
+        page.evaluate(
+            f"document.querySelector('.nbl-log').scrollTop = {part} * document.querySelector('.nbl-sizer').clientHeight"
+        )
+        seen = check()
+        _write(page, f"for (let k = 45000; k < 45010; k++) kernel.write(0, `{line}`)" if part == 0.9 else "")
+        assert check() == seen
+    page.click(".nbl-pill")
+    assert check() == 45_009
+    assert page.evaluate(LAST_ROWS) == [0]
+
+
+@pytest.mark.parametrize("width", [420, 700])
+def test_a_narrow_panel_tells_what_a_person_has_to_know(page: Page, width: int) -> None:
+    whole = "(el => el.scrollWidth <= el.clientWidth && el.scrollHeight <= el.clientHeight + 1)"
+    words = f"{whole}(document.querySelector('.nbl-words'))"
+    _show(page, nprocs=4, width=width, asking=1)
+    assert page.inner_text(".nbl-words") == "running: ranks 0-1 wait for an answer (%multiproc debug RANK)"
+    assert page.is_visible(".nbl-words")
+    assert page.evaluate(words)
+    _show(page, nprocs=4, width=width, lost=True)
+    page.wait_for_selector(".nbl-lost")
+    assert page.is_visible(".nbl-words")
+    assert page.evaluate(words)
+    _show(page, nprocs=4, width=width, failing=1)
+    assert page.evaluate(f"{whole}(document.querySelector('.nbl-causetext'))")
+    assert page.evaluate("(el => el.scrollWidth <= el.clientWidth)(document.querySelector('.nbl-trace'))")
+    page.hover(".nbl-pane >> nth=0")
+    page.click("[aria-label='copy the text of rank 1 that is here']")
+    page.wait_for_selector(".nbl-where >> text=/copied \\d+ lines/")
+
+
+@pytest.mark.parametrize("width", [420, 540, 620, 700, 780, 880, 1000, 1400, 1900])
+def test_nothing_is_cut_at_any_width(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": 2000, "height": 1000})
+    for nprocs in (1, 2, 3, 4, 8, 16, 64):
+        for options in ({}, {"failing": 0}, {"asking": 0}, {"warned": 0}, {"over": True}):
+            _show(page, nprocs=nprocs, width=width, **options)
+            assert page.evaluate("harness.cutOrSmall()") == [], (nprocs, options)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "contrast", "vscode"])
+def test_all_that_is_written_can_be_read(page: Page, theme: str) -> None:
+    for nprocs in (4, 16, 64):
+        for options in ({}, {"failing": 1}, {"lost": True}, {"asking": 1}, {"warned": 1}, {"over": True}):
+            _show(page, nprocs=nprocs, theme=theme, **options)
+            if "lost" in options:
+                page.wait_for_selector(".nbl-lost")
+            worst: dict[str, float] = page.evaluate("harness.contrasts()")
+            assert len(worst) > 5
+            assert {name: contrast for name, contrast in worst.items() if contrast < 4.5} == {}, (nprocs, options)

@@ -11,7 +11,7 @@ from tests.browser.conftest import IDLE, begin
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-WIDTHS = (420, 900, 1900)
+WIDTHS = (420, 700, 1000, 1400, 1900)
 STEPS = """%%multiproc {}
 for step in range({}):
     print(f'step {{step:04}} of rank {{rank}}: loss {{1 / (step + 1):.3f}}')"""
@@ -35,6 +35,9 @@ import matplotlib.pyplot as plt
 plt.plot([0, rank, 4])
 plt.title(f'loss of rank {rank}')
 plt.show()""",
+    "values": """%%multiproc 4
+import pandas as pd
+pd.DataFrame({f'quantity {column}': [rank * column / 7] * 4 for column in range(3)})""",
     "failed": f"""{STEPS.format(4, 400)}
 if rank == 2:
     raise ValueError('no shard ' + 'abcdef0123456789' * 20)
@@ -44,6 +47,17 @@ BOXES = """() => [...document.querySelectorAll('.jp-OutputArea-output div')]
     .filter(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight + 1)
     .filter(box => getComputedStyle(box).overflowY === 'auto')
     .map(box => [box.clientHeight, Math.round(box.scrollTop)])"""
+# What has to be scrolled sideways to be seen, or lies outside of its record.
+TOO_WIDE = """() => {
+    const records = [...document.querySelectorAll('div')].filter(div =>
+        div.style.overflowWrap === 'anywhere' && div.textContent.includes('%%multiproc'));
+    if (records.length !== 1) return [`${records.length} records`];
+    const [record] = records;
+    const { right } = record.getBoundingClientRect();
+    return [record, ...record.querySelectorAll('*')].filter(part =>
+        part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline'
+        || part.getBoundingClientRect().right > right + 1).map(part => part.outerHTML.slice(0, 200));
+}"""
 # Heights below the cells after the first, when they have been the same for some frames: Jupyter lays out bit by bit.
 SETTLED = """async () => {
     const heights = () => [innerWidth, ...window.jupyterapp.shell.currentWidget.content.widgets.slice(1)
@@ -82,6 +96,7 @@ def test_a_record_in_pages_of_every_width(page: Any, lab: str, lab_folder: Path,
         # their ends are seen
         assert all(scrolled == 0 for _, scrolled in boxes)
         assert all(height <= 420 for height, _ in boxes)
+        assert page.evaluate(TOO_WIDE) == []
     if name in ("merged", "by-rank", "eight", "failed"):
         assert boxes
     if name == "figures":

@@ -301,8 +301,32 @@ function palette(kernel) {
   kernel.write(0, "日本語の行 — and a wide 🚀 one\n");
 }
 
+const UNBROKEN = "0123456789abcdef".repeat(320).slice(0, 5000);
+const FRAME = [
+  "                 timestamp  temperature_celsius  relative_humidity_percent  wind_speed_ms  wind_direction  pressure_hpa  station",
+  ...Array.from({ length: 5 }, (_, row) =>
+    `${row}  2026-11-0${row + 1} 10:00:00+00:00  ${`${(11.5 + row).toFixed(2)}`.padStart(17)}  ${String(61 + row).padStart(25)}  ` +
+    `${`${(3.1 * row).toFixed(1)}`.padStart(13)}  ${"north-east".padStart(14)}  ${String(1013 + row).padStart(12)}  Zürich`),
+].join("\n");
+
+/** What is longer than a log is wide: text without a space, a table printed as text, a sentence. */
+function writeLong(kernel, rank) {
+  kernel.write(rank, `token ${UNBROKEN}\n`);
+  kernel.write(rank, `${FRAME}\n`);
+  kernel.write(rank, `reading /data/experiments/2026-11-29/${"shard/".repeat(40)}part-0000${rank}.parquet\n`);
+  kernel.write(rank, `${"The optimizer has not improved the validation loss for a while, and goes on. ".repeat(3).trim()}\n`);
+}
+
+/** What tqdm writes: a bar at each level, of which the inner one is drawn over. */
+function bars(kernel, rank) {
+  const bar = (name, part, of, columns = 10) =>
+    `${name}: ${String(Math.floor((100 * part) / of)).padStart(3)}%|${"█".repeat((columns * part) / of).padEnd(columns)}| ${part}/${of} [00:0${part % 10}<00:1${rank % 10}, 31.4it/s, loss=0.${317 + rank}]`;
+  for (const name of ["epoch 1", "epoch 2"]) kernel.write(rank, `\r${bar(name, 0, 300)}\r${bar(name, 300, 300)}\n`, 2);
+  kernel.write(rank, `\r${bar("epoch 3", 41 + ((53 * rank) % 250), 300)}`, 2);
+}
+
 /** Plays a run up to some second. */
-function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty = false, colours = false, warned = -1, asking = -1, restart = "", running = false } = {}) {
+function play(kernel, seconds, { failing = -1, over = false, stopped = false, lost = false, starting = 0, nasty = false, colours = false, warned = -1, asking = -1, restart = "", running = false, long = false, bar = false } = {}) {
   const { nprocs } = kernel;
   for (let rank = 0; rank < nprocs - starting; rank++) {
     kernel.change(rank, { state: "running", pid: 41_200 + rank * 3, began: 0.31 });
@@ -312,6 +336,10 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
     kernel.clock = second;
     for (let rank = 0; rank < nprocs - starting; rank++) train(kernel, rank, second);
     kernel.sample();
+  }
+  for (let rank = 0; rank < nprocs; rank++) {
+    if (long) writeLong(kernel, rank);
+    if (bar) bars(kernel, rank);
   }
   if (colours) palette(kernel);
   if (nasty) for (const line of NASTY) kernel.write(0, `${line}\n`);
@@ -337,7 +365,11 @@ function play(kernel, seconds, { failing = -1, over = false, starting = 0, nasty
   } else if (over) {
     for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "finished", ended: seconds + rank / 100, cpu: 0 });
     kernel.setRun({ state: "over", over: true, elapsed: seconds + 0.31, cpu: 0 });
+  } else if (stopped) {
+    for (let rank = 0; rank < nprocs; rank++) kernel.change(rank, { state: "stopped", ended: seconds + rank / 100, cpu: 0, exit: "interrupted" });
+    kernel.setRun({ state: "over", words: "interrupted", over: true, elapsed: seconds + 0.31, cpu: 0 });
   }
+  kernel.isLost = lost;
 }
 
 let closing = [];
@@ -358,6 +390,7 @@ function show({ nprocs = 4, seconds = 23, theme = "light", width = 1000, views =
     panel.render({ model: kernel.face(), el, signal: controller.signal });
     closing.push(controller);
   }
+  if (kernel.isLost) setTimeout(() => (kernel.manager.kernel.status = "dead"), 300);
   window.kernel = kernel;
   return kernel;
 }
@@ -423,4 +456,61 @@ async function flood(nprocs, linesPerSecond, seconds, options = {}) {
   return { ...result, caughtUp: Math.round(performance.now() - last), lines: line, ownTime: Math.round(ownTime) };
 }
 
-window.harness = { Kernel, show, close, settled, measure, flood, play, train, NASTY, TRACEBACK };
+/** Names what lies outside of the panel or is cut, though no rank has written it, and buttons that are hard to hit. */
+function cutOrSmall() {
+  const panel = document.querySelector(".nbl-panel").getBoundingClientRect();
+  const found = [];
+  for (const el of document.querySelectorAll(".nbl-panel *")) {
+    if (!el.checkVisibility({ opacityProperty: true })) continue;
+    const { width, height, right, left } = el.getBoundingClientRect();
+    const name = `${el.tagName} ${el.className.baseVal ?? el.className} ${el.textContent.slice(0, 30)}`;
+    if (!el.closest(".nbl-log, .nbl-live") && (right > panel.right + 1 || left < panel.left - 1)) found.push(`outside: ${name}`);
+    const wider = el.clientWidth && el.scrollWidth > el.clientWidth + 1;
+    if (wider && el.closest(".nbl-tilehead, .nbl-modes, .nbl-metrics")) found.push(`cut: ${name}`);
+    if (el.matches(".nbl-num") && right > el.closest(".nbl-tile")?.getBoundingClientRect().right) found.push(`cut: ${name}`);
+    if (el.matches("button, select, input") && (width < 20 || height < 22) && !el.closest(".nbl-gap")) found.push(`small: ${name}`);
+  }
+  return found;
+}
+
+/** The least contrast of what is written, by the name of its element, as https://www.w3.org/TR/WCAG22/ has it. */
+function contrasts() {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const asRgba = (colour) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = ([r, g, b, a], below) => [r, g, b].map((part, index) => part * a + below[index] * (1 - a));
+  const brightness = (colour) => {
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.map((part) => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const least = {};
+  const texts = document.createTreeWalker(document.querySelector(".nbl-panel"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const el = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !el.checkVisibility({ opacityProperty: true })) continue;
+    // what cannot be chosen may be pale, and some are for screen readers only
+    if (el.closest(":disabled, option, .nbl-live")) continue;
+    let ground = [255, 255, 255];
+    let opacity = 1;
+    const above = [];
+    for (let at = el; at; at = at.parentElement) above.unshift(getComputedStyle(at));
+    for (const style of above) {
+      ground = over(asRgba(style.backgroundColor), ground);
+      opacity *= Number(style.opacity);
+    }
+    const [r, g, b, a] = asRgba(getComputedStyle(el).color);
+    const [one, other] = [brightness(over([r, g, b, a * opacity], ground)), brightness(ground)];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    const name = el.className || el.tagName;
+    least[name] = Math.min(least[name] ?? Infinity, Math.round(10 * contrast) / 10);
+  }
+  return least;
+}
+
+window.harness = { Kernel, cutOrSmall, contrasts, show, close, settled, measure, flood, play, train, NASTY, TRACEBACK };

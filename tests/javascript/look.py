@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,11 +48,16 @@ def show_harness(page: Page) -> None:
 
 
 @contextmanager
-def opened(width: int = 1480, height: int = 900) -> Iterator[Page]:
+def opened(width: int = 1960, height: int = 900) -> Iterator[Page]:
     """Open the harness in Chromium; an error in the page is an error here."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=list(FLAGS),
+            # a person sees them, and what they lie on
+            ignore_default_args=["--hide-scrollbars"],
+        )
         page = browser.new_page(viewport={"width": width, "height": height})
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error.stack)))
@@ -62,53 +68,68 @@ def opened(width: int = 1480, height: int = 900) -> Iterator[Page]:
             raise RuntimeError("the panel raised:\n" + "\n".join(errors))
 
 
+VIEWS: dict[str, dict[str, Any]] = {
+    "running": {},
+    "before": {"seconds": -1},
+    "merged": {"mode": "Merged"},
+    "folded": {"mode": "Folded"},
+    "rank": {"mode": "Rank"},
+    "failed": {"failing": 1},
+    "first": {"failing": 1, "running": True},
+    "stopped": {"stopped": True},
+    "finished": {"over": True},
+    "lost": {"lost": True},
+    "asking": {"asking": 1},
+    "warned": {"warned": 1},
+    "bars": {"seconds": 2, "bar": True},
+    "long": {"seconds": 1, "long": True},
+    "stacks": {"stacks": True},
+    "restarted": {"restart": "restart 1 of 3"},
+    "search": {"find": "loss"},
+}
+WIDTHS = (420, 700, 1000, 1400, 1900)
+
+
 def scenes() -> Iterator[tuple[str, dict[str, Any]]]:
     """Give names and options of the runs that are looked at."""
-    for nprocs in (1, 2, 3, 4, 8, 16, 64, 256):
-        for width in (420, 700, 1000, 1400):
-            theme = "light" if width in (420, 1000) else "dark"
-            yield f"ranks-{nprocs}-{width}-{theme}", {"nprocs": nprocs, "width": width, "theme": theme}
-    for nprocs in (1, 2, 4, 8, 16, 256):
-        for theme in ("light", "dark", "contrast"):
-            yield f"failed-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "failing": min(2, nprocs - 1)}
-    for nprocs in (2, 8, 16, 256):
-        for width in (560, 1230):
-            root = min(2, nprocs - 1)
-            yield f"first-{nprocs}-{width}", {"nprocs": nprocs, "width": width, "failing": root, "running": True}
-    for nprocs in (4, 16, 64, 256):
-        yield f"warned-{nprocs}", {"nprocs": nprocs, "warned": 1}
-    for nprocs in (2, 4, 16, 64, 256):
-        for theme in ("light", "dark"):
-            yield f"asking-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "asking": 1}
-    for nprocs in (1, 2, 4, 8, 16, 256):
-        for theme, width in (("light", 1000), ("dark", 1000), ("contrast", 560)):
-            yield f"stacks-{nprocs}-{theme}", {"nprocs": nprocs, "theme": theme, "width": width, "stacks": True}
-    for nprocs in (4, 16):
-        yield f"restarted-{nprocs}", {"nprocs": nprocs, "restart": "restart 1 of 3"}
-    yield "over-4", {"nprocs": 4, "over": True}
-    yield "starting-4", {"nprocs": 4, "seconds": -1}
-    yield "starting-16", {"nprocs": 16, "seconds": 2, "starting": 5}
+    for view, options in VIEWS.items():
+        # 4 ranks are what most have, and each view in each theme is seen with them
+        for nprocs in (1, 2, 4, 8, 16, 64, 256):
+            if nprocs == 1 and options.get("mode"):
+                continue
+            own = {**options}
+            for which in ("failing", "asking", "warned"):
+                if which in own:
+                    own[which] = min(own[which], nprocs - 1)
+            for width in WIDTHS:
+                for theme in ("light", "dark"):
+                    yield f"{view}-{nprocs}-{width}-{theme}", {**own, "nprocs": nprocs, "width": width, "theme": theme}
     for theme in ("light", "dark", "contrast", "vscode"):
         yield f"colours-{theme}", {"nprocs": 1, "theme": theme, "colours": True, "nasty": True}
-    yield "vscode-4", {"nprocs": 4, "theme": "vscode"}
-    for mode in ("Merged", "Folded"):
-        for theme in ("light", "dark"):
-            yield f"{mode.lower()}-{theme}", {"nprocs": 4, "theme": theme, "mode": mode}
+    for theme in ("contrast", "vscode"):
+        for view in ("running", "failed", "asking", "lost"):
+            yield f"{view}-4-1000-{theme}", {**VIEWS[view], "nprocs": 4, "theme": theme}
+    yield "starting-16", {"nprocs": 16, "seconds": 2, "starting": 5}
 
 
 def take(page: Page, folder: Path, wanted: str) -> None:
-    """Take the pictures whose names contain a text."""
+    """Take the pictures whose names match a regular expression."""
     for name, options in scenes():
-        if wanted not in name:
+        if not re.search(wanted, name):
             continue
         page.evaluate("options => { harness.show(options); return harness.settled() }", options)
-        if "mode" in options:
+        if options.get("mode") == "Rank":
+            page.evaluate("document.querySelector('.nbl-modes select').dispatchEvent(new PointerEvent('pointerdown'))")
+        elif "mode" in options:
             page.get_by_role("button", name=options["mode"]).click()
-            page.evaluate("harness.settled()")
         if "stacks" in options:
             page.click(".nbl-ask")
             page.wait_for_selector(".nbl-stackslines")
-        page.wait_for_timeout(400)
+        if "find" in options:
+            page.fill(".nbl-field", options["find"])
+        if "lost" in options:
+            page.wait_for_selector(".nbl-lost")
+        page.evaluate("harness.settled(20)")
         page.locator("#cell").screenshot(path=folder / f"{name}.png")
 
 
@@ -130,7 +151,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("build/screenshots"))
-    parser.add_argument("--only", default="", help="pictures whose names contain this")
+    parser.add_argument("--only", default="", help="pictures whose names match this regular expression")
     parser.add_argument("--measure", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
