@@ -281,6 +281,7 @@ export class LogView {
     this.laidRows = null;
     this.top = 0;
     this.height = 0;
+    this.spare = 0;
     this.width = 0;
     this.total = 0;
     this.rowHeight = 17;
@@ -514,7 +515,8 @@ export class LogView {
     if (probe.width) this.columnWidth = probe.width / 40;
     // whole rows only: half a row at the top would look torn
     const bar = this.scroller.offsetHeight - this.scroller.clientHeight;
-    this.scroller.style.top = `${(this.el.clientHeight - bar) % this.rowHeight}px`;
+    this.spare = (this.el.clientHeight - bar) % this.rowHeight;
+    this.scroller.style.top = `${this.spare}px`;
     this.height = this.scroller.clientHeight;
     this.width = this.scroller.clientWidth;
     this.window.style.setProperty("--room", `${this.width}px`);
@@ -639,6 +641,9 @@ export class LogView {
       }
       wrong = this.#fill(selected);
     }
+    // what is less than a row stays below a text that has room, not above it
+    const shift = this.total <= this.height && this.spare ? `translateY(${-this.spare}px)` : "";
+    if (this.scroller.style.transform !== shift) this.scroller.style.transform = shift;
     this.#sayWhatIsNew();
     this.empty.hidden = this.#count() > 0;
     if (!this.empty.hidden) put(this.empty, this.silent() ? "nothing written yet" : "…");

@@ -34,7 +34,7 @@ _MOST_TRACEBACKS = 8
 # row goes on below. Where styles are taken away it is a table as any other.
 _ROW = "display: flex; flex-wrap: wrap; gap: 0 1em; padding: 0; line-height: 1.5; background: none"
 _CELL = "padding: 0; border: none; text-align: left; line-height: inherit; max-width: 100%; box-sizing: border-box"
-_EM_OF_CHARACTER = 0.56
+_EM_OF_CHARACTER = 0.53
 # Groups of ranks in the table.
 _MOST_ROWS = 40
 

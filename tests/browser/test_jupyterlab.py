@@ -23,6 +23,7 @@ def test_a_failure_explains_itself_and_stops_run_all(page: Any, lab: str, lab_fo
             "print('never reached')",
         ],
     )
+    page.set_viewport_size({"width": 1000, "height": 800})
     open_notebook(page, lab, f"failure-{page.theme}.ipynb")
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector("text=ZeroDivisionError: integer division or modulo by zero")
@@ -40,7 +41,7 @@ def test_the_first_cells_of_the_readme(page: Any, lab: str, lab_folder: Path, pi
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     cells = re.findall(r"```python\n(.*?)\n```", readme, re.DOTALL)[:3]
     write_notebook(lab_folder, f"readme-{page.theme}.ipynb", cells)
-    page.set_viewport_size({"width": 1000, "height": 560})
+    page.set_viewport_size({"width": 1000, "height": 660})
     open_notebook(page, lab, f"readme-{page.theme}.ipynb")
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector("text=[1] gamma 0.001: 0.97")
