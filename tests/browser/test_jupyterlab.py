@@ -23,7 +23,7 @@ def test_a_failure_explains_itself_and_stops_run_all(page: Any, lab: str, lab_fo
             "print('never reached')",
         ],
     )
-    page.set_viewport_size({"width": 1000, "height": 800})
+    page.set_viewport_size({"width": 1000, "height": 820})
     open_notebook(page, lab, f"failure-{page.theme}.ipynb")
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector("text=ZeroDivisionError: integer division or modulo by zero")

@@ -95,7 +95,7 @@ loss"""
 
 
 def test_the_picture_of_the_readme(page: Any, lab: str, lab_folder: Path, pictures: Path, gate: Path) -> None:
-    page.set_viewport_size({"width": 1000, "height": 1150})
+    page.set_viewport_size({"width": 1280, "height": 1150})
     begin(page, lab, lab_folder, "training", [TRAINING.replace("GATE", repr(str(gate)))])
     page.wait_for_selector(f"{PANEL} >> text=12,000 samples in this shard")
     page.wait_for_function(f"document.querySelector('{PANEL}').innerText.match(/epoch 3: +\\d+%/g)?.length >= 4")
