@@ -884,7 +884,7 @@ def test_a_narrow_panel_tells_what_a_person_has_to_know(page: Page, width: int) 
     page.wait_for_selector(".nbl-where >> text=/copied \\d+ lines/")
 
 
-@pytest.mark.parametrize("width", [420, 540, 620, 700, 780, 880, 1000, 1400, 1900])
+@pytest.mark.parametrize("width", [230, 300, 360, 400, 420, 540, 620, 700, 780, 880, 1000, 1400, 1900])
 def test_nothing_is_cut_at_any_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": 2000, "height": 1000})
     for nprocs in (1, 2, 3, 4, 8, 16, 64):
@@ -903,3 +903,24 @@ def test_all_that_is_written_can_be_read(page: Page, theme: str) -> None:
             worst: dict[str, float] = page.evaluate("harness.contrasts()")
             assert len(worst) > 5
             assert {name: contrast for name, contrast in worst.items() if contrast < 4.5} == {}, (nprocs, options)
+
+
+def test_whole_lines_are_seen(page: Page) -> None:
+    # of a traceback whose end is in sight
+    torn = """(trace => {
+        const { lineHeight, paddingTop } = getComputedStyle(trace);
+        return trace.scrollTop && (trace.scrollTop - parseFloat(paddingTop)) % parseFloat(lineHeight);
+    })(document.querySelector('.nbl-trace'))"""
+    for nprocs, width in ((1, 420), (4, 420), (4, 1000), (16, 700)):
+        _show(page, nprocs=nprocs, width=width, failing=0)
+        page.wait_for_function(f"Math.abs({torn}) <= 1")
+        assert page.evaluate("document.querySelector('.nbl-trace').scrollTop") > 0
+        # of what it has failed is said above, and below: not once more between
+        assert page.inner_text(".nbl-first .nbl-fate") == "exit code 1"
+    # what has room begins at the top of its log
+    _show(page, nprocs=2, seconds=-1)
+    _write(page, "kernel.write(0, 'one line\\n')")
+    assert page.evaluate(
+        "document.querySelector('.nbl-row').getBoundingClientRect().top"
+        " - document.querySelector('.nbl-logbox').getBoundingClientRect().top"
+    ) == pytest.approx(0, abs=1)
