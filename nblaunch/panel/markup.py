@@ -33,8 +33,9 @@ _SHORT = 2_000
 MUTED = "color: var(--jp-ui-font-color2, #757575)"
 GOOD = on_any_ground("#388e3c")
 BAD = on_any_ground("#d64a3f")
+# Jupyter would break words of a text as this one wherever the line ends.
 PRE = (
-    "margin: 2px 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; "
+    "margin: 2px 0; padding: 0; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; line-height: 1.35; "
     "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
 )
 # Two in a page of 900 pixels. Jupyter leaves this in a notebook that it does not trust, unlike all that has a variable.

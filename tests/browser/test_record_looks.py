@@ -58,6 +58,23 @@ TOO_WIDE = """() => {
         part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline'
         || part.getBoundingClientRect().right > right + 1).map(part => part.outerHTML.slice(0, 200));
 }"""
+# Short words of ranks' lines that go on in the next line.
+BROKEN = """() => {
+    const found = [];
+    for (const pre of document.querySelectorAll('.jp-OutputArea-output pre[style]')) {
+        const texts = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            for (const match of texts.currentNode.data.matchAll(/\\S+/g)) {
+                if (match[0].length > 12) continue;
+                const range = document.createRange();
+                range.setStart(texts.currentNode, match.index);
+                range.setEnd(texts.currentNode, match.index + match[0].length);
+                if (range.getClientRects().length > 1) found.push(match[0]);
+            }
+        }
+    }
+    return found;
+}"""
 # Heights below the cells after the first, when they have been the same for some frames: Jupyter lays out bit by bit.
 SETTLED = """async () => {
     const heights = () => [innerWidth, ...window.jupyterapp.shell.currentWidget.content.widgets.slice(1)
@@ -97,6 +114,7 @@ def test_a_record_in_pages_of_every_width(page: Any, lab: str, lab_folder: Path,
         assert all(scrolled == 0 for _, scrolled in boxes)
         assert all(height <= 420 for height, _ in boxes)
         assert page.evaluate(TOO_WIDE) == []
+        assert page.evaluate(BROKEN) == []
     if name in ("merged", "by-rank", "eight", "failed"):
         assert boxes
     if name == "figures":
