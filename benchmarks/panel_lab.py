@@ -33,6 +33,9 @@ IN_PAGE = r"""() => {
         requestAnimationFrame(frame);
     };
     const look = (node) => {
+        // what the run before has left
+        if ((node.closest ? node : node.parentElement)?.closest(".nblaunch-earlier")) return;
+        if (node.querySelector?.(".nblaunch-earlier") && !node.querySelector(".nbl-panel")) return;
         for (const [, name, written] of (node.textContent ?? "").matchAll(/@(\w+) (\d+\.\d+)@/g)) {
             bench.marks[name] ??= [1000 * Number(written), Date.now()];
         }

@@ -95,10 +95,7 @@ def test_the_panel_is_as_tall_as_what_it_hides(notebook: Any, gate: Path) -> Non
     notebook.wait_for_function("window.heights.at(-1)[0] === 'record'")
     notebook.wait_for_function(IDLE)
     painted = heights(notebook)
-    kinds = [kind for kind, _ in painted]
-    assert sorted(set(kinds), key=kinds.index) in (
-        ["earlier", "earlier+panel", "record"],
-        ["earlier", "earlier+panel", "panel", "record"],
-    )
-    record = painted[0][1]
-    assert min(height for _, height in painted) >= record - 40
+    # at no moment is there nothing; a page may be too busy to show each of them
+    assert {kinds for kinds, _ in painted} <= {"earlier", "earlier+panel", "panel", "record"}
+    assert painted[-1][0] == "record"
+    assert min(height for _, height in painted) >= painted[0][1] - 40
