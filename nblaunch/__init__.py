@@ -11,10 +11,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nblaunch.failures import RankFailure, RanksFailed, RankTimeout
-    from nblaunch.launching import launch
-    from nblaunch.magic import load_ipython_extension, unload_ipython_extension
-    from nblaunch.run import Run
+    from nblaunch.launching.session import launch
+    from nblaunch.magic.multiproc import load_ipython_extension, unload_ipython_extension
+    from nblaunch.runs.failures import RankFailure, RanksFailed, RankTimeout
+    from nblaunch.runs.run import Run
 
 __version__ = "0.1.0"
 
@@ -36,13 +36,13 @@ if sys.platform != "linux":
     )
 
 _HOME = {
-    "RankFailure": "nblaunch.failures",
-    "RankTimeout": "nblaunch.failures",
-    "RanksFailed": "nblaunch.failures",
-    "Run": "nblaunch.run",
-    "launch": "nblaunch.launching",
-    "load_ipython_extension": "nblaunch.magic",
-    "unload_ipython_extension": "nblaunch.magic",
+    "RankFailure": "nblaunch.runs.failures",
+    "RankTimeout": "nblaunch.runs.failures",
+    "RanksFailed": "nblaunch.runs.failures",
+    "Run": "nblaunch.runs.run",
+    "launch": "nblaunch.launching.session",
+    "load_ipython_extension": "nblaunch.magic.multiproc",
+    "unload_ipython_extension": "nblaunch.magic.multiproc",
 }
 
 

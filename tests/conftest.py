@@ -17,8 +17,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from nblaunch.processes import preloads
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting import preloads
+from nblaunch.processes.starting.zygotes import ZYGOTES
 from tests import shared_memory
 
 # Whoever starts the tests may ignore these, as nohup and a shell's background do. Then so would what the tests start.

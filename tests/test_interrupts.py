@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from nblaunch.attempt import Attempt
 from nblaunch.engines.base import Plan, Ranks
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Captured, Event
 from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
-from nblaunch.launching import Launch, launch
-from nblaunch.notebook import Notebook
-from nblaunch.run import Run
+from nblaunch.launching.session import Launch, launch
+from nblaunch.launching.source import Notebook
+from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.run import Run
 from tests.processes.targets import LIMIT
 
 

@@ -110,8 +110,8 @@ FORBIDDEN = {
     "nblaunch.processes": {"IPython", "ipywidgets", "ipykernel", "torch", "numpy", "traitlets"},
     "nblaunch.rank.main": {"IPython", "ipywidgets", "anywidget", "jupyter_client", "torch", "numpy"},
     "nblaunch.rank.shell": {"ipywidgets", "anywidget", "ipykernel", "jupyter_client", "torch", "numpy"},
-    "nblaunch.magic": {"ipywidgets", "anywidget", "torch", "numpy"},
-    "nblaunch.launching": {"ipywidgets", "anywidget", "IPython", "torch", "numpy"},
+    "nblaunch.magic.multiproc": {"ipywidgets", "anywidget", "torch", "numpy"},
+    "nblaunch.launching.session": {"ipywidgets", "anywidget", "IPython", "torch", "numpy"},
 }
 
 

@@ -167,7 +167,7 @@ def test_contributing_names_every_room() -> None:
 
 
 def test_readme_shows_every_option() -> None:
-    magic = (ROOT / "nblaunch" / "magic.py").read_text(encoding="utf-8")
+    magic = (ROOT / "nblaunch" / "magic" / "multiproc.py").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     declared = set(re.findall(r'"(--[a-z]+(?:-[a-z]+)*)"', magic))
     assert set(re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)) == declared

@@ -25,7 +25,10 @@ Assigned = Collection[Key]
 
 
 class Read(NamedTuple):
-    """A global name that is read, and where; `in_text`: only as a text may name it, see `nblaunch.names_in_text`."""
+    """A global name that is read, and where.
+
+    `in_text`: only as a text may name it, see `nblaunch.payload.names_in_text`.
+    """
 
     name: str
     line: int

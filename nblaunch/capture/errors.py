@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nblaunch.capture.advice import ADVICE, kind_of_failure
 from nblaunch.capture.parts import goes_by_value
 from nblaunch.capture.search import Culprit, Search, Why
-from nblaunch.made_frames import leave_users_frames
+from nblaunch.payload.made_frames import leave_users_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

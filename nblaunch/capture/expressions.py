@@ -24,7 +24,7 @@ from nblaunch.capture.scopes import (
 )
 from nblaunch.capture.shelltext import Bound, Code, Expanded, embedded
 from nblaunch.capture.texts import Texts
-from nblaunch.names_in_text import EVALUATING, names_in_argument
+from nblaunch.payload.names_in_text import EVALUATING, names_in_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

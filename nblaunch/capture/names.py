@@ -31,7 +31,7 @@ class CellNames(NamedTuple):
         Names that its own statements bind, perhaps only on some way through it.
     in_texts : dict of str to bool
         Those that it reads which nothing but texts may name, and whether as a table only: see
-        `nblaunch.names_in_text` and `nblaunch.names_looked_up`.
+        `nblaunch.payload.names_in_text` and `nblaunch.payload.names_looked_up`.
     """
 
     read: dict[str, int]

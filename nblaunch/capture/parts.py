@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.capture.places import Parts, Place, shown
 from nblaunch.capture.tables import table_parts
-from nblaunch.names_in_text import is_meant, names_in_constants
+from nblaunch.payload.names_in_text import is_meant, names_in_constants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

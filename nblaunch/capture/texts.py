@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
-from nblaunch.names_in_text import may_mark_names, names_behind_at
-from nblaunch.names_looked_up import NAMESPACES, names_looked_up
+from nblaunch.payload.names_in_text import may_mark_names, names_behind_at
+from nblaunch.payload.names_looked_up import NAMESPACES, names_looked_up
 
 _OF_A_CELL = frozenset({"locals", "vars"})
 _WORDS = NAMESPACES | _OF_A_CELL | {"__main__"}

@@ -16,11 +16,11 @@ from nblaunch.engines.base import Plan
 from nblaunch.engines.local_ranks import LocalRanks, working_directory
 from nblaunch.events import Event
 from nblaunch.payload import Packed, require_memory_for
-from nblaunch.processes.hash_seed import with_hash_seed
-from nblaunch.processes.preloads import learn, modules_of_first_use, safe_modules
-from nblaunch.processes.start_methods import start_method_named
-from nblaunch.processes.starting import Preparation
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting.base import Preparation
+from nblaunch.processes.starting.hash_seed import with_hash_seed
+from nblaunch.processes.starting.preloads import learn, modules_of_first_use, safe_modules
+from nblaunch.processes.starting.start_methods import start_method_named
+from nblaunch.processes.starting.zygotes import ZYGOTES
 
 __all__ = ["LocalEngine"]
 
@@ -70,7 +70,7 @@ class LocalEngine:
         Parameters
         ----------
         prepare, rehearse : str
-            See `nblaunch.processes.starting.Preparation`.
+            See `nblaunch.processes.starting.base.Preparation`.
         among : set of str, optional
             The modules that count as imported; by default all that are by now.
         env : mapping of str to str, optional

@@ -21,18 +21,18 @@ from dataclasses import replace
 
 from nblaunch.engines.base import Plan
 from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Reported, Restarting, Stack, TimedOut
+from nblaunch.logs.folders import refused
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
-from nblaunch.processes.child import Birth
-from nblaunch.processes.escalation import KILL, Step, escalation
-from nblaunch.processes.gang import Gang
-from nblaunch.processes.hash_seed import with_hash_seed
-from nblaunch.processes.log_limit import LogLimit
-from nblaunch.processes.native_stacks import native_stacks, require_py_spy
-from nblaunch.processes.preloads import learn
-from nblaunch.processes.stalls import StallWatch
-from nblaunch.processes.start_methods import start_method_named
-from nblaunch.processes.starting import Preparation
-from nblaunch.temporary import refused
+from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.gang.escalation import KILL, Step, escalation
+from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.starting.base import Preparation
+from nblaunch.processes.starting.hash_seed import with_hash_seed
+from nblaunch.processes.starting.preloads import learn
+from nblaunch.processes.starting.start_methods import start_method_named
+from nblaunch.processes.watching.log_limit import LogLimit
+from nblaunch.processes.watching.native_stacks import native_stacks, require_py_spy
+from nblaunch.processes.watching.stalls import StallWatch
 
 __all__ = ["LocalRanks", "reserve_port", "working_directory"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from nblaunch.naming import spans
+from nblaunch.wording import spans
 
 __all__ = ["Group", "fold", "prefix"]
 

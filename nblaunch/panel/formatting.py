@@ -21,7 +21,7 @@ from typing import Any
 from nblaunch.panel.places import PLAIN, Bundle
 from nblaunch.payload import why
 from nblaunch.rank.displays import as_plain
-from nblaunch.short_reprs import failed_repr, short_repr
+from nblaunch.runs.short_reprs import failed_repr, short_repr
 
 __all__ = ["formatted"]
 

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.flag import Flag
-from nblaunch.panel.arrivals import Arrivals
-from nblaunch.panel.frontend import (
+from nblaunch.jupyter.comms import (
     answer_on_own_subshell,
     cell_that_runs,
     draws_unheard,
     hear_control_channel,
     keep_busy,
 )
+from nblaunch.logs.arrivals import Arrivals
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import Bundle
 from nblaunch.panel.record import record, still_running

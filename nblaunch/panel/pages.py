@@ -24,8 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nblaunch.clearing import last_clearing
-from nblaunch.panel.arrivals import ALL, Arrivals, Excerpt
+from nblaunch.logs.arrivals import ALL, Arrivals, Excerpt
+from nblaunch.logs.clearing import last_clearing
 from nblaunch.panel.inquiry import Inquiry
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.terminal import last_line

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nblaunch.displaying import Displaying
 from nblaunch.events import Displayed
-from nblaunch.naming import name_ranks
+from nblaunch.runs.displaying import Displaying
 from nblaunch.sizes import in_words
+from nblaunch.wording import name_ranks
 
 __all__ = ["PLAIN", "WIDGET", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
 

@@ -12,15 +12,15 @@ import time
 from collections.abc import Sequence
 from html import escape
 
-from nblaunch.log_files import from_its_middle
-from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.panel.arrivals import Arrivals
+from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.files import from_its_middle
 from nblaunch.panel.becoming import became, in_short
 from nblaunch.panel.markup import BAD, GOOD, MUTED, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import render, visible
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
+from nblaunch.wording import count_ranks, name_ranks
 
 __all__ = ["MOST", "record", "still_running"]
 

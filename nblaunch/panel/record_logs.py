@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from nblaunch.naming import count_ranks, name_ranks
-from nblaunch.panel.arrivals import ALL, Arrivals
+from nblaunch.logs.arrivals import ALL, Arrivals
 from nblaunch.panel.folding import Group, prefix
 from nblaunch.panel.markup import (
     MUTED,
@@ -23,6 +22,7 @@ from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, marked_where_torn, tail, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.sizes import in_words
+from nblaunch.wording import count_ranks, name_ranks
 
 __all__ = ["add_logs"]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
-from nblaunch.panel.frontend import cell_that_a_page_runs
+from nblaunch.jupyter.comms import cell_that_a_page_runs
 from nblaunch.panel.markup import PRE, line_html
 from nblaunch.panel.outputs import Publish, kernel_publisher
 from nblaunch.panel.places import PLAIN, WIDGET, Bundle, is_image

@@ -38,9 +38,9 @@ from nblaunch.events import (
     TimedOut,
     Unasked,
 )
-from nblaunch.naming import name_ranks
 from nblaunch.panel.asking import Asking
-from nblaunch.stacks import where
+from nblaunch.stacks.folding import where
+from nblaunch.wording import name_ranks
 
 __all__ = ["STATES", "Outcome", "RankState", "RunState", "stalls_for", "straggles"]
 

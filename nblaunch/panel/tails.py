@@ -16,14 +16,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
-from nblaunch.log_files import from_its_middle
-from nblaunch.panel.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
+from nblaunch.logs.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
+from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
+from nblaunch.logs.files import from_its_middle
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
 from nblaunch.panel.turns import in_turns
-from nblaunch.processes.stacks import FATAL, THREAD, frames_of, is_cut_off
-from nblaunch.stacks import users_frames
+from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut_off
+from nblaunch.stacks.folding import users_frames
 
 __all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "marked_where_torn", "tail", "whole"]
 

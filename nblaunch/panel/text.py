@@ -36,13 +36,13 @@ from nblaunch.events import (
     Unasked,
 )
 from nblaunch.flag import Flag
-from nblaunch.log_files import LogFollower, data_from, from_its_middle, is_within_line, open_log
-from nblaunch.naming import name_ranks
+from nblaunch.jupyter.comms import under_its_cell
+from nblaunch.logs.files import LogFollower, data_from, from_its_middle, is_within_line, open_log
 from nblaunch.panel.bars_in_place import BarsInPlace
-from nblaunch.panel.frontend import under_its_cell
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.sizes import WORTH_TELLING, in_words, listed
-from nblaunch.stacks import Stacks
+from nblaunch.stacks.folding import Stacks
+from nblaunch.wording import name_ranks
 
 __all__ = ["TextPanel", "print_lines", "print_notices", "print_size_notice"]
 

@@ -21,13 +21,13 @@ from typing import Any, Protocol
 
 from nblaunch.events import Event
 from nblaunch.interrupts import LONGEST_DEAF
-from nblaunch.naming import name_ranks
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
 from nblaunch.panel.terminal import visible
 from nblaunch.panel.text import print_lines
 from nblaunch.sizes import in_words
+from nblaunch.wording import name_ranks
 
 __all__ = ["ShownValues"]
 

@@ -15,7 +15,7 @@ from nblaunch.panel.places import WIDGET
 
 __all__ = ["PanelWidget", "module_source"]
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "static"
 # Each needs only those before it.
 _FILES = ("terminal.js", "logview.js", "tiles.js", "stacks.js", "notebook.js", "panel.js")
 _RESTING_FILES = ("notebook.js", "resting.js")

@@ -16,8 +16,6 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.names_in_text import is_meant, names_in_annotations, names_in_constants
-from nblaunch.names_looked_up import names_looked_up_by
 from nblaunch.payload import identity
 from nblaunch.payload.annotations import is_type, own_annotations, with_names
 from nblaunch.payload.attributes import follow
@@ -28,6 +26,8 @@ from nblaunch.payload.main_names import MainNames
 from nblaunch.payload.module_values import attribute_of
 from nblaunch.payload.modules import import_home
 from nblaunch.payload.named import by_value, found_by_name, named_with_module, reduce_cached_function
+from nblaunch.payload.names_in_text import is_meant, names_in_annotations, names_in_constants
+from nblaunch.payload.names_looked_up import names_looked_up_by
 from nblaunch.payload.receiving import SHARED_GLOBALS
 from nblaunch.payload.registries import with_overloads
 from nblaunch.payload.rules import reduce_singledispatch

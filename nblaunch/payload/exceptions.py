@@ -6,7 +6,7 @@ import contextlib
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any
 
-from nblaunch.made_frames import step_of, traceback_from
+from nblaunch.payload.made_frames import step_of, traceback_from
 
 __all__ = [
     "LONGEST_REASON",

@@ -19,10 +19,10 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _tracker
 
-from nblaunch.names_in_text import names_in_constants
-from nblaunch.names_looked_up import names_looked_up_by
-from nblaunch.naming import RANK_NAMES, in_a_row
+from nblaunch.payload.names_in_text import names_in_constants
+from nblaunch.payload.names_looked_up import names_looked_up_by
 from nblaunch.payload.receiving import provided_here
+from nblaunch.wording import RANK_NAMES, in_a_row
 
 __all__ = ["HiddenNames", "ModuleGlobals", "globals_of_module", "names_of_the_rank", "reduce_cell"]
 

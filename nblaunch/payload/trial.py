@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nblaunch.naming import RANK_NAMES
 from nblaunch.payload.exceptions import why
 from nblaunch.payload.identity import received_classes
 from nblaunch.payload.pickling import NotRebuilt, pack, unpack
+from nblaunch.wording import RANK_NAMES
 
 __all__ = ["WORTH_TRYING", "try_rebuilding"]
 

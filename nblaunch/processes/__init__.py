@@ -3,7 +3,8 @@
 A program written against ``torch.distributed.elastic.multiprocessing`` works when only its import changes. Neither
 torch nor IPython is imported.
 
-The heart is `nblaunch.processes.gang.Gang`; `api` holds `start_processes` and the contexts, which are faces of it.
+The heart is `nblaunch.processes.gang.supervisor.Gang`; `api` holds `start_processes` and the contexts, which are faces
+of it.
 """
 
 from typing import TYPE_CHECKING
@@ -22,8 +23,8 @@ from nblaunch.processes.api import (
     start_processes,
     to_map,
 )
+from nblaunch.processes.elastic.loggers import get_logger
 from nblaunch.processes.errors import ProcessFailure
-from nblaunch.processes.loggers import get_logger
 from nblaunch.processes.numa import options_of_torch as __getattr__
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nblaunch.processes.contexts import PContext, RunProcsResult
-from nblaunch.processes.errors import ProcessFailure, record
-from nblaunch.processes.function import _wrap, get_std_cm, importing_main
-from nblaunch.processes.function_context import MultiprocessContext
-from nblaunch.processes.logs_specs import (
+from nblaunch.processes.elastic.contexts import PContext, RunProcsResult
+from nblaunch.processes.elastic.function import _wrap, get_std_cm, importing_main
+from nblaunch.processes.elastic.function_context import MultiprocessContext
+from nblaunch.processes.elastic.logs_specs import (
     DefaultLogsSpecs,
     LogsDest,
     LogsSpecs,
@@ -22,12 +21,13 @@ from nblaunch.processes.logs_specs import (
     _validate_full_rank,
     to_map,
 )
+from nblaunch.processes.elastic.program_context import SubprocessContext
+from nblaunch.processes.elastic.termination import SignalException
+from nblaunch.processes.errors import ProcessFailure, record
 from nblaunch.processes.numa import options_of_torch as __getattr__
-from nblaunch.processes.program_context import SubprocessContext
 from nblaunch.processes.redirects import redirect_stderr, redirect_stdout
 from nblaunch.processes.subprocess_handler import SubprocessHandler, get_subprocess_handler
 from nblaunch.processes.tail_log import TailLog
-from nblaunch.processes.termination import SignalException
 
 __all__ = [
     "DefaultLogsSpecs",

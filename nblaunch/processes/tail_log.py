@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, TextIO
 
-from nblaunch.log_files import READ_LIMIT, LogFollower
+from nblaunch.logs.files import READ_LIMIT, LogFollower
 from nblaunch.refusals import start_or_refuse
 
 if TYPE_CHECKING:

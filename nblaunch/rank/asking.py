@@ -20,7 +20,7 @@ from typing import Any
 
 from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 
 __all__ = ["PACKAGE", "Asker", "current_asker", "end_tracebacks_at_questions", "listen_to_people"]
 

@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 
 __all__ = ["use_text_bars"]
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT
+from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT
 
 __all__ = ["ClearedLogs"]
 

@@ -6,8 +6,8 @@ import contextlib
 import errno
 from typing import Any
 
+from nblaunch.logs.folders import earlier_logs, has_no_room
 from nblaunch.payload import relatives
-from nblaunch.temporary import earlier_logs, has_no_room
 
 __all__ = ["name_full_disk"]
 

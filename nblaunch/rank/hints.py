@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
-from nblaunch.names_looked_up import NAMESPACES
+from nblaunch.messages.work import Elsewhere, Work
 from nblaunch.payload import add_notes, relatives, text_of, traceback_of
-from nblaunch.rank.work import Elsewhere, Work
+from nblaunch.payload.names_looked_up import NAMESPACES
 
 __all__ = ["add_hints"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 
 __all__ = ["count_hooks_apart"]
 

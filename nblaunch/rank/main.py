@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from nblaunch.messages.reports import pack_report
+from nblaunch.messages.work import VALUE, SetUp, Work
 from nblaunch.payload import (
     NotRebuilt,
     Packed,
@@ -40,9 +42,9 @@ from nblaunch.payload import (
     unpack_named,
     why,
 )
-from nblaunch.processes.child import Context
+from nblaunch.processes.child.birth import Context
+from nblaunch.processes.child.leaving import exit_code
 from nblaunch.processes.errors import get_error_handler
-from nblaunch.processes.leaving import exit_code
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asking import PACKAGE, Asker, end_tracebacks_at_questions, listen_to_people
 from nblaunch.rank.bars import use_text_bars
@@ -54,11 +56,9 @@ from nblaunch.rank.hook_numbers import count_hooks_apart
 from nblaunch.rank.launched import be_launched
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
-from nblaunch.rank.reports import pack_report
 from nblaunch.rank.setting_up import run_set_up
 from nblaunch.rank.settings import apply_settings
 from nblaunch.rank.variables import local_variables
-from nblaunch.rank.work import VALUE, SetUp, Work
 from nblaunch.rank.write_order import note_write_order
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from nblaunch.payload import pack_named, unpack_named
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 
 __all__ = ["find_by_name", "take_over"]
 

@@ -17,8 +17,8 @@ import secrets
 from functools import partial
 from typing import Any
 
-from nblaunch.processes.generators import seed_anew
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
+from nblaunch.processes.starting.generators import seed_anew
 
 __all__ = ["seed_everything"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.messages.work import SetUp
 from nblaunch.payload import add_notes, unpack_named
-from nblaunch.rank.work import SetUp
 
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell

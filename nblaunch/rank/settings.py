@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from nblaunch.payload import unpack, why
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 from nblaunch.settings import LIBRARIES, Library, Sent
 
 __all__ = ["apply_settings"]

@@ -20,12 +20,12 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
+from nblaunch.messages.work import Work
 from nblaunch.payload import traceback_of
 from nblaunch.processes.channel import Channel
 from nblaunch.rank.cell_names import name_cells
 from nblaunch.rank.displays import RankDisplayPublisher
 from nblaunch.rank.hints import add_hints
-from nblaunch.rank.work import Work
 
 __all__ = ["RankShell"]
 

@@ -8,7 +8,7 @@ from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from nblaunch.events import Frame, Stack
-from nblaunch.stacks import frame_text, in_cells
+from nblaunch.stacks.folding import frame_text, in_cells
 
 __all__ = ["local_variables"]
 

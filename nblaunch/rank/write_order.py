@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO, cast
 
-from nblaunch.log_files import add_note, order_path, pack_block, pack_order
+from nblaunch.logs.files import add_note, order_path, pack_block, pack_order
 
 __all__ = ["note_write_order"]
 

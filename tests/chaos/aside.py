@@ -14,9 +14,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import nblaunch.commands
-from nblaunch.run import Run
-from nblaunch.stacks import Stacks
+import nblaunch.magic.commands
+from nblaunch.runs.run import Run
+from nblaunch.stacks.folding import Stacks
 from tests.chaos.inside import NEXT_ATTEMPT
 
 __all__ = ["attend", "begin", "told"]
@@ -56,7 +56,7 @@ class _Aside(threading.Thread):
 
     def _await_run(self) -> Run | None:
         while not self.over.is_set():
-            for run in nblaunch.commands.running():
+            for run in nblaunch.magic.commands.running():
                 # private: which one it is
                 ranks: Any = run._ranks
                 if ranks is not None and ranks._plan.env.get("NBCHAOS") == self.token:

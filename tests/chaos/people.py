@@ -18,7 +18,7 @@ _LOOKS = (
     "run.pids",
     "run.asking",
     "str(run.stacks([0]))",
-    "nblaunch.commands.stacks_in_words()",
+    "nblaunch.magic.commands.stacks_in_words()",
     "run.wait(0)",
 )
 

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from nblaunch.attempt import Attempt
-from nblaunch.failures import RankFailure
-from nblaunch.logs import Logs
+from nblaunch.logs.run_logs import Logs
 from nblaunch.payload import ExceptionStandIn
-from nblaunch.run import Run
+from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.failures import RankFailure
+from nblaunch.runs.run import Run
 
 __all__ = ["logs", "of_run"]
 

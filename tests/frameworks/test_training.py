@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nblaunch.launching import launch
-from nblaunch.notebook import Notebook
+from nblaunch.launching.session import launch
+from nblaunch.launching.source import Notebook
 from tests.frameworks import need
 from tests.kernel import Kernel
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 HERE = Path(__file__).parent
-SOURCES = HERE.parents[1] / "nblaunch" / "panel"
+SOURCES = HERE.parents[1] / "nblaunch" / "panel" / "static"
 ADDRESS = "http://panel.test/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}

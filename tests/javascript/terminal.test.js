@@ -5,11 +5,11 @@ import { describe, test } from "node:test";
 
 import {
   Folder, Log, Terminal, endOf, fold, nameRanks, search, secondsInWords, sizeInWords,
-} from "../../nblaunch/panel/terminal.js";
-import { Rows, isWrapped, wrappedRows } from "../../nblaunch/panel/logview.js";
+} from "../../nblaunch/panel/static/terminal.js";
+import { Rows, isWrapped, wrappedRows } from "../../nblaunch/panel/static/logview.js";
 
-/** @typedef {import("../../nblaunch/panel/terminal.js").Line} Line */
-/** @typedef {import("../../nblaunch/panel/terminal.js").Style} Style */
+/** @typedef {import("../../nblaunch/panel/static/terminal.js").Line} Line */
+/** @typedef {import("../../nblaunch/panel/static/terminal.js").Style} Style */
 /** @typedef {[rank: number, stream: number, text: string]} Piece */
 
 const encoder = new TextEncoder();
@@ -258,7 +258,7 @@ class Source {
   /**
    * @param {number} from
    * @param {number} to
-   * @returns {[import("../../nblaunch/panel/terminal.js").Chunk, Uint8Array]}
+   * @returns {[import("../../nblaunch/panel/static/terminal.js").Chunk, Uint8Array]}
    */
   cut(from, to = this.length) {
     /** @type {[number, number, number][]} */
@@ -710,7 +710,7 @@ describe("words", () => {
 });
 
 describe("searching", () => {
-  /** @type {import("../../nblaunch/panel/terminal.js").Row} */
+  /** @type {import("../../nblaunch/panel/static/terminal.js").Row} */
   const gap = { kind: "gap", from: 0, to: 9 };
   const rows = fed("Epoch 1, epoch 2\nnothing\nİstanbul: a.b*c EPOCH\n").map((line) => ({ kind: /** @type {const} */ ("line"), line }));
   /** @type {[query: string, found: [number, string][]][]} */

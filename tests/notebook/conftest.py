@@ -12,7 +12,7 @@ from tests.kernel import Kernel
 _HELPERS = """
 def __holdings():
     import gc, os, threading
-    from nblaunch.processes.zygotes import ZYGOTES
+    from nblaunch.processes.starting.zygotes import ZYGOTES
     gc.collect()
     for thread in threading.enumerate():
         if thread.name in ('nblaunch-zygote', 'nblaunch-logs'):

@@ -20,9 +20,9 @@ if rank == 1:
     while not pathlib.Path({gate!r}).exists(): threading.Event().wait(0.01)
     raise ValueError("no data")
 collective()"""
-UNTIL_THEY_WAIT = """import nblaunch.stacks
+UNTIL_THEY_WAIT = """import nblaunch.stacks.folding
 while True:
-    places = [nblaunch.stacks.where(stack) for stack in job.stacks().values()]
+    places = [nblaunch.stacks.folding.where(stack) for stack in job.stacks().values()]
     if sum("in collective" in place for place in places) == 2 and any("line 6" in place for place in places): break"""
 
 

@@ -257,7 +257,7 @@ def test_a_widget_that_a_rank_makes_stays_there(notebook: PanelKernel, method: s
 
 
 def test_nobody_listens_when_runs_are_over(notebook: PanelKernel) -> None:
-    notebook.quietly("import gc, nblaunch.panel.frontend as frontend; gc.collect()")
+    notebook.quietly("import gc, nblaunch.jupyter.comms as frontend; gc.collect()")
     assert notebook.value("list(frontend._LISTENERS)") == []
     notebook.request({"widget": "0" * 32, "kind": "stop"})
     assert notebook.ask("kernel_info_request")["status"] == "ok"

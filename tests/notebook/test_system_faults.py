@@ -120,12 +120,12 @@ def test_a_kernel_that_jupyter_restarts(managed: KernelManager, now: bool, tmp_p
 
 # Where a kernel is killed: names of functions of the launch, in the order in which they are called.
 MOMENTS = [
-    "nblaunch.launching.Launch.start",
+    "nblaunch.launching.session.Launch.start",
     "nblaunch.engines.local_ranks.LocalRanks.start",
-    "nblaunch.processes.gang.Gang._start_all",
-    "nblaunch.processes.gang.Gang._start_one",
-    "nblaunch.processes.gang.Gang._hear",
-    "nblaunch.run.Run._conclude",
+    "nblaunch.processes.gang.supervisor.Gang._start_all",
+    "nblaunch.processes.gang.supervisor.Gang._start_one",
+    "nblaunch.processes.gang.supervisor.Gang._hear",
+    "nblaunch.runs.run.Run._conclude",
 ]
 
 

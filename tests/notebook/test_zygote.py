@@ -32,7 +32,7 @@ def zygotes(kernel: Kernel) -> list[int]:
     """Return the process ids of the kernel's zygotes; one has no name of its own while its interpreter starts."""
     kernel.quietly(SETTLED)
     found: list[int] = kernel.value(
-        "[state['pid'] for state in __import__('nblaunch.processes.zygotes', fromlist=['x']).ZYGOTES.state()]"
+        "[state['pid'] for state in __import__('nblaunch.processes.starting.zygotes', fromlist=['x']).ZYGOTES.state()]"
     )
     return found
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 import nblaunch.panel.live as live
-from nblaunch import launching
-from nblaunch.attempt import Attempt
 from nblaunch.events import Ended, Launched, Reported, Restarting, Started
-from nblaunch.failures import raised
-from nblaunch.panel.arrivals import Arrivals
+from nblaunch.launching import session as launching
+from nblaunch.logs.arrivals import Arrivals
+from nblaunch.messages.reports import pack_report
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.rank.reports import pack_report
+from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.failures import raised
 
 
 class Page:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import nblaunch
-from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT
 from nblaunch.events import (
     Captured,
     Ended,
@@ -26,8 +25,9 @@ from nblaunch.events import (
     StacksTaken,
     Started,
 )
-from nblaunch.log_files import order_path, pack_order
-from nblaunch.panel.arrivals import Arrivals
+from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT
+from nblaunch.logs.files import order_path, pack_order
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.processes._linux import punch_hole

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import nblaunch
-from nblaunch.log_files import add_note, order_path, pack_block
-from nblaunch.panel.arrivals import Arrivals
+from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.files import add_note, order_path, pack_block
 from nblaunch.panel.tails import Shown, folded, last_in_turns, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.panel.turns import in_turns

@@ -12,10 +12,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from nblaunch.interrupts import LONGEST_DEAF
-from nblaunch.outputs import Output
 from nblaunch.panel import values as module
 from nblaunch.panel.formatting import formatted
 from nblaunch.panel.values import ShownValues
+from nblaunch.runs.outputs import Output
 
 
 @pytest.fixture(autouse=True)

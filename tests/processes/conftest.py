@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 
 from nblaunch.processes import DefaultLogsSpecs, PContext, Std, start_processes
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting.zygotes import ZYGOTES
 from tests.processes.targets import METHODS, Announcements, Gate
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import nblaunch.processes
 from nblaunch.processes import numa
+from nblaunch.processes.elastic.loggers import get_logger
 from nblaunch.processes.errors import JSON, GlobalRank
-from nblaunch.processes.loggers import get_logger
 from nblaunch.processes.subprocess_handler import SubprocessHandler, get_subprocess_handler
 from tests.processes import targets
 from tests.processes.conftest import Launch

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Stack, Started, Usage
-from nblaunch.processes.child import Birth, Descriptors
-from nblaunch.processes.direct_children import Program
-from nblaunch.processes.escalation import KILL, Step, escalation
-from nblaunch.processes.forkserver_client import Forkserver
-from nblaunch.processes.gang import Gang
-from nblaunch.processes.spare import Description
-from nblaunch.processes.stack_requests import StackRequests
-from nblaunch.processes.starting import PARENT_ENDS, Preparation
-from nblaunch.processes.zygotes import Zygote
+from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.spare import Description
+from nblaunch.processes.gang.escalation import KILL, Step, escalation
+from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.starting.base import PARENT_ENDS, Preparation
+from nblaunch.processes.starting.direct import Program
+from nblaunch.processes.starting.forkserver_client import Forkserver
+from nblaunch.processes.starting.zygotes import Zygote
+from nblaunch.processes.watching.stack_requests import StackRequests
 from tests.processes import targets
 from tests.processes.conftest import Launch
 from tests.processes.targets import LIMIT, METHODS, Announcements, Gate, assert_gone
@@ -188,7 +188,7 @@ def test_a_helper_that_was_stopped_still_tells_of_ranks_that_are_ended(
 
 PROGRAM = """
 import logging, os, signal, sys, threading
-logging.getLogger("nblaunch.processes.contexts").disabled = True  # what it says of signals is another test's
+logging.getLogger("nblaunch.processes.elastic.contexts").disabled = True  # what it says of signals is another test's
 sys.path.insert(0, {root!r})
 from nblaunch.processes import DefaultLogsSpecs, SignalException, Std, start_processes
 from tests.processes import targets
@@ -401,7 +401,7 @@ def test_a_file_that_the_system_cannot_run(launch: Launch, tmp_path: Path) -> No
 
 SCARCE = """
 import gc, psutil, resource
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting.zygotes import ZYGOTES
 left = []
 low = len(os.listdir("/proc/self/fd"))
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting.zygotes import ZYGOTES
 from tests.processes.conftest import Packages
 from tests.processes.targets import LIMIT, assert_gone
 from tests.processes.zygote_states import ask, report, zygote_pids

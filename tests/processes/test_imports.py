@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from nblaunch.processes.imports import when_imported
+from nblaunch.processes.child.imports import when_imported
 
 
 @pytest.fixture

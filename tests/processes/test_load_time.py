@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from nblaunch.processes.load_time import differ_at_load, inherited, read_at_load
+from nblaunch.processes.starting.load_time import differ_at_load, inherited, read_at_load
 
 
 @pytest.mark.parametrize(

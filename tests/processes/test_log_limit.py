@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.log_files import read_log
-from nblaunch.processes.log_limit import LogLimit
+from nblaunch.logs.files import read_log
+from nblaunch.processes.watching.log_limit import LogLimit
 
 LINE = b"0123456789abcde\n"
 BLOCK = 4096

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from nblaunch.processes.logs_specs import DefaultLogsSpecs, LogsDest, LogsSpecs, _validate_full_rank
-from nblaunch.processes.std import Std
+from nblaunch.processes.elastic.logs_specs import DefaultLogsSpecs, LogsDest, LogsSpecs, _validate_full_rank
+from nblaunch.processes.elastic.std import Std
 
 
 def environments(count: int, **first: str) -> dict[int, dict[str, str]]:

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from nblaunch.events import Exited
-from nblaunch.launching import launch
-from nblaunch.notebook import Notebook
+from nblaunch.launching.session import launch
+from nblaunch.launching.source import Notebook
 from nblaunch.panel.state import RunState
-from nblaunch.processes import gang as gang_module
-from nblaunch.processes.memory_events import OutOfMemory
-from nblaunch.run import Run
+from nblaunch.processes.gang import supervisor as gang_module
+from nblaunch.processes.watching.memory import OutOfMemory
+from nblaunch.runs.run import Run
 from tests.panel.test_state import launched
 
 
@@ -252,8 +252,8 @@ def test_a_rank_that_takes_too_much_memory(small_cgroup: Path) -> None:
     program = f"""
         import os
         open({str(small_cgroup / "cgroup.procs")!r}, "w").write(str(os.getpid()))
-        from nblaunch.launching import launch
-        from nblaunch.notebook import Notebook
+        from nblaunch.launching.session import launch
+        from nblaunch.launching.source import Notebook
         cell = "import threading\\nif rank: b'x' * (1 << 30)\\nthreading.Event().wait()"
         run = launch(cell, 2, notebook=Notebook({{"__name__": "__main__"}}), quiet=True, start_method="forkserver")
         print(run.root_cause.rank, run.root_cause.message)

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nblaunch.processes import native_stacks as module
-from nblaunch.processes.native_stacks import native_stacks
+from nblaunch.processes.watching import native_stacks as module
+from nblaunch.processes.watching.native_stacks import native_stacks
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import nblaunch
 from nblaunch.events import Ending, Event
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import FailureMessage, lingered
-from nblaunch.processes.gang import Gang
+from nblaunch.processes.gang.supervisor import Gang
 from tests.processes import targets
 from tests.processes.conftest import Launch
 from tests.processes.targets import LIMIT, Announcements, Gate, assert_gone

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from nblaunch.processes import preloads
-from nblaunch.processes.preloads import NEVER, SAFE, modules_of_first_use, refusal, safe_modules
+from nblaunch.processes.starting import preloads
+from nblaunch.processes.starting.preloads import NEVER, SAFE, modules_of_first_use, refusal, safe_modules
 from tests.processes.conftest import Packages
 from tests.processes.targets import Gate
 from tests.processes.zygote_states import ask, report, start, zygote_pids

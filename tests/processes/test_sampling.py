@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from nblaunch.events import Sampled
-from nblaunch.processes.sampling import Sampler
+from nblaunch.processes.watching.sampling import Sampler
 
 # should this process be killed
 DIE_TOO = "import ctypes\nctypes.CDLL(None).prctl(1, 9)\n"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from nblaunch.events import Stack
-from nblaunch.processes import stack_requests
-from nblaunch.processes.stack_requests import StackRequest
-from nblaunch.processes.stacks import frames_of
+from nblaunch.processes.watching import stack_requests
+from nblaunch.processes.watching.stack_requests import StackRequest
+from nblaunch.stacks.dump import frames_of
 
-READY = "from nblaunch.processes.stacks import answer_with_stacks\nanswer_with_stacks({path!r})\n"
+READY = "from nblaunch.stacks.dump import answer_with_stacks\nanswer_with_stacks({path!r})\n"
 Start = Callable[[str], int]
 
 
@@ -271,7 +271,7 @@ def test_without_descriptors_nobody_is_said_to_have_ended(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr("nblaunch.processes.stack_requests._state", refuses)
+        patched.setattr("nblaunch.processes.watching.stack_requests._state", refuses)
         assert ask(pid, path).problem == "it cannot be asked: Too many open files"
     assert ask(pid, path).problem == ""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from nblaunch.events import Event, Exited, Reported, Stalled, Started, Straggling
-from nblaunch.processes import stalls
-from nblaunch.processes.sampling import cpu_seconds, family
-from nblaunch.processes.stalls import StallWatch
+from nblaunch.processes.watching import stalls
+from nblaunch.processes.watching.sampling import cpu_seconds, family
+from nblaunch.processes.watching.stalls import StallWatch
 
 
 class Used:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nblaunch.processes.std import Std, checked_streams, to_map
+from nblaunch.processes.elastic.std import Std, checked_streams, to_map
 
 
 def test_both_is_out_and_err() -> None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nblaunch.processes.termination import SignalException, TerminationHandlers
+from nblaunch.processes.elastic.termination import SignalException, TerminationHandlers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRELUDE = """
 import gc, logging, os, signal, sys, threading
-from nblaunch.processes.termination import TERMINATION, SignalException
+from nblaunch.processes.elastic.termination import TERMINATION, SignalException
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 
 def send(sig=signal.SIGTERM):

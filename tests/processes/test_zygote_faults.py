@@ -19,16 +19,16 @@ import pytest
 
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Event, GettingReady
-from nblaunch.launching import PREPARE, REHEARSE
-from nblaunch.processes import forkserver_client, zygote_client, zygotes
-from nblaunch.processes import gang as gang_module
-from nblaunch.processes.child import Birth
-from nblaunch.processes.escalation import KILL
-from nblaunch.processes.forkserver_client import Connection
-from nblaunch.processes.gang import Gang
-from nblaunch.processes.starting import PARENT_ENDS, Preparation
-from nblaunch.processes.zygote_client import Ahead
-from nblaunch.processes.zygotes import ZYGOTES, Zygote
+from nblaunch.launching.session import PREPARE, REHEARSE
+from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.gang import supervisor as gang_module
+from nblaunch.processes.gang.escalation import KILL
+from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.starting import forkserver_client, zygote_client, zygotes
+from nblaunch.processes.starting.base import PARENT_ENDS, Preparation
+from nblaunch.processes.starting.forkserver_client import Connection
+from nblaunch.processes.starting.zygote_client import Ahead
+from nblaunch.processes.starting.zygotes import ZYGOTES, Zygote
 from tests.processes import targets
 from tests.processes.conftest import Packages
 from tests.processes.targets import LIMIT, Announcements, assert_gone
@@ -129,7 +129,7 @@ def test_a_module_that_a_zygote_dies_of_is_left_out(
     assert len(no_failures) == attempts
 
 
-HANGS = "import time, nblaunch.processes.zygote as zygote\nzygote.fork = lambda: time.sleep(1000)"
+HANGS = "import time, nblaunch.processes.starting.zygote as zygote\nzygote.fork = lambda: time.sleep(1000)"
 
 
 def test_a_zygote_that_does_not_fork_is_given_up(
@@ -148,7 +148,7 @@ def test_a_zygote_that_does_not_fork_is_given_up(
 def test_the_system_refuses_the_fork(packages: Packages, module: str) -> None:
     package = packages.write(
         "zt_refused",
-        f"import nblaunch.processes.{module} as module\n"
+        f"import nblaunch.processes.starting.{module} as module\n"
         "def fork(): raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
         "module.fork = fork",
     )
@@ -209,7 +209,7 @@ def test_a_forkserver_that_dies_while_it_waits(no_failures: list[str]) -> None:
 
 SLOW_CHILDREN = """
 import contextlib, fcntl, os
-import nblaunch.processes.forkserver as module
+import nblaunch.processes.starting.forkserver as module
 fork = module.fork
 def slow_in_the_child():
     pid = fork()
@@ -344,7 +344,7 @@ PROGRAM = """
 import os, select, signal, sys, threading, time
 import nblaunch
 from nblaunch.engines.local import LocalEngine
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.processes.starting.zygotes import ZYGOTES
 
 def pids():
     found = []
@@ -539,7 +539,7 @@ def test_no_zygote_is_a_child_of_a_rank(announcements: Announcements) -> None:
     # such as the resource tracker of multiprocessing, which stays until this process ends
     before = psutil.Process().children()
     source = (
-        "import nblaunch\nfrom nblaunch.processes.zygotes import ZYGOTES\n"
+        "import nblaunch\nfrom nblaunch.processes.starting.zygotes import ZYGOTES\n"
         "[nblaunch.launch('rank', 1, quiet=True).results for _ in range(2)], ZYGOTES.state()[0]['pid']"
     )
     results, pid = ask(source)[0]

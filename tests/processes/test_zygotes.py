@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.launching import PREPARE, REHEARSE
-from nblaunch.processes import zygotes
-from nblaunch.processes.spare import Description
-from nblaunch.processes.starting import PARENT_ENDS
-from nblaunch.processes.zygotes import ZYGOTES
+from nblaunch.launching.session import PREPARE, REHEARSE
+from nblaunch.processes.child.spare import Description
+from nblaunch.processes.starting import zygotes
+from nblaunch.processes.starting.base import PARENT_ENDS
+from nblaunch.processes.starting.zygotes import ZYGOTES
 from tests.processes import targets
 from tests.processes.conftest import Launch, Packages
 from tests.processes.targets import LIMIT, Announcements, assert_gone, open_descriptors

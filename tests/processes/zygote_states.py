@@ -6,11 +6,11 @@ import select
 from typing import Any
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.launching import launch
-from nblaunch.notebook import Notebook
-from nblaunch.processes.forkserver_client import Connection
-from nblaunch.processes.zygotes import ZYGOTES
-from nblaunch.run import Run
+from nblaunch.launching.session import launch
+from nblaunch.launching.source import Notebook
+from nblaunch.processes.starting.forkserver_client import Connection
+from nblaunch.processes.starting.zygotes import ZYGOTES
+from nblaunch.runs.run import Run
 from tests.processes.targets import LIMIT
 
 WHO = "import os\n(os.getpid(), os.getppid())"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.clearing import CLEARED, CLEARED_BY_NEXT
+from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT
 
 NOW, NEXT = CLEARED, CLEARED_BY_NEXT
 BEGIN = """

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from nblaunch.events import Displayed, Reported
-from nblaunch.outputs import displayed
 from nblaunch.payload import NotEnoughMemory
 from nblaunch.processes.channel import Channel, Inbox
 from nblaunch.rank import displays
 from nblaunch.rank.displays import DisplayNotSent, RankDisplayPublisher, as_plain
+from nblaunch.runs.outputs import displayed
 
 
 @contextmanager

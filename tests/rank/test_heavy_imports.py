@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from nblaunch.processes import preloads
-from nblaunch.processes.preloads import learn, learnt, safe_modules
+from nblaunch.processes.starting import preloads
+from nblaunch.processes.starting.preloads import learn, learnt, safe_modules
 from nblaunch.rank.heavy_imports import heavy_imports
 
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from IPython.core.error import UsageError
 
+from nblaunch.messages.work import Elsewhere, Work
 from nblaunch.rank.hints import add_hints
-from nblaunch.rank.work import Elsewhere, Work
 
 LINE = "add --capture k to the %%multiproc line"
 NOT_NAMED = f"'k' is a variable of the notebook that the cell does not name, so the ranks do not have it: {LINE}"

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from nblaunch.launching import launch
-from nblaunch.notebook import Notebook
+from nblaunch.launching.session import launch
+from nblaunch.launching.source import Notebook
 from nblaunch.rank import launched
 
 PROMPTS = "import sys\n[name for name in ('ps1', 'ps2', 'ps3') if hasattr(sys, name)]"

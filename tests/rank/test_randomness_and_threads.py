@@ -138,7 +138,7 @@ def test_generators_that_a_library_makes_before_a_fork(tmp_path: Path) -> None:
     (tmp_path / "library.py").write_text(LIBRARY)
     (tmp_path / "another.py").write_text("import random\nrng = random.Random()")
     source = (
-        f"sys.path.insert(0, {str(tmp_path)!r})\nfrom nblaunch.processes.generators import remembering\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\nfrom nblaunch.processes.starting.generators import remembering\n"
         "import random\nbefore = random.Random.seed\nwith remembering():\n    import {first}, {second}\n"
         "assert random.Random.seed is before\n"
         "from nblaunch.rank.randomness import seed_everything\nseed_everything({seed}, {rank})\n"

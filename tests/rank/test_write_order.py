@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import nblaunch
-from nblaunch.log_files import add_note, order_path, pack_order, read_blocks, read_order
-from nblaunch.panel.arrivals import STDERR, STDOUT, Arrivals
+from nblaunch.logs.arrivals import STDERR, STDOUT, Arrivals
+from nblaunch.logs.files import add_note, order_path, pack_order, read_blocks, read_order
 from nblaunch.panel.tails import in_order
 
 

@@ -1,0 +1,1 @@
+"""What is private to Jupyter's kernels and frontends."""

@@ -1,0 +1,89 @@
+"""Where modules that this process has imported lie, if an import would not find them there again.
+
+``os.chdir()`` and changes of ``sys.path`` do that: the notebook keeps what it has imported, and its ranks import it
+anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nblaunch.processes.starting.preloads import is_own
+
+__all__ = ["modules_found_elsewhere"]
+
+
+def modules_found_elsewhere() -> dict[str, str]:
+    """Return the places of top-level modules that an import would not find any more, or elsewhere.
+
+    Returns
+    -------
+    dict of str to str
+        File of each, or the folder of a package that has no file of its own.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        here = ""
+    found = {}
+    entries: list[object] = list(sys.path)
+    path = tuple(entry for entry in entries if isinstance(entry, str))
+    for name in _doubtful(len(sys.modules), path, here):
+        module = sys.modules.get(name)
+        place = _place(getattr(module, "__spec__", None))
+        if place and _place(_spec(name)) != place:
+            found[name] = place
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _doubtful(_: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
+    """Return the modules that are worth looking for: those of the user's own, and those beside `path`.
+
+    Every launch asks, and that there are as many modules as before says that they are the same.
+    """
+    # nothing is found from a working directory that was removed
+    folders = {os.path.normpath(os.path.join(here, entry)) for entry in path if here or entry.startswith(os.sep)}
+    found = []
+    for name, module in list(sys.modules.items()):
+        if "." in name or name in ("__main__", "__mp_main__", "nblaunch") or type(module) is not ModuleType:
+            continue
+        place = _place(module.__spec__)
+        if not place:
+            continue
+        package = place if os.path.isdir(place) else os.path.dirname(place)
+        folder = os.path.dirname(package) if _is_package(module.__spec__) else package
+        if folder not in folders or is_own(name):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_package(spec: Any) -> bool:
+    return spec.submodule_search_locations is not None
+
+
+def _spec(name: str) -> Any:
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        try:
+            spec = None if find is None else find(name, None)
+        except Exception:  # a finder may be anybody's
+            continue
+        if spec is not None:
+            return spec
+    return None
+
+
+def _place(spec: Any) -> str:
+    """Return the file of a module, or the folder of a package without one; empty for what lies nowhere."""
+    if spec is None or not isinstance(getattr(spec, "name", None), str):
+        return ""
+    if spec.has_location and isinstance(spec.origin, str) and Path(spec.origin).is_absolute():
+        return spec.origin
+    locations = [] if spec.origin is not None else list(spec.submodule_search_locations or ())
+    return str(locations[0]) if len(locations) == 1 else ""

@@ -1,0 +1,646 @@
+"""`launch`: run a cell or a function on several processes. Works without a notebook too.
+
+::
+
+    cell or function, Options ─► capture ─► payload ─► engine ─► ranks
+                                                         │
+                              Run  ◄────────────────── events ─► panel
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from nblaunch.engines.base import Engine, Plan
+from nblaunch.engines.local import LocalEngine
+from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
+from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated, stopping_together
+from nblaunch.jupyter.comms import has_pages, print_under_this_cell
+from nblaunch.jupyter.input_box import NoBox, in_kernel, in_terminal, tell
+from nblaunch.launching import free_threading
+from nblaunch.launching.elsewhere import remember_bound
+from nblaunch.launching.imported_modules import modules_found_elsewhere
+from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
+from nblaunch.launching.packing import pack_or_explain, settings_that_travel, what_travels
+from nblaunch.launching.setup_cell import current as current_setup
+from nblaunch.launching.source import Notebook
+from nblaunch.logs.run_logs import Logs
+from nblaunch.magic.commands import remember
+from nblaunch.messages.work import Work
+from nblaunch.panel.live import LivePanel
+from nblaunch.panel.marimo_outputs import MarimoOutputs, variables_of_figures
+from nblaunch.panel.outputs import OutputArea, OutputLines, Publish, kernel_publisher, show_outputs
+from nblaunch.panel.state import Outcome
+from nblaunch.panel.text import TextPanel
+from nblaunch.panel.values import ShownValues
+from nblaunch.payload import pack
+from nblaunch.processes.threads import VARIABLES, fair_share
+from nblaunch.runs.failures import failure_in_words, raised
+from nblaunch.runs.outputs import displayed
+from nblaunch.runs.questions import Questions, asked
+from nblaunch.runs.run import Run
+from nblaunch.stacks.folding import in_cells
+from nblaunch.wording import name_ranks
+
+__all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
+
+# What is done in a process that ranks are forked from, and in a rank that waits for its launch.
+PREPARE = "nblaunch.rank.main:prepare_thoroughly"
+_PREPARE_FOR_ONE_RUN = "nblaunch.rank.main:prepare"
+REHEARSE = "nblaunch.rank.main:rehearse"
+
+# Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
+_AT_ONCE = 0.05
+# Seconds within which interrupted ranks end without a word about how to kill them.
+_PATIENT = 0.5
+# Seconds between two looks at what the ranks use.
+_SAMPLES = 1.0
+
+
+def launch(
+    fn_or_source: Callable[..., Any] | str,
+    nprocs: int,
+    *,
+    args: tuple[Any, ...] = (),
+    capture: Iterable[str] = (),
+    no_capture: bool = False,
+    collect: Iterable[str] = (),
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    grace: float = 5.0,
+    on_failure: str = "stop",
+    stall: float = 60.0,
+    straggler: float = 60.0,
+    max_restarts: int = 0,
+    start_method: str = "zygote",
+    log_dir: str | None = None,
+    max_log: int | str = MAX_LOG,
+    seed: int | None = None,
+    threads: int | None = None,
+    show_locals: bool = False,
+    quiet: bool = False,
+    panel: str | None = None,
+    show_ranks: Iterable[int] | None = None,
+    size_notice: float = 1e9,
+    pdb: bool = False,
+    hold: float = 600.0,
+    settings: bool = True,
+    check: bool = False,
+    wait: bool = True,
+    notebook: Notebook | None = None,
+    engine: Engine | None = None,
+) -> Run:
+    """Run a function, or the source of a cell, on several processes of this machine.
+
+    Parameters
+    ----------
+    fn_or_source : callable or str
+        A function, called as ``fn(*args)`` in each rank, which finds its number in ``os.environ["RANK"]``; or source
+        text, run as a cell with ``rank``, ``local_rank`` and ``world_size`` in its namespace, whose last expression
+        is the rank's value. A function of the notebook or of the main module finds these names among its globals too.
+    nprocs : int
+        Number of ranks.
+    args : tuple
+        Arguments of the function.
+    capture : iterable of str
+        Variables to take along although the source does not mention them.
+    no_capture : bool
+        Take along nothing but `capture`.
+    collect : iterable of str
+        Variables of each rank to bring back in ``run.collected``.
+    env : mapping of str to str, optional
+        Environment variables for the ranks, on top of the present environment.
+    timeout : float, optional
+        Seconds after which the ranks are ended.
+    grace : float
+        Seconds between one signal and the next stronger one when ranks are ended.
+    on_failure : {"stop", "continue"}
+        Whether the first failure ends the other ranks.
+    stall : float
+        Seconds after which it is told which ranks have neither computed nor written, and where they are; 0 is never.
+        It ends nothing.
+    straggler : float
+        Seconds after which it is told which ranks are still at work although others have finished; 0 is never.
+    max_restarts : int
+        How often all ranks are started again after a failure, with another port, ``TORCHELASTIC_RESTART_COUNT`` set and
+        logs of their own; ``run.attempts`` has what each attempt failed of.
+    start_method : {"zygote", "forkserver", "spawn", "fork"}
+        How processes are made: forked from a process that stays and holds the heavy libraries, forked from one that is
+        made for this launch, as fresh interpreters, or forked from this very process.
+    log_dir : str, optional
+        Folder for the logs, which is kept; by default a temporary one, kept as long as the `Run`.
+    max_log : int or str
+        How long the log of one stream of a rank may become, in bytes or as in ``"500M"`` or ``"2G"``. Of what is longer
+        the oldest part is released while the ranks run, so that logs cannot fill the disk. 0 is no limit.
+    seed : int, optional
+        Makes each rank's random state reproducible; otherwise each has fresh entropy.
+    threads : int, optional
+        Threads of numerical libraries per rank. By default what variables such as ``OMP_NUM_THREADS`` say, or, where
+        they are not set, the cores divided by the ranks, at least 1.
+    show_locals : bool
+        Show the local variables of each frame in tracebacks.
+    quiet : bool
+        Show nothing unless ranks fail.
+    panel : {"live", "text", "none"}, optional
+        How the run is shown: under the notebook's cell, live, with a record that stays; as plain lines, which is what
+        a terminal gets in any case; or not at all. By default what the environment variable ``NBLAUNCH_PANEL`` says,
+        or live.
+    show_ranks : iterable of int, optional
+        Ranks whose displays (``display(x)``, figures) are shown; by default all. ``run.outputs`` has those of every
+        rank.
+    size_notice : float
+        Bytes sent to the ranks from which on a notice names the largest objects; 0 is never.
+    pdb : bool
+        Have a rank that raises wait at the frame, and open a debugger there, before its failure is reported and the
+        others are ended. With ``wait=False``, `Run.debug` opens it.
+    hold : float
+        Seconds that such a rank waits for the next command; then its failure is reported.
+    settings : bool
+        Whether settings of libraries that this process has changed, such as torch's default type, are made in the ranks
+        too; ``%multiproc doctor`` shows them.
+    check : bool
+        Raise `RanksFailed` if a rank fails.
+    wait : bool
+        Return when the run has ended; otherwise at once, for ``run.wait()`` or ``await run``.
+    notebook : Notebook, optional
+        Where variables come from; by default the notebook that runs here, or the main module.
+    engine : Engine, optional
+        Where the ranks live; by default this machine.
+
+    Returns
+    -------
+    Run
+        With results and failures as objects.
+
+    Raises
+    ------
+    ValueError, TypeError, NameError, NotADirectoryError
+        If an argument makes no sense; nothing has been started then.
+    SyntaxError
+        If the source is not Python.
+    nblaunch.capture.CaptureError
+        If something that is needed cannot be sent; nothing has been started then.
+    OSError
+        If the system refuses processes; nothing is left running then.
+    RanksFailed
+        With `check`, if a rank failed.
+    KeyboardInterrupt
+        If interrupted while waiting; the ranks have been ended then.
+    """
+    options = Options(
+        args=tuple(args),
+        capture=tuple(capture),
+        no_capture=no_capture,
+        collect=tuple(collect),
+        env=dict(env or {}),
+        timeout=timeout,
+        grace=grace,
+        on_failure=on_failure,
+        stall=stall,
+        straggler=straggler,
+        max_restarts=max_restarts,
+        start_method=start_method,
+        log_dir=log_dir,
+        max_log=log_size(max_log),
+        seed=seed,
+        threads=threads,
+        show_locals=show_locals,
+        quiet=quiet,
+        panel=default_panel() if panel is None else panel,
+        show_ranks=chosen_ranks(show_ranks),
+        size_notice=size_notice,
+        pdb=pdb,
+        hold=hold,
+        settings=settings,
+    )
+    prepared = Launch(
+        fn_or_source, nprocs, options, notebook or Notebook.here(sys._getframe(1).f_globals), engine or LocalEngine()
+    )
+    if not wait:
+        prepared.nobody_waits()
+        prepared.start()
+        prepared.follow(at_once=True)
+        return prepared.run
+    prepared.start_and_wait()
+    if check:
+        prepared.run.raise_for_failures()
+    return prepared.run
+
+
+class Launch:
+    """A launch that has been checked and packed, and can be started once.
+
+    Parameters
+    ----------
+    fn_or_source, nprocs, options, notebook, engine
+        See `launch`.
+    title : str
+        What runs, for those who watch it.
+    bound : str
+        The variables that will hold what comes back, for the same.
+    raises : bool
+        Whether an exception will tell about failures.
+    publish : callable, optional
+        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's own.
+
+    Attributes
+    ----------
+    run : Run
+        What will come of it.
+
+    Raises
+    ------
+    ValueError, TypeError, NameError, NotADirectoryError, SyntaxError, CaptureError
+        See `launch`.
+    """
+
+    def __init__(
+        self,
+        fn_or_source: Callable[..., Any] | str,
+        nprocs: int,
+        options: Options,
+        notebook: Notebook,
+        engine: Engine,
+        title: str = "",
+        bound: str = "",
+        raises: bool = False,
+        publish: Publish | None = None,
+    ) -> None:
+        _validate(fn_or_source, nprocs, options)
+        self._box = notebook.box
+        if options.pdb and isinstance(self._box, NoBox):
+            raise ValueError(
+                f"pdb (--pdb) needs somebody who operates the debugger, but {self._box.why}: leave it out, or run this "
+                "in JupyterLab or in a terminal"
+            )
+        env, threads = _thread_variables(nprocs, options)
+        env = {**variables_of_figures(), **env}
+        # a fork of this process has done already what the set-up cell does
+        setup = current_setup() if options.start_method != "fork" else None
+        if setup is not None:
+            notebook = replace(notebook, provided={**notebook.provided, **setup.provided(notebook.namespace)})
+        travelling, lines, work = what_travels(fn_or_source, options, notebook)
+        objects = pack_or_explain(travelling, lines, notebook)
+        settings, left_here = settings_that_travel(options, notebook)
+        if title:
+            work = replace(work, elsewhere=replace(work.elsewhere, remedy="line"))
+        self._bound_in_ranks = work.elsewhere.bound, notebook.number, work.cell or ""
+        work = replace(
+            work,
+            nprocs=nprocs,
+            number=notebook.number,
+            sources=notebook.sources(
+                objects.filenames
+                if setup is None
+                else {*objects.filenames, *setup.objects.filenames, setup.cell.filename}
+            ),
+            setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
+            places=modules_found_elsewhere(),
+            # a fork of this process needs them too: some belong to a thread, and another one forks
+            settings=settings,
+            lines={name: line for name, line in lines.items() if name in travelling},
+            collect=options.collect,
+            seed=options.seed,
+            threads=threads,
+            show_locals=options.show_locals,
+            figures=notebook.figures,
+            nobody=self._box.why if isinstance(self._box, NoBox) else "",
+            hold=options.hold if options.pdb else 0.0,
+        )
+        logs = Logs(options.log_dir)
+        cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
+        captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
+        self._notices = _untold([*free_threading.notices(), *objects.notices, *left_here])
+        self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
+        self._cells = cells
+        self._number = notebook.number
+        self._bound = bound
+        self._tells_bound = not options.quiet
+        self._raises = raises
+        self._title = title or _title(fn_or_source, nprocs)
+        self._consumers = self._shown_by(options, publish or kernel_publisher())
+        plan = Plan(
+            run_id=f"run_{uuid.uuid4().hex[:8]}",
+            nprocs=nprocs,
+            entry="nblaunch.rank.main:run",
+            prepare=_preparation(work, options),
+            rehearse=REHEARSE,
+            payload=(pack(work), objects) if setup is None else (pack(work), setup.objects, objects),
+            env=env,
+            start_method=options.start_method,
+            log_dir=logs.root,
+            stop_on_failure=options.on_failure == "stop",
+            grace=options.grace,
+            timeout=options.timeout,
+            stall=options.stall,
+            straggler=options.straggler,
+            max_restarts=options.max_restarts,
+            max_log=options.max_log,
+        )
+        self._ranks = engine.prepare(plan, self._consume)
+        self._questions = Questions(
+            self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
+        )
+        self.run.belongs_to(self._ranks, self._questions)
+
+    def start(self) -> None:
+        """Start the ranks.
+
+        Raises
+        ------
+        OSError
+            If the system refuses processes; nothing is left running then.
+        KeyboardInterrupt
+            If interrupted meanwhile; nothing is left running then either.
+        """
+        try:
+            remember(self.run)
+            self.run.logs.begin(self._title)
+            self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
+            remember_bound(*self._bound_in_ranks)
+            self._ranks.start()
+        except BaseException as error:
+            self._ranks.kill()
+            self._insist_on_end()
+            # not an error: somebody has ended the run meanwhile, from another thread
+            ordered = self.run.ordered if isinstance(error, InterruptedError) else ""
+            self.run.give_up(ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started"))
+            self._close_panel()
+            if not ordered:
+                raise
+
+    def _insist_on_end(self) -> None:
+        """Wait until no rank is left, whatever interrupts come, unless code of the user's is what is waited for."""
+        while True:
+            try:
+                # not for ever at once, as in `Run.wait`
+                while not self._ranks.join(LONGEST_DEAF):
+                    continue
+                return
+            except KeyboardInterrupt:
+                if self.run.leave():
+                    return
+
+    def start_and_wait(self) -> None:
+        """Start the ranks and wait for their end.
+
+        The first interrupt interrupts the ranks, the second kills them, or leaves if none is left but what they have
+        sent does not get rebuilt. Ctrl-Z in a terminal stops the ranks with this program.
+
+        Raises
+        ------
+        OSError
+            See `start`.
+        KeyboardInterrupt
+            If interrupted; no rank is left then, and the run holds what there is.
+        """
+        together = nullcontext() if in_kernel() else stopping_together(self._hold, self._go_on)
+        with lost_interrupts_repeated(), together:
+            self._start_and_wait()
+
+    def _hold(self) -> None:
+        self._ranks.hold()
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.hold()
+
+    def _go_on(self) -> None:
+        self._ranks.resume()
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.go_on()
+
+    def _start_and_wait(self) -> None:
+        interrupts = acted_on = 0
+        started = False
+        while True:
+            try:
+                if not started:
+                    started = True
+                    self.start()
+                # in here too, because the second interrupt may come while the first is being passed on
+                if acted_on < interrupts:
+                    acted_on = interrupts
+                    self._questions.close()
+                    (self.run.interrupt if interrupts == 1 else self.run.kill)()
+                    if interrupts > 1:
+                        self.run.leave()
+                    elif in_terminal() and not self.run.wait(_PATIENT):
+                        self._say("The ranks are asked to end. Press Ctrl-C again to kill them.")
+                    if self._ranks.join(0) and not self.run.wait(0):
+                        # interrupted before any rank was started: nobody else will tell of an end
+                        self.run.give_up("interrupted")
+                if not self.run.wait(_AT_ONCE):
+                    self.follow()
+                    if not isinstance(self._box, NoBox):
+                        self._questions.serve(self._box)
+                    self.run.wait()
+                self._close_panel()
+                break
+            except KeyboardInterrupt:
+                interrupts += 1
+            except RuntimeError:  # a defect of nblaunch itself
+                self._close_panel()
+                raise
+        if interrupts:
+            raise KeyboardInterrupt
+
+    @property
+    def leaves_record(self) -> bool:
+        """Whether a record stays below the cell, which tells of failures."""
+        return any(isinstance(consumer, LivePanel) for consumer in self._consumers)
+
+    def nobody_waits(self) -> None:
+        """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
+        self._questions.announce = tell
+        for consumer in self._consumers:
+            if isinstance(consumer, TextPanel):
+                consumer.tell_failure(self._failure)
+            elif isinstance(consumer, (LivePanel, ShownValues)):
+                consumer.nobody_waits()
+
+    def binds_no_longer(self) -> None:
+        """Take note that the variables which were to hold what comes back are another run's by now."""
+        self._bound = ""
+
+    def follow(self, at_once: bool = False) -> None:
+        """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
+        for consumer in self._consumers:
+            if isinstance(consumer, LivePanel):
+                consumer.follow(at_once)
+                self._ranks.sample(_SAMPLES)
+            elif isinstance(consumer, MarimoOutputs):
+                consumer.follow(at_once)
+            elif isinstance(consumer, TextPanel):
+                consumer.follow()
+
+    def _shown_by(
+        self, options: Options, publish: Publish | None
+    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs | ShownValues, ...]:
+        shown = self._run_shown_by(options, publish)
+        if not shown or options.quiet or not options.show_values:
+            return shown
+        where = "results" if self._bound.startswith("results,") else f"{self._bound}.results"
+        # last, because a notebook shows the value below everything else
+        values = ShownValues(
+            self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks, publish
+        )
+        return (*shown, values)
+
+    def _run_shown_by(
+        self, options: Options, publish: Publish | None
+    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs, ...]:
+        if options.panel == "none":
+            return ()
+        print_under_this_cell()
+        if options.panel == "live" and publish is not None and has_pages():
+            run = self.run
+            return (
+                LivePanel(
+                    self._title,
+                    publish,
+                    self._outcome,
+                    run.interrupt,
+                    run.kill,
+                    lambda: str(run.stacks()),
+                    options.show_ranks,
+                    options.size_notice,
+                    options.quiet,
+                    alone=isinstance(self._box, NoBox) and self._box.executed,
+                ),
+            )
+        text = TextPanel(options.size_notice, options.quiet)
+        if options.quiet:
+            return (text,)
+        return text, MarimoOutputs.here(options.show_ranks) or show_outputs(options.show_ranks, text.print_lines)
+
+    def _say(self, line: str) -> None:
+        """Print a line where those of the ranks are printed, between them."""
+        if not any(isinstance(consumer, TextPanel) and consumer.say(line) for consumer in self._consumers):
+            tell(f"{line}\n")
+
+    def _failure(self) -> str:
+        return failure_in_words(self.run, self._title, self._bound)
+
+    def _values(self) -> Mapping[int, object]:
+        """Return the values that are to be shown: where the cell raises or was broken off, none are."""
+        run = self.run
+        return run.results if run.ok or (run.status in ("failed", "timed out") and not self._raises) else {}
+
+    def _told_bound(self) -> str:
+        """Say which variables hold what came back, once in a notebook."""
+        names = self._bound.split(", ")
+        return next(iter(_untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
+
+    def _outcome(self) -> Outcome:
+        run = self.run
+        return Outcome(
+            status=run.status,
+            summary=run.summary(),
+            bound=self._told_bound() if self._bound and self._tells_bound else "",
+            logs="" if run.logs.temporary and not self._bound else run.logs.path,
+            told=self._raises and bool(run.failures),
+            crashes={rank: failure.traceback for rank, failure in run.failures.items() if failure.exception is None},
+            number=self._number,
+        )
+
+    def _consume(self, event: Event) -> None:
+        if isinstance(event, Reported) and event.kind == "display":
+            shown = displayed(event)
+            if shown is None:
+                return
+            event = shown
+        elif isinstance(event, StacksTaken):
+            event = replace(event, stacks=in_cells(event.stacks, self._cells))
+        elif isinstance(event, Reported) and event.kind in ("ask", "unask", "session_ended"):
+            question = asked(event)
+            if question is None:
+                return
+            event = question
+        self.run.note(event)
+        if isinstance(event, Reported) and event.kind in ("error", "held") and self._consumers:
+            self._show(raised(event))
+        elif isinstance(event, (AllExited, Ended)):
+            for refused in self.run.refused_late():
+                self._show(refused)
+        self._show(event)
+        # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
+        self._questions.note(event)
+
+    def _answer(self, rank: int, number: int, body: bytes) -> None:
+        self._ranks.answer(rank, number, body)
+        self._show(Answered(rank, number, time.monotonic()))
+
+    def _show(self, event: Event) -> None:
+        for consumer in self._consumers:
+            consumer.note(event)
+
+    def _close_panel(self) -> None:
+        for consumer in self._consumers:
+            consumer.close()
+
+
+_TOLD: set[str] = set()
+
+
+def _untold(notices: Iterable[str]) -> tuple[str, ...]:
+    """Return those sentences that this process has not shown before: a cell that is run often says each once."""
+    new = tuple(notice for notice in dict.fromkeys(notices) if notice not in _TOLD)
+    _TOLD.update(new)
+    return new
+
+
+def _preparation(work: Work, options: Options) -> str:
+    # where IPython is, cells will be run
+    if work.cell is None and "IPython" not in sys.modules:
+        return "nblaunch.rank.main"
+    return PREPARE if options.start_method == "zygote" else _PREPARE_FOR_ONE_RUN
+
+
+def _title(fn_or_source: Callable[..., Any] | str, nprocs: int) -> str:
+    what = "a cell" if isinstance(fn_or_source, str) else getattr(fn_or_source, "__name__", "a function")
+    return f"launch({what}, {nprocs})"
+
+
+def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
+    if not isinstance(nprocs, int) or isinstance(nprocs, bool) or nprocs < 1:
+        raise ValueError(f"nprocs is the number of ranks, a whole number of at least 1, not {nprocs!r}")
+    beyond = sorted(rank for rank in options.show_ranks or () if rank >= nprocs)
+    if beyond:
+        own = "the only rank of this run is rank 0" if nprocs == 1 else f"this run has {name_ranks(range(nprocs))}"
+        raise ValueError(f"show_ranks names {name_ranks(beyond)}, but {own}")
+    if isinstance(fn_or_source, str):
+        if not fn_or_source.strip():
+            raise ValueError("the cell is empty: there is nothing to run on the ranks")
+        if options.args:
+            raise ValueError("args are for a function; a cell takes its variables from the notebook")
+    elif not callable(fn_or_source):
+        raise TypeError(f"launch takes a function or the source of a cell as str, not a {type(fn_or_source).__name__}")
+    elif options.capture or options.no_capture:
+        raise ValueError("capture and no_capture are for cells; a function takes along what it uses, and its args")
+
+
+def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], int | None]:
+    """Return the ranks' additional environment, and the number of threads that loaded libraries are to be told.
+
+    A fork of this very process has libraries that were loaded with other variables; and more threads than there are
+    cores is something that a library does only when told, whatever its variable says.
+    """
+    if options.threads is not None:
+        variables = dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env)
+        return variables, options.threads
+    chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
+    share = fair_share(nprocs)
+    # a variable of their own would have OpenBLAS, MKL and NumExpr look past the one of OpenMP that the user has set
+    free = () if "OMP_NUM_THREADS" in chosen else VARIABLES
+    defaults = {name: str(share) for name in free if name not in chosen}
+    # who has set one of them knows better than we do
+    inherits_libraries = options.start_method == "fork"
+    return defaults | dict(options.env), share if inherits_libraries and not chosen else None

@@ -1,0 +1,190 @@
+"""`Notebook`: what a launch needs of the place that it comes from, be it a notebook or a program."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from nblaunch import capture
+from nblaunch.jupyter.input_box import Box, NoBox, find_box
+from nblaunch.messages.work import CellSource
+
+__all__ = ["Notebook"]
+
+
+# Variables that IPython puts into a notebook, and into the shell of a rank too.
+_OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Variables, and what is known of cells.
+
+    Parameters
+    ----------
+    namespace : dict
+        The notebook's variables.
+    provided : mapping of str to object
+        Variables that a rank's shell has of its own, such as ``get_ipython``: they do not travel.
+    number : int
+        Number of the cell that launches, as in ``In[5]``.
+    transform : callable
+        Turns a cell with magics into Python.
+    name_cell : callable
+        Returns the file name under which a cell is to be compiled, after making its lines known to tracebacks.
+    numbers : mapping of str to int
+        Numbers of the cells by the names of the files that they were compiled under.
+    compiler_flags : int
+        ``from __future__`` imports in force.
+    figures : dict of str to object
+        What is set about inline figures, such as ``InlineBackend.figure_formats``.
+    magics : mapping of str to mapping
+        The shell's magics by their names, for each kind of them.
+    box : Box or NoBox
+        Where whoever runs the cell or program can be asked.
+    """
+
+    namespace: dict[str, Any]
+    provided: Mapping[str, object] = field(default_factory=dict)
+    number: int = 0
+    transform: Callable[[str], str] = capture.transform
+    name_cell: Callable[[str], str] = lambda _: "<cell>"
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    compiler_flags: int = 0
+    figures: dict[str, Any] = field(default_factory=dict)
+    magics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    box: Box | NoBox = field(default_factory=find_box)
+
+    @classmethod
+    def here(cls, caller: dict[str, Any] | None = None) -> Notebook:
+        """Return the notebook of this process, or its main module where there is none.
+
+        Parameters
+        ----------
+        caller : dict, optional
+            The globals of the code that launches. Where they are those of a script that another program runs (``%run``,
+            cProfile, doctest), or of `exec`, they are the variables that the script means.
+        """
+        # asked for, not imported: a plain program has no need of IPython
+        ipython = sys.modules.get("IPython")
+        # another thread may be importing it just now
+        shell = getattr(ipython, "get_ipython", lambda: None)()
+        found = cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
+        homes = [found.namespace, getattr(shell, "user_ns", None), getattr(shell, "user_global_ns", None)]
+        if caller is None or any(caller is home for home in homes) or _are_of_library(caller):
+            return found
+        return replace(found, namespace=caller)
+
+    @classmethod
+    def of(cls, shell: Any) -> Notebook:
+        """Return the notebook that an IPython shell runs."""
+        # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
+        number = max(0, len(shell.history_manager.input_hist_parsed) - 1)
+        # private in IPython: the table behind "Cell In[5]" in its tracebacks
+        table: dict[str, int] | None = getattr(shell.compile, "_filename_map", None)
+
+        def name_cell(transformed: str) -> str:
+            name = str(shell.compile.cache(transformed, number))
+            if table is None:
+                _NAMED[name] = number
+            return name
+
+        return cls(
+            # IPython.embed has the locals of a function, and beside them the globals of its module
+            namespace=shell.user_ns
+            if shell.user_ns is shell.user_global_ns
+            else {**shell.user_global_ns, **shell.user_ns},
+            provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
+            number=number,
+            transform=shell.transform_cell,
+            name_cell=name_cell,
+            numbers=_NumbersByText(shell.history_manager.input_hist_parsed) if table is None else table,
+            compiler_flags=shell.compile.flags,
+            figures=_figure_settings(),
+            magics=shell.magics_manager.magics,
+        )
+
+    def own_magics(self) -> list[str]:
+        """Return the names of the magics that were added to those of IPython."""
+        known = ("IPython.core.", "ipykernel.", "nblaunch.")
+        return [
+            name
+            for magics in self.magics.values()
+            for name, function in list(magics.items())
+            if not _module_of(function).startswith(known)
+        ]
+
+    def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:
+        """Return those of the files that are cells, with their lines."""
+        found = {}
+        for name in filenames:
+            lines = linecache.getlines(name) if name in self.numbers else []
+            if lines:
+                found[name] = CellSource(self.numbers[name], tuple(lines))
+        return found
+
+
+def _are_of_library(space: dict[str, Any]) -> bool:
+    """Tell whether variables are those of a module that was imported."""
+    name = space.get("__name__")
+    return name != "__main__" and isinstance(name, str) and vars(sys.modules.get(name, _NONE)) is space
+
+
+_NONE = ModuleType("")
+
+
+# Numbers of the cells that were named here: their text is not in the history, which has them with their magic's line.
+_NAMED: dict[str, int] = {}
+
+
+class _NumbersByText(Mapping[str, int]):
+    """Numbers of the cells by their file names where IPython keeps no such table (7): the last cell of that text.
+
+    Parameters
+    ----------
+    history : list of str
+        The cells as Python, in order.
+    """
+
+    def __init__(self, history: list[str]) -> None:
+        self._history = history
+
+    def __getitem__(self, name: str) -> int:
+        # private in IPython: where it keeps the lines of cells; any other file is no cell
+        lines = getattr(linecache, "_ipython_cache", {}).get(name, (0, None, ()))[2]
+        number = _NAMED.get(name) or self._numbers.get("".join(lines).rstrip("\n"), 0)
+        if not number:
+            raise KeyError(name)
+        return number
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in list(getattr(linecache, "_ipython_cache", ())) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {text.rstrip("\n"): number for number, text in enumerate(self._history) if text.strip()}
+
+
+def _module_of(magic: Any) -> str:
+    """Return the name of the module that defines a magic; an alias is of whoever made it."""
+    if type(magic).__name__ == "MagicAlias":
+        return ""
+    owner = getattr(magic, "__self__", None)
+    module = getattr(magic if owner is None else type(owner), "__module__", "")
+    return module if isinstance(module, str) else ""
+
+
+def _figure_settings() -> dict[str, Any]:
+    module: Any = sys.modules.get("matplotlib_inline.config")
+    if module is None or not module.InlineBackend.initialized():
+        return {}
+    settings = module.InlineBackend.instance()
+    return {name: getattr(settings, name) for name in ("figure_formats", "print_figure_kwargs", "close_figures", "rc")}

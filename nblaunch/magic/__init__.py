@@ -1,0 +1,1 @@
+"""``%%multiproc``: the line, the cell, and the commands of ``%multiproc``."""

@@ -1,0 +1,489 @@
+"""``%%multiproc``: the magics, and the only room that binds names in the notebook.
+
+It turns the line into arguments of `nblaunch.launch`, and what comes back into variables: ``results`` and ``failures``
+after every run, or the `Run` itself with ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments
+from traitlets import Bool, Enum, Float, Int, List, Unicode
+
+from nblaunch.magic import line as grammar
+from nblaunch.payload.exceptions import shortened
+from nblaunch.payload.made_frames import leave_users_frames
+from nblaunch.processes.starting.start_methods import START_METHODS
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nblaunch.engines.local import LocalEngine
+    from nblaunch.launching.options import Options
+    from nblaunch.launching.session import Launch
+    from nblaunch.panel.standing import Standing
+    from nblaunch.runs.run import Run
+
+__all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
+
+
+class _ShownAs(BaseException):
+    """An exception that IPython shows as these lines: the frames of this package say nothing about the user's code."""
+
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        leave_users_frames(self, f"There is no line of a rank to look at: {self}")
+        return self._lines
+
+
+class CellSyntaxError(_ShownAs, Exception):
+    """A syntax error in the cell. Not a `SyntaxError` for IPython, which would put our frames before it."""
+
+
+class RunInterrupted(_ShownAs, KeyboardInterrupt):
+    """The run was interrupted, and its ranks have been ended."""
+
+
+class NotStarted(_ShownAs, OSError):
+    """The system refused the ranks."""
+
+
+def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str] | None = None) -> Any:
+    # a notebook's error message, and so papermill, tell the name of the exception's type
+    return type(name, (kind,), {})(message, lines or [f"{name}: {message}"])
+
+
+@magics_class
+class Multiproc(Magics):
+    """Runs cells on several processes; configurable with ``%config Multiproc.NAME = value``."""
+
+    nprocs = Int(0, min=0, help="Ranks of a cell that names no number; 0 is one per core.").tag(config=True)
+    timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
+    grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
+    stall = Float(60.0, min=0, help="Seconds of doing nothing after which ranks are told of; 0 is never.").tag(
+        config=True
+    )
+    straggler = Float(60.0, min=0, help="Seconds after which late ranks are told of; 0 is never.").tag(config=True)
+    max_restarts = Int(0, min=0, help="How often ranks are started again after a failure.").tag(config=True)
+    on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
+    start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
+    log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
+    keep_killed = Float(24.0, min=0, help="Hours that logs of killed runs are kept; 0 is not at all.").tag(config=True)
+    max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
+    threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
+    preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
+    spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
+    spare_seconds = Float(600.0, min=0, help="Seconds that ranks which wait for the next cell stay.").tag(config=True)
+    size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
+    panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
+    quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
+    show_values = Bool(True, help="Show the values of the ranks below the cell.").tag(config=True)
+    pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
+    hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
+    settings = Bool(True, help="Make changed settings of libraries in the ranks too.").tag(config=True)
+    no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        # its parent, so that ipython_config.py may set the defaults too
+        super().__init__(shell=shell, parent=shell)
+        # keeps the logs of the last run, whose paths its error message names
+        self.last_run: Run | None = None
+        # the latest that was to bind results and failures
+        self._in_background: weakref.ref[Launch] | None = None
+        self._standing: Standing | None = None
+        self._hidden_names_told: set[str] = set()
+        self._modules_seen = 0
+
+    @magic_arguments(name="%multiproc")
+    @argument("nprocs", nargs="?", type=grammar.at_least_one, help="Number of ranks (default: one per core).")
+    @argument("--out", metavar="NAME", type=grammar.name, help="Bind the Run to NAME, and nothing else.")
+    @argument(
+        "--collect",
+        metavar="NAMES",
+        type=grammar.names,
+        action="extend",
+        help="Variables to bring back, as run.collected.",
+    )
+    @argument(
+        "--capture",
+        metavar="NAMES",
+        type=grammar.names,
+        action="extend",
+        help="Take along variables not named in the cell.",
+    )
+    @argument("--no-capture", action="store_true", help="Take along nothing but --capture.")
+    @argument(
+        "--env",
+        metavar="K=V",
+        type=grammar.assignment,
+        action="append",
+        help="Environment variable; may be repeated.",
+    )
+    @argument("--timeout", metavar="S", type=grammar.positive_seconds, help="End the ranks after S seconds.")
+    @argument("--grace", metavar="S", type=grammar.seconds, help="Seconds from asking a rank to end to killing it.")
+    @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
+    @argument(
+        "--stall",
+        metavar="S",
+        type=grammar.seconds,
+        help="Tell which ranks have neither computed nor written for S seconds (default: 60; 0 is never).",
+    )
+    @argument(
+        "--straggler",
+        metavar="S",
+        type=grammar.seconds,
+        help="Tell which ranks are left S seconds after others have finished (default: 60; 0 is never).",
+    )
+    @argument(
+        "--max-restarts", metavar="N", type=grammar.whole, help="Start all ranks again after a failure, up to N times."
+    )
+    @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
+    @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
+    @argument(
+        "--max-log", metavar="SIZE", type=grammar.size, help="Longest log of a stream, as in 500M; 0 is no limit."
+    )
+    @argument("--seed", metavar="N", type=grammar.whole, help="Make each rank's random state reproducible.")
+    @argument("--threads", metavar="K", type=grammar.at_least_one, help="Threads of numerical libraries per rank.")
+    @argument(
+        "--show-ranks",
+        metavar="RANKS",
+        type=grammar.ranks,
+        help="Ranks whose figures, other displays and values are shown, as in 0,2-3 (default: all).",
+    )
+    @argument("--no-show", action="store_true", help="Do not show the values of the ranks.")
+    @argument("--locals", action="store_true", help="Show the local variables in tracebacks.")
+    @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
+    @argument("--quiet", action="store_true", help="Show nothing, values neither, unless ranks fail.")
+    @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
+    @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
+    @argument(
+        "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
+    )
+    @argument("--no-settings", action="store_true", help="Leave libraries in the ranks as they come.")
+    @argument("--setup", action="store_true", help="Run this cell here, and from now on first in every rank.")
+    @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
+    @cell_magic
+    def multiproc(self, line: str, cell: str) -> Any:
+        """Run this cell on several new processes, the ranks.
+
+        The cell finds `rank`, `local_rank` and `world_size`, and the variables, functions and classes of the notebook
+        that it uses. Its last expression is the rank's value. Afterwards `results` ({rank: value}) and `failures`
+        ({rank: RankFailure}) are bound; a failed run raises.
+        """
+        __tracebackhide__ = True
+        try:
+            # not parse_argstring of IPython, which leaves the quotes around a quoted value
+            chosen = self.multiproc.parser.parse_args(shlex.split(line))
+        except UsageError as error:
+            raise grammar.in_one_sentence(error, self.multiproc.parser, self.shell.user_ns) from None
+        except ValueError as error:
+            what = "ends with a backslash" if "escaped" in str(error) else "has a quotation mark without its partner"
+            raise grammar.refusal(f"the line {what}") from None
+        if not cell.strip():
+            raise grammar.refusal("the cell is empty, so there is nothing to run on the ranks")
+        if chosen.setup:
+            return self._set_up(line, cell)
+        try:
+            launch = self._launch(chosen, line, grammar.aligned(line, cell))
+        except KeyboardInterrupt:
+            self._bind_nothing(chosen.out)
+            raise _interrupted("interrupted before any rank was started") from None
+        self._tell_hidden_names()
+        try:
+            if chosen.no_wait:
+                launch.nobody_waits()
+                launch.start()
+                launch.follow(at_once=True)
+                return None
+            launch.start_and_wait()
+        except KeyboardInterrupt:
+            raise _interrupted(launch.run.summary()) from None
+        except OSError as error:
+            text = f"the ranks could not be started: {error}. None is left running."
+            raise _named(NotStarted, type(error).__name__, text) from error
+        finally:
+            self._bind(launch, chosen.out)
+        if launch.run.status == "interrupted":  # by the panel's button
+            raise _interrupted(launch.run.summary()) from None
+        if self._raises(chosen):
+            launch.run.raise_for_failures()
+        elif launch.run.failures and not chosen.no_panel and not launch.leaves_record:
+            print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
+        return None
+
+    def _set_up(self, line: str, cell: str) -> Any:
+        from nblaunch.launching.setting_up import set_up
+
+        if shlex.split(line) != ["--setup"]:
+            raise grammar.refusal(
+                "--setup goes alone: the cell runs here once, and first in every rank from now on, however many ranks "
+                "a later cell has"
+            )
+        __tracebackhide__ = True
+        try:
+            value, notice = set_up(self.shell, grammar.aligned(line, cell))
+        except SyntaxError as error:
+            raise self._shown(error) from None
+        if notice:
+            print(notice)
+        return value
+
+    @line_magic("multiproc")
+    def command(self, line: str) -> None:
+        """Ask about, or prepare, what ``%%multiproc`` runs.
+
+        ``%multiproc doctor`` says how ranks are made here and what stands in the way.
+        ``%multiproc preload NAME ...`` has modules imported once, ahead of the ranks.
+        ``%multiproc stacks [RANKS] [native]`` shows where ranks are, now or when the first one failed.
+        ``%multiproc setup`` shows the set-up cell, and ``%multiproc setup clear`` has ranks begin without it.
+        ``%multiproc stop`` and ``%multiproc kill`` end the runs that go on, those of ``--no-wait`` above all.
+        ``%multiproc logs [NUMBER]`` lists the logs that are kept of killed runs, or shows the ends of one's.
+        ``%multiproc clear logs`` removes the logs of the runs that have ended.
+        ``%multiproc debug RANK`` operates the debugger of a rank that waits, or answers its `input()`.
+        """
+        name, *rest = re.sub(r"(^|\s)#.*", "", line).split() or [""]
+        if name == "doctor" and not rest:
+            from nblaunch.jupyter.comms import peculiarities
+            from nblaunch.magic.doctor import examine
+
+            print(examine(self.start_method, self.settings, peculiarities()))
+        elif name == "preload" and rest:
+            self._preload(" ".join(rest).replace(",", " ").split())
+        elif name == "stacks":
+            self._show_stacks(rest)
+        elif name == "setup" and rest in ([], ["clear"]):
+            from nblaunch.launching.setting_up import clear_setup, show_setup
+
+            print(clear_setup() if rest else show_setup())
+        elif name in ("stop", "kill") and not rest:
+            from nblaunch.magic.commands import end_runs
+
+            print(end_runs(kill=name == "kill"))
+        elif name == "logs" and (not rest or (len(rest) == 1 and rest[0].isdecimal())):
+            from nblaunch.magic.commands import logs_in_words
+
+            try:
+                print(logs_in_words(int(rest[0]) if rest else None))
+            except ValueError as error:
+                raise UsageError(f"%multiproc logs: {error}.") from None
+        elif name == "clear" and rest == ["logs"]:
+            from nblaunch.magic.commands import clear_logs
+
+            print(clear_logs())
+        elif name == "debug" and len(rest) == 1 and rest[0].isdecimal():
+            _debug(int(rest[0]))
+        else:
+            raise UsageError(grammar.printable(grammar.unknown_command(shortened(name, 200))))
+
+    def _show_stacks(self, words: list[str]) -> None:
+        from nblaunch.magic.commands import stacks_in_words
+
+        native = words[-1:] == ["native"]
+        chosen = " ".join(words[: len(words) - native])
+        try:
+            print(stacks_in_words(grammar.ranks(chosen) if chosen else None, native))
+        except (argparse.ArgumentTypeError, ValueError, OSError) as error:
+            raise UsageError(f"%multiproc stacks: {error}.") from None
+
+    def _preload(self, names: list[str]) -> None:
+        from nblaunch.processes.starting.preloads import refusal
+
+        for name in names:
+            why = refusal(name)
+            if why:
+                why = grammar.printable(shortened(why, grammar.LONGEST_REFUSAL))
+                raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
+        self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
+        self._make_zygote()
+        print(
+            f"{', '.join(self.preload)}: imported ahead as soon as the zygote is ready (%multiproc doctor shows it). "
+            "To take a name back: %config Multiproc.preload = [...]"
+        )
+
+    def after_cell(self, result: Any) -> None:
+        """Take note of what stands under the cell that has ended; called after each cell."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            failed = (result.error_before_exec or result.error_in_exec) is not None
+            standing.end((self.shell._last_traceback or ()) if failed else ())
+        elif "nblaunch.panel.standing" in sys.modules:
+            from nblaunch.jupyter.comms import cell_that_a_page_runs
+            from nblaunch.panel.standing import forget
+
+            forget(cell_that_a_page_runs())
+
+    def follow_imports(self, *_: object) -> None:
+        """Have a zygote made when the notebook has imported more; called after each cell."""
+        if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
+            seen = len(sys.modules)
+            # no more threads: the next cell finds some, or else a launch tells; the cell that has ended is not at fault
+            with contextlib.suppress(RuntimeError):
+                # in a thread, because the reply to the cell waits for this
+                # what there is now: the thread may come to it in the midst of the next cell's imports
+                now = frozenset(sys.modules), dict(os.environ)
+                threading.Thread(target=self._make_zygote, args=now, name="nblaunch-zygote", daemon=True).start()
+                self._modules_seen = seen
+
+    def _make_zygote(self, modules: frozenset[str] | None = None, env: dict[str, str] | None = None) -> None:
+        from nblaunch.launching.session import PREPARE, REHEARSE
+
+        # where it fails, the next launch will find another way and tell
+        with contextlib.suppress(OSError, RuntimeError):
+            self._engine().get_ready(PREPARE, REHEARSE, modules, env)
+
+    def _engine(self) -> LocalEngine:
+        from nblaunch.engines.local import LocalEngine
+
+        return LocalEngine(tuple(self.preload), self.spares, self.spare_seconds)
+
+    def _raises(self, chosen: argparse.Namespace) -> bool:
+        return not (chosen.no_raise or self.no_raise)
+
+    def _launch(self, chosen: argparse.Namespace, line: str, source: str) -> Launch:
+        from nblaunch.launching.session import Launch
+        from nblaunch.launching.source import Notebook
+        from nblaunch.logs.kept import LIMITS
+        from nblaunch.panel.standing import standing_here
+
+        options = self._options(chosen)
+        # before objects are packed, which may take long
+        self._standing = standing_here() if options.panel == "live" and not options.quiet else None
+        LIMITS.seconds = self.keep_killed * 3600
+        nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
+        try:
+            return Launch(
+                source,
+                nprocs,
+                options,
+                Notebook.of(self.shell),
+                self._engine(),
+                title=grammar.printable(f"%%multiproc {line}".strip()),
+                bound=chosen.out or "results, failures",
+                raises=self._raises(chosen) and not chosen.no_wait,
+                publish=self._standing,
+            )
+        except SyntaxError as error:
+            raise self._shown(error) from None
+        except (ValueError, TypeError, NameError, OSError) as error:
+            raise grammar.refusal(grammar.in_words_of_the_line(str(error))) from error
+
+    def _options(self, chosen: argparse.Namespace) -> Options:
+        from nblaunch.launching.options import Options, default_panel, log_size
+
+        return Options(
+            capture=tuple(chosen.capture or ()),
+            no_capture=chosen.no_capture,
+            collect=tuple(chosen.collect or ()),
+            env=dict(chosen.env or ()),
+            timeout=chosen.timeout or self.timeout or None,
+            grace=self.grace if chosen.grace is None else chosen.grace,
+            on_failure=chosen.on_failure or self.on_failure,
+            stall=self.stall if chosen.stall is None else chosen.stall,
+            straggler=self.straggler if chosen.straggler is None else chosen.straggler,
+            max_restarts=self.max_restarts if chosen.max_restarts is None else chosen.max_restarts,
+            start_method=chosen.start_method or self.start_method,
+            log_dir=chosen.log_dir or self.log_dir or None,
+            max_log=log_size(self.max_log) if chosen.max_log is None else chosen.max_log,
+            seed=chosen.seed,
+            threads=chosen.threads or self.threads or None,
+            show_locals=chosen.locals,
+            quiet=chosen.quiet or self.quiet,
+            panel="none" if chosen.no_panel else self.panel or default_panel(),
+            show_ranks=chosen.show_ranks,
+            size_notice=self.size_notice,
+            pdb=chosen.pdb or self.pdb,
+            hold=chosen.hold or self.hold,
+            settings=self.settings and not chosen.no_settings,
+            show_values=self.show_values and not chosen.no_show,
+        )
+
+    def _bind(self, launch: Launch, out: str | None) -> None:
+        self.last_run = run = launch.run
+        if out:
+            self.shell.user_ns[out] = run
+        else:
+            before = None if self._in_background is None else self._in_background()
+            if before is not None and before.run.status == "running":
+                before.binds_no_longer()
+                print(
+                    "results and failures are those of this run from now on. Of the one that still goes on in the "
+                    "background nobody will know them: start such runs with --out NAME.",
+                    file=sys.stderr,
+                )
+            self._in_background = weakref.ref(launch)
+            self.shell.user_ns["results"] = run.results
+            self.shell.user_ns["failures"] = run.failures
+
+    def _bind_nothing(self, out: str | None) -> None:
+        """Take away what an earlier run has bound: it would look like what came of this one."""
+        if out:
+            self.shell.user_ns.pop(out, None)
+        else:
+            self.shell.user_ns.update(results={}, failures={})
+
+    def _tell_hidden_names(self) -> None:
+        from nblaunch.wording import RANK_NAMES
+
+        hidden = [name for name in RANK_NAMES if name in self.shell.user_ns and name not in self._hidden_names_told]
+        if hidden:
+            self._hidden_names_told.update(hidden)
+            names = " and ".join(repr(name) for name in hidden)
+            one = len(hidden) == 1
+            print(
+                f"In the ranks, {names} {'is' if one else 'are'} the rank's own and {'hides' if one else 'hide'} the "
+                f"notebook variable{'' if one else 's'} of that name."
+            )
+
+    def _shown(self, error: SyntaxError) -> Any:
+        lines = self.shell.SyntaxTB.structured_traceback(type(error), error, [])
+        return _named(CellSyntaxError, type(error).__name__, str(error), lines)
+
+
+def _debug(rank: int) -> None:
+    from nblaunch.magic.commands import debug
+
+    try:
+        debug(rank)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"%multiproc debug: {error}.") from None
+
+
+def _interrupted(text: str) -> Any:
+    return _named(RunInterrupted, "KeyboardInterrupt", text)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add ``%%multiproc`` to a notebook: ``%load_ext nblaunch`` calls this."""
+    magics = Multiproc(shell)
+    shell.register_magics(magics)
+    # for the first time after the very cell that loads this
+    shell.events.register("post_run_cell", magics.follow_imports)
+    shell.events.register("post_run_cell", magics.after_cell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take ``%%multiproc`` away again."""
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop("multiproc", None)
+    for known in shell.configurables:
+        if isinstance(known, Multiproc):
+            shell.events.unregister("post_run_cell", known.follow_imports)
+            shell.events.unregister("post_run_cell", known.after_cell)
+    zygotes = sys.modules.get("nblaunch.processes.starting.zygotes")
+    if zygotes is not None:
+        zygotes.ZYGOTES.close()
+    shell.configurables[:] = [known for known in shell.configurables if not isinstance(known, Multiproc)]

@@ -1,0 +1,1 @@
+"""What a rank does before, and after, code of the user's runs."""

@@ -1,0 +1,1 @@
+"""What torch elastic's package of processes has under names of its own."""

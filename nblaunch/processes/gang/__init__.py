@@ -1,0 +1,1 @@
+"""Ranks that are started, watched and ended together."""

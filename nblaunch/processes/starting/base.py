@@ -1,0 +1,341 @@
+"""What every start method is made of: its contract with the gang, and a fresh interpreter.
+
+A start method makes processes and tells when they have exited; signals, deadlines and meaning are the gang's. It works
+in the gang's supervisor thread, and the gang's selector wakes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO, Protocol
+
+from nblaunch.processes import _linux
+from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.debuggers import past_debuggers
+
+__all__ = [
+    "PARENT_ENDS",
+    "PATIENCE",
+    "UNPREPARED",
+    "Preparation",
+    "StartMethod",
+    "Watch",
+    "belongs_to_parent",
+    "is_gone",
+    "open_log",
+    "own_path",
+    "spawn_helper",
+    "spawn_interpreter",
+    "start_program",
+]
+
+# Descriptors whose other ends are in ranks. Whoever is forked from this process drops them: a copy of them would keep
+# the guards of the ranks from noticing that the parent is gone.
+PARENT_ENDS: set[int] = set()
+
+
+def _drop_parent_ends() -> None:
+    if not PARENT_ENDS:
+        return
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # the system gives no more descriptors
+        for descriptor in PARENT_ENDS:
+            os.close(descriptor)
+    else:
+        # better than closing: the objects that own them are in the copy too, and would close what has the number next
+        for descriptor in PARENT_ENDS:
+            os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+    PARENT_ENDS.clear()
+
+
+os.register_at_fork(after_in_child=_drop_parent_ends)
+
+# Seconds for what was killed to be gone.
+PATIENCE = 5.0
+
+# The user's own sys.path is set when everything of ours has been imported: a json.py beside the notebook must not
+# become the interpreter's.
+_BOOT = """
+import sys
+if not sys.path[0]:
+    del sys.path[0]
+import json
+with open(int(sys.argv.pop()), "rb") as file:
+    described = json.load(file)
+del file
+sys.path[:] = described["path"]
+from nblaunch.processes.{module} import main
+main(described)
+"""
+
+
+class NotInTime(InterruptedError):
+    """The time allowed is over, and the ranks have not started."""
+
+
+class Watch(Protocol):
+    """What a start method needs of the gang."""
+
+    def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
+        """Call `readable` whenever the descriptor is readable."""
+
+    def unwatch(self, descriptor: int) -> None:
+        """Stop doing so."""
+
+    def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
+        """Wait until the descriptor is readable.
+
+        Raises
+        ------
+        InterruptedError
+            If the gang is ordered to end meanwhile, or its time is over (`NotInTime`).
+        TimeoutError
+            If it is not readable within so many seconds.
+        """
+
+    def getting_ready(self, importing: str) -> None:
+        """Tell that the ranks wait for a process that imports this package; empty if it imports none yet."""
+
+    def exited(self, pid: int, exitcode: int) -> None:
+        """Take note that a process has exited and was reaped."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done before a rank's own work, and where it can be, ahead of time.
+
+    Parameters
+    ----------
+    prepare : str
+        ``"module"`` or ``"module:function"`` to import, and call, in a process that becomes ranks or forks them.
+    rehearse : str
+        ``"module:function"`` that a spare calls, see `nblaunch.processes.child.spare.wait`.
+    modules : tuple of str
+        Modules that a zygote imports. None of the user's own: what is edited must not be stale.
+    needed : tuple of str
+        Those of them that this launch uses: worth to wait for if a zygote still imports them.
+    spares : int
+        Most ranks that a zygote's forkserver forks ahead; 0 is none.
+    seconds : float
+        Time after which spares that were not used end.
+    """
+
+    prepare: str = ""
+    rehearse: str = ""
+    modules: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    spares: int = 0
+    seconds: float = 600.0
+
+
+UNPREPARED = Preparation()
+
+
+class StartMethod(ABC):
+    """Makes the processes of one gang."""
+
+    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+        self._gang = gang
+        self._births = births
+        self._preparation = preparation
+
+    @abstractmethod
+    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+        """Start one rank and return its process id; it leads its own session.
+
+        Raises
+        ------
+        OSError
+            If the system refuses another process.
+        """
+
+    def begin(self) -> None:  # noqa: B027  (most start at once)
+        """Let go whoever was started and waits: all have been started."""
+
+    def relieve(self) -> bool:
+        """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
+        return False
+
+    def rouse(self) -> None:  # noqa: B027  (most have none)
+        """Set helpers going that somebody has stopped: ranks are about to be ended, of which they have to tell."""
+
+    def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
+        """Let go of whatever served the whole gang. No rank is left when this is called."""
+
+
+def belongs_to_parent(descriptor: int, until: contextlib.ExitStack) -> None:
+    """Have every process that any thread forks drop the descriptor, from now on or until `until` ends."""
+    PARENT_ENDS.add(descriptor)
+    until.callback(PARENT_ENDS.discard, descriptor)
+
+
+def spawn_interpreter(
+    module: str,
+    birth: Birth,
+    descriptors: Descriptors,
+    preparation: Preparation,
+    stdout: int | None = None,
+    stderr: Any = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter that runs ``main`` of a module of this package.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module, below ``nblaunch.processes``.
+    birth, descriptors
+        What the process is to become.
+    preparation : Preparation
+        What it does first.
+    stdout, stderr : int or file, optional
+        Take the places of the parent's own.
+    left_out : mapping of str to str
+        Modules that it does not import although the preparation names them, each with the reason.
+
+    Raises
+    ------
+    OSError
+        If the system refuses the process.
+    """
+    described = {
+        "birth": birth.as_json(),
+        "descriptors": descriptors.as_json(),
+        "parent": os.getpid(),
+        "prepare": preparation.prepare,
+        "rehearse": preparation.rehearse,
+        "modules": preparation.modules,
+        "left_out": dict(left_out),
+        "path": own_path(birth),
+    }
+    with contextlib.ExitStack() as files:
+        # in a file, because sys.path and sys.argv can be longer than one argument may be
+        file = files.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb"))
+        file.write(json.dumps(described).encode())
+        file.flush()
+        file.seek(0)
+        return start_program(
+            birth,
+            [
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                "-c",
+                _BOOT.format(module=module),
+                str(file.fileno()),
+            ],
+            (*descriptors.given(), file.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            redirect=module == "child.birth",
+        )
+
+
+def spawn_helper(
+    module: str,
+    birth: Birth,
+    preparation: Preparation,
+    *,
+    guard: int = -1,
+    stdout: int | None = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[subprocess.Popen[bytes], socket.socket, BinaryIO]:
+    """Start a fresh interpreter that serves this process; see `spawn_interpreter`.
+
+    Returns
+    -------
+    process : Popen
+        The helper.
+    control : socket
+        This process's end of a packet socket to it; every process that any thread forks drops it.
+    complaints : file
+        A file in memory with what it writes to standard error.
+    """
+    with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed_on:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kept.enter_context(ours)
+        belongs_to_parent(ours.fileno(), kept)
+        passed_on.enter_context(theirs)
+        memory = _linux.memory_file(f"nblaunch-{module.rpartition('.')[2]}")
+        complaints = kept.enter_context(open(memory, "r+b", buffering=0))
+        descriptors = Descriptors(control=theirs.fileno(), guard=guard)
+        process = spawn_interpreter(module, birth, descriptors, preparation, stdout, complaints, left_out)
+        kept.pop_all()
+    return process, ours, complaints
+
+
+def own_path(birth: Birth) -> list[str]:
+    """Return `sys.path` without the user's working directory, or with it behind the others if this package lies there.
+
+    Not behind one that holds another copy of this package: the two ends have to be of one version.
+    """
+    here = os.path.realpath(birth.cwd or os.curdir)
+    path = [entry for entry in birth.sys_path if entry and os.path.realpath(entry) != here]
+    root = str(Path(__file__).resolve().parents[3])
+    if root not in path:
+        others = (i for i, entry in enumerate(path) if os.path.isdir(os.path.join(entry, "nblaunch")))
+        path.insert(next(others, len(path)), root)
+    return path
+
+
+def start_program(
+    birth: Birth,
+    command: Sequence[str],
+    descriptors: tuple[int, ...],
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: Any = None,
+    redirect: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start a program with the surroundings of a rank, as the leader of a session of its own.
+
+    Raises
+    ------
+    OSError
+        If the system refuses the process.
+    """
+    with past_debuggers(), contextlib.ExitStack() as files:
+        try:
+            return subprocess.Popen(
+                command,
+                env=birth.env,
+                cwd=birth.cwd,
+                start_new_session=True,
+                pass_fds=descriptors,
+                stdin=stdin,
+                stdout=files.enter_context(open_log(birth.stdout)) if redirect and birth.stdout else stdout,
+                stderr=files.enter_context(open_log(birth.stderr)) if redirect and birth.stderr else stderr,
+            )
+        except OSError as refusal:
+            if refusal.errno != errno.E2BIG:
+                raise
+            name = max(birth.env, key=lambda name: len(birth.env[name]), default="")
+            raise OSError(
+                errno.E2BIG,
+                f"the environment and arguments of rank {birth.rank} are too large for the system; the largest "
+                f"variable is {name} with {len(birth.env.get(name, ''))} characters. Pass it by a file instead",
+            ) from refusal
+
+
+def open_log(path: str) -> Any:
+    """Open a log file for a rank to write to; the owner alone may read it."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb", buffering=0)
+
+
+def is_gone(pidfd: int) -> bool:
+    """Wait a moment for the process behind a pidfd to end; tell whether it has."""
+    return bool(_linux.readable([pidfd], PATIENCE))

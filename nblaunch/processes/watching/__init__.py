@@ -1,0 +1,1 @@
+"""What is looked at while ranks run: stalls, memory, the size of logs, stacks."""

@@ -1,0 +1,335 @@
+"""`Questions`: what the ranks of a run ask, and who is asked next.
+
+::
+
+    Asked, Unasked, SessionEnded ─► Questions ─► Box (a person) ─► answers ─► gang ─► rank
+
+Events come in the thread that watches the ranks; whoever waits for the run puts the questions, one after the other. A
+debugger keeps the box until it is left. A rank that has raised (``--pdb``) is held until everybody who is held has been
+looked at: then all of them report, so that none is ended because of another one's failure before it has told its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nblaunch.events import Asked, Ended, Ending, Event, Exited, Refused, Reported, Restarting, SessionEnded, Unasked
+from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.jupyter.input_box import Box, tell
+from nblaunch.payload import encodable, pack_plain, unpack_plain
+from nblaunch.processes.channel import numbered
+from nblaunch.wording import name_ranks
+
+__all__ = ["Questions", "asked"]
+
+logger = logging.getLogger(__name__)
+
+# Bytes of an answer: it has to fit into a socket's buffer, because the gang does not wait for a rank.
+_LONGEST_ANSWER = 60_000
+# Seconds for a rank whose user has quit to report that, before all are stopped.
+_QUIT_PATIENCE = 2.0
+# Questions of one rank at a time; what asks more does not wait for answers.
+_MOST = 1000
+# Characters of a question that are shown.
+_LONGEST_QUESTION = 200_000
+_KINDS = ("input", "password", "command", "held", "left", "quit")
+_GO: Mapping[str, object] = {"line": ""}
+_END: Mapping[str, object] = {"end": True}
+
+
+class Questions:
+    """What ranks ask and nobody has answered yet.
+
+    Parameters
+    ----------
+    answer : callable
+        Sends an answer: rank, number of the question, body.
+    stop : callable
+        Ends the ranks.
+    failure_stops : bool
+        Whether the first failure ends the others by itself.
+    restarts : bool
+        Whether the ranks may be started once more after a failure.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[int, int, bytes], None],
+        stop: Callable[[], None],
+        *,
+        failure_stops: bool,
+        restarts: bool = False,
+    ) -> None:
+        self._answer_with = answer
+        self._stop = stop
+        self._failure_stops = failure_stops
+        self._restarts = restarts
+        # called with a line about each question, where nobody waits to put it
+        self.announce: Callable[[str], None] | None = None
+        self._open: dict[tuple[int, int], Asked] = {}
+        # sessions of debuggers by rank and number, until they are left
+        self._sessions: set[tuple[int, int]] = set()
+        # those of ranks that are held at their failure, which has to be told even if nobody looks at it any more
+        self._held: set[tuple[int, int]] = set()
+        # those of them that were closed from here: what follows is not their user's doing
+        self._cut_off: set[tuple[int, int]] = set()
+        # ranks whose user wants all to end
+        self._quits: set[int] = set()
+        # nobody is asked any more: the ranks are being ended, or will be in a moment
+        self._closing = False
+        self._over = False
+        self._insisting: threading.Timer | None = None
+        self._changed: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._holder: tuple[int, int] | None = None
+        self._told: frozenset[int] = frozenset()
+
+    @property
+    def asking(self) -> dict[int, str]:
+        """The ranks that wait for an answer, and what they wait with."""
+        return {question.rank: _what(question) for question in list(self._open.values()) if _is_put(question)}
+
+    # ---- events, in the supervisor thread
+
+    def note(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, Asked):
+            self._take(event)
+        elif isinstance(event, Unasked):
+            question = self._open.pop((event.rank, event.number), None)
+            if question is not None:
+                self._sessions.discard((event.rank, question.session))
+        elif isinstance(event, SessionEnded):
+            if event.text and self.announce is None:
+                tell(event.text)
+            self._sessions.discard((event.rank, event.session))
+            if event.quit:
+                self._quit(event.rank)
+        elif isinstance(event, Exited):
+            self._forget(event.rank, failed=event.reported != "value")
+        elif isinstance(event, Reported) and event.kind in ("value", "error"):
+            self._forget(event.rank, failed=event.kind == "error")
+        elif isinstance(event, Refused):
+            self._forget(event.rank, failed=True)
+        elif isinstance(event, Ending):
+            self._closing = True
+        elif isinstance(event, Restarting):
+            for known in (self._open, self._sessions, self._held, self._cut_off, self._quits):
+                known.clear()
+            self._closing = False
+        elif isinstance(event, Ended):
+            self._over = True
+            self._open.clear()
+            if self._insisting is not None and self._insisting.ident is not None:
+                self._insisting.cancel()
+                self._insisting.join()
+        else:
+            return
+        self._release()
+        self._changed.put(None)
+
+    def _take(self, question: Asked) -> None:
+        if sum(rank == question.rank for rank, _ in list(self._open)) >= _MOST:
+            return
+        self._open[question.rank, question.number] = question
+        session = (question.rank, question.session)
+        if question.kind in ("left", "quit"):
+            self._sessions.discard(session)
+            if question.kind == "quit" and session not in self._cut_off:
+                self._quit(question.rank)
+            return
+        if question.kind == "held":
+            self._held.add(session)
+        if self._closing:
+            self._let_go(question)
+            return
+        if question.session:
+            self._sessions.add(session)
+        # of a session that somebody keeps going, each command would be a line
+        if self.announce is not None and session != self._holder:
+            rank = question.rank
+            self.announce(
+                f"rank {rank} waits: {_what(question)}. %multiproc debug {rank} answers, or debug({rank}) of its Run.\n"
+            )
+
+    def _quit(self, rank: int) -> None:
+        self._quits.add(rank)
+        self._closing = True
+        # the rank's own code may catch what its debugger raises, and go on
+        if self._insisting is not None:
+            return
+        self._insisting = threading.Timer(_QUIT_PATIENCE, self._insist, [rank])
+        self._insisting.daemon = True
+        with contextlib.suppress(RuntimeError):  # no more threads
+            self._insisting.start()
+
+    def _insist(self, rank: int) -> None:
+        if rank in self._quits and not self._over:
+            self._stop()
+
+    def _forget(self, rank: int, *, failed: bool) -> None:
+        """Forget a rank that has nothing more to ask."""
+        for key in [key for key in list(self._open) if key[0] == rank]:
+            self._open.pop(key, None)
+        self._sessions.difference_update([session for session in self._sessions if session[0] == rank])
+        if failed and self._failure_stops:
+            self._closing = True
+        if rank in self._quits and (self._restarts or not (failed and self._failure_stops)):
+            self._quits.discard(rank)
+            self._stop()
+
+    def _release(self) -> None:
+        """Let ranks that are held report, once nobody is to be looked at any more."""
+        if self._sessions and not self._closing:
+            return
+        for question in list(self._open.values()):
+            self._let_go(question)
+
+    def _let_go(self, question: Asked) -> None:
+        """Let a rank report that is held; one that asks for anything else waits for its end, and fails of nothing."""
+        session = (question.rank, question.session)
+        if question.kind in ("held", "left", "quit"):
+            self._answer(question, _GO)
+        elif question.kind == "command" and self._closing and session in self._held:
+            self._cut_off.add(session)
+            self._answer(question, _END)
+
+    # ---- whoever asks a person
+
+    def close(self) -> None:
+        """Ask nobody any more: the ranks are interrupted."""
+        self._closing = True
+
+    def serve(self, box: Box, only: int | None = None) -> None:
+        """Put questions to a person until the run has ended.
+
+        Parameters
+        ----------
+        box : Box
+            Where the person is.
+        only : int, optional
+            Put only those of one rank: one line, or the session of a debugger.
+        """
+        self._holder = None
+        try:
+            while not self._over:
+                if self._holder is not None and self._holder not in self._sessions:
+                    self._holder = None
+                    if only is not None:
+                        return
+                question = self._next(only if self._holder is None else self._holder[0])
+                if question is not None:
+                    self._put(question, box)
+                    if question.session:
+                        self._holder = (question.rank, question.session)
+                    elif only is not None and self._holder is None:
+                        return
+                elif only is not None and self._holder is None:
+                    return
+                else:
+                    with contextlib.suppress(queue.Empty):
+                        self._changed.get(timeout=LONGEST_DEAF)
+        finally:
+            self._holder = None
+
+    def _next(self, rank: int | None) -> Asked | None:
+        if self._closing:
+            return None
+        waiting = (question for question in list(self._open.values()) if _is_put(question))
+        return next((question for question in waiting if rank in (None, question.rank)), None)
+
+    def _put(self, question: Asked, box: Box) -> None:
+        key = (question.rank, question.number)
+        if question.kind == "held":
+            tell(
+                f"{question.text}\n\nrank {question.rank} waits at {question.where}. c looks at the next rank that has "
+                "failed, or lets all of them report; q ends the run; h shows all commands.\n"
+            )
+            self._answer(question, _GO)
+            return
+        if question.text:
+            tell(question.text if question.text.endswith("\n") else f"{question.text}\n")
+        self._tell_who_waits(question.rank)
+        while True:
+            try:
+                line = box.ask(
+                    question.prompt,
+                    hidden=question.kind == "password",
+                    withdrawn=lambda: self._open.get(key) is not question,
+                )
+            except EOFError:
+                self._answer(question, _END)
+                return
+            except Exception:
+                # a rank that waits for ever would be worse
+                # as text: who keeps log records would keep the run with the exception's frames
+                logger.error("rank %d cannot be answered:\n%s", question.rank, traceback.format_exc())
+                self._answer(question, _END)
+                return
+            if line is None:
+                tell(f"rank {question.rank} does not wait for an answer any more.\n")
+                return
+            line = encodable(line)
+            if len(line.encode()) <= _LONGEST_ANSWER:
+                self._answer(question, {"line": line})
+                return
+            tell(f"An answer has at most {_LONGEST_ANSWER:,} bytes: let the rank read longer texts from a file.\n")
+
+    def _tell_who_waits(self, rank: int) -> None:
+        waiting = frozenset(self.asking.keys() - {rank})
+        if waiting and waiting != self._told:
+            tell(f"{name_ranks(waiting)} {'waits' if len(waiting) == 1 else 'wait'} to ask too, after rank {rank}.\n")
+        self._told = waiting
+
+    def _answer(self, question: Asked, answer: Mapping[str, object]) -> None:
+        key = (question.rank, question.number)
+        if self._open.get(key) is question:
+            # first, so that an interrupt in between leaves no rank without an answer; a second one is ignored there
+            self._answer_with(question.rank, question.number, bytes(pack_plain(dict(answer))))
+            self._open.pop(key, None)
+
+
+def _is_put(question: Asked) -> bool:
+    return question.kind not in ("left", "quit")
+
+
+def _what(question: Asked) -> str:
+    if question.kind == "held":
+        return f"held at its failure, {question.where}"
+    if question.kind == "command":
+        return f"in the debugger, {question.where}"
+    return f"asks {question.prompt.partition(': ')[2]!r:.100}"
+
+
+def asked(report: Reported) -> Asked | Unasked | SessionEnded | None:
+    """Return what a message about questions says, or None, and a warning in the log, if it makes no sense."""
+    rank, at = report.rank, report.at
+    try:
+        if report.kind == "session_ended":
+            message = unpack_plain(report.body)
+            text, session = _typed(message["text"], str), _typed(message["session"], int)
+            return SessionEnded(rank, session, text, message["quit"] is True, at)
+        number, body = numbered(report.body)
+        if report.kind == "unask":
+            return Unasked(rank, number, at)
+        message = unpack_plain(body)
+        kind, prompt, text, where = (_typed(message[name], str) for name in ("kind", "prompt", "text", "where"))
+        if kind not in _KINDS:
+            raise ValueError(f"no kind of question: {kind!r:.100}")
+        return Asked(rank, number, kind, prompt, text, where, _typed(message["session"], int), at)
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        # as text: who keeps log records would keep the run with the exception's frames
+        why = f"{type(error).__name__}: {error}"
+        logger.warning("rank %d asked what makes no sense: %s", rank, why)
+        return None
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"a part of it is a {type(value).__name__}")
+    return value[-_LONGEST_QUESTION:] if isinstance(value, str) else value

@@ -1,0 +1,169 @@
+"""`Rebuilding`: what the ranks of one attempt have sent, made objects again while other ranks are still at work.
+
+::
+
+    Reported("value") ─► add ─┬─► a thread: unpack ─┬─► values
+                              │                     └─► errors, and `refuse`: it is a failure at once
+                              └─► plain ones: at the end
+
+To rebuild a value may run code of the user's, ``__setstate__`` for example. That may take long, fail, or never return,
+so it is kept out of the thread that watches the ranks for as long as there are any.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from nblaunch.events import Reported
+from nblaunch.flag import Flag
+from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.messages.work import VALUE
+from nblaunch.payload import unpack_named, why
+
+__all__ = ["Rebuilding", "Unbuilt"]
+
+# The pickle opcode that looks up a class or function. Without one, only texts, numbers and containers are built.
+_STACK_GLOBAL = 0x93
+
+# In the words of torch, whatever object it was that asked for one.
+_RANKS_ONLY = "Process groups are in ranks only: return what it has in it, such as numbers, tensors or a state_dict"
+
+
+class Unbuilt(NamedTuple):
+    """A value that could not be rebuilt: what was raised, the same in words, and when the value had been sent."""
+
+    error: BaseException
+    why: str
+    sent_at: float
+
+
+class Rebuilding:
+    """The values of one attempt.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The variables that come beside each rank's value.
+    refuse : callable
+        Gets the rank whose value cannot be rebuilt, why not, and when it was sent, as soon as that is known.
+
+    Attributes
+    ----------
+    values : dict of int to dict of str to object
+        What each rank has sent by name, its value as `VALUE`, once that is rebuilt.
+    errors : dict of int to Unbuilt
+        What became of those that could not be.
+    """
+
+    def __init__(self, names: Iterable[str], refuse: Callable[[int, str, float], None]) -> None:
+        self.values: dict[int, dict[str, Any]] = {}
+        self.errors: dict[int, Unbuilt] = {}
+        self._names = (VALUE, *names)
+        self._refuse: Callable[[int, str, float], None] | None = refuse
+        self._plain: deque[Reported] = deque()
+        self._waiting: deque[Reported] = deque()
+        self._lock = threading.Lock()
+        # held while somebody is told, so that nobody is once `tell_nobody` has returned
+        self._telling = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._idle = Flag()
+        self._idle.set()
+        self._done = 0
+        self._closed = False
+
+    def add(self, report: Reported) -> None:
+        """Take what a rank has sent; never blocks, and starts a thread if that may run code."""
+        if isinstance(report.body, bytearray) and _STACK_GLOBAL not in report.body:
+            self._plain.append(report)
+            return
+        with self._lock:
+            self._waiting.append(report)
+            if not self._idle.is_set():
+                return  # there is one
+            # The context says which cell it belongs to what the user's code prints. A daemon: it may never return.
+            self._thread = thread = threading.Thread(
+                target=contextvars.copy_context().run, args=(self._work,), name="nblaunch-values", daemon=True
+            )
+            self._idle.clear()
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads: at the end, then
+            with self._lock:
+                self._thread = None
+                self._idle.set()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._idle.set()
+                    return
+                report = self._waiting.popleft()
+            self._rebuild(report)
+            # not while the next one is rebuilt: it is memory
+            del report
+
+    def _rebuild(self, report: Reported) -> None:
+        try:
+            body = unpack_named(report.body)
+            body = {name: body[name] for name in self._names}
+        except BaseException as error:  # whatever a user's object does when it is rebuilt
+            text = f"the value of rank {report.rank} arrived but cannot be rebuilt in the notebook: {why(error)}"
+            if "process group" in text:
+                text = f"{text.rstrip('.')}. {_RANKS_ONLY}"
+            with self._lock:
+                if not self._closed:
+                    self.errors[report.rank] = Unbuilt(error, text, report.at)
+                self._done += 1
+            with self._telling:
+                if self._refuse is not None:
+                    self._refuse(report.rank, text, report.at)
+            return
+        with self._lock:
+            if not self._closed:
+                self.values[report.rank] = body
+            self._done += 1
+
+    def finish(self) -> None:
+        """Return when everything is rebuilt, however long that takes; here, if no thread does it."""
+        while self._plain:
+            self._rebuild(self._plain.popleft())
+        while not self._idle.wait(LONGEST_DEAF):
+            continue
+        thread = self._thread
+        if thread is not None:
+            thread.join()  # it has nothing left to do
+        while self._waiting:
+            self._rebuild(self._waiting.popleft())
+
+    def hangs(self, seconds: float) -> bool:
+        """Wait until the thread has rebuilt everything; tell whether one value has taken longer than this instead."""
+        done = -1
+        while done != self._done:
+            done = self._done
+            if self._idle.wait(seconds):
+                return False
+        return True
+
+    def tell_nobody(self) -> None:
+        """Have nobody told any more of what cannot be rebuilt: the ranks that it would concern are others."""
+        with self._telling:
+            self._refuse = None
+
+    def close(self) -> None:
+        """Take no value any more that is still to be rebuilt, and tell nobody."""
+        self.tell_nobody()
+        with self._lock:
+            self._closed = True
+
+    def drop(self) -> None:
+        """Let go of everything, also of what is just being rebuilt."""
+        self.close()
+        with self._lock:
+            self.values.clear()
+            self._plain.clear()
+            self._waiting.clear()

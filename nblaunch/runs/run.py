@@ -1,0 +1,561 @@
+"""`Run`: one launch and what came of it, put together from the events of the gang."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import logging
+import signal
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from nblaunch.engines.base import Ranks
+from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
+from nblaunch.flag import Flag
+from nblaunch.interrupts import LONGEST_DEAF, stopping_together
+from nblaunch.jupyter.input_box import NoBox, find_box, in_kernel
+from nblaunch.logs.run_logs import Logs
+from nblaunch.messages.work import VALUE
+from nblaunch.runs.attempt import Attempt, failed_attempts
+from nblaunch.runs.failures import RankFailure, RanksFailed, root_cause_of
+from nblaunch.runs.outputs import Output, Outputs
+from nblaunch.runs.questions import Questions
+from nblaunch.runs.short_reprs import short_repr
+from nblaunch.sizes import listed
+from nblaunch.stacks.folding import Stacks, in_cells
+from nblaunch.wording import count_ranks, name_ranks
+
+__all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
+_PATIENCE = 1.0
+
+
+class _End(Flag):
+    """The end of a run, which event loops are told of too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Let all go on who wait."""
+        super().set()
+        for tell in list(self._told):
+            tell()
+
+    @contextlib.contextmanager
+    def telling(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have something called at the end, from whatever thread; at once if it has come."""
+        self._told.append(tell)
+        try:
+            if self.is_set():
+                tell()
+            yield
+        finally:
+            self._told.remove(tell)
+
+
+class Run:
+    """One launch and what came of it.
+
+    Attributes
+    ----------
+    nprocs : int
+        Number of ranks.
+    results : dict of int to object
+        Value of each rank that finished.
+    failures : dict of int to RankFailure
+        Every other rank, once the run has ended.
+    collected : dict of str to dict of int to object
+        Collected variables: ``run.collected["loss"][rank]``.
+    outputs : dict of int to list of Output
+        What each rank displayed, in order: ``run.outputs[2][0]`` shows itself in a notebook. Updates replace the
+        content, and ``clear_output()`` in a rank empties its list.
+    captured : dict of str to int
+        Bytes that each object took that was sent to the ranks, largest first: notebook variables by name, or the
+        function and its ``args[i]``. What several of them share counts for one.
+    logs : Logs
+        ``run.logs[rank].stdout``, ``.stderr``, ``.path``.
+    attempts : list of Attempt
+        Every time that the ranks were started and have ended, with the failures of each; the last one's are those of
+        the run.
+    refused : str
+        Why the ranks could not be started once more after a failure, in words; empty if they could.
+    status : str
+        ``"running"``, ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or
+        ``"not started"``.
+    """
+
+    def __init__(
+        self,
+        nprocs: int,
+        logs: Logs,
+        collect: Iterable[str] = (),
+        cells: dict[str, int] | None = None,
+        sent: object = None,
+        captured: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.nprocs = nprocs
+        self.results: dict[int, Any] = {}
+        self.failures: dict[int, RankFailure] = {}
+        self.collected: dict[str, dict[int, Any]] = {name: {} for name in collect}
+        self.captured = dict(captured)
+        self._outputs = Outputs(nprocs)
+        self.logs = logs
+        self.attempts: list[Attempt] = []
+        self.refused = ""
+        # where the ranks' logs are; those and the outputs of the attempt before, until all ranks are at work once more
+        self._launched: Launched | None = None
+        self._before: tuple[Launched, Outputs] | None = None
+        self.status = "running"
+        self._ranks: Ranks | None = None
+        self._questions: Questions | None = None
+        self._requested = ""
+        self._began = time.monotonic()
+        self._ended_at: float | None = None
+        self._defect: str | None = None
+        self._done = _End()
+        # what comes back is being put together; guarded: who leaves before that is done comes from another thread
+        self._concluding = self._left = self._impatient = False
+        self._conclusion = threading.Lock()
+        # numbers of the notebook's cells by file name, for stacks
+        self._cells = cells or {}
+        self._attempt = self._next_attempt()
+        # what was sent must live until instances of its classes have come back
+        self._sent = sent
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rank finished."""
+        return self.status == "finished"
+
+    @property
+    def root_cause(self) -> RankFailure | None:
+        """The failure that came first, or None."""
+        return root_cause_of(self.failures)
+
+    @property
+    def stacks_at_failure(self) -> Stacks:
+        """Where the ranks that were still at work were when the first one failed, or when the time was over."""
+        return self._attempt.stacks_at_failure
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the launch to the end, or to now, as a clock on the wall counts them.
+
+        So the time counts that the program was stopped, by Ctrl-Z for example.
+        """
+        return (self._ended_at or time.monotonic()) - self._began
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process id of every rank that was started."""
+        return dict(self._attempt.pids)
+
+    @property
+    def earlier(self) -> list[str]:
+        """What the attempts before the last one have failed of, in a line for each kind of failure."""
+        return failed_attempts(self.attempts[:-1])
+
+    @property
+    def outputs(self) -> dict[int, list[Output]]:
+        """What each rank displayed so far."""
+        return self._outputs.by_rank
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended; tell whether it has.
+
+        Ctrl-Z in a terminal, while this waits, stops the ranks with the program; ``fg`` or ``bg`` sets them going.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Longest time in seconds.
+
+        Raises
+        ------
+        RuntimeError
+            If nblaunch itself failed.
+        """
+        ended = self._done.is_set()
+        if not ended:
+            with self._stopping_together():
+                ended = self._wait(timeout)
+        if ended and self._ranks is not None and not self._left:
+            self._ranks.join()
+        if self._defect is not None:
+            raise RuntimeError(self.defect)
+        return ended
+
+    def _stopping_together(self) -> contextlib.AbstractContextManager[None]:
+        ranks = self._ranks
+        if ranks is None or in_kernel():
+            return contextlib.nullcontext()
+        return stopping_together(ranks.hold, ranks.resume)
+
+    def _wait(self, timeout: float | None) -> bool:
+        if timeout is None:
+            while not self._done.wait(LONGEST_DEAF):
+                continue
+        return self._done.wait(timeout)
+
+    @property
+    def defect(self) -> str:
+        """What failed in nblaunch itself while it watched the ranks, which `wait` raises; else empty."""
+        if self._defect is None:
+            return ""
+        return f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}"
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        # no thread waits: one that does cannot be left, and whoever gives up waiting would wait on
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(ended.set)
+
+        with self._done.telling(tell):
+            yield from ended.wait().__await__()
+        # what is left to be tidied up, and shown, takes a moment that other tasks may use
+        yield from loop.run_in_executor(None, self.wait).__await__()
+        return self
+
+    def interrupt(self) -> None:
+        """Interrupt the ranks as Ctrl-C does; those that do not go are terminated, then killed."""
+        self._end("interrupted", lambda ranks: ranks.interrupt())
+
+    def stop(self) -> None:
+        """Terminate the ranks; those that do not go are killed."""
+        self._end("stopped", lambda ranks: ranks.stop())
+
+    def kill(self) -> None:
+        """Kill the ranks at once."""
+        self._end("stopped", lambda ranks: ranks.kill())
+
+    def signal(self, number: int | str, ranks: Iterable[int] | None = None) -> None:
+        """Send a signal to ranks; the run goes on, unless they end of it.
+
+        Parameters
+        ----------
+        number : int or str
+            The signal, as in ``signal.SIGUSR1`` or ``"SIGUSR1"``.
+        ranks : iterable of int, optional
+            Whom; by default all that still run. Only the ranks' own processes get it, not what they have started.
+
+        Raises
+        ------
+        ValueError
+            If there is no such signal or rank.
+        """
+        chosen = self._chosen(ranks)
+        order = _signal_named(number)
+        if not self._done.is_set() and self._ranks is not None:
+            self._ranks.signal(order, chosen)
+
+    def stacks(self, ranks: Iterable[int] | None = None, native: bool = False) -> Stacks:
+        """Return where ranks are now; they are not disturbed. After the run: where they were when the first one failed.
+
+        Parameters
+        ----------
+        ranks : iterable of int, optional
+            Of whom; by default of all that still run.
+        native : bool
+            With the frames of C code, where py-spy is installed and allowed to look; it holds each rank for a moment.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rank.
+        TimeoutError
+            If the ranks are only just being started.
+        FileNotFoundError
+            With `native`, if py-spy is not installed.
+        """
+        chosen = self._chosen(ranks)
+        if self._done.is_set() or self._ranks is None:
+            return Stacks({rank: s for rank, s in self.stacks_at_failure.items() if chosen is None or rank in chosen})
+        return Stacks(in_cells(self._ranks.stacks(chosen, native), self._cells))
+
+    def _chosen(self, ranks: Iterable[int] | None) -> frozenset[int] | None:
+        if ranks is None:
+            return None
+        chosen = frozenset(ranks)
+        beyond = [rank for rank in chosen if rank not in range(self.nprocs)]
+        if beyond:
+            raise ValueError(f"there is no {name_ranks(beyond)}: this run has {name_ranks(range(self.nprocs))}")
+        return chosen
+
+    def raise_for_failures(self) -> None:
+        """Raise `RanksFailed` if the run has ended and not every rank finished."""
+        if self.failures:
+            raise RanksFailed(self)
+
+    @property
+    def asking(self) -> dict[int, str]:
+        """The ranks that wait for an answer, and what they wait with."""
+        return {} if self._questions is None else self._questions.asking
+
+    def debug(self, rank: int) -> None:
+        """Operate the debugger of a rank that waits at a failure or breakpoint, or answer its `input()`.
+
+        Takes the notebook's input box until the debugger is left. An interrupt leaves the rank where it is.
+
+        Parameters
+        ----------
+        rank : int
+            One of `asking`.
+
+        Raises
+        ------
+        ValueError
+            If this rank does not wait for anybody.
+        RuntimeError
+            If nobody can be asked here.
+        """
+        waiting = self.asking
+        if self._questions is None or rank not in waiting:
+            others = "; ".join(f"rank {other}: {what}" for other, what in sorted(waiting.items()))
+            raise ValueError(
+                f"rank {rank} does not wait for anybody. "
+                + (f"These do: {others}" if others else "No rank of this run does: a rank waits at breakpoint(), ")
+                + ("" if others else "at input(), or, with pdb, where it has raised")
+            )
+        box = find_box()
+        if isinstance(box, NoBox):
+            raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
+        self._questions.serve(box, rank)
+
+    @property
+    def ordered(self) -> str:
+        """The status that a run will have which somebody has ordered to end; empty if nobody has."""
+        return self._requested
+
+    def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
+        if not self._done.is_set() and self._ranks is not None:
+            self._requested = self._requested or status
+            order(self._ranks)
+
+    # ---- events, in the supervisor thread
+
+    def note(self, event: Event) -> None:
+        """Take an event; they come in order, from the thread that watches the ranks."""
+        if isinstance(event, Ended):
+            if not self._done.is_set():
+                self._conclude(event)
+            self._sent = None  # also if the run was left before
+        elif self._left:
+            return
+        elif isinstance(event, Displayed):
+            self._outputs.note(event)
+        elif isinstance(event, AllExited):
+            self._rebuild_before_restart()
+        elif isinstance(event, Restarting):
+            self._give_up_attempt()
+        else:
+            self._attempt.note(event)
+            if isinstance(event, Launched):
+                self._launched = event
+                self.logs.found(event)
+            elif isinstance(event, Reported) and self.attempts and len(self._attempt.pids) == self.nprocs:
+                # they are all at work once more: nobody comes back to the attempt before
+                self.attempts[-1].drop_values()
+                self._before = None
+
+    def refused_late(self) -> list[Refused]:
+        """Return, once, what has been found to be no value when there was no rank left that would end of it."""
+        return [] if self._left else self._attempt.refused_late()
+
+    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
+        """Take note of who can end the ranks, and of what they will ask."""
+        self._ranks = ranks
+        self._questions = questions
+
+    def give_up(self, status: str) -> None:
+        """Conclude a run whose start did not succeed, and of which no rank is left."""
+        if not self._done.is_set():
+            self._conclude(Ended(time.monotonic()))
+        self.status = status
+
+    def leave(self) -> bool:
+        """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
+
+        No rank is left by then. Whatever has not been put together counts as failed. Where ranks are left, this is done
+        as soon as none is, if something takes longer than a moment.
+        """
+        with self._conclusion:
+            if self._done.is_set():
+                return False
+            if not self._concluding:
+                self._impatient = True
+                return False
+            self._left = True
+            if self._attempt not in self.attempts:
+                self.attempts.append(self._attempt)
+            self._attempt.give_up()
+            self._take_values()
+            self.failures.update(self._attempt.failures)
+            self.status = "interrupted"
+            self._done.set()
+            return True
+
+    def _conclude(self, ended: Ended) -> None:
+        self._ended_at = ended.at
+        self.logs.end()
+        self._defect = ended.defect
+        self._begin_to_conclude()
+        try:
+            if ended.refused and self.attempts:
+                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
+            if self.refused and self._before is not None:
+                # the attempt before is what the run has failed of
+                self._attempt = self.attempts[-1]
+                launched, self._outputs = self._before
+                self.logs.found(launched)
+            else:
+                self.attempts.append(self._attempt)
+                self._attempt.conclude()
+            self._rebuild_values()
+        except KeyboardInterrupt:
+            # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
+            self.leave()
+        except BaseException:
+            # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
+            if not self._left:
+                self._defect = traceback.format_exc()
+        finally:
+            with self._conclusion:
+                if not self._left:
+                    self._take_values()
+                    self.failures.update(self._attempt.failures)
+                    self.status = self._final_status()
+                for attempt in self.attempts:
+                    attempt.drop_values()
+                self._sent = None
+                self._done.set()
+
+    def _next_attempt(self) -> Attempt:
+        # weakly: a run that nobody holds any more goes at once, and its logs with it
+        own = weakref.WeakMethod(self._refuse)
+
+        def refuse(rank: int, why: str, sent_at: float) -> None:
+            method = own()
+            if method is not None:
+                method(rank, why, sent_at)
+
+        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected, refuse)
+
+    def _refuse(self, rank: int, why: str, sent_at: float) -> None:
+        if self._ranks is not None:
+            self._ranks.refuse(rank, why, sent_at)
+
+    def _begin_to_conclude(self) -> None:
+        with self._conclusion:  # or an interrupt that comes just now would be for nobody
+            self._concluding = True
+
+    def _rebuild_values(self) -> None:
+        if not self._attempt.rebuild_values(_PATIENCE if self._impatient else None):
+            self.leave()
+
+    def _rebuild_before_restart(self) -> None:
+        """Have every value rebuilt while it can still be refused, which decides about a restart."""
+        self._begin_to_conclude()
+        self._rebuild_values()
+        with self._conclusion:
+            self._concluding = False
+
+    def _take_values(self) -> None:
+        for rank, body in self._attempt.values.items():
+            self.results[rank] = body[VALUE]
+            for name, of_ranks in self.collected.items():
+                of_ranks[rank] = body[name]
+
+    def _give_up_attempt(self) -> None:
+        self._attempt.take_no_more()
+        for attempt in self.attempts:
+            attempt.drop_values()
+        self.attempts.append(self._attempt)
+        self._begin_to_conclude()
+        try:
+            self._attempt.conclude()
+        except BaseException:
+            # as below; the next one goes on all the same
+            logger.exception("the failures of an attempt could not be put together")
+        with self._conclusion:
+            self._concluding = False
+            if self._left:
+                return
+            self._attempt = self._next_attempt()
+            if self._launched is not None:
+                self._before = self._launched, self._outputs
+            self._outputs = Outputs(self.nprocs)
+
+    def _final_status(self) -> str:
+        if self._defect is not None:
+            return "failed"
+        if not self.failures:
+            return "finished"
+        if self._requested:
+            return self._requested
+        return "timed out" if self._attempt.timed_out is not None else "failed"
+
+    # ---- how it reads
+
+    def summary(self) -> str:
+        """Say in one line what became of the run."""
+        ranks = count_ranks(self.nprocs)
+        own = sum(not failure.collateral for failure in self.failures.values())
+        # of a run that was ended from outside, all ranks without a result count
+        which = f"{own or len(self.failures)} of {ranks}" if self.failures else ranks
+        parts = [f"{which} {self.status}", f"{self.elapsed:.1f} s"]
+        if self.failures and self.results:
+            parts.append(f"results of {name_ranks(self.results)}")
+        if self.refused:
+            parts.append(self.refused)
+        if self.root_cause is not None:
+            parts.append(f"root cause: rank {self.root_cause.rank}, {self.root_cause.summary()}")
+        if self.status == "timed out" and self.earlier:
+            parts.append(f"before that, {'; '.join(self.earlier)}")
+        return ", ".join(parts)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Run cannot be sent to ranks: bind what they need of it first, as in data = run.results")
+
+    def __repr__(self) -> str:
+        return f"<Run: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for rank in range(self.nprocs):
+            if rank in self.results:
+                state, text = "finished", short_repr(self.results[rank])
+            elif rank in self.failures:
+                state = "ended" if self.failures[rank].collateral else "failed"
+                text = self.failures[rank].summary()
+            else:
+                state, text = "running", ""
+            cells = (str(rank), state, text)
+            rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        captured = f"<p>sent to each rank: {html.escape(listed(self.captured))}</p>" if self.captured else ""
+        return (
+            f"<p>{html.escape(self.summary())}</p>{captured}<table><thead><tr><th>rank</th><th>state</th>"
+            f"<th>value or failure</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            f"<p>logs: <code>{html.escape(self.logs.path)}</code></p>"
+        )
+
+
+def _signal_named(number: int | str) -> signal.Signals:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return signal.Signals[number] if isinstance(number, str) else signal.Signals(number)
+    if isinstance(number, str) and f"SIG{number.upper()}" in signal.Signals.__members__:
+        return signal.Signals[f"SIG{number.upper()}"]
+    raise ValueError(f"{number!r} is no signal: name one as in signal.SIGUSR1 or 'SIGUSR1'")

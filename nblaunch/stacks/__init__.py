@@ -1,0 +1,1 @@
+"""Where ranks are: stacks as they are taken, and as they are shown."""

@@ -1,0 +1,185 @@
+"""The local engine: ports, torchrun's variables, events, and the folders of the logs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nblaunch.engines.base import Plan
+from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.local_ranks import reserve_port
+from nblaunch.events import Ended, Ending, Event, Exited, GettingReady, Launched, Reported, Started, TimedOut
+from nblaunch.messages.work import VALUE, Work
+from nblaunch.payload import pack, pack_named, unpack_named
+
+
+def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
+    return Plan(
+        run_id="run_test",
+        nprocs=nprocs,
+        entry="nblaunch.rank.main:run",
+        prepare="nblaunch.rank.main:prepare",
+        payload=(pack(Work(nprocs, cell=cell)), pack_named({})),
+        log_dir=str(place),
+        **options,
+    )
+
+
+def play(made: Plan) -> list[Event]:
+    """Run a plan to its end and return its events."""
+    events: list[Event] = []
+    ranks = LocalEngine().prepare(made, events.append)
+    ranks.start()
+    assert ranks.join(60)
+    return events
+
+
+@pytest.mark.parametrize("nprocs", [1_000_000_000, 5_000_000])
+def test_more_ranks_than_there_can_be_are_refused(tmp_path: Path, nprocs: int) -> None:
+    with pytest.raises(ValueError, match=f"{nprocs} ranks are more than this machine can run, which allows [0-9]+ "):
+        LocalEngine().prepare(plan("1", tmp_path, nprocs), print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_open_files_than_ranks(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        with pytest.raises(ValueError) as caught:
+            LocalEngine().prepare(plan("1", tmp_path, 201), print)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(caught.value) == (
+        "201 ranks are more than this machine can run, which allows 200 open files in this process (ulimit -n); each "
+        "rank takes at least one"
+    )
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "forkserver", "spawn", "fork"])
+def test_ranks_go_before_the_notebook_when_memory_has_run_out(tmp_path: Path, start_method: str) -> None:
+    cell = "open('/proc/self/oom_score_adj').read().strip()"
+    events = play(plan(cell, tmp_path, 1, start_method=start_method))
+    values = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
+    assert values == ["1000"]
+    assert Path("/proc/self/oom_score_adj").read_text().strip() != "1000"
+
+
+def test_events_come_in_order(tmp_path: Path) -> None:
+    # it is told of getting ready if that takes more than a second, as on a busy machine
+    events = [event for event in play(plan("rank * 2", tmp_path)) if not isinstance(event, GettingReady)]
+    assert [type(event) for event in events[:3]] == [Launched, Started, Started]
+    assert isinstance(events[-1], Ended)
+    for rank in (0, 1):
+        own = [type(event) for event in events if getattr(event, "rank", None) == rank]
+        assert own == [Started, Reported, Exited]
+    values = {event.rank: unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)}
+    assert values == {0: 0, 1: 2}
+    times = [event.at for event in events if not isinstance(event, Reported)]
+    assert times == sorted(times)
+
+
+def test_log_folders_are_those_of_the_run(tmp_path: Path) -> None:
+    launched = play(plan("print('x')", tmp_path))[0]
+    assert isinstance(launched, Launched)
+    path = Path(launched.log_dir)
+    assert path.name == "attempt_0"
+    assert path.parent.name.startswith("run_test_")
+    assert path.parent.parent == tmp_path
+    assert launched.stdouts == {rank: str(path / str(rank) / "stdout.log") for rank in (0, 1)}
+    assert (path / "1" / "stdout.log").read_text() == "x\n"
+
+
+def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
+    monkeypatch.setenv("WORLD_SIZE", "77")
+    cell = "import os\ndict(os.environ)"
+    events = play(plan(cell, tmp_path, 1, env={"MASTER_PORT": "29500", "OWN": "1"}))
+    (environment,) = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
+    assert environment["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"
+    assert environment["GLOO_SOCKET_IFNAME"] == "eth7"
+    assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
+    assert environment["TORCHELASTIC_RUN_ID"] == "run_test"
+
+
+def test_a_timeout_names_who_was_running(tmp_path: Path) -> None:
+    events = play(plan("import threading\nthreading.Event().wait()", tmp_path, timeout=0.3, grace=0.1))
+    assert [(event.ranks, event.seconds) for event in events if isinstance(event, TimedOut)] == [((0, 1), 0.3)]
+    assert [event.reason for event in events if isinstance(event, Ending)] == ["the time was over"]
+
+
+@pytest.mark.parametrize(
+    ("order", "reason", "code"),
+    [("stop", "the run was stopped", -15), ("kill", "the run was killed", -9), ("interrupt", "the run was inter", -2)],
+)
+def test_orders_end_the_ranks(tmp_path: Path, order: str, reason: str, code: int) -> None:
+    events: list[Event] = []
+    waiting = threading.Event()
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Reported) and event.kind == "value":
+            waiting.set()
+
+    # rank 0 is past its start when it has sent its value
+    cell = "import threading\nif rank: threading.Event().wait()"
+    ranks = LocalEngine().prepare(plan(cell, tmp_path), note)
+    ranks.start()
+    assert waiting.wait(60)
+    assert not ranks.join(0)
+    getattr(ranks, order)()
+    assert ranks.join(60)
+    (ending,) = [event for event in events if isinstance(event, Ending)]
+    assert ending.reason.startswith(reason)
+    (exit_,) = [event for event in events if isinstance(event, Exited) and event.rank == 1]
+    assert exit_.collateral
+    assert exit_.exitcode in (code, -2)
+
+
+def test_an_unknown_start_method_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="unknown start_method 'x': choose one of 'zygote', 'forkserver', 'spawn', 'fork'"
+    ):
+        play(plan("1", tmp_path / "logs", start_method="x"))
+    assert not (tmp_path / "logs").exists()
+
+
+# ---- ports
+
+
+def test_a_reserved_port_is_for_ranks_alone() -> None:
+    with reserve_port() as reservation, reserve_port() as another:
+        address = reservation.getsockname()
+        assert address[0] == "127.0.0.1"
+        assert address != another.getsockname()
+        with socket.socket() as stranger, pytest.raises(OSError) as refused:
+            stranger.bind(address)
+        assert refused.value.errno == errno.EADDRINUSE
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen()
+            with socket.create_connection(address), server.accept()[0]:
+                pass
+
+
+def test_the_port_is_free_again_after_the_run(tmp_path: Path) -> None:
+    events = play(plan("import os\nos.environ['MASTER_PORT']", tmp_path, 1))
+    (port,) = [int(unpack_named(event.body)[VALUE]) for event in events if isinstance(event, Reported)]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+
+
+def test_the_port_is_free_again_after_a_launch_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        play(plan("1", tmp_path / "file"))
+    assert len(os.listdir("/proc/self/fd")) == before
