@@ -1,10 +1,13 @@
-"""The floors of the house: a room imports only from floors below its own."""
+"""The layers of the package: a module imports only from layers below its own, and no modules import each other."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,65 +15,50 @@ import pytest
 import nblaunch
 
 PACKAGE = Path(nblaunch.__file__).parent
-FLOORS = {
-    "events": 0,
-    "clearing": 0,
-    "escaped_names": 0,
-    "flag": 0,
-    "naming": 0,
-    "names_in_text": 0,
-    "names_looked_up": 0,
-    "free_threading": 0,
-    "interrupts": 0,
-    "kept_logs": 0,
-    "made_frames": 0,
-    "refusals": 0,
-    "sizes": 0,
-    "displaying": 1,
-    "stacks": 1,
-    "temporary": 1,
-    "log_files": 1,
-    "stdin": 0,
-    "payload": 1,
-    "short_reprs": 2,
-    "settings": 2,
-    "capture": 1,
-    "processes": 2,
-    "imported_modules": 3,
-    "rank": 3,
-    "engines": 4,
-    "panel": 4,
-    "logs": 4,
-    "rebuilding": 4,
-    "notebook": 4,
-    "options": 4,
-    "questions": 4,
-    "outputs": 4,
-    "failures": 4,
-    "attempt": 5,
-    "run": 6,
-    "commands": 7,
-    "elsewhere": 5,
-    "travelling": 7,
-    "setup_cell": 4,
-    "setting_up": 8,
-    "launching": 8,
-    "doctor": 4,
-    "grammar": 8,
-    "magic": 9,
-}
+ROOT = PACKAGE.parent
+# From below. What stands in one line does not import from one another.
+LAYERS = (
+    ("events", "flag", "interrupts", "refusals", "wording"),
+    ("jupyter", "logs", "payload", "stacks"),
+    ("capture", "messages", "settings"),
+    ("processes._linux", "processes.numa"),
+    ("processes.threads",),
+    ("processes.channel", "processes.errors", "processes.redirects", "processes.subprocess_handler"),
+    ("processes.child", "processes.tail_log"),
+    ("processes.starting", "processes.watching"),
+    ("processes.gang",),
+    ("processes.elastic",),
+    ("processes.api",),
+    ("processes",),
+    ("rank",),
+    ("engines",),
+    ("runs",),
+    ("panel",),
+    ("launching",),
+    ("magic",),
+)
+HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 
 
-def _modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def _modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if name != "nblaunch":
+            found[name] = path
+    return found
 
 
-def _room(module: str) -> str:
-    return module.removeprefix("nblaunch.").split(".")[0]
+MODULES = _modules()
 
 
-def _imports(path: Path) -> set[str]:
-    """Return the rooms that a file imports, lazily too; what only a type checker sees does not count."""
+def _layer(module: str) -> str:
+    parts = module.split(".")[1:]
+    return ".".join(parts[:2] if parts[0] == "processes" else parts[:1])
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, lazily too; what only a type checker sees does not count."""
     tree = ast.parse(path.read_text())
     hidden = {
         id(inner)
@@ -78,31 +66,84 @@ def _imports(path: Path) -> set[str]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found = set()
     for node in ast.walk(tree):
         if id(node) in hidden:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names if alias.name.startswith("nblaunch."))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            found.add(node.module or "")
-            if node.module == "nblaunch":
-                found |= {f"nblaunch.{alias.name}" for alias in node.names}
-    return {_room(name) for name in found if name.startswith("nblaunch.")}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                name = inner if inner in MODULES else str(node.module)
+                if name.startswith("nblaunch."):
+                    yield name
 
 
-def test_every_room_has_a_floor() -> None:
-    assert {_room(path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")) for path in _modules()} == (
-        FLOORS.keys()
-    )
+IMPORTS = {name: set(_imports(path)) - {name} for name, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down(path: Path) -> None:
-    room = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    for imported in _imports(path) - {room}:
-        assert FLOORS[imported] < FLOORS[room], f"{path} imports {imported}"
+def test_every_module_has_a_layer() -> None:
+    assert {_layer(name) for name in MODULES} == HEIGHT.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    own = _layer(module)
+    for imported in IMPORTS[module]:
+        other = _layer(imported)
+        assert other == own or HEIGHT[other] < HEIGHT[own], f"{module} imports {imported}"
+
+
+def test_no_modules_import_each_other() -> None:
+    below: dict[str, set[str]] = {}
+
+    def visit(module: str, way: tuple[str, ...]) -> set[str]:
+        assert module not in way, " → ".join([*way[way.index(module) :], module])
+        if module not in below:
+            below[module] = set()
+            found = {inner for name in IMPORTS.get(module, ()) for inner in (name, *visit(name, (*way, module)))}
+            below[module] = found
+        return below[module]
+
+    for module in MODULES:
+        visit(module, ())
+
+
+# A name in quotes, or in backquotes in a docstring, of something in this package: reached by text, not by an import.
+_BY_TEXT = re.compile(r"""["'`](nblaunch(?:\.\w+)+)(?::(\w+))?["'`]""")
+_BY_PATH = re.compile(r"""["'`]((?:nblaunch|tests|benchmarks|docs|notebooks)/[\w./-]+\.\w+)["'`]""")
+
+
+def _texts() -> Iterator[Path]:
+    for folder in ("nblaunch", "tests", "benchmarks"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+    yield from (ROOT / name for name in ("pyproject.toml", "CONTRIBUTING.md", "README.md", "Makefile"))
+    yield from sorted((ROOT / "docs").glob("*.md"))
+
+
+def _is_something(name: str) -> bool:
+    module = name
+    attributes: list[str] = []
+    while module not in MODULES and module != "nblaunch":
+        module, _, attribute = module.rpartition(".")
+        attributes.insert(0, attribute)
+    if not attributes:
+        return True
+    if importlib.util.find_spec(module) is None:
+        return False
+    source = (MODULES[module] if module != "nblaunch" else PACKAGE / "__init__.py").read_text()
+    return re.search(rf"\b{attributes[0]}\b", source) is not None
+
+
+@pytest.mark.parametrize("path", [*_texts()], ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_named_in_a_text_exists(path: Path) -> None:
+    """Entry points of ranks, `sys.modules` probes, settings of tools, and what docstrings refer to."""
+    text = path.read_text(encoding="utf-8")
+    for name, function in _BY_TEXT.findall(text):
+        assert _is_something(f"{name}.{function}" if function else name), f"{path} names {name}"
+    for name in _BY_PATH.findall(text):
+        assert (ROOT / name).exists(), f"{path} names {name}"
 
 
 FORBIDDEN = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.processes.starting.start_methods import start_method_named
-from nblaunch.sizes import in_bytes
+from nblaunch.wording import in_bytes
 
 __all__ = ["MAX_LOG", "PANELS", "Options", "chosen_ranks", "default_panel", "log_size"]
 

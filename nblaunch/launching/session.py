@@ -32,7 +32,6 @@ from nblaunch.launching.packing import pack_or_explain, settings_that_travel, wh
 from nblaunch.launching.setup_cell import current as current_setup
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
-from nblaunch.magic.commands import remember
 from nblaunch.messages.work import Work
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.marimo_outputs import MarimoOutputs, variables_of_figures
@@ -45,6 +44,7 @@ from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.runs.failures import failure_in_words, raised
 from nblaunch.runs.outputs import displayed
 from nblaunch.runs.questions import Questions, asked
+from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import in_cells
 from nblaunch.wording import name_ranks

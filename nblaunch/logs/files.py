@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT, without_marks
-from nblaunch.sizes import in_words
+from nblaunch.wording import in_words
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from nblaunch.logs.kept import KeptLogs, is_kept, kept_in, remove_beyond
 from nblaunch.refusals import FULL, explained
-from nblaunch.sizes import listed
+from nblaunch.wording import listed
 
 __all__ = ["Folder", "earlier_logs", "has_no_room", "kept_logs", "make_folder", "refused", "remove_folders", "sweep"]
 

@@ -5,52 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import weakref
 from collections.abc import Iterable
 
 from nblaunch.jupyter.input_box import tell
 from nblaunch.logs.files import read_log
 from nblaunch.logs.folders import kept_logs, remove_folders
 from nblaunch.logs.kept import LIMITS
-from nblaunch.runs.run import Run
-from nblaunch.sizes import in_words
-from nblaunch.wording import count_ranks
+from nblaunch.runs.registry import known, running, runs_that_ask
+from nblaunch.wording import count_ranks, in_words
 
 __all__ = [
     "clear_logs",
     "debug",
     "end_runs",
     "logs_in_words",
-    "remember",
-    "running",
-    "runs_that_ask",
     "stacks_in_words",
 ]
 
 # Bytes of the end of a log that are shown.
 _END = 4_000
-
-_KNOWN: list[weakref.ref[Run]] = []
-
-
-def remember(run: Run) -> None:
-    """Take note of a run that is about to start."""
-    _KNOWN[:] = [*map(weakref.ref, _known()), weakref.ref(run)]
-
-
-def _known() -> list[Run]:
-    """Return the runs that somebody still holds, the latest last."""
-    return [run for run in (known() for known in _KNOWN) if run is not None]
-
-
-def running() -> list[Run]:
-    """Return the runs that still go on, the latest last."""
-    return [run for run in _known() if run.status == "running"]
-
-
-def runs_that_ask() -> list[Run]:
-    """Return the runs of which a rank waits for an answer, the latest last."""
-    return [run for run in running() if run.asking]
 
 
 def debug(rank: int) -> None:
@@ -100,10 +73,10 @@ def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) ->
             asked = chosen if chosen is None or len(runs) == 1 else [rank for rank in chosen if rank < run.nprocs]
             texts.append(f"{head}{run.stacks(asked, native)}")
         return "\n\n".join(texts)
-    known = _known()
-    if not known:
+    runs_so_far = known()
+    if not runs_so_far:
         return "No run has been started yet."
-    last = known[-1]
+    last = runs_so_far[-1]
     if not last.stacks_at_failure:
         return "No run is going on, and in the last one no rank was waiting when another one failed."
     root = last.root_cause

@@ -20,7 +20,7 @@ from nblaunch.processes.starting.preloads import learnt
 from nblaunch.processes.starting.zygotes import ZYGOTES
 from nblaunch.processes.threads import cores
 from nblaunch.settings import changed_settings, settings_in_words
-from nblaunch.sizes import in_words
+from nblaunch.wording import in_words
 
 __all__ = ["examine"]
 

@@ -13,7 +13,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from nblaunch.payload.exceptions import shortened
-from nblaunch.sizes import in_bytes
+from nblaunch.wording import in_bytes
 
 __all__ = [
     "LONGEST_REFUSAL",

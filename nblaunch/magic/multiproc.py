@@ -1,4 +1,4 @@
-"""``%%multiproc``: the magics, and the only room that binds names in the notebook.
+"""``%%multiproc``: the magics, and the only module that binds names in the notebook.
 
 It turns the line into arguments of `nblaunch.launch`, and what comes back into variables: ``results`` and ``failures``
 after every run, or the `Run` itself with ``--out``.

@@ -29,7 +29,7 @@ from nblaunch.logs.clearing import last_clearing
 from nblaunch.panel.inquiry import Inquiry
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.terminal import last_line
-from nblaunch.sizes import WORTH_TELLING, listed
+from nblaunch.wording import WORTH_TELLING, listed
 
 __all__ = ["PERIOD", "Pages", "Send"]
 

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from nblaunch.events import Displayed
 from nblaunch.runs.displaying import Displaying
-from nblaunch.sizes import in_words
-from nblaunch.wording import name_ranks
+from nblaunch.wording import in_words, name_ranks
 
 __all__ = ["PLAIN", "WIDGET", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
 

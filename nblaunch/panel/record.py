@@ -19,8 +19,7 @@ from nblaunch.panel.markup import BAD, GOOD, MUTED, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
 from nblaunch.panel.state import Outcome, RankState, RunState
 from nblaunch.panel.terminal import render, visible
-from nblaunch.sizes import WORTH_TELLING, in_words, listed
-from nblaunch.wording import count_ranks, name_ranks
+from nblaunch.wording import WORTH_TELLING, count_ranks, in_words, listed, name_ranks
 
 __all__ = ["MOST", "record", "still_running"]
 

@@ -21,8 +21,7 @@ from nblaunch.panel.markup import (
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, marked_where_torn, tail, whole
 from nblaunch.panel.terminal import Line
-from nblaunch.sizes import in_words
-from nblaunch.wording import count_ranks, name_ranks
+from nblaunch.wording import count_ranks, in_words, name_ranks
 
 __all__ = ["add_logs"]
 

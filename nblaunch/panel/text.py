@@ -40,9 +40,8 @@ from nblaunch.jupyter.comms import under_its_cell
 from nblaunch.logs.files import LogFollower, data_from, from_its_middle, is_within_line, open_log
 from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.state import RunState, stalls_for, straggles
-from nblaunch.sizes import WORTH_TELLING, in_words, listed
 from nblaunch.stacks.folding import Stacks
-from nblaunch.wording import name_ranks
+from nblaunch.wording import WORTH_TELLING, in_words, listed, name_ranks
 
 __all__ = ["TextPanel", "print_lines", "print_notices", "print_size_notice"]
 

@@ -26,8 +26,7 @@ from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
 from nblaunch.panel.terminal import visible
 from nblaunch.panel.text import print_lines
-from nblaunch.sizes import in_words
-from nblaunch.wording import name_ranks
+from nblaunch.wording import in_words, name_ranks
 
 __all__ = ["ShownValues"]
 

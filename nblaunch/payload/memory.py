@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from nblaunch.sizes import in_words, listed
+from nblaunch.wording import in_words, listed
 
 __all__ = ["NotEnoughMemory", "available_memory", "memory_file", "require_memory", "shortage"]
 

@@ -27,7 +27,7 @@ from typing import Any, TextIO, cast
 from IPython.core import debugger as _ipython
 
 from nblaunch.payload import traceback_of
-from nblaunch.rank.asking import PACKAGE, Asker, current_asker
+from nblaunch.rank.asker import PACKAGE, Asker, current_asker
 
 __all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
 

@@ -26,7 +26,7 @@ from IPython.core.displaypub import DisplayPublisher
 from nblaunch.payload import NotEnoughMemory, Packed, pack_plain, store_if_large
 from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.rank.cleared import ClearedLogs
-from nblaunch.sizes import in_words
+from nblaunch.wording import in_words
 
 __all__ = ["DisplayNotSent", "RankDisplayPublisher", "as_plain"]
 

@@ -46,7 +46,8 @@ from nblaunch.processes.child.birth import Context
 from nblaunch.processes.child.leaving import exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
-from nblaunch.rank.asking import PACKAGE, Asker, end_tracebacks_at_questions, listen_to_people
+from nblaunch.rank.asker import PACKAGE, Asker
+from nblaunch.rank.asking import end_tracebacks_at_questions, listen_to_people
 from nblaunch.rank.bars import use_text_bars
 from nblaunch.rank.found_modules import find_modules_at
 from nblaunch.rank.full_disks import name_full_disk

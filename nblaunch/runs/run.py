@@ -27,9 +27,8 @@ from nblaunch.runs.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.runs.outputs import Output, Outputs
 from nblaunch.runs.questions import Questions
 from nblaunch.runs.short_reprs import short_repr
-from nblaunch.sizes import listed
 from nblaunch.stacks.folding import Stacks, in_cells
-from nblaunch.wording import count_ranks, name_ranks
+from nblaunch.wording import count_ranks, listed, name_ranks
 
 __all__ = ["Run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 
 from nblaunch.payload import why
-from nblaunch.sizes import in_words
+from nblaunch.wording import in_words
 
 __all__ = ["failed_repr", "short_repr"]
 

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import nblaunch.magic.commands
+import nblaunch.runs.registry
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import Stacks
 from tests.chaos.inside import NEXT_ATTEMPT
@@ -56,7 +56,7 @@ class _Aside(threading.Thread):
 
     def _await_run(self) -> Run | None:
         while not self.over.is_set():
-            for run in nblaunch.magic.commands.running():
+            for run in nblaunch.runs.registry.running():
                 # private: which one it is
                 ranks: Any = run._ranks
                 if ranks is not None and ranks._plan.env.get("NBCHAOS") == self.token:

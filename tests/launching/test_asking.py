@@ -18,8 +18,8 @@ import pytest
 from nblaunch.jupyter.input_box import NoBox, find_box
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
-from nblaunch.magic.commands import runs_that_ask
 from nblaunch.runs.failures import RanksFailed, without_escapes
+from nblaunch.runs.registry import runs_that_ask
 from nblaunch.runs.run import Run
 
 
@@ -356,7 +356,7 @@ def test_only_the_main_thread_asks() -> None:
 @pytest.mark.parametrize("kind", ["ask", "unask", "session_ended"])
 def test_questions_that_make_no_sense_harm_nobody(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     source = (
-        f"from nblaunch.rank.asking import current_asker\ncurrent_asker()._channel.send({kind!r}, b'garbage')\n'fine'"
+        f"from nblaunch.rank.asker import current_asker\ncurrent_asker()._channel.send({kind!r}, b'garbage')\n'fine'"
     )
     assert run_cell(source, 1, Script()).results == {0: "fine"}
     assert "rank 0 asked what makes no sense" in caplog.text
@@ -365,7 +365,7 @@ def test_questions_that_make_no_sense_harm_nobody(kind: str, caplog: pytest.LogC
 def test_a_rank_that_does_not_take_its_answers_is_ended_and_blocks_nobody() -> None:
     source = (
         "import struct, threading\nfrom nblaunch.payload import pack_plain\n"
-        "from nblaunch.rank.asking import current_asker\n"
+        "from nblaunch.rank.asker import current_asker\n"
         "question = dict(kind='input', prompt='rank 0: more? ', text='', where='', session=0)\n"
         "for number in range(100):\n"
         "    body = struct.pack('!Q', number) + bytes(pack_plain(question))\n"

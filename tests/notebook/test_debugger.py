@@ -300,14 +300,14 @@ def test_a_rank_that_waits_in_two_runs_is_answered_in_the_first(kernel: Kernel) 
     for _ in range(2):
         begin(kernel, "%%multiproc 1 --no-wait\ninput('name? ')").finish().ok()
     kernel.run(
-        "from nblaunch.magic.commands import runs_that_ask\nimport threading\n"
+        "from nblaunch.runs.registry import runs_that_ask\nimport threading\n"
         "while len(runs_that_ask()) < 2: threading.Event().wait(0.01)"
     ).ok()
     first = begin(kernel, "%multiproc debug 0")
     first.enter("one").finish().ok()
     assert "Rank 0 waits in 2 runs: this is the one that was started first." in shown(first)
     begin(kernel, "%multiproc debug 0").enter("two").finish().ok()
-    kernel.run("from nblaunch.magic.commands import running\nfor run in running(): run.wait()").ok()
+    kernel.run("from nblaunch.runs.registry import running\nfor run in running(): run.wait()").ok()
 
 
 def test_results_that_another_run_takes_over_are_told_of(kernel: Kernel) -> None:

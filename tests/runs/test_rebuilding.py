@@ -14,11 +14,11 @@ import pytest
 from nblaunch.events import Ended, Event, Refused, Reported
 from nblaunch.launching.session import Launch, launch
 from nblaunch.launching.source import Notebook
-from nblaunch.magic.commands import running
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import pack_named
 from nblaunch.runs.failures import RanksFailed
 from nblaunch.runs.rebuilding import Rebuilding
+from nblaunch.runs.registry import running
 from nblaunch.runs.run import Run
 
 LOOKUP = "LookupError('only there')"

@@ -20,7 +20,6 @@ from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Re
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
-from nblaunch.magic.commands import running
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named
 from nblaunch.processes.child.birth import Birth, Descriptors
@@ -28,6 +27,7 @@ from nblaunch.processes.gang.supervisor import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
 from nblaunch.runs.failures import RanksFailed
+from nblaunch.runs.registry import running
 from nblaunch.runs.run import Run
 
 FAIL_TWICE = """import os

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from nblaunch.events import Event
 from nblaunch.processes import _linux
 from nblaunch.refusals import FULL
-from nblaunch.sizes import in_words
+from nblaunch.wording import in_words
 
 __all__ = ["LogLimit"]
 

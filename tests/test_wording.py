@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.sizes import in_bytes, in_words, listed
+from nblaunch.wording import in_bytes, in_words, listed
 
 
 @pytest.mark.parametrize(

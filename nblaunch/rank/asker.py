@@ -1,0 +1,98 @@
+"""Who asks in the notebook on behalf of a rank: `Asker`."""
+
+from __future__ import annotations
+
+import os
+
+from nblaunch.payload import encodable, pack_plain, unpack_plain
+from nblaunch.processes.channel import Channel, in_whole
+
+__all__ = ["PACKAGE", "Asker", "become_asker", "current_asker"]
+
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+"""The folder of nblaunch, to tell its frames from those of others."""
+
+# Characters of a question: of what a debugger has written the end counts.
+_LONGEST = 50_000
+
+
+class Asker:
+    """Asks in the notebook on behalf of one rank.
+
+    Parameters
+    ----------
+    rank : int
+        Who asks.
+    channel : Channel
+        The way to the notebook.
+    nobody : str
+        Why nobody can answer there; empty if somebody can.
+    hold : float
+        Seconds that the rank waits for a debugger when it has raised; 0 does not wait.
+    """
+
+    def __init__(self, rank: int, channel: Channel, nobody: str = "", hold: float = 0.0) -> None:
+        self.rank = rank
+        self.nobody = nobody
+        self.hold = hold
+        self._channel = channel
+        self._owner = os.getpid()
+
+    def belongs_here(self) -> bool:
+        """Tell whether this process is the rank, and not one that it has forked."""
+        return os.getpid() == self._owner
+
+    def ask(
+        self, kind: str, prompt: str, text: str = "", where: str = "", session: int = 0, timeout: float | None = None
+    ) -> str:
+        """Ask, and return the line that was answered; for the fields see `nblaunch.events.Asked`.
+
+        Raises
+        ------
+        EOFError
+            If whoever was asked has ended the input, or the rank has no notebook any more.
+        TimeoutError
+            If there is no answer in time.
+        """
+        question = {
+            "kind": kind,
+            "prompt": _cut(prompt),
+            "text": _cut(text),
+            "where": _cut(where),
+            "session": session,
+        }
+        try:
+            answer = unpack_plain(self._channel.ask(bytes(pack_plain(question)), timeout))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise EOFError(f"rank {self.rank} cannot ask any more: {error}") from None
+        line = answer.get("line")
+        if not isinstance(line, str):
+            raise EOFError("EOF when reading a line")
+        return line
+
+    def end_session(self, session: int, text: str, *, quits: bool) -> None:
+        """Tell that a debugger was left."""
+        over = pack_plain({"session": session, "text": _cut(text), "quit": quits})
+        in_whole(lambda: self._channel.send("session_ended", over))
+
+
+_ASKER: Asker | None = None
+
+
+def become_asker(asker: Asker) -> None:
+    """Have this asker ask for the rank from now on."""
+    global _ASKER
+    _ASKER = asker
+
+
+def current_asker() -> Asker:
+    """Return the asker of this rank."""
+    assert _ASKER is not None
+    return _ASKER
+
+
+def _cut(text: str) -> str:
+    text = encodable(text)
+    return text if len(text) <= _LONGEST else f"…{text[-_LONGEST:]}"
