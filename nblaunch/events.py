@@ -24,6 +24,7 @@ __all__ = [
     "Frame",
     "GettingReady",
     "Launched",
+    "QuestionWithdrawn",
     "Raised",
     "Refused",
     "Reported",
@@ -37,7 +38,6 @@ __all__ = [
     "Started",
     "Straggling",
     "TimedOut",
-    "Unasked",
     "Usage",
 ]
 
@@ -325,7 +325,7 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
+class QuestionWithdrawn:
     """A rank does not wait for the answer to its question any more."""
 
     rank: int
@@ -508,7 +508,7 @@ Event = (
     | Straggling
     | Asked
     | Answered
-    | Unasked
+    | QuestionWithdrawn
     | SessionEnded
     | Exited
     | TimedOut

@@ -13,10 +13,10 @@ from traceback import walk_stack
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["LONGEST_DEAF", "lost_interrupts_repeated", "stopping_together"]
+__all__ = ["MAX_WAIT_SLICE", "lost_interrupts_repeated", "stopping_together"]
 
 # Seconds that the main thread waits at once: an interrupt that comes just before is heard only when a wait ends.
-LONGEST_DEAF = 0.5
+MAX_WAIT_SLICE = 0.5
 # Seconds between two looks at whether the main thread has left the finalizer.
 _LOOK_AGAIN = 0.001
 

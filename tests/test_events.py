@@ -25,7 +25,7 @@ SAMPLES = [
     events.Straggling((0,), 60.0, 3.9),
     events.Asked(0, 1, "command", "ipdb> ", "secret", "Cell In[2], line 3", 2, 3.8),
     events.Answered(0, 1, 3.85),
-    events.Unasked(0, 1, 3.9),
+    events.QuestionWithdrawn(0, 1, 3.9),
     events.SessionEnded(0, 2, "secret", False, 3.95),
     events.Exited(0, -9, None, True, 4.0),
     events.TimedOut((1,), 5.0, 5.0),

@@ -18,7 +18,7 @@ from nblaunch.engines.base import Plan, Ranks
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Captured, Event
-from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated
+from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated
 from nblaunch.launching.session import Launch, launch
 from nblaunch.launching.source import Notebook
 from nblaunch.runs.attempt import Attempt
@@ -50,7 +50,7 @@ def test_a_lost_interrupt_comes_again(lose: Callable[[], object]) -> None:
     with pytest.raises(KeyboardInterrupt), lost_interrupts_repeated():
         lose()
         while True:
-            threading.Event().wait(LONGEST_DEAF)
+            threading.Event().wait(MAX_WAIT_SLICE)
     assert sys.unraisablehook is hook
 
 
@@ -66,7 +66,7 @@ def test_a_lost_interrupt_comes_again_though_the_hook_takes_its_time(monkeypatch
         _Interrupted()
         monkeypatch.undo()
         while True:
-            threading.Event().wait(LONGEST_DEAF)
+            threading.Event().wait(MAX_WAIT_SLICE)
 
 
 def test_other_exceptions_of_finalizers_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

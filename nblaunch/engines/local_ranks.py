@@ -23,7 +23,7 @@ from nblaunch.engines.base import Plan
 from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Reported, Restarting, Stack, TimedOut
 from nblaunch.logs.folders import refused
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
-from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
 from nblaunch.processes.gang.supervisor import Gang
 from nblaunch.processes.starting.base import Preparation
@@ -140,7 +140,7 @@ class LocalRanks:
                 stop_on_failure=plan.stop_on_failure,
                 grace=plan.grace,
                 timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
-                lookouts=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
+                periodic_checks=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
             self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
@@ -296,12 +296,12 @@ def _make_files(paths: Iterable[str]) -> None:
         os.mknod(path, stat.S_IFREG | 0o600)
 
 
-def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[Birth]:
+def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[RankSpec]:
     # a copy of this process has its seed, whatever the variable says
     environment = os.environ.copy() if plan.start_method == "fork" else with_hash_seed(os.environ)
     cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)
     return [
-        Birth(
+        RankSpec(
             rank=rank,
             entry=plan.entry,
             # what the user asks for wins

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Box", "NoBox", "find_box", "in_kernel", "in_terminal", "tell"]
+__all__ = ["Box", "NoInput", "find_box", "in_kernel", "in_terminal", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def tell(text: str) -> None:
         sys.stdout.flush()
 
 
-class NoBox:
+class NoInput:
     """Nobody can be asked here.
 
     Attributes
@@ -75,17 +75,17 @@ class NoBox:
         self.executed = executed
 
 
-def find_box() -> Box | NoBox:
+def find_box() -> Box | NoInput:
     """Return where whoever runs the present cell or program can be asked."""
     if threading.current_thread() is not threading.main_thread():
-        return NoBox("only the main thread can ask, and the ranks were launched from another one")
+        return NoInput("only the main thread can ask, and the ranks were launched from another one")
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     kernel: Any = getattr(shell, "kernel", None)
     if kernel is not None:
         # private: what the frontend said about itself when it sent the cell
         if getattr(kernel, "_allow_stdin", True):
             return _KernelBox(kernel)
-        return NoBox(
+        return NoInput(
             "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill, a server "
             "that executes cells by itself, and the like)",
             executed=_is_cell(kernel),
@@ -95,7 +95,7 @@ def find_box() -> Box | NoBox:
             return _TerminalBox()
     except (AttributeError, OSError, ValueError):
         logger.debug("this program has no standard input")
-    return NoBox("this program has no terminal to ask in")
+    return NoInput("this program has no terminal to ask in")
 
 
 def _is_cell(kernel: Any) -> bool:

@@ -15,10 +15,10 @@ from nblaunch.payload.names_in_text import is_meant
 from nblaunch.settings import changed_settings, pack_settings
 from nblaunch.wording import RANK_NAMES
 
-__all__ = ["pack_or_explain", "settings_that_travel", "what_travels"]
+__all__ = ["pack_or_explain", "select_objects", "settings_that_travel"]
 
 
-def what_travels(
+def select_objects(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
 ) -> tuple[dict[str, Any], Mapping[str, int], Work]:
     """Return the objects to send by name, the lines that use them, and the work's beginning."""

@@ -21,14 +21,14 @@ from typing import Any
 from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
-from nblaunch.interrupts import LONGEST_DEAF, lost_interrupts_repeated, stopping_together
+from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
 from nblaunch.jupyter.comms import has_pages, print_under_this_cell
-from nblaunch.jupyter.input_box import NoBox, in_kernel, in_terminal, tell
+from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
 from nblaunch.launching import free_threading
 from nblaunch.launching.elsewhere import remember_bound
 from nblaunch.launching.imported_modules import modules_found_elsewhere
 from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
-from nblaunch.launching.packing import pack_or_explain, settings_that_travel, what_travels
+from nblaunch.launching.packing import pack_or_explain, select_objects, settings_that_travel
 from nblaunch.launching.setup_cell import current as current_setup
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
@@ -46,7 +46,7 @@ from nblaunch.runs.outputs import displayed
 from nblaunch.runs.questions import Questions, asked
 from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
-from nblaunch.stacks.folding import in_cells
+from nblaunch.stacks.folding import label_cells
 from nblaunch.wording import name_ranks
 
 __all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
@@ -224,7 +224,7 @@ def launch(
         fn_or_source, nprocs, options, notebook or Notebook.here(sys._getframe(1).f_globals), engine or LocalEngine()
     )
     if not wait:
-        prepared.nobody_waits()
+        prepared.detach()
         prepared.start()
         prepared.follow(at_once=True)
         return prepared.run
@@ -275,7 +275,7 @@ class Launch:
     ) -> None:
         _validate(fn_or_source, nprocs, options)
         self._box = notebook.box
-        if options.pdb and isinstance(self._box, NoBox):
+        if options.pdb and isinstance(self._box, NoInput):
             raise ValueError(
                 f"pdb (--pdb) needs somebody who operates the debugger, but {self._box.why}: leave it out, or run this "
                 "in JupyterLab or in a terminal"
@@ -286,7 +286,7 @@ class Launch:
         setup = current_setup() if options.start_method != "fork" else None
         if setup is not None:
             notebook = replace(notebook, provided={**notebook.provided, **setup.provided(notebook.namespace)})
-        travelling, lines, work = what_travels(fn_or_source, options, notebook)
+        travelling, lines, work = select_objects(fn_or_source, options, notebook)
         objects = pack_or_explain(travelling, lines, notebook)
         settings, left_here = settings_that_travel(options, notebook)
         if title:
@@ -311,7 +311,7 @@ class Launch:
             threads=threads,
             show_locals=options.show_locals,
             figures=notebook.figures,
-            nobody=self._box.why if isinstance(self._box, NoBox) else "",
+            no_input_reason=self._box.why if isinstance(self._box, NoInput) else "",
             hold=options.hold if options.pdb else 0.0,
         )
         logs = Logs(options.log_dir)
@@ -381,7 +381,7 @@ class Launch:
         while True:
             try:
                 # not for ever at once, as in `Run.wait`
-                while not self._ranks.join(LONGEST_DEAF):
+                while not self._ranks.join(MAX_WAIT_SLICE):
                     continue
                 return
             except KeyboardInterrupt:
@@ -439,7 +439,7 @@ class Launch:
                         self.run.give_up("interrupted")
                 if not self.run.wait(_AT_ONCE):
                     self.follow()
-                    if not isinstance(self._box, NoBox):
+                    if not isinstance(self._box, NoInput):
                         self._questions.serve(self._box)
                     self.run.wait()
                 self._close_panel()
@@ -457,14 +457,14 @@ class Launch:
         """Whether a record stays below the cell, which tells of failures."""
         return any(isinstance(consumer, LivePanel) for consumer in self._consumers)
 
-    def nobody_waits(self) -> None:
+    def detach(self) -> None:
         """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
         self._questions.announce = tell
         for consumer in self._consumers:
             if isinstance(consumer, TextPanel):
                 consumer.tell_failure(self._failure)
             elif isinstance(consumer, (LivePanel, ShownValues)):
-                consumer.nobody_waits()
+                consumer.detach()
 
     def binds_no_longer(self) -> None:
         """Take note that the variables which were to hold what comes back are another run's by now."""
@@ -513,7 +513,7 @@ class Launch:
                     options.show_ranks,
                     options.size_notice,
                     options.quiet,
-                    alone=isinstance(self._box, NoBox) and self._box.executed,
+                    alone=isinstance(self._box, NoInput) and self._box.executed,
                 ),
             )
         text = TextPanel(options.size_notice, options.quiet)
@@ -558,7 +558,7 @@ class Launch:
                 return
             event = shown
         elif isinstance(event, StacksTaken):
-            event = replace(event, stacks=in_cells(event.stacks, self._cells))
+            event = replace(event, stacks=label_cells(event.stacks, self._cells))
         elif isinstance(event, Reported) and event.kind in ("ask", "unask", "session_ended"):
             question = asked(event)
             if question is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nblaunch.launching import setup_cell
 from nblaunch.launching.options import Options
-from nblaunch.launching.packing import pack_or_explain, what_travels
+from nblaunch.launching.packing import pack_or_explain, select_objects
 from nblaunch.launching.source import Notebook
 from nblaunch.messages.work import SetUp
 
@@ -32,7 +32,7 @@ def set_up(shell: Any, source: str) -> tuple[Any, str]:
         Whatever the cell raises; the set-up cell is the one that there was before.
     """
     notebook = Notebook.of(shell)
-    used, lines, work = what_travels(source, Options(), notebook)
+    used, lines, work = select_objects(source, Options(), notebook)
     # as it is before the cell runs here, whatever that changes
     objects = pack_or_explain(used, lines, notebook).frozen()
     before = dict(notebook.namespace)

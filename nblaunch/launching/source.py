@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from nblaunch import capture
-from nblaunch.jupyter.input_box import Box, NoBox, find_box
+from nblaunch.jupyter.input_box import Box, NoInput, find_box
 from nblaunch.messages.work import CellSource
 
 __all__ = ["Notebook"]
@@ -45,7 +45,7 @@ class Notebook:
         What is set about inline figures, such as ``InlineBackend.figure_formats``.
     magics : mapping of str to mapping
         The shell's magics by their names, for each kind of them.
-    box : Box or NoBox
+    box : Box or NoInput
         Where whoever runs the cell or program can be asked.
     """
 
@@ -58,7 +58,7 @@ class Notebook:
     compiler_flags: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
     magics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    box: Box | NoBox = field(default_factory=find_box)
+    box: Box | NoInput = field(default_factory=find_box)
 
     @classmethod
     def here(cls, caller: dict[str, Any] | None = None) -> Notebook:

@@ -205,7 +205,7 @@ class Multiproc(Magics):
         self._tell_hidden_names()
         try:
             if chosen.no_wait:
-                launch.nobody_waits()
+                launch.detach()
                 launch.start()
                 launch.follow(at_once=True)
                 return None

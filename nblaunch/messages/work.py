@@ -104,7 +104,7 @@ class Work:
         Show the local variables of each frame in tracebacks.
     figures : dict of str to object
         What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
-    nobody : str
+    no_input_reason : str
         Why nobody can answer what a rank asks; empty if somebody can.
     hold : float
         Seconds that a rank that has raised waits for a debugger; 0 does not wait.
@@ -131,7 +131,7 @@ class Work:
     threads: int | None = None
     show_locals: bool = False
     figures: dict[str, Any] = field(default_factory=dict)
-    nobody: str = "whoever launched it has not said who would"
+    no_input_reason: str = "whoever launched it has not said who would"
     hold: float = 0.0
     places: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)

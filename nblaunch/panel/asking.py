@@ -2,12 +2,12 @@
 
 ::
 
-    Asked, Answered, Unasked, SessionEnded ─► Asking ─► RankState ─► tiles, lines and header of the panel
+    Asked, Answered, QuestionWithdrawn, SessionEnded ─► Asking ─► RankState ─► tiles, lines and header of the panel
 """
 
 from __future__ import annotations
 
-from nblaunch.events import Answered, Asked, SessionEnded, Unasked
+from nblaunch.events import Answered, Asked, QuestionWithdrawn, SessionEnded
 
 __all__ = ["Asking"]
 
@@ -42,7 +42,7 @@ class Asking:
         # sessions of debuggers, and where each was last
         self._sessions: dict[int, tuple[str, str]] = {}
 
-    def note(self, event: Asked | Answered | Unasked | SessionEnded) -> None:
+    def note(self, event: Asked | Answered | QuestionWithdrawn | SessionEnded) -> None:
         """Take an event of this rank."""
         if isinstance(event, Asked):
             if len(self._lines) + len(self._commands) + len(self._left) + len(self._sessions) >= _MOST:
@@ -54,7 +54,7 @@ class Asking:
             self._lines.pop(event.number, None)
             self._left.discard(event.number)
             session = self._commands.pop(event.number, 0)
-            if isinstance(event, Unasked):
+            if isinstance(event, QuestionWithdrawn):
                 self._sessions.pop(session, None)
         self._say()
 

@@ -173,9 +173,9 @@ class LivePanel:
         elif isinstance(event, Ended):
             self._over.set()
 
-    def nobody_waits(self) -> None:
+    def detach(self) -> None:
         """Have it said how a rank that asks is answered: nobody waits for the run, and so there will be no box."""
-        self._state.nobody_waits = True
+        self._state.detached = True
 
     def follow(self, at_once: bool = False) -> None:
         """Show the widget from a thread, unless the run has ended in a moment.

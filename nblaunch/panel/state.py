@@ -24,6 +24,7 @@ from nblaunch.events import (
     Exited,
     GettingReady,
     Launched,
+    QuestionWithdrawn,
     Raised,
     Refused,
     Reported,
@@ -36,7 +37,6 @@ from nblaunch.events import (
     Started,
     Straggling,
     TimedOut,
-    Unasked,
 )
 from nblaunch.panel.asking import Asking
 from nblaunch.stacks.folding import where
@@ -167,14 +167,14 @@ class RunState:
         Whether the run has ended.
     samples : int
         How often it was looked at what ranks use.
-    nobody_waits : bool
+    detached : bool
         Whether what ranks ask is put only when somebody calls for that.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.samples = 0
-        self.nobody_waits = False
+        self.detached = False
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
         self.log_dir = ""
@@ -230,7 +230,7 @@ class RunState:
 
     def answer_to(self, rank: RankState) -> str:
         """Say which command answers a rank; empty if it does not ask, or has a box of its own."""
-        return f"%multiproc debug {rank.rank}" if self.nobody_waits and rank.asking.wanted else ""
+        return f"%multiproc debug {rank.rank}" if self.detached and rank.asking.wanted else ""
 
     def clock(self, at: float) -> float:
         """Return a time of `time.monotonic` in seconds since the launch."""
@@ -332,9 +332,18 @@ class RunState:
     def _note_of_rank(
         self,
         rank: RankState,
-        event: Started | Reported | Raised | Refused | Exited | Abandoned | Asked | Answered | Unasked | SessionEnded,
+        event: Started
+        | Reported
+        | Raised
+        | Refused
+        | Exited
+        | Abandoned
+        | Asked
+        | Answered
+        | QuestionWithdrawn
+        | SessionEnded,
     ) -> None:
-        if isinstance(event, (Asked, Answered, Unasked, SessionEnded)):
+        if isinstance(event, (Asked, Answered, QuestionWithdrawn, SessionEnded)):
             if rank.state == "running" and not self.ending:
                 rank.asking.note(event)
         elif isinstance(event, Started):

@@ -27,13 +27,13 @@ from nblaunch.events import (
     Exited,
     GettingReady,
     Launched,
+    QuestionWithdrawn,
     Reported,
     Restarting,
     SessionEnded,
     StacksTaken,
     Stalled,
     Straggling,
-    Unasked,
 )
 from nblaunch.flag import Flag
 from nblaunch.jupyter.comms import under_its_cell
@@ -168,7 +168,7 @@ class TextPanel:
         """Take an event."""
         if isinstance(event, SessionEnded):
             return
-        if isinstance(event, (Asked, Answered, Unasked)):
+        if isinstance(event, (Asked, Answered, QuestionWithdrawn)):
             # told where they are put to somebody; and answers come in any thread
             (self._asking.add if isinstance(event, Asked) else self._asking.discard)((event.rank, event.number))
             return

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nblaunch.events import Event
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
@@ -107,7 +107,7 @@ class ShownValues:
     def note(self, event: Event) -> None:
         """Take an event; the end is all that counts, and `close` tells of that."""
 
-    def nobody_waits(self) -> None:
+    def detach(self) -> None:
         """Show nothing: code of the user's would run for it while the notebook is busy with other cells."""
         self._values = self._displayed = None
 
@@ -191,7 +191,7 @@ class _Formatting:
         deadline = time.monotonic() + _PATIENCE
         try:
             while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
-                thread.join(min(left, LONGEST_DEAF))
+                thread.join(min(left, MAX_WAIT_SLICE))
         finally:  # an interrupt too
             with self._lock:
                 self._left = True

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from nblaunch.payload.memory import memory_file
 
 __all__ = [
-    "be_first_to_go",
     "become_subreaper",
     "collapse_pages",
     "die_with_parent",
@@ -22,6 +21,7 @@ __all__ = [
     "hung_up",
     "memory_file",
     "own_description",
+    "prefer_for_oom_kill",
     "punch_hole",
     "readable",
     "rename",
@@ -129,7 +129,7 @@ def rename(name: str) -> str:
     return buffer.value.decode(errors="surrogateescape")
 
 
-def be_first_to_go() -> None:
+def prefer_for_oom_kill() -> None:
     """Have the kernel choose this process, or one that it forks, before others when memory has run out.
 
     Memory files count for no process in particular. Without this, one that has little memory of its own, such as the

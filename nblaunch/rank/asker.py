@@ -25,15 +25,15 @@ class Asker:
         Who asks.
     channel : Channel
         The way to the notebook.
-    nobody : str
+    no_input_reason : str
         Why nobody can answer there; empty if somebody can.
     hold : float
         Seconds that the rank waits for a debugger when it has raised; 0 does not wait.
     """
 
-    def __init__(self, rank: int, channel: Channel, nobody: str = "", hold: float = 0.0) -> None:
+    def __init__(self, rank: int, channel: Channel, no_input_reason: str = "", hold: float = 0.0) -> None:
         self.rank = rank
-        self.nobody = nobody
+        self.no_input_reason = no_input_reason
         self.hold = hold
         self._channel = channel
         self._owner = os.getpid()

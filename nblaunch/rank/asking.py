@@ -33,7 +33,7 @@ def listen_to_people(asker: Asker) -> None:
     for name in ("pdb", "IPython.core.debugger"):
         when_imported(name, _take_over)
     # without anybody there it is empty, as for any program in a batch job
-    if not asker.nobody:
+    if not asker.no_input_reason:
         sys.stdin = _Stdin(open(0, "rb", closefd=False), encoding="utf-8")
 
 
@@ -91,10 +91,10 @@ def _line(what: str, kind: str, prompt: object) -> str:
             f"{what} in a process that rank {asker.rank} has started: only the rank itself can ask in the notebook. "
             "Ask there, and hand the answer on"
         )
-    if asker.nobody:
+    if asker.no_input_reason:
         raise EOFError(
-            f"rank {asker.rank} called {what}, but nobody can answer: {asker.nobody}. Ask in an ordinary cell or in "
-            "the program itself, before, and let the ranks use the variable"
+            f"rank {asker.rank} called {what}, but nobody can answer: {asker.no_input_reason}. Ask in an ordinary "
+            "cell or in the program itself, before, and let the ranks use the variable"
         )
     # what was written before stands before the question
     sys.stdout.flush()

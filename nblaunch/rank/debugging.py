@@ -292,10 +292,11 @@ def open_at(frame: FrameType, header: str | None = None) -> None:
             f"a breakpoint in a process that rank {asker.rank} has started: only the rank itself can be debugged in "
             "the notebook. Take the breakpoint out, or have the rank do the work itself, for example with num_workers=0"
         )
-    if asker.nobody:
+    if asker.no_input_reason:
         raise RuntimeError(
-            f"rank {asker.rank} reached a breakpoint, but nobody can operate the debugger: {asker.nobody}. Take the "
-            "breakpoint out, or set PYTHONBREAKPOINT=0 (--env PYTHONBREAKPOINT=0), which makes breakpoint() do nothing"
+            f"rank {asker.rank} reached a breakpoint, but nobody can operate the debugger: {asker.no_input_reason}. "
+            "Take the breakpoint out, or set PYTHONBREAKPOINT=0 (--env PYTHONBREAKPOINT=0), which makes breakpoint() "
+            "do nothing"
         )
     with _without_tracing():
         debugger = getattr(_DEBUGGERS, "debugger", None)

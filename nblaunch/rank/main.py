@@ -42,8 +42,8 @@ from nblaunch.payload import (
     unpack_named,
     why,
 )
-from nblaunch.processes.child.birth import Context
 from nblaunch.processes.child.leaving import exit_code
+from nblaunch.processes.child.rank_spec import Context
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asker import PACKAGE, Asker
@@ -130,7 +130,7 @@ def run(context: Context) -> int:
 
 
 def _run(context: Context) -> int:
-    rank = context.birth.rank
+    rank = context.rank_spec.rank
     get_error_handler().initialize()
     shell: RankShell | None = None
     # classes that came from the notebook; what the cell pickles or defines later does not belong to them
@@ -146,10 +146,10 @@ def _run(context: Context) -> int:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
         count_hooks_apart()
-        note_write_order(context.birth.stdout, context.birth.stderr)
+        note_write_order(context.rank_spec.stdout, context.rank_spec.stderr)
         use_text_bars()
         be_launched()
-        asker = Asker(rank, context.channel, work.nobody, work.hold)
+        asker = Asker(rank, context.channel, work.no_input_reason, work.hold)
         listen_to_people(asker)
         if _has_shell():
             _make_shell().display_over(context.channel)
@@ -173,11 +173,11 @@ def _run(context: Context) -> int:
         )
         namespace.update(own)
         travelled.update({name: value for name, value in own.items() if name in travelled})
-        find_by_name(by_name, os.path.dirname(context.birth.stdout))
+        find_by_name(by_name, os.path.dirname(context.rank_spec.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
         # the folder that holds those of the ranks' logs
-        meeting_point = os.path.dirname(os.path.dirname(context.birth.stdout))
+        meeting_point = os.path.dirname(os.path.dirname(context.rank_spec.stdout))
         modules = frozenset(sys.modules)
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
         if len(sys.modules) > len(modules):
@@ -345,8 +345,8 @@ def _report_failure(
     error = BaseException.with_traceback(error, _without_this_module(error))
     with contextlib.suppress(Exception):  # attributes of anybody's class may do anything
         end_tracebacks_at_questions(error)
-    if context.birth.stdout:
-        name_full_disk(error, os.path.dirname(os.path.dirname(context.birth.stdout)))
+    if context.rank_spec.stdout:
+        name_full_disk(error, os.path.dirname(os.path.dirname(context.rank_spec.stdout)))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     # not all ways of rendering show notes, above all in Python 3.10

@@ -8,7 +8,7 @@ from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from nblaunch.events import Frame, Stack
-from nblaunch.stacks.folding import frame_text, in_cells
+from nblaunch.stacks.folding import frame_text, label_cells
 
 __all__ = ["local_variables"]
 
@@ -40,7 +40,7 @@ def local_variables(tb: TracebackType | None, cells: Mapping[str, int]) -> str:
     for step in steps[: -_MOST_FRAMES - 1 : -1]:
         code = step.tb_frame.f_code
         frame = Frame(code.co_filename, step.tb_lineno, code.co_name)
-        named = in_cells({0: Stack(((frame,),), "")}, cells)[0].threads[0][0]
+        named = label_cells({0: Stack(((frame,),), "")}, cells)[0].threads[0][0]
         variables = _variables(code, step.tb_frame.f_locals)
         if variables:
             lines.append(f"  {frame_text(named)}")

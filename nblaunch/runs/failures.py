@@ -16,7 +16,7 @@ from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut, is_cut_off
-from nblaunch.stacks.folding import CUT_OFF, Stacks, frame_text, in_cells, users_frames
+from nblaunch.stacks.folding import CUT_OFF, Stacks, frame_text, label_cells, users_frames
 from nblaunch.wording import count_ranks, name_ranks
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         headline += " (in a thread that runs no Python code, while the main thread was here)"
     # up to the next thread, which begins behind an empty line
     lines = dump[crashed.end() :].partition("\n\n")[0].splitlines()
-    named = in_cells({0: Stack((tuple(frames_of(lines)),), "")}, cells)[0].threads[0]
+    named = label_cells({0: Stack((tuple(frames_of(lines)),), "")}, cells)[0].threads[0]
     cut = is_cut_off(lines)
     shown = [frame_text(frame) for frame in users_frames(named, cut)] + ([CUT_OFF] if cut else [])
     return "\n".join([headline, *(f"  {line}" for line in shown)])

@@ -2,7 +2,7 @@
 
 ::
 
-    Asked, Unasked, SessionEnded ─► Questions ─► Box (a person) ─► answers ─► gang ─► rank
+    Asked, QuestionWithdrawn, SessionEnded ─► Questions ─► Box (a person) ─► answers ─► gang ─► rank
 
 Events come in the thread that watches the ranks; whoever waits for the run puts the questions, one after the other. A
 debugger keeps the box until it is left. A rank that has raised (``--pdb``) is held until everybody who is held has been
@@ -19,8 +19,19 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nblaunch.events import Asked, Ended, Ending, Event, Exited, Refused, Reported, Restarting, SessionEnded, Unasked
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.events import (
+    Asked,
+    Ended,
+    Ending,
+    Event,
+    Exited,
+    QuestionWithdrawn,
+    Refused,
+    Reported,
+    Restarting,
+    SessionEnded,
+)
+from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.jupyter.input_box import Box, tell
 from nblaunch.payload import encodable, pack_plain, unpack_plain
 from nblaunch.processes.channel import numbered
@@ -100,7 +111,7 @@ class Questions:
         """Take an event."""
         if isinstance(event, Asked):
             self._take(event)
-        elif isinstance(event, Unasked):
+        elif isinstance(event, QuestionWithdrawn):
             question = self._open.pop((event.rank, event.number), None)
             if question is not None:
                 self._sessions.discard((event.rank, question.session))
@@ -233,7 +244,7 @@ class Questions:
                     return
                 else:
                     with contextlib.suppress(queue.Empty):
-                        self._changed.get(timeout=LONGEST_DEAF)
+                        self._changed.get(timeout=MAX_WAIT_SLICE)
         finally:
             self._holder = None
 
@@ -306,7 +317,7 @@ def _what(question: Asked) -> str:
     return f"asks {question.prompt.partition(': ')[2]!r:.100}"
 
 
-def asked(report: Reported) -> Asked | Unasked | SessionEnded | None:
+def asked(report: Reported) -> Asked | QuestionWithdrawn | SessionEnded | None:
     """Return what a message about questions says, or None, and a warning in the log, if it makes no sense."""
     rank, at = report.rank, report.at
     try:
@@ -316,7 +327,7 @@ def asked(report: Reported) -> Asked | Unasked | SessionEnded | None:
             return SessionEnded(rank, session, text, message["quit"] is True, at)
         number, body = numbered(report.body)
         if report.kind == "unask":
-            return Unasked(rank, number, at)
+            return QuestionWithdrawn(rank, number, at)
         message = unpack_plain(body)
         kind, prompt, text, where = (_typed(message[name], str) for name in ("kind", "prompt", "text", "where"))
         if kind not in _KINDS:

@@ -18,8 +18,8 @@ from typing import Any
 from nblaunch.engines.base import Ranks
 from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
 from nblaunch.flag import Flag
-from nblaunch.interrupts import LONGEST_DEAF, stopping_together
-from nblaunch.jupyter.input_box import NoBox, find_box, in_kernel
+from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
+from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
 from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import VALUE
 from nblaunch.runs.attempt import Attempt, failed_attempts
@@ -27,7 +27,7 @@ from nblaunch.runs.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.runs.outputs import Output, Outputs
 from nblaunch.runs.questions import Questions
 from nblaunch.runs.short_reprs import short_repr
-from nblaunch.stacks.folding import Stacks, in_cells
+from nblaunch.stacks.folding import Stacks, label_cells
 from nblaunch.wording import count_ranks, listed, name_ranks
 
 __all__ = ["Run"]
@@ -203,7 +203,7 @@ class Run:
 
     def _wait(self, timeout: float | None) -> bool:
         if timeout is None:
-            while not self._done.wait(LONGEST_DEAF):
+            while not self._done.wait(MAX_WAIT_SLICE):
                 continue
         return self._done.wait(timeout)
 
@@ -283,7 +283,7 @@ class Run:
         chosen = self._chosen(ranks)
         if self._done.is_set() or self._ranks is None:
             return Stacks({rank: s for rank, s in self.stacks_at_failure.items() if chosen is None or rank in chosen})
-        return Stacks(in_cells(self._ranks.stacks(chosen, native), self._cells))
+        return Stacks(label_cells(self._ranks.stacks(chosen, native), self._cells))
 
     def _chosen(self, ranks: Iterable[int] | None) -> frozenset[int] | None:
         if ranks is None:
@@ -330,7 +330,7 @@ class Run:
                 + ("" if others else "at input(), or, with pdb, where it has raised")
             )
         box = find_box()
-        if isinstance(box, NoBox):
+        if isinstance(box, NoInput):
             raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
         self._questions.serve(box, rank)
 

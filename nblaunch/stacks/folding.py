@@ -2,7 +2,7 @@
 
 ::
 
-    StacksTaken, cells of the notebook ─► in_cells() ─► where(), Stacks ─► failures, panel, ``%multiproc stacks``
+    StacksTaken, cells of the notebook ─► label_cells() ─► where(), Stacks ─► failures, panel, ``%multiproc stacks``
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nblaunch.events import Frame, Stack
 from nblaunch.stacks.escaped_names import as_written
 from nblaunch.wording import name_ranks
 
-__all__ = ["CUT_OFF", "Stacks", "frame_text", "in_cells", "users_frames", "where"]
+__all__ = ["CUT_OFF", "Stacks", "frame_text", "label_cells", "users_frames", "where"]
 
 CUT_OFF = "… and all that are further out: Python tells of no more than a hundred"
 """Follows the frames of a stack that Python has cut off."""
@@ -53,7 +53,7 @@ _WRAPPERS = {
 _WORDS = {"R": "running in", "S": "waiting in"}
 
 
-def in_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int, Stack]:
+def label_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int, Stack]:
     """Give the files that cells were compiled under the names that these have in the notebook.
 
     Parameters

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.jupyter.input_box import NoBox, find_box
+from nblaunch.jupyter.input_box import NoInput, find_box
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.runs.failures import RanksFailed, without_escapes
@@ -326,7 +326,7 @@ def test_whoever_answers_may_fail(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_without_anybody_to_ask() -> None:
-    nobody = NoBox("nobody is there")
+    nobody = NoInput("nobody is there")
     run = run_cell("input()", 1, nobody)
     assert (
         run.failures[0]
@@ -349,7 +349,7 @@ def test_only_the_main_thread_asks() -> None:
     thread.start()
     thread.join()
     (box,) = found
-    assert isinstance(box, NoBox)
+    assert isinstance(box, NoInput)
     assert box.why == "only the main thread can ask, and the ranks were launched from another one"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nblaunch.events import Answered, Asked, Ending, Exited, Raised, Restarting, SessionEnded, Unasked
+from nblaunch.events import Answered, Asked, Ending, Exited, QuestionWithdrawn, Raised, Restarting, SessionEnded
 from nblaunch.panel.state import RunState
 from tests.panel.test_state import launched
 
@@ -46,12 +46,13 @@ def test_what_a_rank_waits_for(question: Asked, words: str) -> None:
     assert [bool(rank.asking.what) for rank in state.ranks] == [False, True, False]
     # somebody waits for the run, and gets a box
     assert state.answer_to(state.ranks[1]) == ""
-    state.nobody_waits = True
+    state.detached = True
     assert state.answer_to(state.ranks[1]) == "%multiproc debug 1"
     assert state.answer_to(state.ranks[0]) == ""
 
 
-@pytest.mark.parametrize("after", [Answered(1, 1, 102.0), Unasked(1, 1, 102.0), Raised(1, "EOFError", "", 102.0, 102.0),
+@pytest.mark.parametrize("after", [Answered(1, 1, 102.0), QuestionWithdrawn(1, 1, 102.0),
+                                    Raised(1, "EOFError", "", 102.0, 102.0),
                                    Exited(1, -9, None, False, 102.0), Ending("the run was stopped", 102.0),
                                    Restarting(1, 2, 102.0)])  # fmt: skip
 def test_a_question_is_gone_when_nobody_waits_for_its_answer(after: object) -> None:
@@ -79,13 +80,13 @@ def test_a_debugger_counts_until_it_is_left() -> None:
 def test_a_debugger_that_was_interrupted_is_left() -> None:
     state = launched()
     state.note(asks(1, "command", "rank 1 ipdb> ", "Cell In[2], line 3", 4))
-    state.note(Unasked(1, 1, 101.1))
+    state.note(QuestionWithdrawn(1, 1, 101.1))
     assert said(state) == ""
 
 
 def test_a_rank_that_is_held_for_others_asks_for_nothing() -> None:
     state = launched()
-    state.nobody_waits = True
+    state.detached = True
     state.note(asks(1, "held", "", "Cell In[2], line 3", 4))
     state.note(Answered(1, 1, 101.1))
     state.note(asks(2, "left", "", "Cell In[2], line 3", 4))

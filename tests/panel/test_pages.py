@@ -367,7 +367,7 @@ def test_many_ranks_are_told_of_in_one_bounded_message(tmp_path: Path) -> None:
 def test_pages_are_told_who_asks_and_which_command_answers(talk: Talk) -> None:
     talk.hear(kind="hello")
     talk.tick()
-    talk.state.nobody_waits = True
+    talk.state.detached = True
     talk.note(Asked(1, 1, "input", "rank 1: name? ", "", "", 0, 101.0))
     assert talk.tick()["ranks"] == {"1": {"asks": "asks", "about": ": name?", "answer": "%multiproc debug 1"}}
     talk.note(Answered(1, 1, 101.0))

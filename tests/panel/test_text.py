@@ -22,12 +22,12 @@ from nblaunch.events import (
     Exited,
     GettingReady,
     Launched,
+    QuestionWithdrawn,
     Raised,
     Reported,
     Restarting,
     Started,
     Straggling,
-    Unasked,
 )
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
@@ -379,7 +379,7 @@ def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
     ask(1, 1)
     panel.note(Answered(0, 1, 1.1))
     assert panel._asking == {(0, 2), (1, 1)}
-    panel.note(Unasked(0, 2, 1.2))
+    panel.note(QuestionWithdrawn(0, 2, 1.2))
     panel.note(Exited(1, -9, None, False, 1.3))
     assert panel._asking == set()
     ask(0, 3)

@@ -11,7 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.panel import values as module
 from nblaunch.panel.formatting import formatted
 from nblaunch.panel.values import ShownValues
@@ -77,7 +77,7 @@ def test_they_are_shown_once(published: Published) -> None:
     shown.close()
     assert texts(published) == ["1"]
     shown = ShownValues(lambda: {0: 1}, 1, "results", dict, **_HERE)
-    shown.nobody_waits()
+    shown.detach()
     shown.close()
     assert len(published) == 1
 
@@ -228,7 +228,7 @@ def test_an_interrupt_is_heard_while_values_are_formatted(published: Published) 
         finally:
             gate.set()
     wait_for_formatting()
-    assert all(timeout is not None and timeout <= LONGEST_DEAF for timeout in waits)
+    assert all(timeout is not None and timeout <= MAX_WAIT_SLICE for timeout in waits)
     assert published == []
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Stack, Started, Usage
-from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.child.spare import Description
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
 from nblaunch.processes.gang.supervisor import Gang
-from nblaunch.processes.starting.base import PARENT_ENDS, Preparation
+from nblaunch.processes.starting.base import PARENT_ONLY_FDS, Preparation
 from nblaunch.processes.starting.direct import Program
 from nblaunch.processes.starting.forkserver_client import Forkserver
 from nblaunch.processes.starting.zygotes import Zygote
@@ -371,7 +371,7 @@ def test_the_second_rank_does_not_start(launch: Launch, announcements: Announcem
         launch(targets.announce_and_block, {0: (announcements.path,), 1: (announcements.path,)}, "spawn", envs=envs)
     with pytest.raises(OSError, match="too large for the system; the largest variable is LONG with 3000000"):
         launch("sleep", {0: (1000,), 1: (1000,)}, envs=envs)
-    assert not PARENT_ENDS
+    assert not PARENT_ONLY_FDS
 
 
 @pytest.mark.parametrize("forking", ["fork", "forkserver", "zygote"])
@@ -455,7 +455,7 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_whoever_asks_a_gang_that_is_never_started_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    gang = Gang([Birth(0, "x:y")], Zygote, lambda _: None)
+    gang = Gang([RankSpec(0, "x:y")], Zygote, lambda _: None)
     wake = Gang._wake
 
     def drop(gang: Gang) -> None:
@@ -490,8 +490,8 @@ def test_an_interrupt_before_the_supervisor_has_begun(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("method", [Forkserver, Zygote])
 def test_a_helper_that_cannot_get_ready(method: type[Forkserver]) -> None:
     events: list[Event] = []
-    birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
-    gang = Gang([birth], method, events.append, preparation=Preparation("no.such.module"))
+    rank_spec = RankSpec(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
+    gang = Gang([rank_spec], method, events.append, preparation=Preparation("no.such.module"))
     with pytest.raises(OSError, match=r"(?s)could not get ready:.*No module named 'no'"):
         gang.start()
     assert [type(event) for event in events] == [Ending, Ended]
@@ -505,8 +505,8 @@ def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, ann
     assert isinstance(helper, Forkserver)
     assert helper._connection is not None
     # nobody waits for the answer to this one
-    birth = Birth(1, "tests.processes.targets:block", env=dict(os.environ), sys_path=tuple(sys.path))
-    Description(birth, Descriptors(), helper._connection.environment).send(helper._connection.server)
+    rank_spec = RankSpec(1, "tests.processes.targets:block", env=dict(os.environ), sys_path=tuple(sys.path))
+    Description(rank_spec, Descriptors(), helper._connection.environment).send(helper._connection.server)
     context._gang.settle_within(1)
     context.close()
     assert result_of(context).failures[0].exitcode == -signal.SIGTERM
@@ -516,8 +516,10 @@ def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, ann
 
 
 def gang_of(scripts: list[str], events: list[Event], **more: Any) -> Gang:
-    births = [Birth(rank, command=("sh", "-c", script), env=dict(os.environ)) for rank, script in enumerate(scripts)]
-    return Gang(births, Program, events.append, succeeded=lambda exit_: exit_.exitcode == 0, **more)
+    rank_specs = [
+        RankSpec(rank, command=("sh", "-c", script), env=dict(os.environ)) for rank, script in enumerate(scripts)
+    ]
+    return Gang(rank_specs, Program, events.append, succeeded=lambda exit_: exit_.exitcode == 0, **more)
 
 
 def test_events_come_in_order_and_end_with_ended() -> None:
@@ -635,8 +637,8 @@ def test_no_rank_is_started_while_the_program_is_stopped() -> None:
         held.set()
 
     thread = threading.Thread(target=hold)
-    births = [Birth(rank, command=("sleep", "1000"), env=dict(os.environ)) for rank in range(3)]
-    gang = Gang(births, Program, on_event)
+    rank_specs = [RankSpec(rank, command=("sleep", "1000"), env=dict(os.environ)) for rank in range(3)]
+    gang = Gang(rank_specs, Program, on_event)
     starter = threading.Thread(target=gang.start)
     starter.start()
     assert held.wait(LIMIT)
@@ -664,7 +666,7 @@ def test_stacks_are_waited_for_without_the_time_that_the_program_was_stopped() -
 
 
 class Counting:
-    """A lookout that tells how often it has looked, and ends the ranks at some point."""
+    """A periodic check that tells how often it has looked, and ends the ranks at some point."""
 
     def __init__(self, looks: int, then: Callable[[], None], period: float = 0.001) -> None:
         self.period = period
@@ -687,7 +689,7 @@ def test_lookouts_look_again_and_again_and_the_gang_tells_what_they_see() -> Non
     # the one that is always late keeps neither the other nor the end from coming
     counting = Counting(5, lambda: gang.end("five looks", KILL))
     hasty = Counting(0, lambda: None, period=0)
-    gang = gang_of(["sleep 1000"], events, lookouts=(hasty, counting))
+    gang = gang_of(["sleep 1000"], events, periodic_checks=(hasty, counting))
     gang.start()
     assert gang.join(LIMIT)
     seen = [next(iter(event.usage)) for event in events if isinstance(event, Sampled)]
@@ -707,9 +709,9 @@ def test_lookouts_look_while_the_ranks_are_being_ended_too(announcements: Announ
             gang.end("seen", KILL)
         return []
 
-    lookout = Counting(0, lambda: None)
-    gang = gang_of([script], events, lookouts=(lookout,))
-    lookout.look = lambda now: kill_when_ending()  # type: ignore[method-assign]
+    periodic_check = Counting(0, lambda: None)
+    gang = gang_of([script], events, periodic_checks=(periodic_check,))
+    periodic_check.look = lambda now: kill_when_ending()  # type: ignore[method-assign]
     gang.start()
     announcements.next_line()
     gang.end("first", escalation(signal.SIGTERM, grace=1000))
@@ -719,19 +721,19 @@ def test_lookouts_look_while_the_ranks_are_being_ended_too(announcements: Announ
 
 def test_a_lookout_that_fails_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
-        raise SystemExit("lookout")
+        raise SystemExit("periodic_check")
 
     events: list[Event] = []
     failing = Counting(1, fail)
     other = Counting(5, lambda: gang.end("five looks", KILL))
-    gang = gang_of(["sleep 1000"], events, lookouts=(failing, other))
+    gang = gang_of(["sleep 1000"], events, periodic_checks=(failing, other))
     with caplog.at_level(logging.ERROR):
         gang.start()
         assert gang.join(LIMIT)
     assert failing.seen == 1
     assert other.seen >= 5
     assert "failed and is not asked again" in caplog.text
-    assert "SystemExit: lookout" in caplog.text
+    assert "SystemExit: periodic_check" in caplog.text
 
 
 def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -739,7 +741,7 @@ def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
         raise ValueError("consumer")
 
     gang = Gang(
-        [Birth(0, command=("true",), env={"PATH": os.environ["PATH"]})],
+        [RankSpec(0, command=("true",), env={"PATH": os.environ["PATH"]})],
         Program,
         fail,
         succeeded=lambda exit_: exit_.exitcode == 0,

@@ -20,12 +20,12 @@ import pytest
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Event, GettingReady
 from nblaunch.launching.session import PREPARE, REHEARSE
-from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang import supervisor as gang_module
 from nblaunch.processes.gang.escalation import KILL
 from nblaunch.processes.gang.supervisor import Gang
 from nblaunch.processes.starting import forkserver_client, zygote_client, zygotes
-from nblaunch.processes.starting.base import PARENT_ENDS, Preparation
+from nblaunch.processes.starting.base import PARENT_ONLY_FDS, Preparation
 from nblaunch.processes.starting.forkserver_client import Connection
 from nblaunch.processes.starting.zygote_client import Ahead
 from nblaunch.processes.starting.zygotes import ZYGOTES, Zygote
@@ -158,7 +158,7 @@ def test_the_system_refuses_the_fork(packages: Packages, module: str) -> None:
         with pytest.raises(OSError, match=r"the system refused another process: .*temporarily unavailable"):
             ask("rank", 2, preload=(package,))
     ZYGOTES.close()
-    assert not PARENT_ENDS
+    assert not PARENT_ONLY_FDS
 
 
 def test_whoever_was_stopped_while_it_waited_goes_on() -> None:
@@ -282,8 +282,8 @@ def test_a_forkserver_whose_sockets_cannot_all_be_taken() -> None:
 def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp_path: Path) -> None:
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("slow", gate)
-    birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
-    gang = Gang([birth], Zygote, lambda _: None, preparation=Preparation("nblaunch.rank.main", modules=(package,)))
+    rank_spec = RankSpec(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
+    gang = Gang([rank_spec], Zygote, lambda _: None, preparation=Preparation("nblaunch.rank.main", modules=(package,)))
     refusals: list[BaseException] = []
 
     def begin() -> None:
@@ -323,7 +323,7 @@ def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(
 def test_what_a_zygote_imports_is_told_to_those_who_wait(packages: Packages, tmp_path: Path) -> None:
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("zt_slow", gate)
-    birth = Birth(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
+    rank_spec = RankSpec(0, "x:y", env=dict(os.environ), sys_path=tuple(sys.path))
     told: list[str] = []
 
     def note(event: Event) -> None:
@@ -333,7 +333,7 @@ def test_what_a_zygote_imports_is_told_to_those_who_wait(packages: Packages, tmp
                 gate.close()
 
     preparation = Preparation("nblaunch.rank.main", modules=(package,))
-    gang = Gang([birth], Zygote, note, preparation=preparation)
+    gang = Gang([rank_spec], Zygote, note, preparation=preparation)
     gang.start()
     assert gang.join(LIMIT)
     # it may have been seen before it had begun to import

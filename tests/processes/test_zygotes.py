@@ -23,7 +23,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.launching.session import PREPARE, REHEARSE
 from nblaunch.processes.child.spare import Description
 from nblaunch.processes.starting import zygotes
-from nblaunch.processes.starting.base import PARENT_ENDS
+from nblaunch.processes.starting.base import PARENT_ONLY_FDS
 from nblaunch.processes.starting.zygotes import ZYGOTES
 from tests.processes import targets
 from tests.processes.conftest import Launch, Packages
@@ -170,7 +170,7 @@ def test_spares_do_not_take_the_descriptors_that_ranks_need() -> None:
 def test_a_spare_that_cannot_be_told_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     ask("1", 3)
     spares()
-    before = len(open_descriptors()), len(PARENT_ENDS)
+    before = len(open_descriptors()), len(PARENT_ONLY_FDS)
     send, sent = Description.send, []
 
     def refuse(self: Description, mailbox: socket.socket) -> None:
@@ -185,7 +185,7 @@ def test_a_spare_that_cannot_be_told_leaves_nothing_open(monkeypatch: pytest.Mon
             ask("1", 3)
     assert ask("rank", 3) == {0: 0, 1: 1, 2: 2}
     spares()
-    assert (len(open_descriptors()), len(PARENT_ENDS)) == before
+    assert (len(open_descriptors()), len(PARENT_ONLY_FDS)) == before
 
 
 def test_spares_whose_time_is_over_are_not_used() -> None:

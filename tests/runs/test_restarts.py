@@ -22,7 +22,7 @@ from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named
-from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.gang.supervisor import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
@@ -211,10 +211,10 @@ def test_a_number_of_restarts_that_is_none(number: Any) -> None:
 class _Refusing(Zygote):
     """Refuses every rank of a restart."""
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
+        if rank_spec.env["TORCHELASTIC_RESTART_COUNT"] != "0":
             raise OSError(28, "No space left on device")
-        return super().start(birth, descriptors, inherited)
+        return super().start(rank_spec, descriptors, inherited)
 
 
 def test_a_restart_that_is_refused_does_not_hide_what_had_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,11 +244,11 @@ def test_a_restart_that_is_refused_keeps_the_values_that_had_arrived(monkeypatch
 
 def test_a_stop_while_a_restart_starts_keeps_the_values_that_had_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stopped(Zygote):
-        def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-            if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+        def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
+            if rank_spec.env["TORCHELASTIC_RESTART_COUNT"] != "0":
                 (run,) = running()
                 run.stop()
-            return super().start(birth, descriptors, inherited)
+            return super().start(rank_spec, descriptors, inherited)
 
     monkeypatch.setitem(START_METHODS, "zygote", Stopped)
     run = run_cell(ONE_OF_TWO, max_restarts=1, on_failure="continue")
@@ -286,10 +286,10 @@ def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:
 
 
 def test_a_launch_that_is_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Zygote, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        if birth.rank:
+    def refuse(self: Zygote, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
+        if rank_spec.rank:
             raise OSError(11, "no more processes")
-        return start(self, birth, descriptors, inherited)
+        return start(self, rank_spec, descriptors, inherited)
 
     start = Zygote.start
     monkeypatch.setattr(Zygote, "start", refuse)
@@ -309,10 +309,10 @@ def test_arrays_go_with_the_last_attempt() -> None:
 
 
 class _RefusingWithoutAWord(Zygote):
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
-        if birth.env["TORCHELASTIC_RESTART_COUNT"] != "0":
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
+        if rank_spec.env["TORCHELASTIC_RESTART_COUNT"] != "0":
             raise MemoryError
-        return super().start(birth, descriptors, inherited)
+        return super().start(rank_spec, descriptors, inherited)
 
 
 @pytest.mark.parametrize(

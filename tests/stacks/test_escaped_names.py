@@ -19,7 +19,7 @@ from nblaunch.events import Frame, Stack
 from nblaunch.runs.failures import crash_stack
 from nblaunch.stacks.dump import frames_of, read_answer
 from nblaunch.stacks.escaped_names import as_written, unescaped
-from nblaunch.stacks.folding import in_cells
+from nblaunch.stacks.folding import label_cells
 
 PACKAGE = Path(nblaunch.__file__).parent
 
@@ -82,7 +82,7 @@ def test_names_of_functions(name: str) -> None:
 def test_a_cell_is_known_by_its_file_whatever_the_temporary_folder_is_called(place: str) -> None:
     file = f"{place}/ipykernel_7/123.py"
     frames = (written(file, "größe"), Frame("/tmp/other/ipykernel_7/123.py", 3, "f"))
-    (named,) = in_cells({0: Stack((frames,), "")}, {file: 12}).values()
+    (named,) = label_cells({0: Stack((frames,), "")}, {file: 12}).values()
     assert named.threads == ((Frame("Cell In[12]", 1, "größe"), frames[1]),)
 
 

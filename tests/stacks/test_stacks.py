@@ -20,7 +20,7 @@ from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.runs.failures import RanksFailed
 from nblaunch.runs.run import Run
-from nblaunch.stacks.folding import Stacks, in_cells, users_frames, where
+from nblaunch.stacks.folding import Stacks, label_cells, users_frames, where
 
 WAIT = Frame(threading.__file__, 629, "wait")
 INNER = Frame("Cell In[3]", 2, "helper")
@@ -33,7 +33,7 @@ def stack(*frames: Frame, state: str = "S") -> Stack:
 
 
 def test_cells_have_their_names_in_the_notebook() -> None:
-    (named,) = in_cells(
+    (named,) = label_cells(
         {2: stack(Frame("/tmp/ipykernel_7/1.py", 4, "f"), WAIT)}, {"/tmp/ipykernel_7/1.py": 12}
     ).values()
     assert named.threads == ((Frame("Cell In[12]", 4, "f"), WAIT),)

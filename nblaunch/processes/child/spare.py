@@ -1,7 +1,7 @@
 """A spare: a rank that was forked ahead, has rehearsed, and waits until it is told who it is.
 
 What it is told comes in one packet, the same that a forkserver gets for a rank that is to be forked at once: a file
-with its `Birth`, and its descriptors.
+with its `RankSpec`, and its descriptors.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 
 from nblaunch.payload import MOST_FILES, pack, store
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child.birth import MOST_BAGS, Birth, Descriptors, become_rank, leave_parent, settle
 from nblaunch.processes.child.leaving import flush
+from nblaunch.processes.child.rank_spec import MOST_BAGS, Descriptors, RankSpec, become_rank, leave_parent, settle
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "take_on", "wait"]
 
@@ -40,7 +40,7 @@ class Description:
 
     Parameters
     ----------
-    birth, descriptors
+    rank_spec, descriptors
         What the process is to become. The descriptors must stay open until the packet is sent.
     environment : dict of str to str
         The environment that it has so far.
@@ -51,16 +51,16 @@ class Description:
         If there are no descriptors left.
     """
 
-    def __init__(self, birth: Birth, descriptors: Descriptors, environment: dict[str, str]) -> None:
+    def __init__(self, rank_spec: RankSpec, descriptors: Descriptors, environment: dict[str, str]) -> None:
         told = {
-            "birth": birth.as_json(),
-            "changed": dict(birth.env.items() - environment.items()),
-            "removed": list(environment.keys() - birth.env.keys()),
+            "rank_spec": rank_spec.as_json(),
+            "changed": dict(rank_spec.env.items() - environment.items()),
+            "removed": list(environment.keys() - rank_spec.env.keys()),
             "descriptors": descriptors.as_json(),
         }
         # in a file of its own, because an environment can be larger than a packet may be
         with contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0))
+            self._file = stack.enter_context(open(_linux.memory_file("nblaunch-rank_spec"), "wb", buffering=0))
             self._file.write(json.dumps(told).encode())
             self._file.seek(0)
             stack.pop_all()
@@ -82,14 +82,14 @@ class Description:
             socket.send_fds(mailbox, [b"!"], self._descriptors)
 
 
-def _understand(received: list[int]) -> tuple[Birth, Descriptors]:
+def _understand(received: list[int]) -> tuple[RankSpec, Descriptors]:
     with open(received[0], "rb") as file:
         told: dict[str, Any] = json.load(file)
     kept = {name: value for name, value in _environment().items() if name not in told["removed"]}
-    birth = Birth(env=kept | told["changed"], **told["birth"])
-    threads.tell_loaded(birth.env)
+    rank_spec = RankSpec(env=kept | told["changed"], **told["rank_spec"])
+    threads.tell_loaded(rank_spec.env)
     _take_fresh_entropy()
-    return birth, Descriptors.from_json(told["descriptors"]).renumbered(received[1:])
+    return rank_spec, Descriptors.from_json(told["descriptors"]).renumbered(received[1:])
 
 
 def take_on(changed: Mapping[str, str], removed: Iterable[str]) -> None:
@@ -203,9 +203,9 @@ def _rehearse(dotted: str) -> None:
     with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
         near, far = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         control, _peer = map(stack.enter_context, socket.socketpair())
-        birth = Birth(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
+        rank_spec = RankSpec(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
         payload = stack.enter_context(store(pack(None)))
-        Description(birth, Descriptors(control.fileno(), payload.descriptors), {}).send(near)
+        Description(rank_spec, Descriptors(control.fileno(), payload.descriptors), {}).send(near)
         context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
         if dotted:
             module, _, function = dotted.partition(":")

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack, why
 from nblaunch.processes.channel import Channel
-from nblaunch.processes.child.birth import Context
 from nblaunch.processes.child.leaving import exit_code
+from nblaunch.processes.child.rank_spec import Context
 from nblaunch.processes.elastic.inheritance import inheriting
 from nblaunch.processes.elastic.multiprocessing_child import be_child, may_not_start_processes
 from nblaunch.processes.errors import record
@@ -90,9 +90,9 @@ class _ValueSender:
 
 def run(context: Context) -> int:
     """Entry point of a rank: run the function of the payload and return the exit code."""
-    rank = context.birth.rank
+    rank = context.rank_spec.rank
     # a forked rank has the very main module of its parent
-    main_by_reference = bool(context.inherited or context.birth.main_module or context.birth.main_path)
+    main_by_reference = bool(context.inherited or context.rank_spec.main_module or context.rank_spec.main_path)
 
     def call() -> Packed | Stored:
         context.let_interrupts_in()
@@ -152,12 +152,12 @@ def _report(context: Context, error: BaseException) -> None:
 def _import_main(context: Context) -> None:
     """Import the program's main module the way `multiprocessing` does for its ``spawn``."""
     global _importing_main
-    birth = context.birth
+    rank_spec = context.rank_spec
     data = {}
-    if birth.main_module:
-        data["init_main_from_name"] = birth.main_module
-    elif birth.main_path:
-        data["init_main_from_path"] = birth.main_path
+    if rank_spec.main_module:
+        data["init_main_from_name"] = rank_spec.main_module
+    elif rank_spec.main_path:
+        data["init_main_from_path"] = rank_spec.main_path
     if data:
         _importing_main = True
         try:
@@ -165,4 +165,4 @@ def _import_main(context: Context) -> None:
                 spawn.prepare(data)
         finally:
             _importing_main = False
-        sys.argv[:] = birth.argv
+        sys.argv[:] = rank_spec.argv

@@ -10,7 +10,7 @@ from typing import Any
 
 from nblaunch.events import Event, Exited, Reported
 from nblaunch.payload import Packed, pack, unpack, why
-from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.elastic.inheritance import Inheritance, inherited_reducers
 from nblaunch.processes.elastic.logs_specs import LogsSpecs
@@ -68,8 +68,8 @@ class MultiprocessContext(PContext):
         main_module, main_path = _main_module()
         by_import = self.start_method != "fork"
         environment = dict(os.environ)
-        births = [
-            Birth(
+        rank_specs = [
+            RankSpec(
                 rank=rank,
                 entry="nblaunch.processes.elastic.function:run",
                 env=environment | self.envs[rank],
@@ -94,7 +94,7 @@ class MultiprocessContext(PContext):
                 inheritance.close()
                 raise
         return Gang(
-            births,
+            rank_specs,
             start_method_named(self.start_method),
             self._note,
             preparation=Preparation(

@@ -24,7 +24,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import BuiltinMethodType, MethodDescriptorType, MethodType, WrapperDescriptorType
 from typing import Any
 
-from nblaunch.processes.child.birth import MOST_BAGS
+from nblaunch.processes.child.rank_spec import MOST_BAGS
 
 __all__ = ["Inheritance", "inherited_reducers", "inheriting"]
 

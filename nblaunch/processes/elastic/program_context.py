@@ -8,7 +8,7 @@ import shutil
 from typing import Any
 
 from nblaunch.events import Exited
-from nblaunch.processes.child.birth import Birth
+from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.elastic.logs_specs import LogsSpecs
 from nblaunch.processes.gang.supervisor import Gang
@@ -54,8 +54,8 @@ class SubprocessContext(PContext):
             rank: bound_command((str(self.entrypoint), *map(str, self.args[rank])), rank, self._numa_options)
             for rank in range(self.nprocs)
         }
-        births = [
-            Birth(
+        rank_specs = [
+            RankSpec(
                 rank=rank,
                 command=bound[rank][0],
                 cpus=tuple(bound[rank][1]),
@@ -65,7 +65,7 @@ class SubprocessContext(PContext):
             )
             for rank in range(self.nprocs)
         ]
-        return Gang(births, Program, self._note, succeeded=self._succeeded, settle=SETTLE)
+        return Gang(rank_specs, Program, self._note, succeeded=self._succeeded, settle=SETTLE)
 
     def _succeeded(self, exit_: Exited) -> bool:
         return exit_.exitcode == 0

@@ -2,7 +2,7 @@
 
 ::
 
-    births ─► Gang ─► start method ─► processes
+    rank_specs ─► Gang ─► start method ─► processes
                 │                        │ exits (pidfd, helper), messages (control sockets)
                 ◄────── selector ◄───────┘
                 │
@@ -55,17 +55,17 @@ from nblaunch.events import (
     TimedOut,
 )
 from nblaunch.flag import Flag
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
 from nblaunch.processes.channel import Inbox, ProtocolError
-from nblaunch.processes.child.birth import Birth, Descriptors
 from nblaunch.processes.child.cleaners import is_cleaner
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.gang.escalation import AFTER_KILL, KILL, Step, escalation
-from nblaunch.processes.starting.base import PARENT_ENDS, UNPREPARED, NotInTime, Preparation, StartMethod
+from nblaunch.processes.starting.base import PARENT_ONLY_FDS, UNPREPARED, NotInTime, Preparation, StartMethod
 from nblaunch.processes.threads import cores
-from nblaunch.processes.watching.lookouts import Lookout
 from nblaunch.processes.watching.memory import OutOfMemory
+from nblaunch.processes.watching.periodic_checks import PeriodicCheck
 from nblaunch.processes.watching.sampling import Sampler
 from nblaunch.processes.watching.stack_requests import StackRequests
 from nblaunch.refusals import explained, start_or_refuse
@@ -112,7 +112,7 @@ class Gang:
 
     Parameters
     ----------
-    births : sequence of Birth
+    rank_specs : sequence of RankSpec
         One per rank, in the order of the ranks.
     method : type of StartMethod
         How the processes are made.
@@ -138,13 +138,13 @@ class Gang:
         Seconds between SIGTERM and SIGKILL.
     timeout : float, optional
         Seconds after which the gang is ended.
-    lookouts : sequence of Lookout
+    periodic_checks : sequence of PeriodicCheck
         Asked at intervals, as long as there are ranks, what they have seen.
     """
 
     def __init__(
         self,
-        births: Sequence[Birth],
+        rank_specs: Sequence[RankSpec],
         method: type[StartMethod],
         on_event: Callable[[Event], None],
         *,
@@ -157,9 +157,9 @@ class Gang:
         settle: float = 0.2,
         grace: float = 30.0,
         timeout: float | None = None,
-        lookouts: Sequence[Lookout] = (),
+        periodic_checks: Sequence[PeriodicCheck] = (),
     ) -> None:
-        self._births = list(births)
+        self._births = list(rank_specs)
         self._method = method(self, self._births, preparation)
         self._on_event = on_event
         self._payload = list(payload)
@@ -171,13 +171,13 @@ class Gang:
         self._grace = grace
         self._timeout = timeout
         # each with the time of its next look
-        self._lookouts = [(0.0, lookout) for lookout in lookouts]
+        self._periodic_checks = [(0.0, periodic_check) for periodic_check in periodic_checks]
 
         self._ranks: dict[int, _Rank] = {}
         self._by_pid: dict[int, _Rank] = {}
         self._orders: deque[tuple[str, tuple[Step, ...]]] = deque()
         # what other threads want done that ends nobody
-        self._wishes: deque[Callable[[], None]] = deque()
+        self._callbacks: deque[Callable[[], None]] = deque()
         # that the program is about to be stopped, or was set going, which is heard while ranks start too; and who waits
         self._stops: deque[tuple[Callable[[], None], SimpleQueue[None]]] = deque()
         self._stacks = StackRequests()
@@ -231,7 +231,7 @@ class Gang:
         self._thread = thread
         try:
             start_or_refuse(thread)
-            while not self._all_started.wait(LONGEST_DEAF):
+            while not self._all_started.wait(MAX_WAIT_SLICE):
                 continue
         except BaseException:
             # The system refused the thread, or an interrupt came while it was starting: it may still begin.
@@ -253,7 +253,7 @@ class Gang:
         finally:  # an interrupt must not leave those waiting who wait for the end, or for an answer
             _ALIVE.discard(self)
             self._done.set()
-            self._grant_wishes()
+            self._run_callbacks()
             self._stacks.close()
             if self._sampler is not None:
                 self._sampler.close()
@@ -270,12 +270,12 @@ class Gang:
 
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""
-        self._wishes.append(partial(self._pass_on, rank, number, body))
+        self._callbacks.append(partial(self._pass_on, rank, number, body))
         self._wake()
 
     def refuse(self, rank: int, why: str, sent_at: float) -> None:
         """Count a rank as failed that has reported a value, because it is none; returns at once."""
-        self._wishes.append(partial(self._refuse, rank, why, sent_at))
+        self._callbacks.append(partial(self._refuse, rank, why, sent_at))
         self._wake()
 
     def settle_within(self, seconds: float) -> None:
@@ -289,7 +289,7 @@ class Gang:
         What a rank has started does not get it, and the gang does not end for it.
         """
         chosen = None if ranks is None else frozenset(ranks)
-        self._wishes.append(lambda: self._signal_only(number, chosen))
+        self._callbacks.append(lambda: self._signal_only(number, chosen))
         self._wake()
 
     def hold(self, timeout: float = 1.0) -> None:
@@ -351,9 +351,9 @@ class Gang:
             if rank.failed_at is not None:
                 rank.failed_at += stopped
         self._stacks.stopped_for(stopped)
-        for _, lookout in self._lookouts:
-            lookout.stopped_for(stopped)
-        self._lookouts = [(at + stopped, lookout) for at, lookout in self._lookouts]
+        for _, periodic_check in self._periodic_checks:
+            periodic_check.stopped_for(stopped)
+        self._periodic_checks = [(at + stopped, periodic_check) for at, periodic_check in self._periodic_checks]
 
     def stacks(self, ranks: Iterable[int] | None = None, timeout: float = 5.0) -> dict[int, Stack]:
         """Return where ranks are that still run, by default all, without disturbing them.
@@ -365,7 +365,7 @@ class Gang:
         """
         chosen = None if ranks is None else frozenset(ranks)
         answer: SimpleQueue[dict[int, Stack]] = SimpleQueue()
-        self._wishes.append(lambda: self._ask_for_stacks(chosen, answer.put))
+        self._callbacks.append(lambda: self._ask_for_stacks(chosen, answer.put))
         self._wake()
         if self._done.is_set():
             return {}  # it may be too late for the wish to be heard
@@ -373,7 +373,7 @@ class Gang:
         while True:
             left = deadline + self._stopped - time.monotonic()
             with contextlib.suppress(Empty):
-                return answer.get(timeout=min(max(left, 0.05), LONGEST_DEAF))
+                return answer.get(timeout=min(max(left, 0.05), MAX_WAIT_SLICE))
             if self._held_at is None and time.monotonic() >= deadline + self._stopped:
                 break
         if self._all_started.is_set() and not self._running():
@@ -514,7 +514,10 @@ class Gang:
             self._start_deadline = math.inf
             if self._timeout is not None:
                 self._run_deadline = time.monotonic() + self._timeout
-            self._lookouts = [(time.monotonic() + lookout.period, lookout) for _, lookout in self._lookouts]
+            self._periodic_checks = [
+                (time.monotonic() + periodic_check.period, periodic_check)
+                for _, periodic_check in self._periodic_checks
+            ]
             self._all_started.set()
             while self._running():
                 for key, _ in self._selector.select(self._time_to_deadline()):
@@ -528,7 +531,7 @@ class Gang:
             # one inside the other: whatever fails, those who wait for the end are told
             try:
                 self._take_stops()
-                self._grant_wishes()
+                self._run_callbacks()
                 self._stacks.close()
                 if self._sampler is not None:
                     self._sampler.close()
@@ -543,7 +546,7 @@ class Gang:
                 self._done.set()
                 # what was wished for too late: somebody waits for an answer
                 self._take_stops()
-                self._grant_wishes()
+                self._run_callbacks()
                 self._stacks.close()
                 # again, for one that was made in the meantime: whoever makes one after this sees that it is over
                 if self._sampler is not None:
@@ -552,7 +555,7 @@ class Gang:
     def _start_all(self) -> None:
         with contextlib.ExitStack() as stack:
             guard_reader, self._guard_writer = os.pipe()
-            PARENT_ENDS.add(self._guard_writer)
+            PARENT_ONLY_FDS.add(self._guard_writer)
             stack.callback(os.close, guard_reader)
             payload: tuple[int, ...] = ()
             if self._payload:
@@ -561,9 +564,9 @@ class Gang:
             descriptors = Descriptors(
                 payload=payload, guard=guard_reader, bags=tuple(map(socket.socket.fileno, self._bags))
             )
-            for birth in self._births:
+            for rank_spec in self._births:
                 self._wait_while_held()
-                self._start_one(birth, descriptors)
+                self._start_one(rank_spec, descriptors)
                 if self._orders:
                     self._take_orders()
                 if self._ending:
@@ -586,41 +589,41 @@ class Gang:
         while self._bags:
             self._bags.pop().close()
 
-    def _start_one(self, birth: Birth, descriptors: Descriptors) -> None:
+    def _start_one(self, rank_spec: RankSpec, descriptors: Descriptors) -> None:
         while True:
             try:
-                rank = self._make(birth, descriptors)
+                rank = self._make(rank_spec, descriptors)
                 break
             except OSError as refusal:
                 # spares hold descriptors that ranks need more
-                if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.relieve():
+                if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.release_spare_fds():
                     raise explained(refusal) from refusal
-        self._ranks[birth.rank] = self._by_pid[rank.pid] = rank
+        self._ranks[rank_spec.rank] = self._by_pid[rank.pid] = rank
         if rank.inbox is not None:
             self.watch(rank.inbox.fileno(), partial(self._hear, rank))
-        self._tell(Started(birth.rank, rank.pid, time.monotonic()))
+        self._tell(Started(rank_spec.rank, rank.pid, time.monotonic()))
 
-    def _make(self, birth: Birth, descriptors: Descriptors) -> _Rank:
+    def _make(self, rank_spec: RankSpec, descriptors: Descriptors) -> _Rank:
         with contextlib.ExitStack() as stack:
             guard = _linux.own_description(descriptors.guard)
             stack.callback(os.close, guard)
-            if birth.entry:
+            if rank_spec.entry:
                 ours, theirs = socket.socketpair()
                 stack.enter_context(theirs)
-                PARENT_ENDS.add(ours.fileno())
+                PARENT_ONLY_FDS.add(ours.fileno())
                 inbox = Inbox(ours)
                 control = theirs.fileno()
             else:
                 inbox, control = None, -1
             try:
                 own = replace(descriptors, control=control, guard=guard)
-                pid = self._method.start(birth, own, self._inherited)
+                pid = self._method.start(rank_spec, own, self._inherited)
             except BaseException:
                 if inbox is not None:
-                    PARENT_ENDS.discard(inbox.fileno())
+                    PARENT_ONLY_FDS.discard(inbox.fileno())
                     inbox.close()
                 raise
-        return _Rank(birth.rank, pid, inbox, stacks=birth.stacks)
+        return _Rank(rank_spec.rank, pid, inbox, stacks=rank_spec.stacks)
 
     def _running(self) -> list[_Rank]:
         return [rank for rank in self._ranks.values() if not rank.gone]
@@ -685,7 +688,7 @@ class Gang:
     def _hang_up(self, rank: _Rank) -> None:
         if rank.inbox is not None:
             self.unwatch(rank.inbox.fileno())
-            PARENT_ENDS.discard(rank.inbox.fileno())
+            PARENT_ONLY_FDS.discard(rank.inbox.fileno())
             rank.inbox.close()
             rank.inbox = None
 
@@ -708,14 +711,14 @@ class Gang:
         while self._samples:
             self._tell(self._samples.popleft())
         self._take_stops()
-        self._grant_wishes()
+        self._run_callbacks()
         while self._orders:
             self._begin_ending(*self._orders.popleft())
 
-    def _grant_wishes(self) -> None:
+    def _run_callbacks(self) -> None:
         with contextlib.suppress(IndexError):  # another thread may take the last one
             while True:
-                self._wishes.popleft()()
+                self._callbacks.popleft()()
 
     def _begin_ending(self, reason: str, steps: tuple[Step, ...]) -> None:
         if not self._ending:
@@ -733,7 +736,7 @@ class Gang:
                 self._abandon(rank)
             return
         step = self._steps.popleft()
-        self._method.rouse()
+        self._method.resume_helpers()
         self._remember_descendants()
         # A rank that has failed is ending by itself, and its exit code is to be its own. So nothing but SIGKILL is sent
         # to it, unless somebody has ordered the gang to end.
@@ -836,8 +839,8 @@ class Gang:
             if self._run_deadline is not None:
                 yield self._run_deadline, self._end_after_timeout
         # last, so that one that is always late keeps nothing else from happening
-        for at, lookout in self._lookouts:
-            yield at, partial(self._ask, at, lookout)
+        for at, periodic_check in self._periodic_checks:
+            yield at, partial(self._ask, at, periodic_check)
 
     def _time_to_deadline(self) -> float | None:
         deadlines = [at for at, _ in self._deadlines()]
@@ -850,19 +853,19 @@ class Gang:
                 meet()
                 break
 
-    def _ask(self, at: float, lookout: Lookout) -> None:
+    def _ask(self, at: float, periodic_check: PeriodicCheck) -> None:
         now = time.monotonic()
-        self._lookouts.remove((at, lookout))
+        self._periodic_checks.remove((at, periodic_check))
         try:
-            for event in lookout.look(now):
+            for event in periodic_check.look(now):
                 self._tell(event)
                 if isinstance(event, Stalled) and event.ranks:
                     self._take_stacks("stall", frozenset(event.ranks))
             # behind the others, so that each gets its turn
-            self._lookouts.append((now + lookout.period, lookout))
+            self._periodic_checks.append((now + periodic_check.period, periodic_check))
         except BaseException:
             # SystemExit too, see _tell
-            logger.exception("%r failed and is not asked again", lookout)
+            logger.exception("%r failed and is not asked again", periodic_check)
 
     def _end_after_failure(self) -> None:
         self._begin_ending("a rank failed", escalation(signal.SIGTERM, grace=self._grace))
@@ -893,7 +896,7 @@ class Gang:
             stack.callback(self._wake_reader.close)
             stack.callback(self._wake_writer.close)
             if hasattr(self, "_guard_writer"):
-                PARENT_ENDS.discard(self._guard_writer)
+                PARENT_ONLY_FDS.discard(self._guard_writer)
                 stack.callback(os.close, self._guard_writer)
             stack.callback(self._close_bags)
             for rank in self._ranks.values():

@@ -21,11 +21,11 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child.birth import Birth, Descriptors
 from nblaunch.processes.child.debuggers import past_debuggers
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 
 __all__ = [
-    "PARENT_ENDS",
+    "PARENT_ONLY_FDS",
     "PATIENCE",
     "UNPREPARED",
     "Preparation",
@@ -42,23 +42,23 @@ __all__ = [
 
 # Descriptors whose other ends are in ranks. Whoever is forked from this process drops them: a copy of them would keep
 # the guards of the ranks from noticing that the parent is gone.
-PARENT_ENDS: set[int] = set()
+PARENT_ONLY_FDS: set[int] = set()
 
 
 def _drop_parent_ends() -> None:
-    if not PARENT_ENDS:
+    if not PARENT_ONLY_FDS:
         return
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
     except OSError:  # the system gives no more descriptors
-        for descriptor in PARENT_ENDS:
+        for descriptor in PARENT_ONLY_FDS:
             os.close(descriptor)
     else:
         # better than closing: the objects that own them are in the copy too, and would close what has the number next
-        for descriptor in PARENT_ENDS:
+        for descriptor in PARENT_ONLY_FDS:
             os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
-    PARENT_ENDS.clear()
+    PARENT_ONLY_FDS.clear()
 
 
 os.register_at_fork(after_in_child=_drop_parent_ends)
@@ -147,13 +147,13 @@ UNPREPARED = Preparation()
 class StartMethod(ABC):
     """Makes the processes of one gang."""
 
-    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
+    def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
         self._gang = gang
-        self._births = births
+        self._births = rank_specs
         self._preparation = preparation
 
     @abstractmethod
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Start one rank and return its process id; it leads its own session.
 
         Raises
@@ -165,11 +165,11 @@ class StartMethod(ABC):
     def begin(self) -> None:  # noqa: B027  (most start at once)
         """Let go whoever was started and waits: all have been started."""
 
-    def relieve(self) -> bool:
+    def release_spare_fds(self) -> bool:
         """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
         return False
 
-    def rouse(self) -> None:  # noqa: B027  (most have none)
+    def resume_helpers(self) -> None:  # noqa: B027  (most have none)
         """Set helpers going that somebody has stopped: ranks are about to be ended, of which they have to tell."""
 
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
@@ -178,13 +178,13 @@ class StartMethod(ABC):
 
 def belongs_to_parent(descriptor: int, until: contextlib.ExitStack) -> None:
     """Have every process that any thread forks drop the descriptor, from now on or until `until` ends."""
-    PARENT_ENDS.add(descriptor)
-    until.callback(PARENT_ENDS.discard, descriptor)
+    PARENT_ONLY_FDS.add(descriptor)
+    until.callback(PARENT_ONLY_FDS.discard, descriptor)
 
 
 def spawn_interpreter(
     module: str,
-    birth: Birth,
+    rank_spec: RankSpec,
     descriptors: Descriptors,
     preparation: Preparation,
     stdout: int | None = None,
@@ -197,7 +197,7 @@ def spawn_interpreter(
     ----------
     module : str
         Name of the module, below ``nblaunch.processes``.
-    birth, descriptors
+    rank_spec, descriptors
         What the process is to become.
     preparation : Preparation
         What it does first.
@@ -212,23 +212,23 @@ def spawn_interpreter(
         If the system refuses the process.
     """
     described = {
-        "birth": birth.as_json(),
+        "rank_spec": rank_spec.as_json(),
         "descriptors": descriptors.as_json(),
         "parent": os.getpid(),
         "prepare": preparation.prepare,
         "rehearse": preparation.rehearse,
         "modules": preparation.modules,
         "left_out": dict(left_out),
-        "path": own_path(birth),
+        "path": own_path(rank_spec),
     }
     with contextlib.ExitStack() as files:
         # in a file, because sys.path and sys.argv can be longer than one argument may be
-        file = files.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb"))
+        file = files.enter_context(open(_linux.memory_file("nblaunch-rank_spec"), "wb"))
         file.write(json.dumps(described).encode())
         file.flush()
         file.seek(0)
         return start_program(
-            birth,
+            rank_spec,
             [
                 sys.executable,
                 *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
@@ -240,13 +240,13 @@ def spawn_interpreter(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            redirect=module == "child.birth",
+            redirect=module == "child.rank_spec",
         )
 
 
 def spawn_helper(
     module: str,
-    birth: Birth,
+    rank_spec: RankSpec,
     preparation: Preparation,
     *,
     guard: int = -1,
@@ -272,18 +272,18 @@ def spawn_helper(
         memory = _linux.memory_file(f"nblaunch-{module.rpartition('.')[2]}")
         complaints = kept.enter_context(open(memory, "r+b", buffering=0))
         descriptors = Descriptors(control=theirs.fileno(), guard=guard)
-        process = spawn_interpreter(module, birth, descriptors, preparation, stdout, complaints, left_out)
+        process = spawn_interpreter(module, rank_spec, descriptors, preparation, stdout, complaints, left_out)
         kept.pop_all()
     return process, ours, complaints
 
 
-def own_path(birth: Birth) -> list[str]:
+def own_path(rank_spec: RankSpec) -> list[str]:
     """Return `sys.path` without the user's working directory, or with it behind the others if this package lies there.
 
     Not behind one that holds another copy of this package: the two ends have to be of one version.
     """
-    here = os.path.realpath(birth.cwd or os.curdir)
-    path = [entry for entry in birth.sys_path if entry and os.path.realpath(entry) != here]
+    here = os.path.realpath(rank_spec.cwd or os.curdir)
+    path = [entry for entry in rank_spec.sys_path if entry and os.path.realpath(entry) != here]
     root = str(Path(__file__).resolve().parents[3])
     if root not in path:
         others = (i for i, entry in enumerate(path) if os.path.isdir(os.path.join(entry, "nblaunch")))
@@ -292,7 +292,7 @@ def own_path(birth: Birth) -> list[str]:
 
 
 def start_program(
-    birth: Birth,
+    rank_spec: RankSpec,
     command: Sequence[str],
     descriptors: tuple[int, ...],
     *,
@@ -312,22 +312,22 @@ def start_program(
         try:
             return subprocess.Popen(
                 command,
-                env=birth.env,
-                cwd=birth.cwd,
+                env=rank_spec.env,
+                cwd=rank_spec.cwd,
                 start_new_session=True,
                 pass_fds=descriptors,
                 stdin=stdin,
-                stdout=files.enter_context(open_log(birth.stdout)) if redirect and birth.stdout else stdout,
-                stderr=files.enter_context(open_log(birth.stderr)) if redirect and birth.stderr else stderr,
+                stdout=files.enter_context(open_log(rank_spec.stdout)) if redirect and rank_spec.stdout else stdout,
+                stderr=files.enter_context(open_log(rank_spec.stderr)) if redirect and rank_spec.stderr else stderr,
             )
         except OSError as refusal:
             if refusal.errno != errno.E2BIG:
                 raise
-            name = max(birth.env, key=lambda name: len(birth.env[name]), default="")
+            name = max(rank_spec.env, key=lambda name: len(rank_spec.env[name]), default="")
             raise OSError(
                 errno.E2BIG,
-                f"the environment and arguments of rank {birth.rank} are too large for the system; the largest "
-                f"variable is {name} with {len(birth.env.get(name, ''))} characters. Pass it by a file instead",
+                f"the environment and arguments of rank {rank_spec.rank} are too large for the system; the largest "
+                f"variable is {name} with {len(rank_spec.env.get(name, ''))} characters. Pass it by a file instead",
             ) from refusal
 
 

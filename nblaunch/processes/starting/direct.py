@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child.birth import Birth, Descriptors, fork, run_forked
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec, fork, run_forked
 from nblaunch.processes.numa import on_cpus
 from nblaunch.processes.redirects import get_libc
 from nblaunch.processes.starting.base import Preparation, StartMethod, Watch, is_gone, spawn_interpreter, start_program
@@ -23,8 +23,8 @@ __all__ = ["Fork", "Program", "Spawn"]
 class _DirectChildren(StartMethod):
     """Ranks that are children of this process."""
 
-    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
-        super().__init__(gang, births, preparation)
+    def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
+        super().__init__(gang, rank_specs, preparation)
         self._running: dict[int, tuple[int, Callable[[], int]]] = {}
 
     def _expect_exit(self, pid: int, reap: Callable[[], int]) -> None:
@@ -61,12 +61,12 @@ class _DirectChildren(StartMethod):
 class Spawn(_DirectChildren):
     """A fresh interpreter per rank."""
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Start an interpreter; see `StartMethod.start`."""
         # inherited: the rank lets interrupts in when its own code begins
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process = spawn_interpreter("child.birth", birth, descriptors, self._preparation)
+            process = spawn_interpreter("child.rank_spec", rank_spec, descriptors, self._preparation)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._expect_exit(process.pid, process.wait)
@@ -80,10 +80,10 @@ class Program(_DirectChildren):
     descriptors that it does not know.
     """
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Start the program; see `StartMethod.start`."""
-        with on_cpus(frozenset(birth.cpus)):
-            process = start_program(birth, birth.command, (descriptors.guard,))
+        with on_cpus(frozenset(rank_spec.cpus)):
+            process = start_program(rank_spec, rank_spec.command, (descriptors.guard,))
         _linux.guard_group(descriptors.guard, process.pid)
         self._expect_exit(process.pid, process.wait)
         return process.pid
@@ -92,7 +92,7 @@ class Program(_DirectChildren):
 class Fork(_DirectChildren):
     """A copy of this very process per rank, with all that is in its memory."""
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Fork; see `StartMethod.start`."""
         parent = os.getpid()
         _flush_streams()
@@ -101,7 +101,7 @@ class Fork(_DirectChildren):
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             pid = fork()
         if pid == 0:
-            run_forked(birth, descriptors, parent, inherited)
+            run_forked(rank_spec, descriptors, parent, inherited)
         self._expect_exit(pid, partial(_wait, pid))
         return pid
 

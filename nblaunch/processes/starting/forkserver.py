@@ -26,8 +26,8 @@ from typing import Any, NoReturn
 
 from nblaunch.processes import _linux
 from nblaunch.processes.child import spare
-from nblaunch.processes.child.birth import forget_ahead, fork, warm_up
 from nblaunch.processes.child.leaving import flush
+from nblaunch.processes.child.rank_spec import forget_ahead, fork, warm_up
 
 __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
@@ -42,7 +42,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     """Serve one gang from a fresh interpreter, and leave."""
     gang = socket.socket(fileno=described["descriptors"]["control"])
     os.set_inheritable(gang.fileno(), False)
-    _linux.be_first_to_go()
+    _linux.prefer_for_oom_kill()
     # what an import prints belongs under no cell; ranks are given their streams
     os.dup2(2, 1)
     # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and then

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.child.spare import Description
 from nblaunch.processes.starting.base import (
-    PARENT_ENDS,
+    PARENT_ONLY_FDS,
     PATIENCE,
     Preparation,
     StartMethod,
@@ -83,9 +83,9 @@ class Connection:
         self._greeted = False
         # whether it has said that nothing is left below it
         self._childless = False
-        PARENT_ENDS.add(server.fileno())
+        PARENT_ONLY_FDS.add(server.fileno())
         if guard_writer >= 0:
-            PARENT_ENDS.add(guard_writer)
+            PARENT_ONLY_FDS.add(guard_writer)
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
         """Wait for the hello, if it has not come yet; go on with a forkserver that was stopped while it waited.
@@ -131,7 +131,7 @@ class Connection:
         self.pid = hello["pid"]
         # fewer sockets where this process has no descriptors left; their spares leave
         for pid, mailbox in zip(hello["spares"], mailboxes, strict=False):
-            PARENT_ENDS.add(mailbox.fileno())
+            PARENT_ONLY_FDS.add(mailbox.fileno())
             self.spares.append((pid, mailbox))
         if hello["problem"]:
             raise OSError(hello["problem"])
@@ -214,7 +214,7 @@ class Connection:
 
     def _close_guard(self) -> None:
         if self._guard_writer >= 0:
-            PARENT_ENDS.discard(self._guard_writer)
+            PARENT_ONLY_FDS.discard(self._guard_writer)
             writer, self._guard_writer = self._guard_writer, -1
             os.close(writer)
 
@@ -249,20 +249,20 @@ class Forkserver(StartMethod):
     The helper adopts what a rank leaves behind, even in other sessions, and ends it.
     """
 
-    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
-        super().__init__(gang, births, preparation)
+    def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
+        super().__init__(gang, rank_specs, preparation)
         self._connection: Connection | None = None
         self._pids: set[int] = set()
         self._chosen: deque[tuple[Description, socket.socket, contextlib.ExitStack]] = deque()
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Choose a spare, or have the forkserver fork; see `StartMethod.start`."""
         if self._connection is None:
-            self._connection = self._connect(birth)
+            self._connection = self._connect(rank_spec)
             self._gang.watch(self._connection.server.fileno(), self._readable)
-        descriptors = _with_streams(birth, descriptors)
-        pid = self._choose_spare(self._connection, birth, descriptors)
-        pid = pid or self._fork(self._connection, birth, descriptors)
+        descriptors = _with_streams(rank_spec, descriptors)
+        pid = self._choose_spare(self._connection, rank_spec, descriptors)
+        pid = pid or self._fork(self._connection, rank_spec, descriptors)
         self._pids.add(pid)
         return pid
 
@@ -275,9 +275,9 @@ class Forkserver(StartMethod):
             self._connection.close()
             self._connection = None
 
-    def _connect(self, birth: Birth) -> Connection:
-        process, server, complaints = spawn_helper("starting.forkserver", birth, self._preparation)
-        connection = Connection(server, birth.env, process, complaints)
+    def _connect(self, rank_spec: RankSpec) -> Connection:
+        process, server, complaints = spawn_helper("starting.forkserver", rank_spec, self._preparation)
+        connection = Connection(server, rank_spec.env, process, complaints)
         try:
             connection.greet(self._gang)
         except BaseException:
@@ -296,19 +296,19 @@ class Forkserver(StartMethod):
             with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 description.send(mailbox)
 
-    def relieve(self) -> bool:
+    def release_spare_fds(self) -> bool:
         """Wake the spares that have been chosen, which take several descriptors each until then, or drop the others."""
         if self._chosen:
             self.begin()
             return True
         return self._connection is not None and self._connection.drop_spares()
 
-    def rouse(self) -> None:
+    def resume_helpers(self) -> None:
         """Set the helper going."""
         if self._connection is not None:
             _let_go_on(self._connection.pid)
 
-    def _choose_spare(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+    def _choose_spare(self, connection: Connection, rank_spec: RankSpec, descriptors: Descriptors) -> int:
         spare = connection.next_spare()
         if spare is None:
             return 0
@@ -319,14 +319,14 @@ class Forkserver(StartMethod):
             for descriptor in descriptors.given():
                 held.append(os.dup(descriptor))
                 copies.callback(os.close, held[-1])
-            description = Description(birth, descriptors.renumbered(held), connection.environment)
+            description = Description(rank_spec, descriptors.renumbered(held), connection.environment)
             copies.callback(description.close)
             self._chosen.append((description, mailbox, copies.pop_all()))
         return pid
 
-    def _fork(self, connection: Connection, birth: Birth, descriptors: Descriptors) -> int:
+    def _fork(self, connection: Connection, rank_spec: RankSpec, descriptors: Descriptors) -> int:
         try:
-            Description(birth, descriptors, connection.environment).send(connection.server)
+            Description(rank_spec, descriptors, connection.environment).send(connection.server)
             answer = self._answer(connection)
             while "exited" in answer:
                 self._note_exit(answer)
@@ -365,13 +365,13 @@ class Forkserver(StartMethod):
             self._gang.exited(answer["exited"], answer["exitcode"])
 
 
-def _with_streams(birth: Birth, descriptors: Descriptors) -> Descriptors:
+def _with_streams(rank_spec: RankSpec, descriptors: Descriptors) -> Descriptors:
     """Add this process's own streams for those of the rank that go to no file: the forkserver may have others."""
 
     def ours(path: str, descriptor: int) -> int:
         return descriptor if not path and _is_open(descriptor) else -1
 
-    return replace(descriptors, stdout=ours(birth.stdout, 1), stderr=ours(birth.stderr, 2))
+    return replace(descriptors, stdout=ours(rank_spec.stdout, 1), stderr=ours(rank_spec.stderr, 2))
 
 
 def _is_readable(connection: socket.socket, seconds: float = 0.0) -> bool:
@@ -387,7 +387,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _let_go(ours: socket.socket) -> None:
-    PARENT_ENDS.discard(ours.fileno())
+    PARENT_ONLY_FDS.discard(ours.fileno())
     ours.close()
 
 

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child.birth import fork
+from nblaunch.processes.child.rank_spec import fork
 from nblaunch.processes.child.spare import GIVEN, take_on
 from nblaunch.processes.starting.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
 from nblaunch.processes.starting.generators import remembering
@@ -47,7 +47,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     try:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
         own_name = _linux.rename("nblaunch-zygote")
-        _linux.be_first_to_go()
+        _linux.prefer_for_oom_kill()
         # what it forks leads other groups and notices by itself
         _linux.guard_group(guard, os.getpgrp())
         if _linux.writer_is_gone(guard):
@@ -159,7 +159,7 @@ def _threads_that_stay() -> int:
 
 def _start_over(described: dict[str, Any]) -> NoReturn:
     """Become a fresh interpreter with the same descriptors, which leaves out what did harm."""
-    file = os.fdopen(_linux.memory_file("nblaunch-birth"), "wb", buffering=0)
+    file = os.fdopen(_linux.memory_file("nblaunch-rank_spec"), "wb", buffering=0)
     file.write(json.dumps(described).encode())
     file.seek(0)
     os.set_inheritable(file.fileno(), True)

@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child.birth import Birth
-from nblaunch.processes.starting.base import PARENT_ENDS, Preparation, Watch, belongs_to_parent, own_path, spawn_helper
+from nblaunch.processes.child.rank_spec import RankSpec
+from nblaunch.processes.starting.base import (
+    PARENT_ONLY_FDS,
+    Preparation,
+    Watch,
+    belongs_to_parent,
+    own_path,
+    spawn_helper,
+)
 from nblaunch.processes.starting.forkserver_client import Connection, Unanswered
 from nblaunch.processes.starting.load_time import Kind, differ_for_libraries_only, kind_of
 
@@ -126,7 +133,7 @@ class ZygoteClient:
             process, control, complaints = spawn_helper(
                 "starting.zygote",
                 # not in the notebook's folder: nothing of the user's is imported, and the folder may be removed
-                Birth(0, env=environment, cwd="/", sys_path=_without_here(path)),
+                RankSpec(0, env=environment, cwd="/", sys_path=_without_here(path)),
                 preparation,
                 guard=guard,
                 # a kernel's streams go to its frontend
@@ -152,7 +159,7 @@ class ZygoteClient:
         OSError
             If the zygote is gone, or does not answer.
         """
-        birth = Birth(0, cwd="/", sys_path=_without_here(path))
+        rank_spec = RankSpec(0, cwd="/", sys_path=_without_here(path))
         known = {**harmful, **base.harmful()}
         left_out = {name: why for name, why in known.items() if name in preparation.modules}
         kind = kind_of(env)
@@ -164,7 +171,7 @@ class ZygoteClient:
         described = {
             "modules": preparation.modules,
             "left_out": left_out,
-            "path": own_path(birth),
+            "path": own_path(rank_spec),
             "environment": {"set": changed, "removed": removed},
             "rehearse": preparation.rehearse,
         }
@@ -177,7 +184,7 @@ class ZygoteClient:
             # a copy of it in another child would hide that the zygote has ended
             belongs_to_parent(theirs.fileno(), passed_on)
             complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
-            file = passed_on.enter_context(open(_linux.memory_file("nblaunch-birth"), "wb", buffering=0))
+            file = passed_on.enter_context(open(_linux.memory_file("nblaunch-rank_spec"), "wb", buffering=0))
             file.write(json.dumps(described).encode())
             file.seek(0)
             rights = array("i", [theirs.fileno(), guard, complaints.fileno(), file.fileno()])
@@ -353,7 +360,7 @@ class ZygoteClient:
             self.ahead = None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        PARENT_ENDS.difference_update((self.control.fileno(), self.guard_writer))
+        PARENT_ONLY_FDS.difference_update((self.control.fileno(), self.guard_writer))
         self._close_descriptors()
 
     def disown(self) -> None:

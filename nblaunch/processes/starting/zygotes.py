@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nblaunch.payload.memory import available_memory
-from nblaunch.processes.child.birth import Birth, Descriptors
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.starting.base import Preparation, StartMethod, Watch
 from nblaunch.processes.starting.direct import Spawn
 from nblaunch.processes.starting.forkserver_client import MOST_SPARES, Connection, Forkserver
@@ -79,7 +79,7 @@ class Zygotes:
             if not any(one.serves(preparation, kind) and one.has(preparation.modules) for one in self._processes):
                 self._make(preparation, env, path)
 
-    def connect(self, preparation: Preparation, birth: Birth, gang: Watch) -> Connection:
+    def connect(self, preparation: Preparation, rank_spec: RankSpec, gang: Watch) -> Connection:
         """Return the connection to a forkserver for one gang, made ahead if there is one.
 
         Raises
@@ -89,7 +89,7 @@ class Zygotes:
         OSError
             If there is no way to get one, which is no reason not to launch in another way.
         """
-        zygote = self._chosen(preparation, birth, gang)
+        zygote = self._chosen(preparation, rank_spec, gang)
         try:
             with self._lock:
                 connection = self._take_ahead(zygote) or zygote.order(0, 0.0, None)
@@ -105,11 +105,11 @@ class Zygotes:
             raise
         return connection
 
-    def _chosen(self, preparation: Preparation, birth: Birth, gang: Watch) -> ZygoteClient:
+    def _chosen(self, preparation: Preparation, rank_spec: RankSpec, gang: Watch) -> ZygoteClient:
         """Return the zygote for one gang when it is ready."""
         while True:
             with self._lock:
-                zygote = self._zygote_for(preparation, birth)
+                zygote = self._zygote_for(preparation, rank_spec)
                 # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
                 control = zygote.control.dup()
             try:
@@ -136,13 +136,13 @@ class Zygotes:
             zygote.close()
         return True
 
-    def order_ahead(self, preparation: Preparation, birth: Birth, nprocs: int) -> None:
+    def order_ahead(self, preparation: Preparation, rank_spec: RankSpec, nprocs: int) -> None:
         """Have the next gang's forkserver and spares made; whatever prevents it will show when they are needed."""
         spares = min(nprocs, preparation.spares, self._affordable(), MOST_SPARES)
         with self._lock:
             self._bury_the_dead()
             with contextlib.suppress(OSError):
-                kind = kind_of(birth.env)
+                kind = kind_of(rank_spec.env)
                 kin = [one for one in self._processes if one.serves(preparation, kind)]
                 ready = [one for one in reversed(kin) if one.report is not None]
                 # the next launch takes the complete one, or the one that was used last
@@ -212,15 +212,15 @@ class Zygotes:
                     self._processes.remove(older)
                     older.close()
 
-    def _zygote_for(self, preparation: Preparation, birth: Birth) -> ZygoteClient:
+    def _zygote_for(self, preparation: Preparation, rank_spec: RankSpec) -> ZygoteClient:
         """Return the zygote to use now: one that has everything, or one that has what this launch needs, if ready."""
         with self._lock:
             self._bury_the_dead()
-            kind = kind_of(birth.env)
+            kind = kind_of(rank_spec.env)
             kin = [one for one in self._processes if one.serves(preparation, kind)]
             complete = next((one for one in kin if one.has(preparation.modules)), None)
             if complete is None:
-                complete = self._make(preparation, birth.env, birth.sys_path)
+                complete = self._make(preparation, rank_spec.env, rank_spec.sys_path)
             ready = (one for one in reversed(kin) if one.report is not None and one.has(preparation.needed))
             chosen = complete if complete.report is not None else next(ready, complete)
             self._processes.remove(chosen)
@@ -296,24 +296,24 @@ class Zygote(Forkserver):
 
     _from_zygote = False
 
-    def __init__(self, gang: Watch, births: Sequence[Birth], preparation: Preparation) -> None:
-        super().__init__(gang, births, preparation)
-        unlike = any(differ_at_load(births[0].env, other.env) for other in births[1:])
-        self._apart: StartMethod | None = Spawn(gang, births, preparation) if unlike else None
+    def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
+        super().__init__(gang, rank_specs, preparation)
+        unlike = any(differ_at_load(rank_specs[0].env, other.env) for other in rank_specs[1:])
+        self._apart: StartMethod | None = Spawn(gang, rank_specs, preparation) if unlike else None
 
-    def start(self, birth: Birth, descriptors: Descriptors, inherited: object) -> int:
+    def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Start a rank; see `StartMethod.start`."""
         if self._apart is not None:
-            return self._apart.start(birth, descriptors, inherited)
-        return super().start(birth, descriptors, inherited)
+            return self._apart.start(rank_spec, descriptors, inherited)
+        return super().start(rank_spec, descriptors, inherited)
 
-    def _connect(self, birth: Birth) -> Connection:
+    def _connect(self, rank_spec: RankSpec) -> Connection:
         try:
-            connection = ZYGOTES.connect(self._preparation, birth, self._gang)
+            connection = ZYGOTES.connect(self._preparation, rank_spec, self._gang)
         except InterruptedError:
             raise
         except OSError:
-            return super()._connect(birth)
+            return super()._connect(rank_spec)
         self._from_zygote = True
         return connection
 

@@ -32,7 +32,7 @@ _NO_HOLES = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL
 
 
 class LogLimit:
-    """Keeps log files from growing without end; a lookout of the gang whose ranks write them.
+    """Keeps log files from growing without end; a periodic check of the gang whose ranks write them.
 
     Parameters
     ----------

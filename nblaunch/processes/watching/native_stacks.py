@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from nblaunch.flag import Flag
-from nblaunch.interrupts import LONGEST_DEAF
+from nblaunch.interrupts import MAX_WAIT_SLICE
 
 __all__ = ["native_stacks", "require_py_spy"]
 
@@ -100,10 +100,10 @@ class _Worker(threading.Thread):
 def _wait_for(threads: list[_Worker]) -> None:
     # not join(), which after an interrupt takes a thread for stopped that still runs (seen with Python 3.11)
     for thread in threads:
-        while thread.ident is not None and not thread.done.wait(LONGEST_DEAF):
+        while thread.ident is not None and not thread.done.wait(MAX_WAIT_SLICE):
             continue
         if thread.ident is not None:
-            thread.join(LONGEST_DEAF)
+            thread.join(MAX_WAIT_SLICE)
 
 
 class _Looks:

@@ -1,6 +1,7 @@
 """Which ranks do nothing: those that neither compute nor write, and those that others have left behind.
 
-A lookout that only tells. What a rank has started counts as the rank: one that waits for its own workers is at work.
+A periodic check that only tells. What a rank has started counts as the rank: one that waits for its own workers is at
+work.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Watched:
 
 
 class StallWatch:
-    """Looks for ranks that do nothing; see `nblaunch.processes.watching.lookouts.Lookout`.
+    """Looks for ranks that do nothing; see `nblaunch.processes.watching.periodic_checks.PeriodicCheck`.
 
     Feed it the gang's events with `note`.
 

@@ -1,8 +1,8 @@
 """The first steps of a rank's process, before any code of the user's: guards, log files, signals, surroundings.
 
-Whatever the start method, a rank is described by a `Birth` and ends here: `main` in a fresh interpreter, `run_forked`
-in a forked one. Both call the entry point that the gang was given, ``"module:function"``, with a `Context`, and turn
-what it returns into the exit code.
+Whatever the start method, a rank is described by a `RankSpec` and ends here: `main` in a fresh interpreter,
+`run_forked` in a forked one. Both call the entry point that the gang was given, ``"module:function"``, with a
+`Context`, and turn what it returns into the exit code.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from nblaunch.stacks.dump import answer_with_stacks
 
 __all__ = [
     "MOST_BAGS",
-    "Birth",
     "Context",
     "Descriptors",
+    "RankSpec",
     "become_rank",
     "forget_ahead",
     "fork",
@@ -51,7 +51,7 @@ MOST_BAGS = 64
 
 
 @dataclass(frozen=True)
-class Birth:
+class RankSpec:
     """What one rank starts with.
 
     Parameters
@@ -113,7 +113,7 @@ class Descriptors:
     bags : tuple of int
         Where the descriptors wait that arguments hold, see `nblaunch.processes.elastic.inheritance`.
     stdout, stderr : int
-        What the rank writes to where the birth names no file; -1 leaves what the process has.
+        What the rank writes to where its description names no file; -1 leaves what the process has.
     """
 
     control: int = -1
@@ -152,7 +152,7 @@ class Context:
 
     Attributes
     ----------
-    birth : Birth
+    rank_spec : RankSpec
         How the rank was started.
     channel : Channel
         The way back to the gang.
@@ -168,7 +168,7 @@ class Context:
         The rank's process, which is not that of a process that it forks.
     """
 
-    birth: Birth
+    rank_spec: RankSpec
     channel: Channel
     payload: list[Parts]
     inherited: Any = None
@@ -183,13 +183,13 @@ class Context:
 
 def main(described: dict[str, Any]) -> NoReturn:
     """Run a rank in a fresh interpreter and leave it."""
-    birth = Birth(**described["birth"])
+    rank_spec = RankSpec(**described["rank_spec"])
     descriptors = Descriptors.from_json(described["descriptors"])
     _linux.die_with_parent(descriptors.guard, described["parent"])
-    _linux.be_first_to_go()
+    _linux.prefer_for_oom_kill()
     # while sys.path is still that of the interpreter: a random.py beside the notebook must not become ours
     problem = warm_up(described["prepare"])
-    context = _begin(birth, descriptors, None)
+    context = _begin(rank_spec, descriptors, None)
     if problem:
         print(problem, file=sys.stderr)
     leave(1 if problem else _call(context))
@@ -224,15 +224,15 @@ def fork() -> int:
     return pid
 
 
-def run_forked(birth: Birth, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
+def run_forked(rank_spec: RankSpec, descriptors: Descriptors, parent: int, inherited: object = None) -> NoReturn:
     """Run a rank in the process that a fork has just made, and leave it without returning to the parent's code."""
     try:
         leave_parent()
-        _linux.be_first_to_go()
+        _linux.prefer_for_oom_kill()
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-    become_rank(birth, descriptors, parent, inherited)
+    become_rank(rank_spec, descriptors, parent, inherited)
 
 
 def leave_parent() -> None:
@@ -283,7 +283,7 @@ def _forget_finalizers() -> None:
 
 
 def become_rank(
-    birth: Birth,
+    rank_spec: RankSpec,
     descriptors: Descriptors,
     parent: int,
     inherited: object = None,
@@ -300,7 +300,7 @@ def become_rank(
     code = 1
     try:
         _linux.die_with_parent(descriptors.guard, parent)
-        context = settle(birth, descriptors, inherited)
+        context = settle(rank_spec, descriptors, inherited)
         settled()
         code = _call(context)
     except BaseException:
@@ -308,13 +308,13 @@ def become_rank(
     leave(code)
 
 
-def settle(birth: Birth, descriptors: Descriptors, inherited: object = None) -> Context:
+def settle(rank_spec: RankSpec, descriptors: Descriptors, inherited: object = None) -> Context:
     """Take the streams, directory, environment, signals and path that a rank is to have."""
-    _redirect(birth, descriptors)
-    if birth.cwd is not None:
-        os.chdir(birth.cwd)
-    _take_environment(birth.env)
-    return _begin(birth, descriptors, inherited)
+    _redirect(rank_spec, descriptors)
+    if rank_spec.cwd is not None:
+        os.chdir(rank_spec.cwd)
+    _take_environment(rank_spec.env)
+    return _begin(rank_spec, descriptors, inherited)
 
 
 def _take_environment(env: dict[str, str]) -> None:
@@ -326,28 +326,28 @@ def _take_environment(env: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _begin(birth: Birth, descriptors: Descriptors, inherited: object) -> Context:
+def _begin(rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> Context:
     _default_signals()
     for descriptor in (descriptors.control, *descriptors.payload, *descriptors.bags, descriptors.guard):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     _line_buffered()
     set_apart()
-    answer_with_stacks(birth.stacks)
-    sys.path[:] = birth.sys_path
-    sys.argv[:] = birth.argv
+    answer_with_stacks(rank_spec.stacks)
+    sys.path[:] = rank_spec.sys_path
+    sys.argv[:] = rank_spec.argv
     payload: list[Parts] = []
     if descriptors.payload:
         with Stored(*descriptors.payload) as stored:
             payload = stored.parts()
     channel = Channel(socket.socket(fileno=descriptors.control))
-    return Context(birth, channel, payload, inherited, descriptors.guard, descriptors.bags)
+    return Context(rank_spec, channel, payload, inherited, descriptors.guard, descriptors.bags)
 
 
 def _call(context: Context) -> int:
     code = 1
     try:
-        module, _, function = context.birth.entry.partition(":")
+        module, _, function = context.rank_spec.entry.partition(":")
         entry: Callable[[Context], int] = getattr(importlib.import_module(module), function)
         code = entry(context)
     except SystemExit as leaving:
@@ -376,9 +376,9 @@ def _default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
 
 
-def _redirect(birth: Birth, descriptors: Descriptors) -> None:
+def _redirect(rank_spec: RankSpec, descriptors: Descriptors) -> None:
     _move(os.open(os.devnull, os.O_RDONLY), 0)
-    for path, given, target in ((birth.stdout, descriptors.stdout, 1), (birth.stderr, descriptors.stderr, 2)):
+    for path, given, target in ((rank_spec.stdout, descriptors.stdout, 1), (rank_spec.stderr, descriptors.stderr, 2)):
         if path:
             _move(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), target)
         elif given >= 0:
