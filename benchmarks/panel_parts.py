@@ -156,7 +156,8 @@ def quick_cell(lab: Lab, sizes: Sizes) -> None:
                 # the next ranks are made ahead meanwhile
                 time.sleep(PAUSE)
                 began = time.perf_counter()
-                reply = kernel.run(f"%%multiproc 4{options}\nrank")
+                # the value is not shown, which would be another output
+                reply = kernel.run(f"%%multiproc 4{options}\nrank;")
                 found.append(time.perf_counter() - began)
                 if len(reply.ok().outputs) != (not options):
                     raise RuntimeError(f"with {options!r} the cell showed {len(reply.outputs)} outputs")
