@@ -359,12 +359,12 @@ class Multiproc(Magics):
         from nblaunch.logs.kept import LIMITS
         from nblaunch.panel.standing import standing_here
 
-        options = self._options(chosen)
-        # before objects are packed, which may take long
-        self._standing = standing_here() if options.panel == "live" and not options.quiet else None
         LIMITS.seconds = self.keep_killed * 3600
         nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
         try:
+            options = self._options(chosen)
+            # before objects are packed, which may take long
+            self._standing = standing_here() if options.panel == "live" and not options.quiet else None
             return Launch(
                 source,
                 nprocs,

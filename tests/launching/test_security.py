@@ -167,17 +167,17 @@ def modules_that_name(*names: str) -> set[str]:
 
 
 def test_only_these_unpickle() -> None:
-    # pickles are read in one room
+    # pickles are read in one package
     assert {name.partition("/")[0] for name in modules_that_name("pickle", "cloudpickle", "marshal")} == {"payload"}
     users = {name for name in modules_that_name("unpack", "unpack_named") if not name.startswith("payload/")}
     # which the kernel asks about reports of ranks, and ranks about what the kernel has sent
-    in_kernel = {"attempt.py", "rebuilding.py", "processes/function_context.py"}
+    in_kernel = {"runs/attempt.py", "runs/rebuilding.py", "processes/elastic/function_context.py"}
     in_ranks = {
         "rank/main.py",
         "rank/main_module.py",
         "rank/setting_up.py",
         "rank/settings.py",
-        "processes/function.py",
+        "processes/elastic/function.py",
     }
     assert users - {"processes/channel.py"} == in_kernel | in_ranks  # struct.Struct has a method of that name
 

@@ -178,7 +178,7 @@ def test_a_rank_asks_in_the_input_box(kernel: OtherKernel) -> None:
     # no traceback of the launcher's own where nobody can answer
     text = kernel.run("%%multiproc 1\ninput('name? ')")
     assert "EOFError" in text
-    assert "stdin.py" not in text
+    assert "input_box.py" not in text
     assert "obody can answer" in text
 
 

@@ -70,7 +70,7 @@ def test_debug_says_so_where_no_rank_has_raised(kernel: Kernel, failing: str, en
     assert reply.ename == ename, reply.evalue
     text = debug(kernel, failing, "bt", ename=ename)
     assert sentence in text
-    assert not [word for word in ("run.py", "magic.py", "launching.py", *OURS[1:]) if word in text]
+    assert not [word for word in ("run.py", "multiproc.py", "session.py", *OURS[1:]) if word in text]
 
 
 def test_pdb_on_opens_at_the_ranks_line(kernel: Kernel) -> None:
