@@ -110,6 +110,18 @@ def test_no_modules_import_each_other() -> None:
         visit(module, ())
 
 
+def test_the_picture_of_the_layers_is_that_of_today() -> None:
+    """It is drawn by ``make map``."""
+    specification = importlib.util.spec_from_file_location("draw_map", ROOT / "docs" / "draw_map.py")
+    assert specification is not None
+    assert specification.loader is not None
+    draw_map = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(draw_map)
+    assert draw_map.MAP.read_text(encoding="utf-8") == draw_map.svg(draw_map.imports_of(PACKAGE))
+    with pytest.raises(ValueError, match="a circle of imports: a → b → a"):
+        draw_map.heights({"a": {"b"}, "b": {"a"}})
+
+
 # A name in quotes, or in backquotes in a docstring, of something in this package: reached by text, not by an import.
 _BY_TEXT = re.compile(r"""["'`](nblaunch(?:\.\w+)+)(?::(\w+))?["'`]""")
 _BY_PATH = re.compile(r"""["'`]((?:nblaunch|tests|benchmarks|docs|notebooks)/[\w./-]+\.\w+)["'`]""")
