@@ -35,7 +35,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel map lint format clean
+.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel bench-against map lint format clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
@@ -98,6 +98,10 @@ bench: $(VENV)/.bench ## measure nblaunch beside its peers, into benchmarks/resu
 
 bench-panel: $(VENV)/.test browser ## measure the live panel in JupyterLab and Chromium (about 5 minutes)
 	$(BIN)/python -m benchmarks.panel
+
+bench-against: $(VENV)/.test ## measure this tree beside REV=commit, in turns, as ratios [ROUNDS=20]
+	@if [ -z "$(REV)" ]; then echo "say beside which commit: make bench-against REV=HEAD~10" >&2; exit 2; fi
+	$(BIN)/python -m benchmarks.against $(REV) --rounds $(or $(ROUNDS),20)
 
 map: ## draw which packages import from which, into docs/map.svg
 	@$(PYTHON) docs/draw_map.py

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import against
 from benchmarks.contender import Contender, Sample
 from benchmarks.document import summary
 from benchmarks.scaling import line
@@ -208,3 +209,25 @@ def test_summary_of_samples() -> None:
     found = summary([5.0, 1.0, 2.0, 4.0, 3.0])
     assert found == {"number": 5, "median": 3.0, "quartile_1": 2.0, "quartile_3": 4.0, "least": 1.0, "most": 5.0}
     assert summary([7.0]) == dict.fromkeys(("median", "quartile_1", "quartile_3", "least", "most"), 7.0) | {"number": 1}
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_this_tree_beside_another_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "PAUSE", 0.0)
+    (measured,) = against.compare("HEAD", ["cell"], 2)
+    assert (measured.name, len(measured.here), len(measured.there), len(measured.ratios)) == ("cell", 2, 2, 2)
+    assert "| cell | " in against.table([measured], "HEAD")
+
+
+def test_ratios_are_those_of_pairs() -> None:
+    measured = against.Measured("cell", [0.010, 0.030, 0.020], [0.010, 0.020, 0.040])
+    assert measured.ratios == pytest.approx([1.0, 1.5, 0.5])
+    assert "| cell | 1.000 | 0.750 – 1.250 | 20.0 ms | 20.0 ms | 3 |" in against.table([measured], "HEAD~1")
+
+
+def test_a_revision_that_git_does_not_know() -> None:
+    command = [sys.executable, "-m", "benchmarks.against", "no-such-revision"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "git does not give 'no-such-revision': " in done.stderr

@@ -92,7 +92,7 @@ def test_constraints_pin_the_reference_torch() -> None:
 def test_makefile_says_what_it_can_make() -> None:
     documented = {
         *("help", "demo", "lab", "demo-ddp", "test", "oldest", "colab", "pythons", "chaos", "differential"),
-        *("bench", "bench-panel", "map", "lint", "format", "clean"),
+        *("bench", "bench-panel", "bench-against", "map", "lint", "format", "clean"),
     }
     assert make_targets() == documented
     assert make() == make("help")
