@@ -257,10 +257,16 @@ def test_a_launch_that_is_not_waited_for_is_shown_too(notebook: Kernel) -> None:
 
 
 def test_a_panel_that_fails_harms_no_run(notebook: Kernel) -> None:
+    gate = notebook.place / "tmp" / "fails"
     notebook.quietly("import nblaunch.panel.pages as pages\npages.Pages.tick, kept = None, pages.Pages.tick")
     try:
-        # longer than a run that has no widget
-        reply = notebook.run("%%multiproc 2\nimport time\ntime.sleep(1.5)\nrank").ok()
+        running = notebook.begin(
+            f"%%multiproc 2\nwhile not pathlib.Path({str(gate)!r}).exists():\n    threading.Event().wait(0.01)\nrank"
+        )
+        # the panel fails when there is a widget to keep up to date
+        notebook.pump(lambda: bool(running.outputs), "the widget")
+        gate.touch()
+        reply = running.finish().ok()
     finally:
         notebook.quietly("pages.Pages.tick = kept")
     assert "the panel failed; the run goes on without it" in reply.stderr + notebook.log
