@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import {
-  Folder, Log, Terminal, endOf, fold, nameRanks, search, secondsInWords, sizeInWords,
+  Folder, Log, Terminal, endOf, nameRanks, search, secondsInWords, sizeInWords,
 } from "../../nblaunch/panel/static/terminal.js";
 import { Rows, isWrapped, wrappedRows } from "../../nblaunch/panel/static/logview.js";
 
@@ -320,7 +320,7 @@ describe("a log", () => {
     const log = new Log({ id: "all" });
     log.add(...source.cut(8));
     assert.deepEqual([log.start, shown(log)], [8, whole.slice(2)]);
-    log.prepend(...source.cut(4, 8));
+    log.fill(...source.cut(4, 8));
     assert.deepEqual([log.start, shown(log)], [4, whole.slice(1)]);
     log.fill(...source.cut(0, 10));
     assert.deepEqual([log.start, shown(log)], [0, whole]);
@@ -663,11 +663,9 @@ describe("folding", () => {
         terminal.feed(`${text}\n`);
         return terminal.lines[0];
       });
-      const folded = fold(all);
-      assert.deepEqual(folded.map(({ ranks, line }) => [[...ranks].sort((a, b) => a - b), line.text]), groups);
       const folder = new Folder();
       for (const line of all) folder.add(line);
-      assert.deepEqual(folder.rows, folded);
+      assert.deepEqual(folder.rows.map(({ ranks, line }) => [[...ranks].sort((a, b) => a - b), line.text]), groups);
     });
   }
 
@@ -683,7 +681,9 @@ describe("folding", () => {
     assert.equal(folder.stale, true);
     terminal.feed("other\n".repeat(60));
     assert.equal(folder.stale, true);
-    assert.deepEqual(fold(terminal.lines).slice(0, 2).map(({ line }) => line.text), ["outer 1", "other"]);
+    const again = new Folder();
+    for (const line of terminal.lines) again.add(line);
+    assert.deepEqual(again.rows.slice(0, 2).map(({ line }) => line.text), ["outer 1", "other"]);
   });
 });
 
@@ -692,7 +692,7 @@ describe("words", () => {
   const ranks = [[[], ""], [[3], "3"], [[0, 1, 2, 5], "0-2, 5"], [[5, 1, 0], "0-1, 5"], [[0, 2, 4], "0, 2, 4"]];
   for (const [numbers, words] of ranks) test(`ranks ${words}`, () => assert.equal(nameRanks(numbers), words));
 
-  // as sizes.py has them, halves included
+  // as wording.py has them, halves included
   /** @type {[bytes: number, words: string][]} */
   const sizes = [
     [0, "0 B"], [999, "999 B"], [1000, "1.0 kB"], [1250, "1.2 kB"], [1750, "1.8 kB"], [9949, "9.9 kB"], [9950, "10 kB"],

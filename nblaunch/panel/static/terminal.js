@@ -839,15 +839,6 @@ export class Log {
   }
 
   /**
-   * Takes bytes from before those held.
-   * @param {Chunk} chunk
-   * @param {Uint8Array} bytes
-   */
-  prepend(chunk, bytes) {
-    this.fill(chunk, bytes);
-  }
-
-  /**
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
    * @param {number} least
@@ -1160,16 +1151,6 @@ export class Folder {
 }
 
 /**
- * @param {Iterable<Line>} lines
- * @returns {{ranks: number[], line: Line}[]}
- */
-export function fold(lines) {
-  const folder = new Folder();
-  for (const line of lines) folder.add(line);
-  return folder.rows;
-}
-
-/**
  * Ranks as people write them: "0-2, 5".
  * @param {number[]} ranks
  */
@@ -1196,7 +1177,7 @@ export function endOf(text, count) {
 }
 
 /**
- * Two or three digits, decimal units, as `sizes.py` has it.
+ * Two or three digits, decimal units, as `wording.py` has it.
  * @param {number} bytes
  */
 export function sizeInWords(bytes) {
