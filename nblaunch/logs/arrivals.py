@@ -41,7 +41,7 @@ STDOUT, STDERR = 1, 2
 # In the place of a part that was cut away, instead of where it began.
 _GONE = -1
 # Parts above which the notes of ranks are not followed any more: what is kept in memory is bounded so.
-_MOST_NOTED = 200_000
+_MAX_NOTED_PARTS = 200_000
 # A terminal shows nothing of it.
 _UNSEEN = b"\r"
 
@@ -166,7 +166,7 @@ class Arrivals:
         # of files that have been cut, the notes say nothing
         if any(size <= known for known, size in zip(before, after, strict=True)) or any(self._cut[out : out + 2]):
             return [after]
-        if self.parts > _MOST_NOTED:
+        if self.parts > _MAX_NOTED_PARTS:
             return [after]
         notes, self._noted[rank] = read_order(order_path(self._paths[out]), self._noted[rank])
         # those of a moment that is past already, or still to come, make no step

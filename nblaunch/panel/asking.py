@@ -12,9 +12,9 @@ from nblaunch.events import Answered, Asked, QuestionWithdrawn, SessionEnded
 __all__ = ["Asking"]
 
 # Characters of a prompt: it is the user's, and has one line here.
-_LONGEST = 100
+_MAX_PROMPT_CHARACTERS = 100
 # Questions and debuggers that are kept in mind: a rank may ask without end.
-_MOST = 1000
+_MAX_QUESTIONS = 1000
 
 
 class Asking:
@@ -45,7 +45,7 @@ class Asking:
     def note(self, event: Asked | Answered | QuestionWithdrawn | SessionEnded) -> None:
         """Take an event of this rank."""
         if isinstance(event, Asked):
-            if len(self._lines) + len(self._commands) + len(self._left) + len(self._sessions) >= _MOST:
+            if len(self._lines) + len(self._commands) + len(self._left) + len(self._sessions) >= _MAX_QUESTIONS:
                 return
             self._take(event)
         elif isinstance(event, SessionEnded):
@@ -96,4 +96,4 @@ def _line(asked: Asked) -> tuple[str, str]:
 
 def _in_one_line(text: str) -> str:
     line = " ".join("".join(character if character.isprintable() else " " for character in text[:1000]).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return line if len(line) <= _MAX_PROMPT_CHARACTERS else f"{line[:_MAX_PROMPT_CHARACTERS]}…"

@@ -28,7 +28,7 @@ from nblaunch.panel.terminal import last_line, visible
 __all__ = ["BarsInPlace"]
 
 # Bars that are drawn at a time: of more, one line tells.
-_MOST = 8
+_MAX_BARS = 8
 # Lines of the terminal that are left to what is printed.
 _LEFT = 4
 # Seconds without a look at the bars after which the program may have been stopped, and a shell have written below them.
@@ -102,7 +102,7 @@ class BarsInPlace:
             if not self._in_foreground():
                 return
             width, height = self._size()
-            most = max(1, min(_MOST, height - _LEFT))
+            most = max(1, min(_MAX_BARS, height - _LEFT))
             lines = [_cut(bar, width - 1) for bar in bars[:most]]
             if len(bars) > most:
                 lines[-1:] = [_cut(f"… and the bars of {len(bars) - most + 1} more", width - 1)]

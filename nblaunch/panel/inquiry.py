@@ -15,8 +15,8 @@ from nblaunch.payload import encodable, shortened, why
 __all__ = ["Inquiry"]
 
 # Characters of an answer, and pages' questions that wait for one.
-_LONGEST = 100_000
-_MOST = 100
+_MAX_ANSWER_CHARACTERS = 100_000
+_MAX_WAITING_QUESTIONS = 100
 
 Question = tuple[str, int]
 """A page, and the number of its question."""
@@ -39,7 +39,7 @@ class Inquiry:
 
     def ask(self, question: Question) -> None:
         """Have a question answered, together with those that wait already."""
-        if len(self._waiting) >= _MOST:
+        if len(self._waiting) >= _MAX_WAITING_QUESTIONS:
             return
         self._waiting[question] = None
         if self._thread is not None:
@@ -71,6 +71,6 @@ class Inquiry:
 
     def _find_out(self) -> None:
         try:
-            self._found = {"text": encodable(shortened(self._look(), _LONGEST))}
+            self._found = {"text": encodable(shortened(self._look(), _MAX_ANSWER_CHARACTERS))}
         except Exception as error:  # whatever it is, somebody waits for an answer
-            self._found = {"error": encodable(shortened(why(error), _LONGEST))}
+            self._found = {"error": encodable(shortened(why(error), _MAX_ANSWER_CHARACTERS))}

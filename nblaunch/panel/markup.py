@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # Characters of a line: no terminal here has longer ones. And of one that has to be short, as titles have.
-_LONGEST_LINE = LONGEST
+_MAX_LINE_CHARACTERS = LONGEST
 _SHORT = 2_000
 
 MUTED = "color: var(--jp-ui-font-color2, #757575)"
@@ -110,13 +110,13 @@ def marked(stream: int, line: Line) -> bool:
 
 def row(head: str, line: Line, stream: int, *, short: bool = False) -> str:
     """Return a line with what stands before it."""
-    html = line_html(line, _SHORT if short else _LONGEST_LINE)
+    html = line_html(line, _SHORT if short else _MAX_LINE_CHARACTERS)
     if marked(stream, line):
         html = f'<span style="border-left: 2px solid #d08a1e; padding-left: 4px"><b>!</b> {html}</span>'
     return f'<span style="{MUTED}">{escape(head)}</span>{html}' if head else html
 
 
-def line_html(line: Line, most: int = _LONGEST_LINE) -> str:
+def line_html(line: Line, most: int = _MAX_LINE_CHARACTERS) -> str:
     """Return a line with its colours, up to so many characters."""
     parts = []
     left = most
@@ -132,7 +132,7 @@ def line_html(line: Line, most: int = _LONGEST_LINE) -> str:
 
 def line_text(text: str, *, short: bool = False) -> str:
     """Return a line of a log as text."""
-    text, most = visible(text), _SHORT if short else _LONGEST_LINE
+    text, most = visible(text), _SHORT if short else _MAX_LINE_CHARACTERS
     return text[:most] + _more(len(text) - most)
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _PERIOD = 0.05
 _RATE = 10_000_000
 # Characters that are printed in all where there is only a terminal.
-_MOST_PRINTED = 1_000_000
+_MAX_PRINTED_CHARACTERS = 1_000_000
 
 
 class Publish(Protocol):
@@ -276,7 +276,7 @@ class OutputLines:
         self._show_ranks = show_ranks
         self._print_them = print_them
         self._width = 1
-        self._left = _MOST_PRINTED
+        self._left = _MAX_PRINTED_CHARACTERS
 
     def note(self, event: Event) -> None:
         """Take an event; never raises."""

@@ -55,7 +55,7 @@ _GONE_AFTER = 12.0
 _DEAF_AFTER = 1.5
 _DEAF_PERIOD = 0.5
 _DEAF_BYTES = 32_000
-_MOST_ASKED = 100
+_MAX_ASKED = 100
 # Ranks above which not every tick has news of every rank: seconds between two that have.
 _MANY = 16
 _MANY_PERIOD = 0.2
@@ -264,7 +264,7 @@ class Pages:
             self._asked_at = now
             self._asked[self._sequence] = self._bytes
             # more are not on their way, unless pages are gone
-            while len(self._asked) > _MOST_ASKED:
+            while len(self._asked) > _MAX_ASKED:
                 del self._asked[next(iter(self._asked))]
         message |= {
             "kind": "tick",

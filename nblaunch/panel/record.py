@@ -27,15 +27,15 @@ MOST = 200_000
 """Bytes of the HTML and the text together, at most."""
 
 # Characters of one traceback.
-_LONGEST_TRACEBACK = 12_000
-_MOST_TRACEBACKS = 8
+_MAX_TRACEBACK_CHARACTERS = 12_000
+_MAX_TRACEBACKS = 8
 # The table's columns: as wide as the longest text in them, about, so that rows are alike; in a narrow page the end of a
 # row goes on below. Where styles are taken away it is a table as any other.
 _ROW = "display: flex; flex-wrap: wrap; gap: 0 1em; padding: 0; line-height: 1.5; background: none"
 _CELL = "padding: 0; border: none; text-align: left; line-height: inherit; max-width: 100%; box-sizing: border-box"
 _EM_OF_CHARACTER = 0.53
 # Groups of ranks in the table.
-_MOST_ROWS = 40
+_MAX_ROWS = 40
 
 # What failures are told apart by.
 _Kind = tuple[str, tuple[str, ...]]
@@ -145,7 +145,7 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
         groups.setdefault((became(rank, state, outcome.number), *kind), []).append(rank)
     tracebacks = {ranks[0].traceback for ranks in _with_tracebacks(state)}
     table = []
-    for (word, *_), ranks in list(groups.items())[:_MOST_ROWS]:
+    for (word, *_), ranks in list(groups.items())[:_MAX_ROWS]:
         first = " first" if ranks[0].root and len(groups) > 1 else ""
         written = sum(sum(arrivals.written(rank.rank)) for rank in ranks)
         ended = max((rank.ended or 0.0 for rank in ranks), default=0.0)
@@ -172,8 +172,8 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
         for parts, tone in table
     ]
     lines = ["  ".join(part for part in parts if part).rstrip() for parts, _ in table]
-    if len(groups) > _MOST_ROWS:
-        more = f"… and {count_ranks(sum(map(len, list(groups.values())[_MOST_ROWS:])))} that ended in other ways"
+    if len(groups) > _MAX_ROWS:
+        more = f"… and {count_ranks(sum(map(len, list(groups.values())[_MAX_ROWS:])))} that ended in other ways"
         rows.append(f'<tr style="{_ROW}"><td colspan="5" style="{_CELL}">{more}</td></tr>\n')
         lines.append(more)
     page.add(
@@ -198,7 +198,7 @@ def _add_tracebacks(page: Markup, state: RunState, *, told: bool) -> None:
         if told and ranks[0].root:
             continue
         whole = ranks[0].traceback.encode(errors="replace")
-        end = whole[-_LONGEST_TRACEBACK:]
+        end = whole[-_MAX_TRACEBACK_CHARACTERS:]
         lines = render(end if len(end) == len(whole) else from_its_middle(end))
         names = name_ranks(rank.rank for rank in ranks)
         others = f" ({_alike(ranks)})" if _alike(ranks) else ""
@@ -217,14 +217,14 @@ def _with_tracebacks(state: RunState) -> list[list[RankState]]:
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
         if rank.traceback and rank.state == "failed":
             groups.setdefault(_kind(rank), []).append(rank)
-    return list(groups.values())[:_MOST_TRACEBACKS]
+    return list(groups.values())[:_MAX_TRACEBACKS]
 
 
 def _kind(rank: RankState) -> _Kind:
     """Return what failures that are alike have in common: the type, and the lines that it was raised along."""
     if rank.state != "failed" or not rank.traceback:
         return rank.why, ()
-    plain = _COLOURED.sub("", rank.traceback[-_LONGEST_TRACEBACK:])
+    plain = _COLOURED.sub("", rank.traceback[-_MAX_TRACEBACK_CHARACTERS:])
     return rank.why.partition(":")[0], tuple(_PLACE.findall(plain))
 
 

@@ -29,8 +29,8 @@ from nblaunch.panel.terminal import render
 __all__ = ["Standing", "forget", "standing_here"]
 
 # Characters of what one run has shown, beyond which nothing more of it is remembered; and how many cells are.
-_MOST = 1_000_000
-_MOST_CELLS = 20
+_MAX_CHARACTERS = 1_000_000
+_MAX_CELLS = 20
 # HTML that does something when it is shown would do it once more.
 _DOES_SOMETHING = re.compile(r"<(?:script|iframe|object|embed|video|audio|form|input|button)\b", re.IGNORECASE)
 _STYLES = re.compile(r"<style>.*?</style>", re.DOTALL)
@@ -88,7 +88,7 @@ class Standing:
         self._error = ""
         before = _left.pop(cell, None)
         _left[cell] = self
-        while len(_left) > _MOST_CELLS:
+        while len(_left) > _MAX_CELLS:
             _left.popitem(last=False)
         html = "" if before is None else before._html()
         if html:
@@ -120,7 +120,7 @@ class Standing:
     def end(self, traceback: Iterable[str] = ()) -> None:
         """Take away what the run before has left, if nothing has taken its place; add what the cell was told."""
         with self._lock:
-            self._error = "\n".join(traceback)[:_MOST]
+            self._error = "\n".join(traceback)[:_MAX_CHARACTERS]
             # the run goes on without the cell: its widget is what hides it
             goes = self._stands and not self._has_widget
             self._stands = self._stands and not goes
@@ -131,7 +131,7 @@ class Standing:
         self._publish(_NOTHING, {}, {"display_id": self._earlier}, update=True)
 
     def _remember(self, name: str, output: Bundle) -> None:
-        room = _MOST - sum(other.size() for key, other in self._shown.items() if key != name)
+        room = _MAX_CHARACTERS - sum(other.size() for key, other in self._shown.items() if key != name)
         self._shown[name] = output if output.size() <= room else Bundle({}, {})
 
     def _html(self) -> str:

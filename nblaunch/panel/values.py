@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 # Seconds that all values together may take to be formatted.
 _PATIENCE = 5.0
 # Values that differ, and bytes of one of them and of all.
-_MOST = 20
-_MOST_BYTES_EACH = 2_000_000
-_MOST_BYTES = 10_000_000
+_MAX_VALUES = 20
+_MAX_BYTES_EACH = 2_000_000
+_MAX_BYTES = 10_000_000
 # Lines and characters of the texts of all values, and what each of many has at least.
 _LINES, _LINES_EACH = 40, 4
 _CHARACTERS, _CHARACTERS_EACH = 4_000, 300
@@ -228,7 +228,7 @@ class _Formatting:
                 self._at = None
                 if looks in by_looks:
                     by_looks[looks].ranks.append(rank)
-                elif len(by_looks) < _MOST:
+                elif len(by_looks) < _MAX_VALUES:
                     self._groups.append(by_looks.setdefault(looks, _Group([rank], bundles)))
                 else:
                     return  # and it is one of those that are not shown
@@ -258,14 +258,14 @@ def _bounded(groups: list[_Group], where: str) -> list[_Group]:
     lines = max(_LINES_EACH, _LINES // max(1, len(groups)))
     characters = max(_CHARACTERS_EACH, _CHARACTERS // max(1, len(groups)))
     found = []
-    room = _MOST_BYTES
+    room = _MAX_BYTES
     for group in groups:
         holds = f"{where}[{group.ranks[0]}]"
         bundles = []
         for bundle in group.bundles:
             data = dict(bundle.data)
             size = bundle.size()
-            if size > min(_MOST_BYTES_EACH, room) and data.keys() - {PLAIN}:
+            if size > min(_MAX_BYTES_EACH, room) and data.keys() - {PLAIN}:
                 note = f"({in_words(size)} as it would be shown: only its text is; {holds} has it)"
                 data = {PLAIN: f"{_cut(str(data.get(PLAIN, '')), lines, characters, holds)}\n{note}".lstrip()}
             elif PLAIN in data:

@@ -49,14 +49,14 @@ def _most() -> int:
         return 16_000
 
 
-_MOST = _most()
+_MAX_MAPPINGS = _most()
 # One entry per mapping that is there: a list, because a finalizer may add or take at any moment.
 _present: list[None] = []
 
 
 def has_room_for(count: int) -> bool:
     """Tell whether this process should make so many mappings more."""
-    return len(_present) + count <= _MOST
+    return len(_present) + count <= _MAX_MAPPINGS
 
 
 def map_private(pieces: Sequence[Piece]) -> memoryview:

@@ -17,7 +17,7 @@ _ALIGN = 64
 _COUNT = struct.Struct("!4sI")
 _LENGTH = 8
 # More buffers than any object has, so that a spoilt header takes no memory.
-_MOST = 1 << 24
+_MAX_BUFFERS = 1 << 24
 
 
 class Packed:
@@ -113,7 +113,7 @@ def locate(read: Callable[[int, int], Any], start: int, size: int) -> tuple[list
     """
     try:
         magic, count = _COUNT.unpack_from(read(start, _COUNT.size))
-        if magic != _MAGIC or not 0 < count <= _MOST:
+        if magic != _MAGIC or not 0 < count <= _MAX_BUFFERS:
             raise ValueError("wrong mark")
         lengths = struct.unpack_from(f"!{count}Q", read(start + _COUNT.size, count * _LENGTH))
     except (struct.error, ValueError) as error:

@@ -23,7 +23,7 @@ from nblaunch.payload.bases import names_of_bases
 
 __all__ = ["ForReturn", "WorksInRanksOnly"]
 
-_MOST_LOOKED_AT = 10_000
+_MAX_OBJECTS_LOOKED_AT = 10_000
 
 
 class WorksInRanksOnly(pickle.PicklingError):
@@ -196,7 +196,7 @@ def _name_of(tensor: object, objects: Mapping[str, Any]) -> str:
     level = [(name, thing) for name, thing in objects.items()]
     seen: set[int] = set()
     # level by level, for the shortest way
-    while level and len(seen) < _MOST_LOOKED_AT:
+    while level and len(seen) < _MAX_OBJECTS_LOOKED_AT:
         below: list[tuple[str, Any]] = []
         for name, thing in level:
             if thing is tensor:

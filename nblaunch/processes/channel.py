@@ -34,7 +34,7 @@ _MAGIC = b"NBLM"
 _MAGIC_STORED = b"NBLS"
 _BLOCK = 1 << 20
 # No machine that this runs on can hold more; a longer length is garbage.
-_LONGEST = 1 << 44
+_MAX_MESSAGE_BYTES = 1 << 44
 # Room for one descriptor, and for a second one, which would be one too many.
 _DESCRIPTORS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
 _NUMBER = struct.Struct("!Q")
@@ -346,7 +346,7 @@ class Inbox:
         if len(self._head) < _HEADER.size:
             return None
         mark, kind_length, size, at = _HEADER.unpack_from(self._head)
-        if mark not in (_MAGIC, _MAGIC_STORED) or not kind_length > 0 or size > _LONGEST:
+        if mark not in (_MAGIC, _MAGIC_STORED) or not kind_length > 0 or size > _MAX_MESSAGE_BYTES:
             raise ProtocolError(f"bytes that are no message: {bytes(self._head)!r}")
         if len(self._head) < _HEADER.size + kind_length:
             return None

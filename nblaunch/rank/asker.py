@@ -13,7 +13,7 @@ PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 """The folder of nblaunch, to tell its frames from those of others."""
 
 # Characters of a question: of what a debugger has written the end counts.
-_LONGEST = 50_000
+_MAX_QUESTION_CHARACTERS = 50_000
 
 
 class Asker:
@@ -95,4 +95,4 @@ def current_asker() -> Asker:
 
 def _cut(text: str) -> str:
     text = encodable(text)
-    return text if len(text) <= _LONGEST else f"…{text[-_LONGEST:]}"
+    return text if len(text) <= _MAX_QUESTION_CHARACTERS else f"…{text[-_MAX_QUESTION_CHARACTERS:]}"

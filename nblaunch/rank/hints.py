@@ -44,7 +44,7 @@ _MISSES_MAGIC = re.compile(r"magic (?:function )?`(%%?)([^`\s]+)` not found")
 # Names in code that looks variables up by their names: in a cell, and in a library that looks into those who call it.
 _OF_A_CELL = NAMESPACES | {"locals", "vars"}
 _OF_A_LIBRARY = frozenset({"_getframe", "currentframe"})
-_LONGEST_TEXT = 20_000
+_MAX_TEXT_CHARACTERS = 20_000
 
 
 def add_hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> list[str]:
@@ -98,7 +98,7 @@ def _missed_names(error: BaseException) -> Iterator[str]:
         if len(args) == 1 and type(args[0]) is str and _looks_variables_up(error):
             yield args[0]
         # and on: some libraries derive theirs from KeyError
-    for groups in _MISSES.findall(text_of(error)[:_LONGEST_TEXT]):
+    for groups in _MISSES.findall(text_of(error)[:_MAX_TEXT_CHARACTERS]):
         yield "".join(groups).partition(".")[0]
 
 

@@ -380,20 +380,22 @@ def _without_this_module(error: BaseException) -> Any:
 
 # Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
 # millions of them, and nobody reads them: the exception itself has its whole text.
-_LONGEST_MESSAGE = 20_000
-_LONGEST_TRACEBACK = 400_000
+_MAX_MESSAGE_CHARACTERS = 20_000
+_MAX_TRACEBACK_CHARACTERS = 400_000
 # Exceptions that are shown with what they were raised from.
 _SHOWN_RELATIVES = 20
 
 
 def _render(error: BaseException, shell: RankShell | None) -> str:
     text = text_of(error)
-    if len(text) > _LONGEST_MESSAGE or len(relatives(error)) > _SHOWN_RELATIVES:
+    if len(text) > _MAX_MESSAGE_CHARACTERS or len(relatives(error)) > _SHOWN_RELATIVES:
         # IPython would format all of it
-        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(shortened(text, _LONGEST_MESSAGE))
+        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(
+            shortened(text, _MAX_MESSAGE_CHARACTERS)
+        )
         error = alone.with_traceback(traceback_of(error))
     rendered = _format(error, shell)
-    return shortened(rendered, _LONGEST_TRACEBACK)
+    return shortened(rendered, _MAX_TRACEBACK_CHARACTERS)
 
 
 def _format(error: BaseException, shell: RankShell | None) -> str:

@@ -20,9 +20,9 @@ from nblaunch.logs.files import add_note, order_path, pack_block, pack_order
 __all__ = ["note_write_order"]
 
 # Notes that are written at most: with more, the order is as exact as whoever follows the files looks.
-_MOST = 100_000
+_MAX_NOTES = 100_000
 # Of those on lines that belong together: the record looks at them only where a rank has written little.
-_MOST_BLOCKS = 1_000
+_MAX_BLOCK_NOTES = 1_000
 
 
 def note_write_order(stdout: str, stderr: str) -> None:
@@ -51,8 +51,8 @@ class _Notes:
     def __init__(self, path: str) -> None:
         self._path = path
         self._last = 0
-        self._left = _MOST
-        self._blocks_left = _MOST_BLOCKS
+        self._left = _MAX_NOTES
+        self._blocks_left = _MAX_BLOCK_NOTES
 
     def begin(self, descriptor: int) -> None:
         """Take note that a stream is written to now."""

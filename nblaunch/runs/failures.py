@@ -28,7 +28,7 @@ CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBU
 """Signals of crashes below Python, of which it says where it was."""
 
 # Characters; the whole text is in the exception and in its traceback.
-_LONGEST_SUMMARY = 300
+_MAX_SUMMARY_CHARACTERS = 300
 # Characters of a traceback that a panel is told, at its beginning and at its end.
 _TRACEBACK_ENDS = 20_000
 # Ranks that failed at the same line with another text, before they are only counted.
@@ -85,7 +85,7 @@ class RankFailure(ProcessFailure):
         text = (str(self.message).splitlines() or [""])[0].removesuffix(": ")
         if not text:
             text = f"exit code {self.exitcode}" if self.exception is None else type_name(self.exception)
-        return encodable(text if len(text) <= _LONGEST_SUMMARY else f"{text[:_LONGEST_SUMMARY]}…")
+        return encodable(text if len(text) <= _MAX_SUMMARY_CHARACTERS else f"{text[:_MAX_SUMMARY_CHARACTERS]}…")
 
     def same_as(self, other: RankFailure) -> bool:
         """Tell whether another rank failed in the same way: the same type, raised along the same lines."""
@@ -312,7 +312,7 @@ def raised(event: Reported) -> Raised:
         traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
     return Raised(
         event.rank,
-        encodable(summary[:_LONGEST_SUMMARY]),
+        encodable(summary[:_MAX_SUMMARY_CHARACTERS]),
         encodable(traceback),
         event.at,
         report.raised_at,

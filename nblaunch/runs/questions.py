@@ -42,13 +42,13 @@ __all__ = ["Questions", "asked"]
 logger = logging.getLogger(__name__)
 
 # Bytes of an answer: it has to fit into a socket's buffer, because the gang does not wait for a rank.
-_LONGEST_ANSWER = 60_000
+_MAX_ANSWER_BYTES = 60_000
 # Seconds for a rank whose user has quit to report that, before all are stopped.
 _QUIT_PATIENCE = 2.0
 # Questions of one rank at a time; what asks more does not wait for answers.
-_MOST = 1000
+_MAX_QUESTIONS = 1000
 # Characters of a question that are shown.
-_LONGEST_QUESTION = 200_000
+_MAX_QUESTION_CHARACTERS = 200_000
 _KINDS = ("input", "password", "command", "held", "left", "quit")
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
@@ -145,7 +145,7 @@ class Questions:
         self._changed.put(None)
 
     def _take(self, question: Asked) -> None:
-        if sum(rank == question.rank for rank, _ in list(self._open)) >= _MOST:
+        if sum(rank == question.rank for rank, _ in list(self._open)) >= _MAX_QUESTIONS:
             return
         self._open[question.rank, question.number] = question
         session = (question.rank, question.session)
@@ -286,10 +286,10 @@ class Questions:
                 tell(f"rank {question.rank} does not wait for an answer any more.\n")
                 return
             line = encodable(line)
-            if len(line.encode()) <= _LONGEST_ANSWER:
+            if len(line.encode()) <= _MAX_ANSWER_BYTES:
                 self._answer(question, {"line": line})
                 return
-            tell(f"An answer has at most {_LONGEST_ANSWER:,} bytes: let the rank read longer texts from a file.\n")
+            tell(f"An answer has at most {_MAX_ANSWER_BYTES:,} bytes: let the rank read longer texts from a file.\n")
 
     def _tell_who_waits(self, rank: int) -> None:
         waiting = frozenset(self.asking.keys() - {rank})
@@ -343,4 +343,4 @@ def asked(report: Reported) -> Asked | QuestionWithdrawn | SessionEnded | None:
 def _typed(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"a part of it is a {type(value).__name__}")
-    return value[-_LONGEST_QUESTION:] if isinstance(value, str) else value
+    return value[-_MAX_QUESTION_CHARACTERS:] if isinstance(value, str) else value

@@ -78,7 +78,7 @@ def _sentence(what: str, error: Exception) -> str:
     return f"{what[0].upper()}{what[1:]} ({reason:.200}): make {it} in a set-up cell (%%multiproc --setup)"
 
 
-_LONGEST = 60
+_MAX_VALUE_CHARACTERS = 60
 
 
 def settings_in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -93,4 +93,4 @@ def _short(value: object) -> str:
         text = value if type(value) is str else repr(value)
     except Exception:  # anybody's
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[: _MAX_VALUE_CHARACTERS - 1]}…"

@@ -13,7 +13,7 @@ __all__ = ["as_written", "unescaped"]
 _ESCAPE = re.compile(r"\\[xuU](?P<digits>(?<=x)[0-9a-f]{2}|(?<=u)[0-9a-f]{4}|(?<=U)(?:000[0-9a-f]|0010)[0-9a-f]{4})")
 _NOT_ASCII = re.compile(r"[^ -~]")
 # Characters of a name that are written; behind them comes this.
-_LONGEST = 500
+_MAX_NAME_CHARACTERS = 500
 _CUT = "..."
 
 
@@ -25,9 +25,9 @@ def as_written(name: str) -> str:
     >>> as_written("/home/Ünï/größe.py")
     '/home/\\xdcn\\xef/gr\\xf6\\xdfe.py'
     """
-    short = name[:_LONGEST]
+    short = name[:_MAX_NAME_CHARACTERS]
     written = short if short.isascii() and short.isprintable() else _NOT_ASCII.sub(lambda one: _escape(one[0]), short)
-    return written + _CUT if len(name) > _LONGEST else written
+    return written + _CUT if len(name) > _MAX_NAME_CHARACTERS else written
 
 
 def _escape(letter: str) -> str:

@@ -427,7 +427,7 @@ def test_in_a_program_the_text_is_printed(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_what_is_printed_has_an_end(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "_MOST_PRINTED", 100)
+    monkeypatch.setattr(outputs, "_MAX_PRINTED_CHARACTERS", 100)
     made = OutputLines()
     for _ in range(50):
         made.note(Displayed(0, "display", {"text/plain": "x" * 20}, {}, None, 0.0))

@@ -151,14 +151,14 @@ def test_images_of_ranks_stand_as_they_did() -> None:
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 100)
+    monkeypatch.setattr(module, "_MAX_CHARACTERS", 100)
     run_before("first", "x" * 99, "last")
     area = Area()
     Standing(area, "a")
     assert "first" in area.shown[0]
     assert "xx" not in area.shown[0]
     assert "last" in area.shown[0]
-    for number in range(module._MOST_CELLS):
+    for number in range(module._MAX_CELLS):
         run_before("another", cell=str(number))
     area = Area()
     Standing(area, "a")

@@ -203,9 +203,9 @@ def test_many_arrays_take_few_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
         return Path("/proc/self/maps").read_text().count("memfd:nblaunch-objects")
 
     each = through(arrays)
-    monkeypatch.setattr(mapping, "_MOST", len(mapping._present) + 49)
+    monkeypatch.setattr(mapping, "_MAX_MAPPINGS", len(mapping._present) + 49)
     together = through(arrays)
-    monkeypatch.setattr(mapping, "_MOST", len(mapping._present) + 50)
+    monkeypatch.setattr(mapping, "_MAX_MAPPINGS", len(mapping._present) + 50)
     again = through(arrays)
     for found in (each, together, again):
         assert all(np.array_equal(one, other) for one, other in zip(found, arrays, strict=True))

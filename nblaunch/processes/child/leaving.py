@@ -25,7 +25,7 @@ __all__ = ["exit_code", "flush", "leave"]
 _libc = ctypes.CDLL(None)
 _STREAM: Any = io.IOBase.__base__
 # Seconds for what is left in buffers.
-_LONGEST_WRITING = 5.0
+_MAX_WRITING_SECONDS = 5.0
 
 
 def leave(code: int) -> NoReturn:
@@ -77,7 +77,7 @@ def _write_out_in_time() -> None:
     except RuntimeError:  # the system gives no more threads
         _write_out_files()
     else:
-        writing.join(_LONGEST_WRITING)
+        writing.join(_MAX_WRITING_SECONDS)
 
 
 def _write_out_files() -> None:

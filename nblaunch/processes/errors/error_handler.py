@@ -173,13 +173,13 @@ def _replace_file(path: str, text: str) -> None:
 
 
 # Characters of a message or a call stack; who reads the file shows them to people.
-_LONGEST = 400_000
+_MAX_TEXT_CHARACTERS = 400_000
 
 
 def _describe(error: BaseException) -> str:
     name = type_name(error)
     try:
-        return shortened(f"{name}: {error}", _LONGEST)
+        return shortened(f"{name}: {error}", _MAX_TEXT_CHARACTERS)
     except BaseException:  # __str__ is the user's code, and must not take the place of what it belongs to
         return f"{name}: <str() of this exception failed>"
 
@@ -190,7 +190,7 @@ def _callstack(error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # parts of the exception, such as its notes, are the user's code too
         text = "Traceback (most recent call last):\n" + "".join(traceback.format_tb(frames)) + _describe(error)
-    return shortened(text, _LONGEST)
+    return shortened(text, _MAX_TEXT_CHARACTERS)
 
 
 def _warn(text: str) -> None:

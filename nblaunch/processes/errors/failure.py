@@ -26,7 +26,7 @@ __all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "lingered", "sil
 logger = logging.getLogger(__name__)
 
 # Bytes; a rank can write anything there, and the file is read into memory.
-_LONGEST = 64 << 20
+_MAX_FILE_BYTES = 64 << 20
 
 NOT_AVAILABLE = "<N/A>"
 """Stands for an error file or a signal name that there is none of."""
@@ -162,9 +162,9 @@ class ProcessFailure:
     def _read_error_file(self) -> None:
         self.timestamp = int(Path(self.error_file).stat().st_mtime)
         with open(self.error_file, "rb") as file:
-            contents = file.read(_LONGEST + 1)
-        if len(contents) > _LONGEST:
-            raise ValueError(f"it is larger than {_LONGEST >> 20} MiB")
+            contents = file.read(_MAX_FILE_BYTES + 1)
+        if len(contents) > _MAX_FILE_BYTES:
+            raise ValueError(f"it is larger than {_MAX_FILE_BYTES >> 20} MiB")
         data = json.loads(contents.decode())
         if b"\\u" in contents:
             # halves of characters, which JSON can express, could be neither printed nor sent to a page

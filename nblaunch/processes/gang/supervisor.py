@@ -78,7 +78,7 @@ logger = logging.getLogger(__name__)
 # Seconds that a look of the sampler may still take.
 _LOOK = 1.0
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
-_LONGEST_WAIT = 3600.0
+_MAX_WAIT_SECONDS = 3600.0
 # Seconds that ranks have at least to start in, whatever timeout their run has.
 _LEAST_TO_START = 10.0
 
@@ -844,7 +844,7 @@ class Gang:
 
     def _time_to_deadline(self) -> float | None:
         deadlines = [at for at, _ in self._deadlines()]
-        return min(max(0.0, min(deadlines) - time.monotonic()), _LONGEST_WAIT) if deadlines else None
+        return min(max(0.0, min(deadlines) - time.monotonic()), _MAX_WAIT_SECONDS) if deadlines else None
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()

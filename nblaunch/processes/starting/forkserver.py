@@ -31,11 +31,11 @@ from nblaunch.processes.child.rank_spec import forget_ahead, fork, warm_up
 
 __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
-_LONGEST_WAIT = 3600.0
+_MAX_WAIT_SECONDS = 3600.0
 # Seconds for the processes that clean up after ranks.
 _CLEANING = 3.0
 # Bytes of an error's end that are told.
-_LONGEST_PROBLEM = 1 << 14
+_MAX_PROBLEM_BYTES = 1 << 14
 
 
 def main(described: dict[str, Any]) -> NoReturn:
@@ -152,7 +152,7 @@ class _Server:
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             # it may be longer than poll can wait
-            at_most = None if left is None else min(left, _LONGEST_WAIT)
+            at_most = None if left is None else min(left, _MAX_WAIT_SECONDS)
             readable = _linux.readable([self._gang.fileno(), self._wake], at_most)
             if self._wake in readable:
                 self._tell_exits()
@@ -227,7 +227,7 @@ class _Server:
 
 def cut(text: str) -> str:
     """Return the end of a text that goes into one packet."""
-    return text.encode()[-_LONGEST_PROBLEM:].decode(errors="ignore")
+    return text.encode()[-_MAX_PROBLEM_BYTES:].decode(errors="ignore")
 
 
 def _reap(ranks: set[int]) -> tuple[list[tuple[int, int]], bool]:

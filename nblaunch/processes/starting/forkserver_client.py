@@ -32,7 +32,7 @@ __all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_PACKET = 1 << 16
+_MAX_PACKET_BYTES = 1 << 16
 # Linux passes no more descriptors in one packet (SCM_MAX_FD, unix(7)).
 MOST_SPARES = 253
 # Seconds for a forkserver that is ready to fork one rank; under heavy load that takes a while.
@@ -116,7 +116,7 @@ class Connection:
         if self._greeted or not _is_readable(self.server):
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.server, _LONGEST_PACKET, MOST_SPARES)
+            data, descriptors, _, _ = socket.recv_fds(self.server, _MAX_PACKET_BYTES, MOST_SPARES)
         except ConnectionError:
             data, descriptors = b"", []
         for descriptor in descriptors:
@@ -176,7 +176,7 @@ class Connection:
         EOFError, ConnectionError
             If the forkserver is gone.
         """
-        data = self.server.recv(_LONGEST_PACKET)
+        data = self.server.recv(_MAX_PACKET_BYTES)
         if not data:
             raise EOFError
         answer: dict[str, Any] = json.loads(data)

@@ -38,7 +38,7 @@ __all__ = ["main"]
 # Seconds for a thread that an import started to end again: a pool that was only tried out, for example.
 _THREADS_MAY_END = 0.5
 # Characters; all that is reported goes into one packet.
-_LONGEST_REASON = 500
+_MAX_REASON_CHARACTERS = 500
 
 
 def main(described: dict[str, Any]) -> NoReturn:
@@ -100,13 +100,13 @@ def _import_each(described: dict[str, Any]) -> str:
             # What was unwound is half there, and who has caught the refusal believes that the package is not there.
             harm = _harm(sys.modules.keys() - before, refused)
             if why or harm:
-                left_out[name] = cut(harm or why)[:_LONGEST_REASON]
+                left_out[name] = cut(harm or why)[:_MAX_REASON_CHARACTERS]
             if harm:
                 # The other parts would mostly do the same, and each costs a fresh start. What was there before stays.
                 package = name.partition(".")[0]
                 for other in described["modules"]:
                     if other.partition(".")[0] == package and other not in before and other not in left_out:
-                        left_out[other] = cut(f"it is of the same package as {name}: {harm}")[:_LONGEST_REASON]
+                        left_out[other] = cut(f"it is of the same package as {name}: {harm}")[:_MAX_REASON_CHARACTERS]
                 return str(name)
     return ""
 

@@ -42,7 +42,7 @@ _MAY_BE_MENDED = ("its import failed", "there is no module")
 _IMPORT_PATIENCE = 120.0
 # Seconds that a launch waits for imports before this is told, and from one look at what is imported to the next.
 _LOOK = 0.5
-_LONGEST_REPORT = 1 << 17
+_MAX_REPORT_BYTES = 1 << 17
 # What a zygote writes before the name of each module, in front of what the module's import itself writes.
 _IMPORTING = "\0importing "
 
@@ -196,7 +196,7 @@ class ZygoteClient:
             passed_on.close()
             if not _linux.readable([ours.fileno()], _FORK_PATIENCE):
                 raise TimeoutError("a zygote that was to fork another one did not answer")
-            told = ours.recv(_LONGEST_REPORT)
+            told = ours.recv(_MAX_REPORT_BYTES)
             if not told:
                 raise ConnectionResetError("a zygote that was to fork another one is gone")
             process = Grandchild(json.loads(told)["pid"], ours)
@@ -320,15 +320,15 @@ class ZygoteClient:
     def _written(self) -> str:
         try:
             size = os.fstat(self.complaints.fileno()).st_size
-            begin = max(0, size - _LONGEST_REPORT)
-            return os.pread(self.complaints.fileno(), _LONGEST_REPORT, begin).decode(errors="replace")
+            begin = max(0, size - _MAX_REPORT_BYTES)
+            return os.pread(self.complaints.fileno(), _MAX_REPORT_BYTES, begin).decode(errors="replace")
         except ValueError:  # another thread has let go of it
             return ""
 
     def _read_report(self, control: socket.socket) -> None:
         # It stays in the socket, because several launches may wait for it at once.
         if self.report is None:
-            data = control.recv(_LONGEST_REPORT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data = control.recv(_MAX_REPORT_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             self.report = json.loads(data) if data else None
 
     def order(self, spares: int, delay: float, seconds: float | None) -> Connection:

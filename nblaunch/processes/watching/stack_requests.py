@@ -31,7 +31,7 @@ _PATIENCE = 1.0
 # Bytes of the first line of the file.
 _HEAD_SIZE = 11
 # Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
-_MOST = 4 << 20
+_MAX_STACK_BYTES = 4 << 20
 
 _MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
 _NO_ANSWER = "it did not answer within a second"
@@ -157,7 +157,7 @@ class StackRequests:
 
 
 def _ask(pid: int, path: str) -> _Asked:
-    if size_of(path) > _MOST:
+    if size_of(path) > _MAX_STACK_BYTES:
         with contextlib.suppress(OSError):
             os.truncate(path, _HEAD_SIZE)  # it is opened for appending
     try:
@@ -306,7 +306,7 @@ def _is_exiting(pid: int) -> bool:
 def _answer(asked: _Asked) -> str:
     with contextlib.suppress(OSError), open(open_log(asked.path), "rb") as file:
         file.seek(asked.begin)
-        return file.read(_MOST).decode(errors="replace")
+        return file.read(_MAX_STACK_BYTES).decode(errors="replace")
     return ""
 
 

@@ -20,7 +20,7 @@ __all__ = ["StallWatch"]
 
 # Part of one core below which a rank counts as waiting: libraries have threads that look around now and then.
 _IDLE = 0.005
-_LONGEST_PERIOD = 5.0
+_MAX_PERIOD_SECONDS = 5.0
 # Looks within the shorter of the two times.
 _LOOKS = 8
 
@@ -56,7 +56,7 @@ class StallWatch:
         self._stall = stall
         self._straggler = straggler
         times = [seconds for seconds in (stall, straggler) if seconds > 0]
-        self.period = min(_LONGEST_PERIOD, min(times, default=_LONGEST_PERIOD) / _LOOKS)
+        self.period = min(_MAX_PERIOD_SECONDS, min(times, default=_MAX_PERIOD_SECONDS) / _LOOKS)
         self._working: dict[int, _Watched] = {}
         self._finished_at: float | None = None
         self._stalled: tuple[int, ...] = ()
