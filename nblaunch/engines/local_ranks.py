@@ -130,7 +130,7 @@ class LocalRanks:
                 self._on_event(event)
 
             gang = Gang(
-                _births(plan, envs, logs),
+                _rank_specs(plan, envs, logs),
                 start_method_named(plan.start_method),
                 pass_on,
                 preparation=self._preparation,
@@ -296,7 +296,7 @@ def _make_files(paths: Iterable[str]) -> None:
         os.mknod(path, stat.S_IFREG | 0o600)
 
 
-def _births(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[RankSpec]:
+def _rank_specs(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[RankSpec]:
     # a copy of this process has its seed, whatever the variable says
     environment = os.environ.copy() if plan.start_method == "fork" else with_hash_seed(os.environ)
     cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)

@@ -30,26 +30,34 @@ def modules_found_elsewhere() -> dict[str, str]:
         here = os.getcwd()
     except FileNotFoundError:
         here = ""
-    found = {}
     entries: list[object] = list(sys.path)
     path = tuple(entry for entry in entries if isinstance(entry, str))
-    for name in _doubtful(len(sys.modules), path, here):
-        module = sys.modules.get(name)
-        place = _place(getattr(module, "__spec__", None))
+    asked = len(sys.modules), path, here, tuple(map(id, sys.meta_path))
+    outside, own = _doubtful(*asked)
+    if any(_imported_from(name) != place for name, place in outside.items()):
+        # one was imported anew, from elsewhere
+        _doubtful.cache_clear()
+        outside, own = _doubtful(*asked)
+    found = dict(outside)
+    for name in own:
+        place = _imported_from(name)
         if place and _place(_spec(name)) != place:
             found[name] = place
     return found
 
 
 @functools.lru_cache(maxsize=4)
-def _doubtful(_: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
-    """Return the modules that are worth looking for: those of the user's own, and those beside `path`.
+def _doubtful(_: int, path: tuple[str, ...], here: str, __: tuple[int, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the places of modules that lie outside of `path` and are not found, and the user's own within it.
 
-    Every launch asks, and that there are as many modules as before says that they are the same.
+    Every launch asks. The answer is the same while there are as many modules, and the same finders, as before. To look
+    for the ten modules of debugpy, which ipykernel imports, takes a millisecond. A file that has come since can be
+    found in the place of one of the user's own: those are looked for each time.
     """
     # nothing is found from a working directory that was removed
     folders = {os.path.normpath(os.path.join(here, entry)) for entry in path if here or entry.startswith(os.sep)}
-    found = []
+    outside: dict[str, str] = {}
+    own = []
     for name, module in list(sys.modules.items()):
         if "." in name or name in ("__main__", "__mp_main__", "nblaunch") or type(module) is not ModuleType:
             continue
@@ -58,9 +66,15 @@ def _doubtful(_: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
             continue
         package = place if os.path.isdir(place) else os.path.dirname(place)
         folder = os.path.dirname(package) if _is_package(module.__spec__) else package
-        if folder not in folders or is_own(name):
-            found.append(name)
-    return tuple(found)
+        if is_own(name):
+            own.append(name)
+        elif folder not in folders and _place(_spec(name)) != place:
+            outside[name] = place
+    return outside, tuple(own)
+
+
+def _imported_from(name: str) -> str:
+    return _place(getattr(sys.modules.get(name), "__spec__", None))
 
 
 def _is_package(spec: Any) -> bool:

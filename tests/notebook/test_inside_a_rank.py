@@ -30,7 +30,8 @@ def test_shell_commands_and_line_magics(kernel: Kernel) -> None:
     assert "[0] hello from the shell\n" in reply.stdout
     assert "[0] CPU times: " in reply.stdout
     assert "1 run, 1 loop each)" in reply.stdout
-    assert reply.stderr == "[0] to stderr\n"
+    # the first ranks of a kernel may have had to wait for imports, which a line says
+    assert [line for line in reply.stderr.splitlines() if not line.startswith("getting ready")] == ["[0] to stderr"]
     assert kernel.value("'MY_OWN' in __import__('os').environ") is False
 
 

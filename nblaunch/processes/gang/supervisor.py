@@ -159,8 +159,8 @@ class Gang:
         timeout: float | None = None,
         periodic_checks: Sequence[PeriodicCheck] = (),
     ) -> None:
-        self._births = list(rank_specs)
-        self._method = method(self, self._births, preparation)
+        self._rank_specs = list(rank_specs)
+        self._method = method(self, self._rank_specs, preparation)
         self._on_event = on_event
         self._payload = list(payload)
         self._bags = list(bags)
@@ -564,7 +564,7 @@ class Gang:
             descriptors = Descriptors(
                 payload=payload, guard=guard_reader, bags=tuple(map(socket.socket.fileno, self._bags))
             )
-            for rank_spec in self._births:
+            for rank_spec in self._rank_specs:
                 self._wait_while_held()
                 self._start_one(rank_spec, descriptors)
                 if self._orders:

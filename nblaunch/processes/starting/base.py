@@ -149,7 +149,7 @@ class StartMethod(ABC):
 
     def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
         self._gang = gang
-        self._births = rank_specs
+        self._rank_specs = rank_specs
         self._preparation = preparation
 
     @abstractmethod

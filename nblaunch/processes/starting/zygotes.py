@@ -323,4 +323,4 @@ class Zygote(Forkserver):
         if self._apart is not None:
             self._apart.close()
         if self._from_zygote:
-            ZYGOTES.order_ahead(self._preparation, self._births[0], len(self._births))
+            ZYGOTES.order_ahead(self._preparation, self._rank_specs[0], len(self._rank_specs))
