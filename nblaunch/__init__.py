@@ -11,18 +11,30 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nblaunch.capture.errors import CaptureError
+    from nblaunch.engines.base import Engine
     from nblaunch.launching.session import launch
+    from nblaunch.launching.source import Notebook
     from nblaunch.magic.multiproc import load_ipython_extension, unload_ipython_extension
+    from nblaunch.runs.attempt import Attempt
     from nblaunch.runs.failures import RankFailure, RanksFailed, RankTimeout
+    from nblaunch.runs.outputs import Output
     from nblaunch.runs.run import Run
+    from nblaunch.stacks.folding import Stacks
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attempt",
+    "CaptureError",
+    "Engine",
+    "Notebook",
+    "Output",
     "RankFailure",
     "RankTimeout",
     "RanksFailed",
     "Run",
+    "Stacks",
     "__version__",
     "launch",
     "load_ipython_extension",
@@ -36,10 +48,16 @@ if sys.platform != "linux":
     )
 
 _HOME = {
+    "Attempt": "nblaunch.runs.attempt",
+    "CaptureError": "nblaunch.capture.errors",
+    "Engine": "nblaunch.engines.base",
+    "Notebook": "nblaunch.launching.source",
+    "Output": "nblaunch.runs.outputs",
     "RankFailure": "nblaunch.runs.failures",
     "RankTimeout": "nblaunch.runs.failures",
     "RanksFailed": "nblaunch.runs.failures",
     "Run": "nblaunch.runs.run",
+    "Stacks": "nblaunch.stacks.folding",
     "launch": "nblaunch.launching.session",
     "load_ipython_extension": "nblaunch.magic.multiproc",
     "unload_ipython_extension": "nblaunch.magic.multiproc",

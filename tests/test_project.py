@@ -47,6 +47,14 @@ def test_version_comes_from_one_place() -> None:
     assert 'dynamic = ["version"]' in pyproject
 
 
+def test_types_that_a_signature_names_can_be_imported() -> None:
+    for name in nblaunch.__all__:
+        assert getattr(nblaunch, name) is not None
+    assert {"Attempt", "CaptureError", "Engine", "Notebook", "Output", "Stacks"} <= set(nblaunch.__all__)
+    with pytest.raises(AttributeError, match="module 'nblaunch' has no attribute 'nothing'"):
+        nblaunch.nothing  # noqa: B018
+
+
 def test_package_needs_only_what_it_says() -> None:
     needed = requirements()
     assert set(needed) == {
