@@ -158,6 +158,20 @@ def test_what_is_named_in_a_text_exists(path: Path) -> None:
         assert (ROOT / name).exists(), f"{path} names {name}"
 
 
+_IMPORTED_BY_TEXT = re.compile(r"from (nblaunch(?:\.\w+)*) import (\w+(?:, \w+)*)|import (nblaunch(?:\.\w+)+)(?![\w.])")
+
+
+def test_what_programs_in_texts_import_exists() -> None:
+    """Programs and cells that tests and benchmarks have as strings; no type checker sees them."""
+    for path in (path for path in _texts() if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            for module, names, imported in _IMPORTED_BY_TEXT.findall(node.value):
+                for name in [imported] if imported else [f"{module}.{name}" for name in names.split(", ")]:
+                    assert _is_something(name), f"{path}:{node.lineno} imports {name}"
+
+
 FORBIDDEN = {
     "nblaunch": {"IPython", "ipywidgets", "anywidget", "torch", "numpy", "psutil", "cloudpickle"},
     "nblaunch.processes": {"IPython", "ipywidgets", "ipykernel", "torch", "numpy", "traitlets"},

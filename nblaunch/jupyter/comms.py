@@ -70,17 +70,19 @@ def cell_that_runs() -> tuple[str, int]:
     return (cell, number) if isinstance(cell, str) else ("", 0)
 
 
-def cell_that_a_page_runs() -> str:
-    """Return the id of the cell that runs now if a page of JupyterLab or Notebook 7 has sent it itself; else empty.
+def cell_that_a_page_runs() -> tuple[str, str]:
+    """Return the ids of the cell that runs now, and of the request to run it, if a page has sent it itself; else empty.
 
-    Such a page shows changes of outputs, and has emptied those of the cell. Servers that run cells for pages may do
-    neither. The name that tells is in the metadata of what JupyterLab's own executor of cells sends.
+    A page of JupyterLab or Notebook 7 shows changes of outputs, and has emptied those of the cell. Servers that run
+    cells for pages may do neither. The name that tells is in the metadata of what JupyterLab's own executor sends.
     """
     try:
-        metadata = _kernel().get_parent("shell")["metadata"]
+        parent = _kernel().get_parent("shell")
+        metadata, request = parent["metadata"], parent["header"]["msg_id"]
     except (AttributeError, KeyError, TypeError):
-        return ""
-    return cell_that_runs()[0] if isinstance(metadata, dict) and "deletedCells" in metadata else ""
+        return "", ""
+    cell = cell_that_runs()[0] if isinstance(metadata, dict) and "deletedCells" in metadata else ""
+    return (cell, request) if cell and isinstance(request, str) else ("", "")
 
 
 def peculiarities() -> list[str]:

@@ -208,6 +208,8 @@ class Multiproc(Magics):
                 launch.detach()
                 launch.start()
                 launch.follow(at_once=True)
+                if self._standing is not None:
+                    self._standing.goes_on = True
                 return None
             launch.start_and_wait()
         except KeyboardInterrupt:
@@ -316,15 +318,19 @@ class Multiproc(Magics):
 
     def after_cell(self, result: Any) -> None:
         """Take note of what stands under the cell that has ended; called after each cell."""
-        standing, self._standing = self._standing, None
-        if standing is not None:
+        if "nblaunch.panel.standing" not in sys.modules:
+            return
+        from nblaunch.jupyter.comms import cell_that_a_page_runs
+        from nblaunch.panel.standing import forget
+
+        standing = self._standing
+        cell, request = cell_that_a_page_runs()
+        if standing is None:
+            forget(cell)
+        elif standing.request == request:
+            self._standing = None
             failed = (result.error_before_exec or result.error_in_exec) is not None
             standing.end((self.shell._last_traceback or ()) if failed else ())
-        elif "nblaunch.panel.standing" in sys.modules:
-            from nblaunch.jupyter.comms import cell_that_a_page_runs
-            from nblaunch.panel.standing import forget
-
-            forget(cell_that_a_page_runs())
 
     def follow_imports(self, *_: object) -> None:
         """Have a zygote made when the notebook has imported more; called after each cell."""
@@ -364,7 +370,9 @@ class Multiproc(Magics):
         try:
             options = self._options(chosen)
             # before objects are packed, which may take long
-            self._standing = standing_here() if options.panel == "live" and not options.quiet else None
+            standing = standing_here() if options.panel == "live" and not options.quiet else None
+            # an earlier launch of the same cell may have one
+            self._standing = standing or self._standing
             return Launch(
                 source,
                 nprocs,
@@ -374,7 +382,7 @@ class Multiproc(Magics):
                 title=grammar.printable(f"%%multiproc {line}".strip()),
                 bound=chosen.out or "results, failures",
                 raises=self._raises(chosen) and not chosen.no_wait,
-                publish=self._standing,
+                publish=standing,
             )
         except SyntaxError as error:
             raise self._shown(error) from None

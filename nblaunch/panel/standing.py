@@ -32,8 +32,11 @@ __all__ = ["Standing", "forget", "standing_here"]
 _MAX_CHARACTERS = 1_000_000
 _MAX_CELLS = 20
 # HTML that does something when it is shown would do it once more.
-_DOES_SOMETHING = re.compile(r"<(?:script|iframe|object|embed|video|audio|form|input|button)\b", re.IGNORECASE)
-_STYLES = re.compile(r"<style>.*?</style>", re.DOTALL)
+_DOES_SOMETHING = re.compile(
+    r"<(?:script|iframe|object|embed|video|audio|form|input|button|select|textarea|link|meta)\b|\son\w+\s*=",
+    re.IGNORECASE,
+)
+_STYLES = re.compile(r"<style\b[^>]*>.*?</style>", re.DOTALL | re.IGNORECASE)
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 # As wide as images of ranks are: see `nblaunch.panel.places`.
 _BESIDE = "display: inline-block; vertical-align: top; width: min(100%, 380px)"
@@ -53,9 +56,12 @@ _left: OrderedDict[str, Standing] = OrderedDict()
 
 def standing_here() -> Standing | None:
     """Return what publishes under the cell that runs now; None where no page of Jupyter's own runs it."""
-    cell = cell_that_a_page_runs()
+    cell, request = cell_that_a_page_runs()
+    known = _left.get(cell)
+    if known is not None and known.request == request:
+        return known  # a cell may launch more than once
     publish = kernel_publisher() if cell else None
-    return None if publish is None else Standing(publish, cell)
+    return None if publish is None else Standing(publish, cell, request)
 
 
 def forget(cell: str) -> None:
@@ -70,11 +76,21 @@ class Standing:
     ----------
     publish : callable
         See `nblaunch.panel.outputs.Publish`; so is this.
-    cell : str
-        Id of the cell.
+    cell, request : str
+        Id of the cell, and of the message by which it was sent.
+
+    Attributes
+    ----------
+    cell, request : str
+        The same.
+    goes_on : bool
+        Whether the run outlives the cell: then what stands there does, too, until the run shows something.
     """
 
-    def __init__(self, publish: Publish, cell: str) -> None:
+    def __init__(self, publish: Publish, cell: str, request: str) -> None:
+        self.cell = cell
+        self.request = request
+        self.goes_on = False
         self._publish = publish
         self._lock = threading.Lock()
         # what the page knows the earlier output by, and under which name the run's first output has taken its place
@@ -93,7 +109,7 @@ class Standing:
         html = "" if before is None else before._html()
         if html:
             self._stands = True
-            self._publish(_dimmed(html), {}, {"display_id": self._earlier})
+            self._publish(_dimmed(html, cell), {}, {"display_id": self._earlier})
 
     def __call__(
         self, data: dict[str, Any], metadata: dict[str, Any], transient: dict[str, Any], *, update: bool = False
@@ -121,8 +137,7 @@ class Standing:
         """Take away what the run before has left, if nothing has taken its place; add what the cell was told."""
         with self._lock:
             self._error = "\n".join(traceback)[:_MAX_CHARACTERS]
-            # the run goes on without the cell: its widget is what hides it
-            goes = self._stands and not self._has_widget
+            goes = self._stands and not self._has_widget and not self.goes_on
             self._stands = self._stands and not goes
         if goes:
             self._take_away()
@@ -185,10 +200,11 @@ def _html_of(output: Bundle) -> str:
     )
 
 
-def _dimmed(html: str) -> dict[str, Any]:
+def _dimmed(html: str, cell: str) -> dict[str, Any]:
     return {
         "text/html": (
-            f'<div class="nblaunch-earlier" style="position: relative"><style>{_HIDDEN}</style>'
+            f'<div class="nblaunch-earlier" data-cell="{escape(cell)}" style="position: relative">'
+            f"<style>{_HIDDEN}</style>"
             f'<div style="opacity: 0.45">{html}</div><div style="{_WORD}">of the run before</div></div>'
         ),
         PLAIN: "(what the run before has left is here until this one has something to show)",

@@ -115,3 +115,17 @@ def test_what_is_displayed_at_the_very_end_is_printed() -> None:
     run = run_cell("import atexit\natexit.register(lambda: display(HTML('late')))\n'value'", 1, quiet=True)
     assert (run.results, html(run)) == ({0: "value"}, {0: []})
     assert (run.logs[0].stdout, run.logs[0].stderr) == ("<IPython.core.display.HTML object>\n", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import codecs, sys\nsys.stdout = codecs.getwriter('utf8')(sys.stdout.detach())\nprint('written')",
+        "import io, sys\nprint('written')\nsys.stdout = io.TextIOWrapper(sys.stdout.detach(), 'utf8')",
+    ],
+)
+def test_a_stdout_that_was_detached_is_no_error(change: str) -> None:
+    run = launch(f"{change}\nrank", 1, panel="none")
+    assert run.results == {0: 0}
+    assert run.logs[0].stdout == "written\n"
+    assert run.logs[0].stderr == ""

@@ -390,11 +390,11 @@ def test_a_full_disk_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch
 
 COMPETE = """
 import os, sys
-from nblaunch import temporary
+from nblaunch.logs import folders
 for _ in range(200):
-    temporary._has_swept = True
-    folder = temporary.make_folder()
-    temporary.sweep(sys.argv[1])
+    folders._has_swept = True
+    folder = folders.make_folder()
+    folders.sweep(sys.argv[1])
     assert os.path.isdir(folder.path)
     folder.remove()
 print("done")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel import Kernel
+from tests.kernel import Execution, Kernel
 
 pytestmark = [pytest.mark.kernel]
 
@@ -191,6 +191,15 @@ def test_quiet_shows_only_failures(notebook: Kernel) -> None:
     assert "ZeroDivisionError" in text(reply.outputs)[1]
 
 
+@pytest.fixture
+def no_widget(notebook: Kernel) -> Iterator[None]:
+    """Let no run take so long that it has a widget, however busy the machine is."""
+    notebook.quietly("import nblaunch.panel.live as live\nlive._QUICK, live._kept = 1e6, live._QUICK")
+    yield
+    notebook.quietly("live._QUICK = live._kept")
+
+
+@pytest.mark.usefixtures("no_widget")
 def test_what_a_run_has_left_stands_until_the_cell_runs_again_has_something_to_show(notebook: Kernel) -> None:
     page = {"cellId": "again", "deletedCells": []}
     cell = "%%multiproc 2\nprint('one')\nrank"
@@ -217,6 +226,55 @@ def test_what_a_run_has_left_stands_until_the_cell_runs_again_has_something_to_s
     for line, metadata in (("%%multiproc 2", {"cellId": "again"}), ("%%multiproc 2 --quiet", page)):
         outputs = notebook.run(cell.replace("%%multiproc 2", line), metadata=metadata).ok().outputs
         assert "nblaunch-earlier" not in str(outputs)
+
+
+@pytest.mark.usefixtures("no_widget")
+def test_a_cell_that_launches_twice_shows_what_the_run_before_has_left_once(notebook: Kernel) -> None:
+    page = {"cellId": "twice", "deletedCells": []}
+    cell = "for n in (1, 2):\n    get_ipython().run_cell_magic('multiproc', '2', f'print({n})')"
+    assert "nblaunch-earlier" not in str(notebook.run(cell, metadata=page).ok().outputs)
+    again = notebook.run(cell, metadata=page).ok().outputs
+    assert [output["msg_type"] for output in again] == ["display_data", "update_display_data", "display_data"]
+    assert [output["data"]["text/plain"].splitlines()[-1] for output in again[1:]] == ["[0-1] 1", "[0-1] 2"]
+    # a launch that is refused, and one that shows nothing, leave nothing of the run before
+    cell = (
+        "run = get_ipython().run_cell_magic\n"
+        "try:\n    run('multiproc', '2 --capture nosuch', 'rank')\nexcept Exception:\n    pass\n"
+        "run('multiproc', '2 --no-panel', 'rank')"
+    )
+    earlier, nothing = notebook.run(cell, metadata=page).ok().outputs
+    assert "nblaunch-earlier" in earlier["data"]["text/html"]
+    assert not any(nothing["data"].values())
+
+
+def test_a_run_that_goes_on_without_the_cell_keeps_what_stood_there_until_it_shows_something(
+    notebook: Kernel,
+) -> None:
+    page = {"cellId": "goes on", "deletedCells": []}
+    gate = notebook.place / "tmp" / "goes-on"
+    cell = (
+        f"%%multiproc 2 --no-wait --out job\nwhile not pathlib.Path({str(gate)!r}).exists():\n"
+        "    threading.Event().wait(0.01)"
+    )
+    before: list[str] = []
+    for _ in range(2):
+        running = notebook.begin(cell, metadata=page)
+        running.finish().ok()
+        _wait_for(notebook, running, "display_data widget")
+        assert shown(running.outputs) == [*before, "display_data widget"]
+        gate.touch()
+        _wait_for(notebook, running, "✓ %%multiproc 2 --no-wait")
+        gate.unlink()
+        before = ["display_data record"]
+
+
+def _wait_for(notebook: Kernel, running: Execution, what: str) -> None:
+    notebook.pump(
+        lambda: any(
+            what in f"{one} {output}" for one, output in zip(shown(running.outputs), running.outputs, strict=True)
+        ),
+        what,
+    )
 
 
 def test_no_panel_shows_nothing(notebook: Kernel) -> None:

@@ -18,8 +18,10 @@ import nblaunch
 from nblaunch.events import Frame, Stack
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
+from nblaunch.processes.child import rank_spec
 from nblaunch.runs.failures import RanksFailed
 from nblaunch.runs.run import Run
+from nblaunch.stacks import dump
 from nblaunch.stacks.folding import Stacks, label_cells, users_frames, where
 
 WAIT = Frame(threading.__file__, 629, "wait")
@@ -37,6 +39,13 @@ def test_cells_have_their_names_in_the_notebook() -> None:
         {2: stack(Frame("/tmp/ipykernel_7/1.py", 4, "f"), WAIT)}, {"/tmp/ipykernel_7/1.py": 12}
     ).values()
     assert named.threads == ((Frame("Cell In[12]", 4, "f"), WAIT),)
+
+
+def test_what_calls_a_rank_is_known_by_its_name() -> None:
+    """Stacks with that frame are complete, also where Python tells of the innermost frames only."""
+    name, file = dump._CALLS_A_RANK
+    assert rank_spec._call.__code__.co_name == name
+    assert rank_spec._call.__code__.co_filename.endswith(os.sep + file)
 
 
 def test_the_launcher_is_left_out() -> None:
@@ -151,12 +160,13 @@ down({depth})
 @pytest.mark.parametrize("step", ["down(n - 1)", "eval('down(n - 1)')", "exec('down(n - 1)')"])
 def test_ranks_that_are_deep_in_a_recursion(step: str) -> None:
     run = begin(DEEP.replace("down(n - 1)", step).format(depth=200), 2)
-    stacks = until(run, waits_at(4, 0, 1))
+    # a rank on a busy machine may still be on its way into the wait
+    there = waits_at(4, 0, 1)
+    stacks = until(run, lambda stacks: there(stacks) and str(stacks).startswith("ranks 0-1: waiting in wait, "))
     text = str(stacks)
     if step == "down(n - 1)":
         assert re.search(r"^ {4}\S.*, line 3, in down \(\d\d times\)$", text, re.MULTILINE)
     assert text.endswith("    … and all that are further out: Python tells of no more than a hundred")
-    assert text.startswith("ranks 0-1: waiting in wait, ")
     run.kill()
     run.wait()
 

@@ -47,6 +47,17 @@ function outputsOf(model) {
   return found;
 }
 
+/**
+ * How many pixels tall what the run before has left in the cell of this panel is, which the panel hides: see standing.py.
+ * @param {Model} model
+ */
+export function heightOfEarlier(model) {
+  for (const earlier of document.getElementsByClassName("nblaunch-earlier")) {
+    if (/** @type {HTMLElement} */ (earlier).dataset.cell === model.get("cell")) return earlier.clientHeight;
+  }
+  return 0;
+}
+
 /** @param {Model} model */
 function noteOfRun(model) {
   return `nblaunch-note-${model.get("token")}`;

@@ -3,7 +3,7 @@ import { Log, Terminal, endOf, nameRanks, secondsInWords, sizeInWords } from "./
 import { LogView, PAGE, Rows, counted, make, paintLine, put } from "./logview.js";
 import { RankLine, RankMap, fateInWords, iconButton, noteOf, percentInWords, reshape, saidOf, sign } from "./tiles.js";
 import { StacksView } from "./stacks.js";
-import { isShared, leaveWord } from "./notebook.js";
+import { heightOfEarlier, isShared, leaveWord } from "./notebook.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./terminal.js").Chunk} Chunk */
@@ -716,8 +716,9 @@ class View {
   /**
    * @param {Store} store
    * @param {HTMLElement} host
+   * @param {number} before  pixels that have stood in its place
    */
-  constructor(store, host) {
+  constructor(store, host, before) {
     this.store = store;
     const count = store.ranks.length;
     /** @type {Mode} */
@@ -730,8 +731,7 @@ class View {
     this.root = -1;
     this.stopAsked = 0;
     /** Pixels that all that is shown has taken so far. */
-    this.content = 0;
-    this.held = false;
+    this.content = before;
     /** @type {Map<string, Pane>} */
     this.panes = new Map();
     /** @type {Pane[]} */
@@ -783,6 +783,7 @@ class View {
 
     const size = [1, 2, 4, 8, 16, 64].find((most) => count <= most) ?? "many";
     this.panel = make("section", `panel of-${size}`, head, this.bar, tools, this.cause);
+    if (before) this.panel.style.setProperty("--content", `${before}px`);
     this.panel.append(this.stacks.el, this.body, this.foot, this.live);
     this.el = make("div", "root", this.panel);
     // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
@@ -985,19 +986,8 @@ class View {
     }
   }
 
-  /** Is as tall from the beginning as what the run before has left, which it hides: see standing.py. */
-  #hold() {
-    if (this.held || !this.el.isConnected) return;
-    this.held = true;
-    const before = this.el.closest(".jp-OutputArea")?.querySelector(".nblaunch-earlier")?.clientHeight ?? 0;
-    if (before <= this.content) return;
-    this.content = before;
-    this.panel.style.setProperty("--content", `${before}px`);
-  }
-
   /** Leaves out of the lines above the logs what has no room in the narrowest of them: they shall be alike. */
   #fit() {
-    this.#hold();
     // the one that failed first has a row of its own
     const like = this.shown.filter((pane) => pane.rank !== this.root || this.shown.length === 1);
     const widths = like.map((pane) => pane.el.clientWidth).filter(Boolean);
@@ -1365,7 +1355,7 @@ export default {
   /** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} context */
   render({ model, el, signal }) {
     const store = storeOf(model);
-    const view = new View(store, el);
+    const view = new View(store, el, heightOfEarlier(model));
     store.join(view, model);
     const destroy = () => view.destroy();
     signal?.addEventListener("abort", destroy, { once: true });

@@ -86,13 +86,15 @@ def _write_out_files() -> None:
     things: list[Any] = gc.get_objects()
     streams = [thing for thing in things if issubclass(type(thing), _STREAM)]
     buffers = (io.BufferedWriter, io.BufferedRandom)
+    # which a cell may have replaced: nobody closes them
+    standard = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     # the outermost first: a text goes into the buffer below it, a compressed file into the one that it is written to
     for stream in streams:
         if issubclass(type(stream), io.TextIOWrapper):
             _write_out(stream, stream.flush)
     for stream in streams:
         # GzipFile and its like, which are written in Python, write their end when they are closed
-        if type(stream).__module__ not in ("_io", "io") and stream not in (sys.stdout, sys.stderr):
+        if type(stream).__module__ not in ("_io", "io") and not any(stream is one for one in standard):
             _write_out(stream, stream.close)
     for stream in streams:
         if issubclass(type(stream), buffers):
@@ -112,7 +114,11 @@ def _remove_temporary_files(things: Iterable[Any]) -> None:
 
 def _write_out(stream: io.IOBase, write: Callable[[], object]) -> None:
     try:
-        if not stream.closed and stream.writable():
+        is_written_to = not stream.closed and stream.writable()
+    except ValueError:
+        return  # its buffer was detached: whoever has that writes it
+    try:
+        if is_written_to:
             write()
     except Exception:  # a full disk, or a class of the user's; the others are to be written all the same
         traceback.print_exc()
