@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+import nblaunch.magic.commands
 import nblaunch.runs.registry
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import Stacks
