@@ -58,6 +58,7 @@ def test_the_quick_start(page: Any, lab: str, pictures: Path) -> None:
     page.wait_for_selector(".jp-OutputArea img")
     page.wait_for_selector("text=/^{.accuracy/")
     page.wait_for_function(IDLE)
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
     top = max(0, page.locator(".jp-OutputArea img").first.bounding_box()["y"] - 450)
     page.screenshot(
         path=pictures / f"quickstart-{page.theme}.png", clip={"x": 0, "y": top, "width": 1100, "height": 900}
