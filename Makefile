@@ -59,7 +59,7 @@ test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all th
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "$(FAST)" || status=$$?; \
-	$(BIN)/python -m pytest -m "kernel or notebook or browser" || status=$$?; \
+	$(BIN)/python -m pytest -m "(kernel or notebook or browser) and not chaos" || status=$$?; \
 	$(BIN)/python -m pytest -m frameworks || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	wait $$others || status=$$?; \
