@@ -31,14 +31,27 @@ def imports_of(package: Path) -> dict[str, set[str]]:
     package : Path
         Where the package lies.
     """
-    modules = {".".join(path.relative_to(package).with_suffix("").parts): path for path in package.rglob("*.py")}
-    names = {name.removesuffix(".__init__"): path for name, path in modules.items() if name != "__init__"}
-    found: dict[str, set[str]] = {_part(name): set() for name in names}
-    for name, path in names.items():
-        for other in _imported(path, package.name):
-            known = other if other in names else other.rpartition(".")[0]
-            if known and _part(known) != _part(name):
-                found[_part(name)].add(_part(known))
+    modules = module_imports(package)
+    found: dict[str, set[str]] = {_part(name): set() for name in modules}
+    for name, imported in modules.items():
+        found[_part(name)] |= {_part(other) for other in imported} - {_part(name)}
+    return found
+
+
+def module_imports(package: Path) -> dict[str, set[str]]:
+    """Return which modules of a package import which, by their names below it; see `imports_of`.
+
+    Raises
+    ------
+    ValueError
+        If an import is relative.
+    """
+    files = {".".join(path.relative_to(package).with_suffix("").parts): path for path in package.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items() if name != "__init__"}
+    found = {}
+    for name, path in modules.items():
+        imported = {other if other in modules else other.rpartition(".")[0] for other in _imported(path, package.name)}
+        found[name] = imported - {name, ""}
     return found
 
 
@@ -60,12 +73,16 @@ def _imported(path: Path, package: str) -> Iterator[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in hidden:
-            yield from (
-                f"{node.module}.{alias.name}".removeprefix(f"{package}.")
-                for alias in node.names
-                if f"{node.module}.".startswith(f"{package}.")
-            )
+        if id(node) in hidden:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path} has a relative import")
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (name.removeprefix(f"{package}.") for name in names if name.startswith(f"{package}."))
 
 
 def heights(imports: Mapping[str, set[str]]) -> dict[str, int]:

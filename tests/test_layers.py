@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,30 +58,20 @@ def _layer(module: str) -> str:
     return ".".join(parts[:2] if parts[0] == "processes" else parts[:1])
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the modules that a file imports, lazily too; what only a type checker sees does not count."""
-    tree = ast.parse(path.read_text())
-    hidden = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("nblaunch."))
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                name = inner if inner in MODULES else str(node.module)
-                if name.startswith("nblaunch."):
-                    yield name
+def _draw_map() -> Any:
+    specification = importlib.util.spec_from_file_location("draw_map", ROOT / "docs" / "draw_map.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
-IMPORTS = {name: set(_imports(path)) - {name} for name, path in MODULES.items()}
+draw_map = _draw_map()
+IMPORTS: dict[str, set[str]] = {
+    f"nblaunch.{name}": {f"nblaunch.{other}" for other in imported}
+    for name, imported in draw_map.module_imports(PACKAGE).items()
+}
 
 
 def test_every_module_has_a_layer() -> None:
@@ -112,11 +103,6 @@ def test_no_modules_import_each_other() -> None:
 
 def test_the_picture_of_the_layers_is_that_of_today() -> None:
     """It is drawn by ``make map``."""
-    specification = importlib.util.spec_from_file_location("draw_map", ROOT / "docs" / "draw_map.py")
-    assert specification is not None
-    assert specification.loader is not None
-    draw_map = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(draw_map)
     assert draw_map.MAP.read_text(encoding="utf-8") == draw_map.svg(draw_map.imports_of(PACKAGE))
     with pytest.raises(ValueError, match="a circle of imports: a → b → a"):
         draw_map.heights({"a": {"b"}, "b": {"a"}})

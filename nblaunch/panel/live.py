@@ -33,7 +33,7 @@ from nblaunch.jupyter.comms import (
 )
 from nblaunch.logs.arrivals import Arrivals
 from nblaunch.panel.outputs import OutputArea, Publish
-from nblaunch.panel.places import Bundle
+from nblaunch.panel.places import NOTHING, Bundle
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.panel.text import TextPanel, print_lines, print_notices, print_size_notice
@@ -58,8 +58,6 @@ _NOTE_PERIOD = 5.0
 # Parts of the log of all ranks above which logs are looked at less often, and how often: their memory is bounded so.
 _PARTS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
 _SELDOM = 2.0
-# An output that shows nothing.
-_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 class LivePanel:
@@ -355,7 +353,7 @@ class LivePanel:
         if not (is_met and is_drawn) or self._is_cleared():
             # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
             # shall not be there twice.
-            self._publish(_NOTHING, {}, {"display_id": self._place("panel")}, update=True)
+            self._publish(NOTHING, {}, {"display_id": self._place("panel")}, update=True)
             name = "record"
         if self._is_cleared():
             if not self._started_anew:
@@ -364,7 +362,7 @@ class LivePanel:
         else:
             self._publish(data, {}, {"display_id": self._place(name)}, update=self._is_open and name == "panel")
         if self._noted_at is not None:
-            self._publish(_NOTHING, {}, {"display_id": self._place("note")}, update=True)
+            self._publish(NOTHING, {}, {"display_id": self._place("note")}, update=True)
 
     def _start_anew(self) -> None:
         self._started_anew = True

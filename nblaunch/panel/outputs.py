@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from nblaunch.events import Displayed, Ended, Event, Launched
-from nblaunch.panel.places import Bundle, Places, text_of
+from nblaunch.panel.places import NOTHING, Bundle, Places, text_of
 from nblaunch.panel.text import print_lines
 
 __all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_outputs"]
@@ -177,7 +177,7 @@ class OutputArea:
 
         Frontends cannot move an output, but its content can change places.
         """
-        nothing = Bundle({"text/html": "", "text/plain": ""}, {})
+        nothing = Bundle(dict(NOTHING), {})
         # a page that shows it yet shall not have it twice
         for display_id in self._cleared:
             self._show(display_id, nothing, update=True)

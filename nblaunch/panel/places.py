@@ -18,12 +18,28 @@ from nblaunch.events import Displayed
 from nblaunch.runs.displaying import Displaying
 from nblaunch.wording import in_words, name_ranks
 
-__all__ = ["PLAIN", "WIDGET", "Bundle", "Change", "Places", "are_of_several_ranks", "is_image", "label_of", "text_of"]
+__all__ = [
+    "IMAGE_WIDTH",
+    "NOTHING",
+    "PLAIN",
+    "WIDGET",
+    "Bundle",
+    "Change",
+    "Places",
+    "are_of_several_ranks",
+    "is_image",
+    "label_of",
+    "text_of",
+]
 
 PLAIN = "text/plain"
 """The MIME type of what every frontend shows, terminals too."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 """The MIME type of a widget, which a page draws after some time."""
+NOTHING = {"text/html": "", PLAIN: ""}
+"""The data of an output that shows nothing."""
+IMAGE_WIDTH = "min(100%, 380px)"
+"""How wide images of ranks are that stand side by side."""
 
 # Puts images side by side where there is room, each below the line that names its rank. They stay outputs of their own,
 # because images in HTML are lost where a notebook is not trusted, and in what is not HTML. A rank's line is as wide as
@@ -33,7 +49,7 @@ _AREA = ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-images)"
 _LINE = f"{_AREA} > .jp-OutputArea-child:has(.nblaunch-image)"
 _SIDE_BY_SIDE = (
     "<style>"
-    f"{_AREA} {{ display: flex; flex-wrap: wrap; align-items: flex-start; --nblaunch-image: min(100%, 380px) }} "
+    f"{_AREA} {{ display: flex; flex-wrap: wrap; align-items: flex-start; --nblaunch-image: {IMAGE_WIDTH} }} "
     f"{_AREA} > .jp-OutputArea-child {{ flex: 0 0 100%; width: 100% }} "
     f"{_LINE}, {_LINE} + .jp-OutputArea-child "
     "{ flex: 0 0 var(--nblaunch-image); width: var(--nblaunch-image); box-sizing: border-box } "
@@ -291,7 +307,7 @@ def _changes_of(place: _Place, beside: bool) -> list[Change]:
 def label_of(ranks: Collection[int], content: Bundle | None = None, beside: bool = False) -> Bundle:
     """Return the line above an output; it has no text of the ranks' own."""
     if not ranks:
-        return Bundle({"text/html": "", PLAIN: ""}, {})
+        return Bundle(dict(NOTHING), {})
     names = name_ranks(ranks)
     html = f'<div style="{_LABEL_STYLE}">{names}</div>'
     if content is not None and is_image(content):

@@ -23,7 +23,7 @@ from typing import Any
 from nblaunch.jupyter.comms import cell_that_a_page_runs
 from nblaunch.panel.markup import PRE, line_html
 from nblaunch.panel.outputs import Publish, kernel_publisher
-from nblaunch.panel.places import PLAIN, WIDGET, Bundle, is_image
+from nblaunch.panel.places import IMAGE_WIDTH, NOTHING, PLAIN, WIDGET, Bundle, is_image
 from nblaunch.panel.terminal import render
 
 __all__ = ["Standing", "forget", "standing_here"]
@@ -38,9 +38,7 @@ _DOES_SOMETHING = re.compile(
 )
 _STYLES = re.compile(r"<style\b[^>]*>.*?</style>", re.DOTALL | re.IGNORECASE)
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
-# As wide as images of ranks are: see `nblaunch.panel.places`.
-_BESIDE = "display: inline-block; vertical-align: top; width: min(100%, 380px)"
-_NOTHING = {"text/html": "", PLAIN: ""}
+_BESIDE = f"display: inline-block; vertical-align: top; width: {IMAGE_WIDTH}"
 # The panel takes its height from it, so it is not gone.
 _HIDDEN = (
     ".jp-OutputArea:has(.nbl-panel) > .jp-OutputArea-child:has(.nblaunch-earlier) "
@@ -143,7 +141,7 @@ class Standing:
             self._take_away()
 
     def _take_away(self) -> None:
-        self._publish(_NOTHING, {}, {"display_id": self._earlier}, update=True)
+        self._publish(NOTHING, {}, {"display_id": self._earlier}, update=True)
 
     def _remember(self, name: str, output: Bundle) -> None:
         room = _MAX_CHARACTERS - sum(other.size() for key, other in self._shown.items() if key != name)
