@@ -80,7 +80,8 @@ def clear(rank: int, *, wait: bool = False) -> Displayed:
 def shown(*events: Displayed, **options: Any) -> list[str]:
     """Return what is on the page after these events."""
     page = Page()
-    area = OutputArea(page.publish, **options)
+    # what is published meanwhile would depend on how busy the machine is
+    area = OutputArea(page.publish, held=True, **options)
     for event in events:
         area.note(event)
     area.close()
