@@ -773,6 +773,24 @@ def test_a_fault_in_the_supervision_kills_all_and_is_told(
     assert_gone(pids)
 
 
+def test_a_fault_after_the_start_is_no_fault_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    gang = gang_of(["sleep 1000"], events)
+
+    def fail() -> float | None:
+        raise ZeroDivisionError("fault")
+
+    monkeypatch.setattr(gang, "_time_to_deadline", fail)
+    # whoever waits for the start hears of it last
+    monkeypatch.setattr(gang._all_started, "wait", lambda timeout: gang._done.wait(LIMIT))
+    gang.start()
+    assert gang.join(LIMIT)
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    assert ended.defect is not None and "ZeroDivisionError: fault" in ended.defect
+    assert ended.refused == ""
+
+
 def test_a_gang_that_is_dropped_looks_at_nobody_any_more() -> None:
     gang = gang_of(["exit 0"], [])
     gang.sample(0.01)

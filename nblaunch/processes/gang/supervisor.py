@@ -886,7 +886,8 @@ class Gang:
         for rank in self._running():
             self._signal(rank, signal.SIGKILL)
             rank.gone = True
-        if self._start_error is None:
+        # afterwards it is told in the last event, also if whoever waits for the start has not heard of it yet
+        if self._start_error is None and not self._all_started.is_set():
             self._start_error = RuntimeError(f"the supervision of the gang failed; its ranks were killed:\n{defect}")
 
     def _tidy_up(self) -> None:
