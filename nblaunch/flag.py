@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import Any
+
+from nblaunch.interrupts import MAX_WAIT_SLICE
 
 __all__ = ["Flag"]
 
@@ -37,7 +40,21 @@ class Flag:
         self._is_set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the flag is set, at most `timeout` seconds, and tell whether it is."""
+        """Wait until the flag is set, at most `timeout` seconds, and tell whether it is.
+
+        A signal is heard at once, or after `MAX_WAIT_SLICE` seconds if it comes just before the wait.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._wait(timeout)  # no handler of Python's runs in another thread
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = MAX_WAIT_SLICE if deadline is None else deadline - time.monotonic()
+            if self._wait(min(left, MAX_WAIT_SLICE)):
+                return True
+            if left <= MAX_WAIT_SLICE and deadline is not None:
+                return False
+
+    def _wait(self, timeout: float | None) -> bool:
         lock = threading.Lock()
         lock.acquire()
         try:

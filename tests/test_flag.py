@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from types import FrameType
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from nblaunch.flag import Flag
+from nblaunch.interrupts import MAX_WAIT_SLICE
 
 LIMIT = 10.0
 
@@ -92,3 +94,33 @@ def test_a_wait_ends_at_its_time_and_says_so() -> None:
     flag.clear()
     assert not flag.is_set()
     assert not flag.wait(0)
+
+
+def test_the_main_thread_hears_a_signal_that_comes_just_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Heard(Exception):
+        pass
+
+    def hear(number: int, frame: object) -> None:
+        raise Heard
+
+    class Lock:
+        """The signal comes when nothing looks for it any more, until this ends, as the system's own wait does."""
+
+        def __init__(self) -> None:
+            self._acquired = False
+
+        def acquire(self, timeout: float = -1) -> bool:
+            if not self._acquired:
+                self._acquired = True
+                return True
+            assert 0 <= timeout <= MAX_WAIT_SLICE
+            signal.raise_signal(signal.SIGUSR1)
+            return False
+
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        monkeypatch.setattr(threading, "Lock", Lock)
+        with pytest.raises(Heard):
+            Flag().wait()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

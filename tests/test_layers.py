@@ -19,7 +19,8 @@ PACKAGE = Path(nblaunch.__file__).parent
 ROOT = PACKAGE.parent
 # From below. What stands in one line does not import from one another.
 LAYERS = (
-    ("events", "flag", "interrupts", "refusals", "wording"),
+    ("events", "interrupts", "refusals", "wording"),
+    ("flag",),
     ("jupyter", "logs", "payload", "stacks"),
     ("capture", "messages", "settings"),
     ("processes._linux", "processes.numa"),

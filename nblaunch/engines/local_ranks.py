@@ -25,7 +25,8 @@ from nblaunch.logs.folders import refused
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
+from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.starting.base import Preparation
 from nblaunch.processes.starting.hash_seed import with_hash_seed
 from nblaunch.processes.starting.preloads import learn
@@ -135,11 +136,13 @@ class LocalRanks:
                 pass_on,
                 preparation=self._preparation,
                 payload=plan.payload,
-                # a value that has arrived is kept, whatever becomes of the process while it exits
-                succeeded=lambda exit_: exit_.reported == "value",
-                stop_on_failure=plan.stop_on_failure,
-                grace=plan.grace,
-                timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+                policy=Policy(
+                    # a value that has arrived is kept, whatever becomes of the process while it exits
+                    lambda exit_: exit_.reported == "value",
+                    stop_on_failure=plan.stop_on_failure,
+                    grace=plan.grace,
+                    timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+                ),
                 periodic_checks=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))

@@ -3,7 +3,7 @@
 A program written against ``torch.distributed.elastic.multiprocessing`` works when only its import changes. Neither
 torch nor IPython is imported.
 
-The heart is `nblaunch.processes.gang.supervisor.Gang`; `api` holds `start_processes` and the contexts, which are faces
+The heart is `nblaunch.processes.gang.gang.Gang`; `api` holds `start_processes` and the contexts, which are faces
 of it.
 """
 

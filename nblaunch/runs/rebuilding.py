@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from nblaunch.events import Reported
 from nblaunch.flag import Flag
-from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import unpack_named, why
 
@@ -132,8 +131,7 @@ class Rebuilding:
         """Return when everything is rebuilt, however long that takes; here, if no thread does it."""
         while self._plain:
             self._rebuild(self._plain.popleft())
-        while not self._idle.wait(MAX_WAIT_SLICE):
-            continue
+        self._idle.wait()
         thread = self._thread
         if thread is not None:
             thread.join()  # it has nothing left to do

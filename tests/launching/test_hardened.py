@@ -202,23 +202,23 @@ def test_files_beside_the_notebook_do_not_replace_the_standard_library(
 
 def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     from nblaunch.processes.gang.escalation import KILL
-    from nblaunch.processes.gang.supervisor import Gang
+    from nblaunch.processes.gang.supervisor import Supervisor
 
-    wait = Gang.wait_readable
+    wait = Supervisor.wait_readable
     waiting_for: list[int] = []
 
-    def ordered_to_end(gang: Gang, descriptor: int, seconds: float | None = None) -> None:
+    def ordered_to_end(supervisor: Supervisor, descriptor: int, seconds: float | None = None) -> None:
         waiting_for.append(descriptor)
-        gang.end("the test wants it", KILL)
+        supervisor.orders.end("the test wants it", KILL)
         # nothing will ever arrive there: only the order can end the wait
         reader, writer = os.pipe()
         try:
-            wait(gang, reader)
+            wait(supervisor, reader)
         finally:
             os.close(reader)
             os.close(writer)
 
-    monkeypatch.setattr(Gang, "wait_readable", ordered_to_end)
+    monkeypatch.setattr(Supervisor, "wait_readable", ordered_to_end)
     with pytest.raises(InterruptedError, match="ordered to end while its ranks were starting"):
         run_cell("rank", 2)
     assert len(waiting_for) == 1
@@ -226,16 +226,16 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("order", "status"), [("stop", "stopped"), ("kill", "stopped"), ("interrupt", "interrupted")])
 def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
-    from nblaunch.processes.gang.supervisor import Gang
+    from nblaunch.processes.gang.supervisor import Supervisor
 
     prepared = Launch("rank", 2, Options(panel="none"), Notebook({}), LocalEngine())
-    wait = Gang.wait_readable
+    wait = Supervisor.wait_readable
 
-    def ended(gang: Gang, descriptor: int, seconds: float | None = None) -> None:
+    def ended(supervisor: Supervisor, descriptor: int, seconds: float | None = None) -> None:
         getattr(prepared.run, order)()
-        wait(gang, descriptor, seconds)
+        wait(supervisor, descriptor, seconds)
 
-    monkeypatch.setattr(Gang, "wait_readable", ended)
+    monkeypatch.setattr(Supervisor, "wait_readable", ended)
     prepared.start_and_wait()
     run = prepared.run
     assert (run.status, run.results, sorted(run.failures)) == (status, {}, [0, 1])
@@ -325,7 +325,7 @@ def test_crashes_alike_are_the_same() -> None:
 
 
 def test_an_interrupt_just_before_the_ranks_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nblaunch.processes.gang.supervisor import Gang
+    from nblaunch.processes.gang.gang import Gang
 
     def interrupted(gang: Gang) -> None:
         raise KeyboardInterrupt

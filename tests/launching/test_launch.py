@@ -411,16 +411,16 @@ def test_an_engine_that_cannot_start_leaves_nothing(space: dict[str, Any], tmp_p
 def test_a_defect_of_the_supervision_is_told(
     space: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from nblaunch.processes.gang.supervisor import Gang
+    from nblaunch.processes.gang.supervisor import Supervisor
 
-    working = Gang._time_to_deadline
+    working = Supervisor._time_to_deadline
 
-    def broken(self: Gang) -> float | None:
-        if any(rank.reported for rank in self._ranks.values()):
+    def broken(self: Supervisor) -> float | None:
+        if any(rank.reported for rank in self.ranks.values()):
             raise RuntimeError("a defect")
         return working(self)
 
-    monkeypatch.setattr(Gang, "_time_to_deadline", broken)
+    monkeypatch.setattr(Supervisor, "_time_to_deadline", broken)
     with pytest.raises(RuntimeError) as raised:
         # its own log folder, because pytest keeps what was logged, and with it the run, for its report
         run_cell("if rank:\n    import time\n    time.sleep(600)", 2, space, log_dir=str(tmp_path))

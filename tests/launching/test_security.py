@@ -125,7 +125,7 @@ def test_nobody_else_has_the_sockets_of_a_rank(method: str) -> None:
         here = sockets_of(os.getpid())
         everybody = {process.pid: sockets_of(process.pid) for process in psutil.Process().children(recursive=True)}
         assert set(run.pids.values()) <= everybody.keys()
-        for rank in ranks._gang._ranks.values():
+        for rank in ranks._gang._supervisor.ranks.values():
             assert rank.inbox is not None
             ours = str(Path(f"/proc/self/fd/{rank.inbox.fileno()}").readlink())
             assert [pid for pid, sockets in everybody.items() if ours in sockets] == []

@@ -122,9 +122,9 @@ def test_a_kernel_that_jupyter_restarts(managed: KernelManager, now: bool, tmp_p
 MOMENTS = [
     "nblaunch.launching.session.Launch.start",
     "nblaunch.engines.local_ranks.LocalRanks.start",
-    "nblaunch.processes.gang.supervisor.Gang._start_all",
-    "nblaunch.processes.gang.supervisor.Gang._start_one",
-    "nblaunch.processes.gang.supervisor.Gang._hear",
+    "nblaunch.processes.gang.supervisor.Supervisor._start_all",
+    "nblaunch.processes.gang.supervisor.Supervisor._start_one",
+    "nblaunch.processes.gang.supervisor.Supervisor._hear",
     "nblaunch.runs.run.Run._conclude",
 ]
 

@@ -10,21 +10,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Ending, Event, Exited, Sampled, Stack, Started, Usage
+from nblaunch.events import Ended, Ending, Event, Exited, GettingReady, Sampled, Stack, Started, Usage
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.child.spare import Description
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
+from nblaunch.processes.gang.orders import Orders
+from nblaunch.processes.gang.policy import Policy
+from nblaunch.processes.gang.supervisor import Supervisor
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS, Preparation
 from nblaunch.processes.starting.direct import Program
 from nblaunch.processes.starting.forkserver_client import Forkserver
 from nblaunch.processes.starting.zygotes import Zygote
+from nblaunch.processes.watching.periodic_checks import PeriodicCheck
 from nblaunch.processes.watching.stack_requests import StackRequests
 from tests.processes import targets
 from tests.processes.conftest import Launch
@@ -145,7 +149,7 @@ def test_ranks_go_with_the_helper(launch: Launch, announcements: Announcements, 
     context = launch(targets.family, dict.fromkeys(range(2), (announcements.path, False, "block")), method)
     pids = announcements.pids(2)
     assert context._gang is not None
-    helper = context._gang._method
+    helper = context._gang._supervisor._method
     assert isinstance(helper, Forkserver)
     assert helper._connection is not None
     os.kill(helper._connection.pid, signal.SIGKILL)
@@ -160,7 +164,7 @@ def test_a_stopped_rank_goes_with_the_helper_too(launch: Launch, announcements: 
     context = launch(targets.stop_oneself, {0: (announcements.path,)}, method)
     pids = announcements.pids(1)
     assert context._gang is not None
-    helper = context._gang._method
+    helper = context._gang._supervisor._method
     assert isinstance(helper, Forkserver)
     assert helper._connection is not None
     os.kill(helper._connection.pid, signal.SIGKILL)
@@ -175,7 +179,7 @@ def test_a_helper_that_was_stopped_still_tells_of_ranks_that_are_ended(
     context = launch(targets.announce_and_block, dict.fromkeys(range(2), (announcements.path,)), method)
     pids = announcements.pids(2)
     assert context._gang is not None
-    helper = context._gang._method
+    helper = context._gang._supervisor._method
     assert isinstance(helper, Forkserver)
     assert helper._connection is not None
     os.kill(helper._connection.pid, signal.SIGSTOP)
@@ -456,15 +460,15 @@ def test_no_more_threads(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_whoever_asks_a_gang_that_is_never_started_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     gang = Gang([RankSpec(0, "x:y")], Zygote, lambda _: None)
-    wake = Gang._wake
+    wake = Orders.wake
 
-    def drop(gang: Gang) -> None:
-        wake(gang)
+    def drop(orders: Orders) -> None:
+        wake(orders)
         assert gang.drop()
         # as if that had happened just after this look
-        gang._done.clear()
+        gang._supervisor.done.clear()
 
-    monkeypatch.setattr(Gang, "_wake", drop)
+    monkeypatch.setattr(Orders, "wake", drop)
     assert gang.stacks() == {}
 
 
@@ -494,14 +498,15 @@ def test_a_helper_that_cannot_get_ready(method: type[Forkserver]) -> None:
     gang = Gang([rank_spec], method, events.append, preparation=Preparation("no.such.module"))
     with pytest.raises(OSError, match=r"(?s)could not get ready:.*No module named 'no'"):
         gang.start()
-    assert [type(event) for event in events] == [Ending, Ended]
+    # one that takes long to get ready tells so before
+    assert [type(event) for event in events if not isinstance(event, GettingReady)] == [Ending, Ended]
 
 
 def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, announcements: Announcements) -> None:
     context = launch(targets.announce_and_block, {0: (announcements.path,)}, "forkserver")
     announcements.pids(1)
     assert context._gang is not None
-    helper = context._gang._method
+    helper = context._gang._supervisor._method
     assert isinstance(helper, Forkserver)
     assert helper._connection is not None
     # nobody waits for the answer to this one
@@ -515,11 +520,19 @@ def test_an_answer_that_an_interrupted_start_has_left_behind(launch: Launch, ann
 # ---- the gang by itself
 
 
-def gang_of(scripts: list[str], events: list[Event], **more: Any) -> Gang:
+def gang_of(
+    scripts: list[str], events: list[Event], periodic_checks: Sequence[PeriodicCheck] = (), **policy: Any
+) -> Gang:
     rank_specs = [
         RankSpec(rank, command=("sh", "-c", script), env=dict(os.environ)) for rank, script in enumerate(scripts)
     ]
-    return Gang(rank_specs, Program, events.append, succeeded=lambda exit_: exit_.exitcode == 0, **more)
+    return Gang(
+        rank_specs,
+        Program,
+        events.append,
+        periodic_checks=periodic_checks,
+        policy=Policy(lambda exit_: exit_.exitcode == 0, **policy),
+    )
 
 
 def test_events_come_in_order_and_end_with_ended() -> None:
@@ -584,7 +597,7 @@ def test_nobody_looks_at_ranks_that_are_gone() -> None:
             gang.sample(3600)
 
     gang = gang_of(["exit 0"], events)
-    gang._on_event = hear
+    gang._supervisor._on_event = hear
     gang.start()
     assert gang.join(LIMIT)
     assert gang._sampler is not None
@@ -629,7 +642,7 @@ def test_no_rank_is_started_while_the_program_is_stopped() -> None:
             if len(started) == 1:
                 thread.start()
                 # the order is there before the next rank is started
-                while not gang._stops:
+                while not gang._orders._stops:
                     time.sleep(0.001)
 
     def hold() -> None:
@@ -744,7 +757,7 @@ def test_a_consumer_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
         [RankSpec(0, command=("true",), env={"PATH": os.environ["PATH"]})],
         Program,
         fail,
-        succeeded=lambda exit_: exit_.exitcode == 0,
+        policy=Policy(lambda exit_: exit_.exitcode == 0),
     )
     with caplog.at_level(logging.ERROR):
         gang.start()
@@ -766,7 +779,7 @@ def test_a_fault_in_the_supervision_kills_all_and_is_told(
         raise ZeroDivisionError("fault")
 
     assert context._gang is not None
-    monkeypatch.setattr(context._gang, "_meet_deadlines", fail)
+    monkeypatch.setattr(context._gang._supervisor, "_meet_deadlines", fail)
     context._gang.settle_within(1)  # wakes it
     with pytest.raises(RuntimeError, match=r"(?s)which is a fault of nblaunch.*ZeroDivisionError: fault"):
         context.wait(LIMIT)
@@ -780,9 +793,9 @@ def test_a_fault_after_the_start_is_no_fault_of_the_start(monkeypatch: pytest.Mo
     def fail() -> float | None:
         raise ZeroDivisionError("fault")
 
-    monkeypatch.setattr(gang, "_time_to_deadline", fail)
+    monkeypatch.setattr(gang._supervisor, "_time_to_deadline", fail)
     # whoever waits for the start hears of it last
-    monkeypatch.setattr(gang._all_started, "wait", lambda timeout: gang._done.wait(LIMIT))
+    monkeypatch.setattr(gang._supervisor.all_started, "wait", lambda timeout: gang._supervisor.done.wait(LIMIT))
     gang.start()
     assert gang.join(LIMIT)
     ended = events[-1]
@@ -801,13 +814,13 @@ def test_a_gang_that_is_dropped_looks_at_nobody_any_more() -> None:
 
 def test_an_interrupt_while_a_gang_is_dropped_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     gang = gang_of(["exit 0"], [])
-    tidy_up = Gang._tidy_up
+    tidy_up = Supervisor.tidy_up
 
-    def interrupted(gang: Gang) -> None:
-        tidy_up(gang)
+    def interrupted(supervisor: Supervisor) -> None:
+        tidy_up(supervisor)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Gang, "_tidy_up", interrupted)
+    monkeypatch.setattr(Supervisor, "tidy_up", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gang.drop()
     assert gang.join(0)

@@ -12,7 +12,7 @@ import nblaunch
 from nblaunch.events import Ending, Event
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import FailureMessage, lingered
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.supervisor import Supervisor
 from tests.processes import targets
 from tests.processes.conftest import Launch
 from tests.processes.targets import LIMIT, Announcements, Gate, assert_gone
@@ -49,14 +49,14 @@ def test_it_is_not_hurried(
 def ending(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Is set when a gang begins to end its ranks."""
     begun = threading.Event()
-    tell = Gang._tell
+    tell = Supervisor._tell
 
-    def note(gang: Gang, event: Event) -> None:
+    def note(gang: Supervisor, event: Event) -> None:
         tell(gang, event)
         if isinstance(event, Ending):
             begun.set()
 
-    monkeypatch.setattr(Gang, "_tell", note)
+    monkeypatch.setattr(Supervisor, "_tell", note)
     return begun
 
 

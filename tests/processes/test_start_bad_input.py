@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nblaunch.processes import DefaultLogsSpecs, MultiprocessContext, Std
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
 from tests.processes import targets
 from tests.processes.conftest import Launch
 

@@ -172,8 +172,8 @@ STARTING = """
 import os, sys
 import nblaunch
 from nblaunch.engines.local import LocalEngine
-from nblaunch.processes import gang
-gang._LEAST_TO_START = 5.0
+from nblaunch.processes.gang import policy
+policy._MIN_SECONDS_TO_START = 5.0
 sys.path.append(os.path.abspath("site-packages"))
 run = nblaunch.launch("import slow_to_import; 'fine'", 2, timeout=5, engine=LocalEngine(preload=("slow_to_import",)))
 print(run.status, run.results, run.refused, flush=True)

@@ -21,9 +21,10 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Event, GettingReady
 from nblaunch.launching.session import PREPARE, REHEARSE
 from nblaunch.processes.child.rank_spec import RankSpec
-from nblaunch.processes.gang import supervisor as gang_module
+from nblaunch.processes.gang import policy
 from nblaunch.processes.gang.escalation import KILL
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
+from nblaunch.processes.gang.supervisor import Supervisor
 from nblaunch.processes.starting import forkserver_client, zygote_client, zygotes
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS, Preparation
 from nblaunch.processes.starting.forkserver_client import Connection
@@ -173,7 +174,7 @@ def test_whoever_was_stopped_while_it_waited_goes_on() -> None:
 def test_a_zygote_that_another_thread_ends_while_it_is_waited_for(
     packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_failures: list[str]
 ) -> None:
-    class Elsewhere(Gang):
+    class Elsewhere(Supervisor):
         """While it waits, another thread ends the zygote, and what is opened next gets the same numbers."""
 
         def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
@@ -185,7 +186,7 @@ def test_a_zygote_that_another_thread_ends_while_it_is_waited_for(
     others: list[int] = []
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("slow", gate)
-    monkeypatch.setattr("nblaunch.engines.local_ranks.Gang", Elsewhere)
+    monkeypatch.setattr("nblaunch.processes.gang.gang.Supervisor", Elsewhere)
     assert ask("'slow', rank", 2, preload=(package,)) == {0: ("slow", 0), 1: ("slow", 1)}
     gate.close()
     for descriptor in others:
@@ -304,7 +305,7 @@ def test_a_launch_that_is_ended_while_the_zygote_imports(packages: Packages, tmp
 def test_a_start_that_does_not_come_is_ended_when_the_time_is_over(
     packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gang_module, "_LEAST_TO_START", 1.0)
+    monkeypatch.setattr(policy, "_MIN_SECONDS_TO_START", 1.0)
     gate = targets.Gate(tmp_path / "gate")
     package = packages.write_waiting("zt_slow", gate)
     for nprocs in (1, 2):

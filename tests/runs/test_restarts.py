@@ -23,7 +23,7 @@ from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
 from nblaunch.runs.failures import RanksFailed

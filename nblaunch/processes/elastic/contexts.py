@@ -1,6 +1,6 @@
 """`PContext`: processes that were started together, all or nothing; and `RunProcsResult`, what became of them.
 
-The contexts are thin faces of `nblaunch.processes.gang.supervisor.Gang`, which starts, watches and ends the processes;
+The contexts are thin faces of `nblaunch.processes.gang.gang.Gang`, which starts, watches and ends the processes;
 what is theirs is the translation into `RunProcsResult`, the copies of log lines on the console (tee), and
 `SignalException` on the main thread.
 """
@@ -24,7 +24,7 @@ from nblaunch.processes.elastic.termination import TERMINATION
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE
 from nblaunch.processes.gang.escalation import escalation
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.tail_log import TailLog
 
 __all__ = ["SETTLE", "PContext", "RunProcsResult"]

@@ -17,7 +17,8 @@ from nblaunch.processes.elastic.logs_specs import LogsSpecs
 from nblaunch.processes.elastic.multiprocessing_child import child_process
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.processes.errors.failure import NOT_AVAILABLE, FailureMessage, lingered, silent_exit
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
+from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.numa import check_options
 from nblaunch.processes.starting.base import Preparation
 from nblaunch.processes.starting.preloads import safe_modules
@@ -103,7 +104,7 @@ class MultiprocessContext(PContext):
             payload=payload,
             bags=inheritance.bags(),
             inherited=None if by_import else (self.entrypoint, self.args, children, self._numa_options),
-            settle=SETTLE,
+            policy=Policy(settle=SETTLE),
         )
 
     def _pack(self, main_by_reference: bool) -> Packed:

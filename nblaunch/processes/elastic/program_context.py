@@ -11,7 +11,8 @@ from nblaunch.events import Exited
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.elastic.logs_specs import LogsSpecs
-from nblaunch.processes.gang.supervisor import Gang
+from nblaunch.processes.gang.gang import Gang
+from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.numa import bound_command, check_options
 from nblaunch.processes.starting.direct import Program
 
@@ -65,7 +66,7 @@ class SubprocessContext(PContext):
             )
             for rank in range(self.nprocs)
         ]
-        return Gang(rank_specs, Program, self._note, succeeded=self._succeeded, settle=SETTLE)
+        return Gang(rank_specs, Program, self._note, policy=Policy(self._succeeded, settle=SETTLE))
 
     def _succeeded(self, exit_: Exited) -> bool:
         return exit_.exitcode == 0

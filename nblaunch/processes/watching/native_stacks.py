@@ -100,9 +100,8 @@ class _Worker(threading.Thread):
 def _wait_for(threads: list[_Worker]) -> None:
     # not join(), which after an interrupt takes a thread for stopped that still runs (seen with Python 3.11)
     for thread in threads:
-        while thread.ident is not None and not thread.done.wait(MAX_WAIT_SLICE):
-            continue
         if thread.ident is not None:
+            thread.done.wait()
             thread.join(MAX_WAIT_SLICE)
 
 
