@@ -483,9 +483,13 @@ def fail_and_never_end(how: str) -> NoReturn:
     fail(how)
 
 
-def first_fails_and_ends_at(rank: int, how: str, keeper: str, gate: str, last_words: str, started: str) -> None:
+def first_fails_and_ends_at(
+    rank: int, how: str, keeper: str, beginning: str, gate: str, last_words: str, started: str
+) -> None:
+    """Fail in rank 0 when the first gate is open, and end when the second one is; wait in the others."""
     if rank:
         announce_and_block(started)
+    wait_at(beginning)
     fail_and_end_at(how, keeper, gate, last_words)
 
 

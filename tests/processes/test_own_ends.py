@@ -32,10 +32,15 @@ def test_it_is_not_hurried(
     keeper: str,
 ) -> None:
     last_words = tmp_path / "last words"
-    args = {rank: (rank, how, keeper, gate.path, str(last_words), announcements.path) for rank in range(2)}
+    beginning = Gate(tmp_path / "beginning")
+    args = {
+        rank: (rank, how, keeper, beginning.path, gate.path, str(last_words), announcements.path) for rank in range(2)
+    }
     context = launch(targets.first_fails_and_ends_at, args, method)
+    others = announcements.pids(1)
+    beginning.close()
     # the other one is ended meanwhile
-    assert_gone(announcements.pids(1))
+    assert_gone(others)
     assert not last_words.exists()
     gate.open()
     result = result_of(context)
