@@ -37,6 +37,7 @@ __all__ = [
     "Stalled",
     "Started",
     "Straggling",
+    "TaskEnded",
     "TimedOut",
     "Usage",
 ]
@@ -465,6 +466,23 @@ class Restarting:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """All ranks of a gang that stays have had their last word on a task, or are gone.
+
+    Parameters
+    ----------
+    number : int
+        0 for the first task.
+    refused : str
+        Why no rank could be given it, in words; empty if they were.
+    """
+
+    number: int
+    at: float
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """A rank did not go although it was killed: it hangs in the kernel (state D) and is waited for no longer."""
 
@@ -516,6 +534,7 @@ Event = (
     | Signalled
     | AllExited
     | Restarting
+    | TaskEnded
     | Abandoned
     | Ended
 )

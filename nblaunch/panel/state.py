@@ -36,6 +36,7 @@ from nblaunch.events import (
     Stalled,
     Started,
     Straggling,
+    TaskEnded,
     TimedOut,
 )
 from nblaunch.panel.asking import Asking
@@ -276,7 +277,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, (Displayed, AllExited, Signalled)):
+        elif isinstance(event, (Displayed, AllExited, Signalled, TaskEnded)):
             return  # shown elsewhere, or nothing to be shown
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)

@@ -21,10 +21,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nblaunch.payload import Packed, Parts, Stored
+from nblaunch.payload import MOST_FILES, Packed, Parts, Stored
 from nblaunch.refusals import start_or_refuse
 
 __all__ = ["Channel", "Inbox", "Message", "ProtocolError", "in_whole", "numbered"]
@@ -39,6 +39,7 @@ _MAX_MESSAGE_BYTES = 1 << 44
 _DESCRIPTORS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
 _NUMBER = struct.Struct("!Q")
 _ANSWER = b"answer"
+_TASK = b"task"
 # Seconds that are waited for an answer at once, where the time for that is limited.
 _STEP = 1.0
 
@@ -66,6 +67,8 @@ class Channel:
         # from anywhere on: a late answer to a rank that was started again must fit no question of its successor
         self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
         self._waiting: dict[int, queue.SimpleQueue[bytes | None]] = {}
+        # what the rank is to do next; None tells that there will be nothing any more
+        self._tasks: queue.SimpleQueue[tuple[bytes, list[int]] | None] = queue.SimpleQueue()
         self._listener: threading.Thread | None = None
         self._over = False
 
@@ -146,35 +149,60 @@ class Channel:
             raise EOFError("nobody answers this rank any more")
         return answer
 
+    def next_task(self) -> tuple[bytes, list[int]] | None:
+        """Wait for what the rank is to do next.
+
+        Returns
+        -------
+        (bytes, list of int) or None
+            What describes the task, and descriptors that belong to it; None if the gang has nothing more to do.
+
+        Raises
+        ------
+        OSError
+            If the system refuses a thread.
+        """
+        self._listen()
+        return None if self._over else self._tasks.get()
+
     def _listen(self) -> None:
-        # A thread, so that one question does not keep the answer of another one; only for ranks that ask.
+        # A thread, so that one question does not keep the answer of another one; only for ranks that ask or stay.
         with self._lock:
             if self._listener is None:
-                listener = threading.Thread(target=self._hear_answers, name="nblaunch-answers", daemon=True)
+                listener = threading.Thread(target=self._hear, name="nblaunch-answers", daemon=True)
                 start_or_refuse(listener)
                 self._listener = listener
 
-    def _hear_answers(self) -> None:
+    def _hear(self) -> None:
         # signals are for the main thread, which has to wake up for them
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         with contextlib.suppress(OSError, EOFError):
             while True:
-                _, kind_length, size, _ = _HEADER.unpack(self._receive(_HEADER.size))
-                body = self._receive(kind_length + size)[kind_length:]
+                descriptors: list[int] = []
+                _, kind_length, size, _ = _HEADER.unpack(self._receive(_HEADER.size, descriptors))
+                message = self._receive(kind_length + size, descriptors)
+                kind, body = message[:kind_length], message[kind_length:]
+                if kind == _TASK:
+                    self._tasks.put((body, descriptors))
+                    continue
                 waiting = self._waiting.get(_NUMBER.unpack_from(body)[0])
                 if waiting is not None:  # and the question was not taken back
                     waiting.put(body[_NUMBER.size :])
         self._over = True
+        self._tasks.put(None)
         for waiting in list(self._waiting.values()):
             waiting.put(None)
 
-    def _receive(self, size: int) -> bytes:
+    def _receive(self, size: int, descriptors: list[int]) -> bytes:
         received = bytearray()
         while len(received) < size:
-            some = self._connection.recv(size - len(received))
+            some, passed, _, _ = socket.recv_fds(
+                self._connection, size - len(received), MOST_FILES, socket.MSG_CMSG_CLOEXEC
+            )
             if not some:
                 raise EOFError
             received += some
+            descriptors += passed
         return bytes(received)
 
     def close(self) -> None:
@@ -320,6 +348,36 @@ class Inbox:
             sent = 0
         if sent < len(message):
             raise ProtocolError("it does not take the answers to what it asks")
+
+    def give(self, task: bytes, descriptors: Sequence[int]) -> None:
+        """Give a rank that stays something more to do, without waiting.
+
+        Parameters
+        ----------
+        task : bytes
+            What describes it.
+        descriptors : sequence of int
+            Passed along; at most `nblaunch.payload.MOST_FILES`.
+
+        Raises
+        ------
+        ProtocolError
+            If the rank takes nothing any more.
+        OSError
+            If the rank is gone.
+        """
+        message = _HEADER.pack(_MAGIC, len(_TASK), len(task), time.monotonic()) + _TASK + task
+        try:
+            sent = socket.send_fds(self._connection, [message], list(descriptors))
+        except BlockingIOError:
+            sent = 0
+        if sent < len(message):
+            raise ProtocolError("it does not take what it is to do next")
+
+    def end_of_tasks(self) -> None:
+        """Tell a rank that stays that there is nothing more to do; it may still report."""
+        with contextlib.suppress(OSError):  # it is gone
+            self._connection.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket."""

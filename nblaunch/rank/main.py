@@ -42,8 +42,8 @@ from nblaunch.payload import (
     unpack_named,
     why,
 )
+from nblaunch.processes.child.context import Context, Task
 from nblaunch.processes.child.leaving import exit_code
-from nblaunch.processes.child.rank_spec import Context
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
 from nblaunch.rank.asker import PACKAGE, Asker
@@ -120,18 +120,29 @@ def rehearse(context: Context | None = None) -> None:
 
 
 def run(context: Context) -> int:
-    """Entry point of a rank: do the work, report, and return the exit code."""
+    """Entry point of a rank: do each task, report what came of it, and return the exit code."""
+    code = 0
     try:
-        return _run(context)
+        for task in context.tasks():
+            code = _run_task(context, task)
+        # what a rank that stays has failed of was told; it was not the end of its process
+        return 0 if context.rank_spec.stays else code
     finally:
         # what threads and atexit functions still display is printed: the channel closes
         if "nblaunch.rank.shell" in sys.modules:
             _make_shell().display_over(None)
 
 
-def _run(context: Context) -> int:
-    rank = context.rank_spec.rank
+def _set_up_process() -> None:
+    """Do what is done once in a process, whatever it is given to do."""
     get_error_handler().initialize()
+    count_hooks_apart()
+    use_text_bars()
+    be_launched()
+
+
+def _run_task(context: Context, task: Task) -> int:
+    rank = context.rank_spec.rank
     shell: RankShell | None = None
     # classes that came from the notebook; what the cell pickles or defines later does not belong to them
     home_classes: frozenset[str] = frozenset()
@@ -140,15 +151,14 @@ def _run(context: Context) -> int:
     asker: Asker | None = None
     work, namespace = Work(), {}
     try:
-        # taken out of the context, so that their memory goes when the objects do
-        work = unpack(context.payload.pop(0))
+        if task.number == 0:
+            _set_up_process()
+        # taken out of the task, so that their memory goes when the objects do
+        work = unpack(task.payload.pop(0))
         if work.show_locals:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
         seed_everything(work.seed, rank)
-        count_hooks_apart()
-        note_write_order(context.rank_spec.stdout, context.rank_spec.stderr)
-        use_text_bars()
-        be_launched()
+        note_write_order(task.stdout, task.stderr)
         asker = Asker(rank, context.channel, work.no_input_reason, work.hold)
         listen_to_people(asker)
         if _has_shell():
@@ -166,18 +176,18 @@ def _run(context: Context) -> int:
         if work.setup is not None and shell is not None:
             context.let_interrupts_in()
             failed = partial(_not_rebuilt, work.setup)
-            own = run_set_up(work.setup, context.payload.pop(0), shell, failed)
+            own = run_set_up(work.setup, task.payload.pop(0), shell, failed)
         by_name: dict[str, Any] = {}
         travelled = unpack_named(
-            context.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
+            task.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
         )
         namespace.update(own)
         travelled.update({name: value for name, value in own.items() if name in travelled})
-        find_by_name(by_name, os.path.dirname(context.rank_spec.stdout))
+        find_by_name(by_name, os.path.dirname(task.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
         # the folder that holds those of the ranks' logs
-        meeting_point = os.path.dirname(os.path.dirname(context.rank_spec.stdout))
+        meeting_point = os.path.dirname(os.path.dirname(task.stdout))
         modules = frozenset(sys.modules)
         packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
         if len(sys.modules) > len(modules):
@@ -189,7 +199,7 @@ def _run(context: Context) -> int:
         hints: list[str] = []
         with contextlib.suppress(Exception):  # of anybody's class, with a text of its own making
             hints = add_hints(error, work, namespace)
-        return _report_failure(context, error, shell, home_classes, asker, cells, hints)
+        return _report_failure(context, task, error, shell, home_classes, asker, cells, hints)
     context.channel.send("value", packed)
     return 0
 
@@ -332,6 +342,7 @@ def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | No
 
 def _report_failure(
     context: Context,
+    task: Task,
     error: BaseException,
     shell: RankShell | None,
     home_classes: frozenset[str],
@@ -345,8 +356,8 @@ def _report_failure(
     error = BaseException.with_traceback(error, _without_this_module(error))
     with contextlib.suppress(Exception):  # attributes of anybody's class may do anything
         end_tracebacks_at_questions(error)
-    if context.rank_spec.stdout:
-        name_full_disk(error, os.path.dirname(os.path.dirname(context.rank_spec.stdout)))
+    if task.stdout:
+        name_full_disk(error, os.path.dirname(os.path.dirname(task.stdout)))
     # first what takes long: the report shall follow the error file at once
     text = _render(error, shell)
     # not all ways of rendering show notes, above all in Python 3.10

@@ -36,6 +36,10 @@ def note_write_order(stdout: str, stderr: str) -> None:
     if not stdout or not stderr or os.path.dirname(stdout) != os.path.dirname(stderr):
         return
     notes = _Notes(order_path(stdout))
+    if isinstance(sys.stdout, _Stream) and isinstance(sys.stderr, _Stream):
+        # of the task before, whose files these streams wrote to
+        sys.stdout.notes = sys.stderr.notes = notes
+        return
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = cast(io.TextIOWrapper, getattr(sys, name))
         stream.flush()
@@ -96,15 +100,15 @@ class _Stream(io.TextIOWrapper):
         buffer = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
         super().__init__(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
         self._descriptor = descriptor
-        self._notes = notes
+        self.notes = notes
 
     def write(self, text: str, /) -> int:
         """Write it, behind what was noted."""
-        self._notes.begin(self._descriptor)
-        start = self._notes.begin_block(self._descriptor) if _is_several_lines(text) else None
+        self.notes.begin(self._descriptor)
+        start = self.notes.begin_block(self._descriptor) if _is_several_lines(text) else None
         count = super().write(text)
         if start is not None:
-            self._notes.end_block(self._descriptor, start)
+            self.notes.end_block(self._descriptor, start)
         return count
 
 

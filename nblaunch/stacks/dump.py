@@ -63,7 +63,7 @@ _BOTTOM_OF_A_THREAD = ("_bootstrap", "threading.py")
 _BOTTOM_OF_A_MODULE = ("_run_module_as_main", "<frozen runpy>")
 _BOTTOM_OF_A_PROGRAM = "<module>"
 # And what is in every one of a rank's main thread, whose program came from no file: what calls the rank's function.
-_CALLS_A_RANK = ("_call", os.path.join("nblaunch", "processes", "child", "rank_spec.py"))
+_CALLS_A_RANK = ("_call", os.path.join("nblaunch", "processes", "child", "rank_process.py"))
 
 HEAD = re.compile(rb" *(\d+)\n")
 """The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""

@@ -18,7 +18,7 @@ import nblaunch
 from nblaunch.events import Frame, Stack
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
-from nblaunch.processes.child import rank_spec
+from nblaunch.processes.child import rank_process
 from nblaunch.runs.failures import RanksFailed
 from nblaunch.runs.run import Run
 from nblaunch.stacks import dump
@@ -44,8 +44,8 @@ def test_cells_have_their_names_in_the_notebook() -> None:
 def test_what_calls_a_rank_is_known_by_its_name() -> None:
     """Stacks with that frame are complete, also where Python tells of the innermost frames only."""
     name, file = dump._CALLS_A_RANK
-    assert rank_spec._call.__code__.co_name == name
-    assert rank_spec._call.__code__.co_filename.endswith(os.sep + file)
+    assert rank_process._call.__code__.co_name == name
+    assert rank_process._call.__code__.co_filename.endswith(os.sep + file)
 
 
 def test_the_launcher_is_left_out() -> None:

@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 from nblaunch.payload import MOST_FILES, pack, store
 from nblaunch.processes import _linux, threads
 from nblaunch.processes.child.leaving import flush
-from nblaunch.processes.child.rank_spec import MOST_BAGS, Descriptors, RankSpec, become_rank, leave_parent, settle
+from nblaunch.processes.child.rank_process import become_rank, configure_process, leave_parent
+from nblaunch.processes.child.rank_spec import MOST_BAGS, Descriptors, RankSpec
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "take_on", "wait"]
 
@@ -168,7 +169,7 @@ def wait(mailbox: socket.socket, rehearse: str, guard: int, own_name: str) -> No
         mailbox.close()
         if mark:
             _linux.rename(own_name)
-            become_rank(*_understand(received), parent, settled=until_begun.close)
+            become_rank(*_understand(received), parent, configured=until_begun.close)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -176,9 +177,10 @@ def wait(mailbox: socket.socket, rehearse: str, guard: int, own_name: str) -> No
 
 
 def _give_way(until_begun: contextlib.ExitStack) -> None:
-    """Do not take the processor from others when woken, until the rank's own work begins.
+    """Have the scheduling policy SCHED_BATCH until user code starts: a process that is woken waits for its turn.
 
-    The one who wakes a spare has others to wake. On few cores it would get to them only when the first has run.
+    The supervisor that wakes this spare has others to wake. On few cores it would get to them only when this one has
+    run.
     """
     with contextlib.suppress(OSError):  # a container may forbid it
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
@@ -206,7 +208,7 @@ def _rehearse(dotted: str) -> None:
         rank_spec = RankSpec(0, env=dict(os.environ), sys_path=tuple(sys.path), stdout=os.devnull, stderr=os.devnull)
         payload = stack.enter_context(store(pack(None)))
         Description(rank_spec, Descriptors(control.fileno(), payload.descriptors), {}).send(near)
-        context = settle(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
+        context = configure_process(*_understand(socket.recv_fds(far, 1, MOST_DESCRIPTORS)[1]))
         if dotted:
             module, _, function = dotted.partition(":")
             getattr(importlib.import_module(module), function)(context)

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack, why
 from nblaunch.processes.channel import Channel
+from nblaunch.processes.child.context import Context
 from nblaunch.processes.child.leaving import exit_code
-from nblaunch.processes.child.rank_spec import Context
 from nblaunch.processes.elastic.inheritance import inheriting
 from nblaunch.processes.elastic.multiprocessing_child import be_child, may_not_start_processes
 from nblaunch.processes.errors import record
@@ -91,6 +91,7 @@ class _ValueSender:
 def run(context: Context) -> int:
     """Entry point of a rank: run the function of the payload and return the exit code."""
     rank = context.rank_spec.rank
+    payload = next(context.tasks()).payload
     # a forked rank has the very main module of its parent
     main_by_reference = bool(context.inherited or context.rank_spec.main_module or context.rank_spec.main_path)
 
@@ -101,11 +102,11 @@ def run(context: Context) -> int:
             arguments = all_arguments[rank]
             be_child(children[rank], context.guard)
         else:
-            children, numa_options = unpack(context.payload.pop(0))
+            children, numa_options = unpack(payload.pop(0))
             be_child(children[rank], context.guard)
             _import_main(context)
             with inheriting(context.bags):
-                function, all_arguments = unpack(context.payload.pop())
+                function, all_arguments = unpack(payload.pop())
             arguments = all_arguments[rank]
             # what others were given is closed here: a pipe ends when nobody holds its other end
             del all_arguments

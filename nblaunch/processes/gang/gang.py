@@ -35,6 +35,7 @@ from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang.escalation import AFTER_KILL, KILL, Step
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.supervisor import Supervisor
+from nblaunch.processes.gang.tasks import GangTask
 from nblaunch.processes.starting.base import UNPREPARED, Preparation, StartMethod
 from nblaunch.processes.watching.periodic_checks import PeriodicCheck
 from nblaunch.processes.watching.sampling import Sampler
@@ -164,6 +165,25 @@ class Gang:
         A later call replaces the steps of an earlier one.
         """
         self._orders.end(reason, steps)
+
+    def submit(self, task: GangTask) -> None:
+        """Have ranks that stay do something more when they have done what they were given before; returns at once.
+
+        `nblaunch.events.TaskEnded` tells that they have.
+
+        Raises
+        ------
+        ValueError
+            If the ranks do not stay (`nblaunch.processes.child.rank_spec.RankSpec.stays`).
+        """
+        if self._supervisor.tasks is None:
+            raise ValueError("the ranks of this gang leave after their first task: only those with stays=True wait")
+        self._orders.call(partial(self._supervisor.tasks.submit, task))
+
+    def finish(self) -> None:
+        """Have ranks that stay leave when they have done what they were given; returns at once."""
+        if self._supervisor.tasks is not None:
+            self._orders.call(self._supervisor.tasks.finish)
 
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked in a message of kind ``"ask"``; returns at once."""

@@ -41,6 +41,7 @@ from nblaunch.processes.gang.escalation import KILL, escalation
 from nblaunch.processes.gang.orders import Orders
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.rank_maker import RankMaker
+from nblaunch.processes.gang.tasks import TaskQueue
 from nblaunch.processes.gang.watched_rank import WatchedRank
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS, NotInTime, Preparation, StartMethod
 from nblaunch.processes.watching.memory import OutOfMemory
@@ -70,6 +71,8 @@ class Supervisor:
         By which their deadlines are counted.
     ranks : dict of int to WatchedRank
         Those that were started.
+    tasks : TaskQueue or None
+        What they are given to do after their first task; None if they leave then.
     all_started, done : Flag
         Set when all have started, or could not; and when none is left.
     start_error : BaseException or None
@@ -108,6 +111,9 @@ class Supervisor:
             self._running, self._tell, self.clock, self.orders, self._method.resume_helpers, self.exited
         )
         self.ranks: dict[int, WatchedRank] = {}
+        self.tasks: TaskQueue | None = None
+        if any(rank_spec.stays for rank_spec in self._rank_specs):
+            self.tasks = TaskQueue(self._running, self._begin_task, self._tell)
         self.all_started = Flag()
         self.done = Flag()
         self.start_error: BaseException | None = None
@@ -163,9 +169,15 @@ class Supervisor:
         self._periodic_checks.begin(self.clock.now())
         self.all_started.set()
         while self._running():
+            if self.tasks is not None and not self.ending.begun:
+                self.tasks.go_on()
             for key, _ in self._selector.select(self._time_to_deadline()):
                 key.data()
             self._meet_deadlines()
+
+    def _begin_task(self, policy: Policy) -> None:
+        self.policy = policy
+        policy.begin(self.clock.now())
 
     def _kill_everything(self, defect: str) -> None:
         for rank in self._running():
@@ -268,7 +280,7 @@ class Supervisor:
             self._hear(rank)
             self._hang_up(rank)
             rank.end_descendants()
-            rank.gone = True
+            rank.gone, rank.busy = True, False
             by_others = exitcode == -signal.SIGKILL and not rank.killed
             exit_ = Exited(
                 rank.number,
@@ -281,7 +293,8 @@ class Supervisor:
                 rank.lingered if exitcode == -signal.SIGKILL else 0.0,
             )
             self._tell(exit_)
-            if not self.policy.succeeded(exit_):
+            left = self.tasks is not None and self.tasks.finished and exitcode == 0
+            if not left and not self.policy.succeeded(exit_):
                 self._note_failure()
 
     # ---- what ranks send, and are sent
@@ -298,9 +311,9 @@ class Supervisor:
             self._break_with(rank, inbox, error)
         for message in messages:
             if message.kind in ("value", "error"):
-                if rank.reported is not None:
+                if not rank.busy:
                     continue  # it has had its last word
-                rank.reported = message.kind
+                rank.note_last_word(message.kind)
             self._tell(Reported(rank.number, message.kind, message.body, message.at))
             if message.kind == "error":
                 rank.failed_at = self.clock.now()
@@ -413,7 +426,7 @@ class Supervisor:
             {
                 rank.number: (rank.pid, rank.stacks)
                 for rank in self._running()
-                if rank.reported is None and (ranks is None or rank.number in ranks)
+                if rank.busy and (ranks is None or rank.number in ranks)
             },
             give,
             ending_waits,
@@ -433,7 +446,7 @@ class Supervisor:
         elif not self._stacks.ending_waits:
             if policy.failure_ends_at is not None:
                 yield clock.monotonic(policy.failure_ends_at), self._end_after_failure
-            if policy.time_ends_at is not None:
+            if policy.time_ends_at is not None and not (self.tasks is not None and self.tasks.rests):
                 yield clock.monotonic(policy.time_ends_at), self._end_after_timeout
         # last, so that one that is always late keeps nothing else from happening
         for at, periodic_check in self._periodic_checks.deadlines():

@@ -25,6 +25,8 @@ class WatchedRank:
     ----------
     inbox : Inbox or None
         Where its messages come; None for a program, and when it has hung up.
+    busy : bool
+        Whether it has not had its last word on its task.
     reported : str or None
         The kind of its last word, if it had one.
     collateral : bool
@@ -47,6 +49,7 @@ class WatchedRank:
     pid: int
     inbox: Inbox | None
     stacks: str = ""
+    busy: bool = True
     reported: str | None = None
     collateral: bool = False
     gone: bool = False
@@ -56,6 +59,14 @@ class WatchedRank:
     failed_at: float | None = None
     lingered: float = 0.0
     descendants: list[psutil.Process] = field(default_factory=list)
+
+    def begin_task(self) -> None:
+        """Forget what came of the task before."""
+        self.busy, self.reported, self.failed_at = True, None, None
+
+    def note_last_word(self, kind: str) -> None:
+        """Take note that the rank has told what came of its task."""
+        self.busy, self.reported = False, kind
 
     def signal(self, number: Signals) -> None:
         """Signal the process group, and have it heard at once."""

@@ -240,7 +240,7 @@ def spawn_interpreter(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            redirect=module == "child.rank_spec",
+            redirect=module == "child.rank_process",
         )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from nblaunch.processes import _linux
-from nblaunch.processes.child.rank_spec import Descriptors, RankSpec, fork, run_forked
+from nblaunch.processes.child.rank_process import fork, run_forked
+from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.numa import on_cpus
 from nblaunch.processes.redirects import get_libc
 from nblaunch.processes.starting.base import Preparation, StartMethod, Watch, is_gone, spawn_interpreter, start_program
@@ -66,7 +67,7 @@ class Spawn(_DirectChildren):
         # inherited: the rank lets interrupts in when its own code begins
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process = spawn_interpreter("child.rank_spec", rank_spec, descriptors, self._preparation)
+            process = spawn_interpreter("child.rank_process", rank_spec, descriptors, self._preparation)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._expect_exit(process.pid, process.wait)

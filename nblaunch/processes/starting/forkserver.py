@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from nblaunch.processes import _linux
 from nblaunch.processes.child import spare
 from nblaunch.processes.child.leaving import flush
-from nblaunch.processes.child.rank_spec import forget_ahead, fork, warm_up
+from nblaunch.processes.child.rank_process import forget_ahead, fork, warm_up
 
 __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 

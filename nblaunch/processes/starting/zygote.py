@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from nblaunch.processes import _linux, threads
-from nblaunch.processes.child.rank_spec import fork
+from nblaunch.processes.child.rank_process import fork
 from nblaunch.processes.child.spare import GIVEN, take_on
 from nblaunch.processes.starting.forkserver import cut, keep_pages_shared, prepare, serve, thread_count
 from nblaunch.processes.starting.generators import remembering

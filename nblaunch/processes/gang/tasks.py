@@ -1,0 +1,132 @@
+"""What ranks that stay are given to do after their first task: `GangTask`, and `TaskQueue`, one after the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from signal import SIGKILL
+
+from nblaunch.events import Event, TaskEnded
+from nblaunch.payload import Packed, store
+from nblaunch.processes.channel import ProtocolError
+from nblaunch.processes.gang.policy import Policy
+from nblaunch.processes.gang.watched_rank import WatchedRank
+from nblaunch.processes.threads import cores
+
+__all__ = ["GangTask", "TaskQueue"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class GangTask:
+    """One task, for all ranks or for some.
+
+    Parameters
+    ----------
+    payload : sequence of Packed
+        Written once and mapped by every rank that does the task.
+    stdouts, stderrs : mapping of int to str
+        Files for descriptors 1 and 2 of each rank; a rank that is not there writes where it wrote before.
+    policy : Policy
+        What ends the ranks before they are done.
+    ranks : frozenset of int, optional
+        Those that do it; by default all.
+    """
+
+    payload: Sequence[Packed]
+    stdouts: Mapping[int, str] = field(default_factory=dict)
+    stderrs: Mapping[int, str] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    ranks: frozenset[int] | None = None
+
+    def described_to(self, rank: int) -> bytes:
+        """Return what a rank is told of it, see `nblaunch.processes.child.context.Context.tasks`."""
+        return json.dumps({"stdout": self.stdouts.get(rank, ""), "stderr": self.stderrs.get(rank, "")}).encode()
+
+
+class TaskQueue:
+    """The tasks of a gang whose ranks stay. In the supervisor's thread only.
+
+    Parameters
+    ----------
+    running : callable
+        Returns the ranks whose processes have not exited.
+    begin : callable
+        Called with the policy of each task, before its ranks are given it.
+    tell : callable
+        Gets the events.
+
+    Attributes
+    ----------
+    finished : bool
+        Whether no task will follow those that wait.
+    rests : bool
+        Whether all ranks wait for the next task.
+    """
+
+    def __init__(
+        self,
+        running: Callable[[], list[WatchedRank]],
+        begin: Callable[[Policy], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._running = running
+        self._begin = begin
+        self._tell = tell
+        self._waiting: deque[GangTask] = deque()
+        self._number = 0
+        self.rests = False
+        self.finished = False
+
+    def submit(self, task: GangTask) -> None:
+        """Have ranks do something more when none is busy."""
+        self._waiting.append(task)
+        self.go_on()
+
+    def finish(self) -> None:
+        """Let the ranks leave when they have done what waits."""
+        self.finished = True
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Tell that a task is over, and begin the next one, unless a rank is still busy."""
+        running = self._running()
+        while running and not any(rank.busy for rank in running):
+            if not self.rests:
+                self._end_task("")
+            if not self._waiting:
+                break
+            self._number += 1
+            self.rests = False
+            try:
+                self._give(self._waiting.popleft(), running)
+            except (OSError, MemoryError) as error:
+                self._end_task(str(error) or type(error).__name__)
+        if self.finished and self.rests:
+            for rank in running:
+                if rank.inbox is not None:
+                    rank.inbox.end_of_tasks()
+
+    def _end_task(self, refused: str) -> None:
+        self.rests = True
+        self._tell(TaskEnded(self._number, time.monotonic(), refused))
+
+    def _give(self, task: GangTask, running: Sequence[WatchedRank]) -> None:
+        self._begin(task.policy)
+        with store(*task.payload, most_files=cores()) as stored:
+            for rank in running:
+                if rank.inbox is None or not (task.ranks is None or rank.number in task.ranks):
+                    continue
+                rank.begin_task()
+                try:
+                    rank.inbox.give(task.described_to(rank.number), stored.descriptors)
+                except ProtocolError as error:
+                    rank.broke = str(error)
+                    rank.signal(SIGKILL)
+                except OSError as error:  # its exit is about to be told
+                    logger.debug("rank %d is gone before its task came: %s", rank.number, str(error))
