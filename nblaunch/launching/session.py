@@ -22,26 +22,22 @@ from nblaunch.engines.base import Engine, Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
-from nblaunch.jupyter.comms import has_pages, print_under_this_cell
 from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
 from nblaunch.launching import free_threading
 from nblaunch.launching.elsewhere import remember_bound
 from nblaunch.launching.imported_modules import modules_found_elsewhere
 from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
 from nblaunch.launching.packing import pack_or_explain, select_objects, settings_that_travel
+from nblaunch.launching.presenting import Presentation, untold
 from nblaunch.launching.setup_cell import current as current_setup
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import Work
-from nblaunch.panel.live import LivePanel
-from nblaunch.panel.marimo_outputs import MarimoOutputs, variables_of_figures
-from nblaunch.panel.outputs import OutputArea, OutputLines, Publish, kernel_publisher, show_outputs
-from nblaunch.panel.state import Outcome
-from nblaunch.panel.text import TextPanel
-from nblaunch.panel.values import ShownValues
+from nblaunch.panel.marimo_outputs import variables_of_figures
+from nblaunch.panel.outputs import Publish
 from nblaunch.payload import pack
 from nblaunch.processes.threads import VARIABLES, fair_share
-from nblaunch.runs.failures import failure_in_words, raised
+from nblaunch.runs.failures import raised
 from nblaunch.runs.outputs import displayed
 from nblaunch.runs.questions import Questions, asked
 from nblaunch.runs.registry import remember
@@ -317,15 +313,13 @@ class Launch:
         logs = Logs(options.log_dir)
         cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
         captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = _untold([*free_threading.notices(), *objects.notices, *left_here])
+        self._notices = untold([*free_threading.notices(), *objects.notices, *left_here])
         self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
         self._cells = cells
-        self._number = notebook.number
-        self._bound = bound
-        self._tells_bound = not options.quiet
-        self._raises = raises
         self._title = title or _title(fn_or_source, nprocs)
-        self._consumers = self._shown_by(options, publish or kernel_publisher())
+        self._presentation = Presentation(
+            self.run, options, self._title, notebook.number, self._box, bound, raises, publish
+        )
         plan = Plan(
             run_id=f"run_{uuid.uuid4().hex[:8]}",
             nprocs=nprocs,
@@ -372,7 +366,7 @@ class Launch:
             # not an error: somebody has ended the run meanwhile, from another thread
             ordered = self.run.ordered if isinstance(error, InterruptedError) else ""
             self.run.give_up(ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started"))
-            self._close_panel()
+            self._presentation.close()
             if not ordered:
                 raise
 
@@ -407,15 +401,11 @@ class Launch:
 
     def _hold(self) -> None:
         self._ranks.hold()
-        for consumer in self._consumers:
-            if isinstance(consumer, TextPanel):
-                consumer.hold()
+        self._presentation.hold()
 
     def _go_on(self) -> None:
         self._ranks.resume()
-        for consumer in self._consumers:
-            if isinstance(consumer, TextPanel):
-                consumer.go_on()
+        self._presentation.go_on()
 
     def _start_and_wait(self) -> None:
         interrupts = acted_on = 0
@@ -433,7 +423,7 @@ class Launch:
                     if interrupts > 1:
                         self.run.leave()
                     elif in_terminal() and not self.run.wait(_PATIENT):
-                        self._say("The ranks are asked to end. Press Ctrl-C again to kill them.")
+                        self._presentation.say("The ranks are asked to end. Press Ctrl-C again to kill them.")
                     if self._ranks.join(0) and not self.run.wait(0):
                         # interrupted before any rank was started: nobody else will tell of an end
                         self.run.give_up("interrupted")
@@ -442,12 +432,12 @@ class Launch:
                     if not isinstance(self._box, NoInput):
                         self._questions.serve(self._box)
                     self.run.wait()
-                self._close_panel()
+                self._presentation.close()
                 break
             except KeyboardInterrupt:
                 interrupts += 1
             except RuntimeError:  # a defect of nblaunch itself
-                self._close_panel()
+                self._presentation.close()
                 raise
         if interrupts:
             raise KeyboardInterrupt
@@ -455,101 +445,22 @@ class Launch:
     @property
     def leaves_record(self) -> bool:
         """Whether a record stays below the cell, which tells of failures."""
-        return any(isinstance(consumer, LivePanel) for consumer in self._consumers)
+        return self._presentation.leaves_record
 
     def detach(self) -> None:
         """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
         self._questions.announce = tell
-        for consumer in self._consumers:
-            if isinstance(consumer, TextPanel):
-                consumer.tell_failure(self._failure)
-            elif isinstance(consumer, (LivePanel, ShownValues)):
-                consumer.detach()
+        self._presentation.detach()
 
     def binds_no_longer(self) -> None:
         """Take note that the variables which were to hold what comes back are another run's by now."""
-        self._bound = ""
+        self._presentation.binds_no_longer()
 
     def follow(self, at_once: bool = False) -> None:
         """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
-        for consumer in self._consumers:
-            if isinstance(consumer, LivePanel):
-                consumer.follow(at_once)
-                self._ranks.sample(_SAMPLES)
-            elif isinstance(consumer, MarimoOutputs):
-                consumer.follow(at_once)
-            elif isinstance(consumer, TextPanel):
-                consumer.follow()
-
-    def _shown_by(
-        self, options: Options, publish: Publish | None
-    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs | ShownValues, ...]:
-        shown = self._run_shown_by(options, publish)
-        if not shown or options.quiet or not options.show_values:
-            return shown
-        where = "results" if self._bound.startswith("results,") else f"{self._bound}.results"
-        # last, because a notebook shows the value below everything else
-        values = ShownValues(
-            self._values, self.run.nprocs, where, lambda: self.run.outputs, options.show_ranks, publish
-        )
-        return (*shown, values)
-
-    def _run_shown_by(
-        self, options: Options, publish: Publish | None
-    ) -> tuple[LivePanel | TextPanel | OutputArea | OutputLines | MarimoOutputs, ...]:
-        if options.panel == "none":
-            return ()
-        print_under_this_cell()
-        if options.panel == "live" and publish is not None and has_pages():
-            run = self.run
-            return (
-                LivePanel(
-                    self._title,
-                    publish,
-                    self._outcome,
-                    run.interrupt,
-                    run.kill,
-                    lambda: str(run.stacks()),
-                    options.show_ranks,
-                    options.size_notice,
-                    options.quiet,
-                    alone=isinstance(self._box, NoInput) and self._box.executed,
-                ),
-            )
-        text = TextPanel(options.size_notice, options.quiet)
-        if options.quiet:
-            return (text,)
-        return text, MarimoOutputs.here(options.show_ranks) or show_outputs(options.show_ranks, text.print_lines)
-
-    def _say(self, line: str) -> None:
-        """Print a line where those of the ranks are printed, between them."""
-        if not any(isinstance(consumer, TextPanel) and consumer.say(line) for consumer in self._consumers):
-            tell(f"{line}\n")
-
-    def _failure(self) -> str:
-        return failure_in_words(self.run, self._title, self._bound)
-
-    def _values(self) -> Mapping[int, object]:
-        """Return the values that are to be shown: where the cell raises or was broken off, none are."""
-        run = self.run
-        return run.results if run.ok or (run.status in ("failed", "timed out") and not self._raises) else {}
-
-    def _told_bound(self) -> str:
-        """Say which variables hold what came back, once in a notebook."""
-        names = self._bound.split(", ")
-        return next(iter(_untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
-
-    def _outcome(self) -> Outcome:
-        run = self.run
-        return Outcome(
-            status=run.status,
-            summary=run.summary(),
-            bound=self._told_bound() if self._bound and self._tells_bound else "",
-            logs="" if run.logs.temporary and not self._bound else run.logs.path,
-            told=self._raises and bool(run.failures),
-            crashes={rank: failure.traceback for rank, failure in run.failures.items() if failure.exception is None},
-            number=self._number,
-        )
+        self._presentation.follow(at_once)
+        if self._presentation.shows_usage:
+            self._ranks.sample(_SAMPLES)
 
     def _consume(self, event: Event) -> None:
         if isinstance(event, Reported) and event.kind == "display":
@@ -565,36 +476,18 @@ class Launch:
                 return
             event = question
         self.run.note(event)
-        if isinstance(event, Reported) and event.kind in ("error", "held") and self._consumers:
-            self._show(raised(event))
+        if isinstance(event, Reported) and event.kind in ("error", "held") and not self._presentation.is_empty:
+            self._presentation.note(raised(event))
         elif isinstance(event, (AllExited, Ended)):
             for refused in self.run.refused_late():
-                self._show(refused)
-        self._show(event)
+                self._presentation.note(refused)
+        self._presentation.note(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
         self._questions.note(event)
 
     def _answer(self, rank: int, number: int, body: bytes) -> None:
         self._ranks.answer(rank, number, body)
-        self._show(Answered(rank, number, time.monotonic()))
-
-    def _show(self, event: Event) -> None:
-        for consumer in self._consumers:
-            consumer.note(event)
-
-    def _close_panel(self) -> None:
-        for consumer in self._consumers:
-            consumer.close()
-
-
-_TOLD: set[str] = set()
-
-
-def _untold(notices: Iterable[str]) -> tuple[str, ...]:
-    """Return those sentences that this process has not shown before: a cell that is run often says each once."""
-    new = tuple(notice for notice in dict.fromkeys(notices) if notice not in _TOLD)
-    _TOLD.update(new)
-    return new
+        self._presentation.note(Answered(rank, number, time.monotonic()))
 
 
 def _preparation(work: Work, options: Options) -> str:

@@ -32,6 +32,7 @@ from nblaunch.jupyter.comms import (
     keep_busy,
 )
 from nblaunch.logs.arrivals import Arrivals
+from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import NOTHING, Bundle
 from nblaunch.panel.record import record, still_running
@@ -60,7 +61,7 @@ _PARTS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
 _SELDOM = 2.0
 
 
-class LivePanel:
+class LivePanel(Consumer):
     """Shows a run under the cell that runs now.
 
     Feed it events with `note`; `follow` shows the widget when the run takes its time, and `close` returns when the
@@ -87,6 +88,9 @@ class LivePanel:
     alone : bool
         Whether nobody sits at the notebook, as when it is executed by a program: there will be no page.
     """
+
+    leaves_record = True
+    shows_usage = True
 
     def __init__(
         self,
@@ -171,7 +175,7 @@ class LivePanel:
         elif isinstance(event, Ended):
             self._over.set()
 
-    def detach(self) -> None:
+    def detach(self, failure: Callable[[], str]) -> None:
         """Have it said how a rank that asks is answered: nobody waits for the run, and so there will be no box."""
         self._state.detached = True
 

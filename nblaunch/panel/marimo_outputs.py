@@ -16,6 +16,7 @@ from typing import Any
 
 from nblaunch.events import Ended, Event
 from nblaunch.flag import Flag
+from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputArea
 from nblaunch.panel.places import Bundle, text_of
 from nblaunch.panel.text import print_lines
@@ -30,7 +31,7 @@ _UNSEEN = (
 )
 
 
-class MarimoOutputs:
+class MarimoOutputs(Consumer):
     """Shows the outputs of ranks below the marimo cell that launches them.
 
     Parameters

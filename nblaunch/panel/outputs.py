@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from nblaunch.events import Displayed, Ended, Event, Launched
+from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.places import NOTHING, Bundle, Places, text_of
 from nblaunch.panel.text import print_lines
 
@@ -84,7 +85,7 @@ def show_outputs(
     return OutputLines(show_ranks, print_them) if publish is None else OutputArea(publish, show_ranks=show_ranks)
 
 
-class OutputArea:
+class OutputArea(Consumer):
     """Shows what ranks display, alike outputs of several ranks once.
 
     Feed it events with `note`; `close` returns when everything has been published.
@@ -259,7 +260,7 @@ class OutputArea:
             logger.exception("an output of a rank could not be published")
 
 
-class OutputLines:
+class OutputLines(Consumer):
     """Prints the text of what ranks display, each line with its rank before it.
 
     Parameters
@@ -284,9 +285,6 @@ class OutputLines:
             self._width = len(str(event.nprocs - 1))
         elif isinstance(event, Displayed) and (self._show_ranks is None or event.rank in self._show_ranks):
             self._print(event)
-
-    def close(self) -> None:
-        """Do nothing: all has been handed on."""
 
     def _print(self, event: Displayed) -> None:
         if self._left <= 0 or not event.data:

@@ -39,6 +39,7 @@ from nblaunch.flag import Flag
 from nblaunch.jupyter.comms import under_its_cell
 from nblaunch.logs.files import LogFollower, data_from, from_its_middle, is_within_line, open_log
 from nblaunch.panel.bars_in_place import BarsInPlace
+from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.stacks.folding import Stacks
 from nblaunch.wording import WORTH_TELLING, in_words, listed, name_ranks
@@ -122,7 +123,7 @@ class _Lines:
     lines: list[str]
 
 
-class TextPanel:
+class TextPanel(Consumer):
     """Prints what ranks write to the streams that are current when it is made.
 
     Feed it events with `note`; `follow` prints from then on, and `close` returns when everything has been printed.
@@ -154,7 +155,7 @@ class TextPanel:
         # guards that no thread starts when the end is being shown: a run may end before anybody follows it
         self._starting = threading.Lock()
 
-    def tell_failure(self, failure: Callable[[], str]) -> None:
+    def detach(self, failure: Callable[[], str]) -> None:
         """Print what the run has failed of when it has ended: nobody waits for it, whom an exception would tell.
 
         Parameters
@@ -271,7 +272,7 @@ class TextPanel:
                 sources.append(_Source(prefix, follower, to_stderr, share, in_place=self._bars is not None))
         self._arrive(sources)
 
-    def follow(self) -> None:
+    def follow(self, at_once: bool = False) -> None:
         """Print from a thread of its own, from now on until `close`; a run that ends at once needs none."""
         with self._starting:
             if self._thread is None and self._begun and not self._over.is_set():

@@ -19,8 +19,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nblaunch.events import Event
 from nblaunch.interrupts import MAX_WAIT_SLICE
+from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.folding import prefix
 from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
@@ -69,7 +69,7 @@ class _Group:
         return str(self.bundles[0].data[PLAIN]) if [*self.bundles[0].data] == [PLAIN] else None
 
 
-class ShownValues:
+class ShownValues(Consumer):
     """Shows what the ranks of a run have returned, once it has ended.
 
     Parameters
@@ -104,10 +104,7 @@ class ShownValues:
         self._show_ranks = show_ranks
         self._publish = publish
 
-    def note(self, event: Event) -> None:
-        """Take an event; the end is all that counts, and `close` tells of that."""
-
-    def detach(self) -> None:
+    def detach(self, failure: Callable[[], str]) -> None:
         """Show nothing: code of the user's would run for it while the notebook is busy with other cells."""
         self._values = self._displayed = None
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nblaunch.launching import session as launching
+from nblaunch.launching import presenting
 from nblaunch.launching.free_threading import UNTRIED
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
@@ -17,7 +17,7 @@ FREE = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 @pytest.fixture(autouse=True)
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "_TOLD", set())
+    monkeypatch.setattr(presenting, "_TOLD", set())
 
 
 def said_by_two_runs(capsys: pytest.CaptureFixture[str]) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 import nblaunch.panel.live as live
 from nblaunch.events import Ended, Launched, Reported, Restarting, Started
-from nblaunch.launching import session as launching
+from nblaunch.launching import presenting
+from nblaunch.launching.session import launch
 from nblaunch.logs.arrivals import Arrivals
 from nblaunch.messages.reports import pack_report
 from nblaunch.panel.live import LivePanel
@@ -177,10 +178,10 @@ def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytes
         raise ZeroDivisionError
 
     monkeypatch.setattr(Attempt, "conclude", broken)
-    monkeypatch.setattr(launching, "kernel_publisher", lambda: page)
-    monkeypatch.setattr(launching, "has_pages", lambda: True)
+    monkeypatch.setattr(presenting, "kernel_publisher", lambda: page)
+    monkeypatch.setattr(presenting, "has_pages", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):
-        launching.launch(abs, 1, args=(1,), panel="live", start_method="fork")
+        launch(abs, 1, args=(1,), panel="live", start_method="fork")
     assert page.texts[-1].startswith("✕ launch(abs, 1)  failed in ")
 
 

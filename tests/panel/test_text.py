@@ -330,7 +330,7 @@ def test_a_quiet_panel_tells_of_restarts_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("followed", [False, True])
 def test_what_a_run_failed_of_is_told_once_at_its_very_end(tmp_path: Path, quiet: bool, followed: bool) -> None:
     panel = TextPanel(quiet=quiet)
-    panel.tell_failure(lambda: "2 ranks failed")
+    panel.detach(lambda: "2 ranks failed")
     both = Screen()
     with redirect_stdout(both), redirect_stderr(both):
         panel.note(launched(tmp_path, 1))
@@ -346,7 +346,7 @@ def test_what_a_run_failed_of_is_told_once_at_its_very_end(tmp_path: Path, quiet
 
 def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path) -> None:
     panel = TextPanel()
-    panel.tell_failure(lambda: "2 ranks failed")
+    panel.detach(lambda: "2 ranks failed")
     with screens() as (_, err):
         panel.note(launched(tmp_path, 1))
         for path in tmp_path.iterdir():

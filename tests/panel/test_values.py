@@ -77,7 +77,7 @@ def test_they_are_shown_once(published: Published) -> None:
     shown.close()
     assert texts(published) == ["1"]
     shown = ShownValues(lambda: {0: 1}, 1, "results", dict, **_HERE)
-    shown.detach()
+    shown.detach(str)
     shown.close()
     assert len(published) == 1
 

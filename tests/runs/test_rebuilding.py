@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from nblaunch.events import Ended, Event, Refused, Reported
-from nblaunch.launching.session import Launch, launch
+from nblaunch.launching.presenting import Presentation
+from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import pack_named
@@ -177,13 +178,13 @@ def test_a_value_that_never_gets_rebuilt_is_not_waited_for_by_those_who_cannot()
 
 def test_everybody_who_shows_the_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Event] = []
-    show = Launch._show
+    show = Presentation.note
 
-    def noted(prepared: Launch, event: Event) -> None:
+    def noted(presentation: Presentation, event: Event) -> None:
         shown.append(event)
-        show(prepared, event)
+        show(presentation, event)
 
-    monkeypatch.setattr(Launch, "_show", noted)
+    monkeypatch.setattr(Presentation, "note", noted)
     for cell in (
         f"{ODD}if rank: threading.Event().wait()\nOdd()",
         f"{ODD}rank or Odd()",

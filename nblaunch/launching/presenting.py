@@ -1,0 +1,198 @@
+"""`Presentation`: who shows a run, chosen by its options and by where it is launched; and what they say of its end.
+
+::
+
+                            ┌─► LivePanel, in a notebook
+    events ─► Presentation ─┼─► TextPanel, and what shows the displays of ranks, elsewhere
+                            └─► ShownValues
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from nblaunch.events import Event
+from nblaunch.jupyter.comms import has_pages, print_under_this_cell
+from nblaunch.jupyter.input_box import Box, NoInput, tell
+from nblaunch.launching.options import Options
+from nblaunch.panel.consumer import Consumer
+from nblaunch.panel.live import LivePanel
+from nblaunch.panel.marimo_outputs import MarimoOutputs
+from nblaunch.panel.outputs import Publish, kernel_publisher, show_outputs
+from nblaunch.panel.state import Outcome
+from nblaunch.panel.text import TextPanel
+from nblaunch.panel.values import ShownValues
+from nblaunch.runs.failures import failure_in_words
+from nblaunch.runs.run import Run
+
+__all__ = ["Presentation", "untold"]
+
+
+class Presentation:
+    """All that shows one run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    options : Options
+        How it is to be shown.
+    title : str
+        What runs.
+    number : int
+        Number of the cell that launches it, as in ``In[5]``.
+    box : Box or NoInput
+        Where whoever runs the cell or program can be asked.
+    bound : str
+        The variables that will hold what comes back, for the record.
+    raises : bool
+        Whether an exception will tell about failures.
+    publish : callable, optional
+        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's own.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        options: Options,
+        title: str,
+        number: int,
+        box: Box | NoInput,
+        bound: str = "",
+        raises: bool = False,
+        publish: Publish | None = None,
+    ) -> None:
+        self._run = run
+        self._title = title
+        self._number = number
+        self._bound = bound
+        self._tells_bound = not options.quiet
+        self._raises = raises
+        self._consumers = self._consumers_for(options, box, publish or kernel_publisher())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is shown of the run."""
+        return not self._consumers
+
+    @property
+    def leaves_record(self) -> bool:
+        """Whether a record stays below the cell, which tells of failures."""
+        return any(consumer.leaves_record for consumer in self._consumers)
+
+    @property
+    def shows_usage(self) -> bool:
+        """Whether it is shown what the ranks use."""
+        return any(consumer.shows_usage for consumer in self._consumers)
+
+    def note(self, event: Event) -> None:
+        """Show an event."""
+        for consumer in self._consumers:
+            consumer.note(event)
+
+    def follow(self, at_once: bool = False) -> None:
+        """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
+        for consumer in self._consumers:
+            consumer.follow(at_once)
+
+    def detach(self) -> None:
+        """Have it printed what the run fails of, because nobody waits to be told."""
+        for consumer in self._consumers:
+            consumer.detach(self._failure)
+
+    def close(self) -> None:
+        """Show the rest."""
+        for consumer in self._consumers:
+            consumer.close()
+
+    def hold(self) -> None:
+        """Leave the terminal to the shell until `go_on`."""
+        for consumer in self._consumers:
+            consumer.hold()
+
+    def go_on(self) -> None:
+        """Take the terminal again."""
+        for consumer in self._consumers:
+            consumer.go_on()
+
+    def say(self, line: str) -> None:
+        """Print a line where those of the ranks are printed, between them."""
+        if not any(consumer.say(line) for consumer in self._consumers):
+            tell(f"{line}\n")
+
+    def binds_no_longer(self) -> None:
+        """Take note that the variables which were to hold what comes back are another run's by now."""
+        self._bound = ""
+
+    def _consumers_for(self, options: Options, box: Box | NoInput, publish: Publish | None) -> tuple[Consumer, ...]:
+        if options.panel == "none":
+            return ()
+        print_under_this_cell()
+        shown: list[Consumer] = []
+        if options.panel == "live" and publish is not None and has_pages():
+            shown.append(self._live_panel(options, box, publish))
+        else:
+            text = TextPanel(options.size_notice, options.quiet)
+            shown.append(text)
+            if not options.quiet:
+                marimo = MarimoOutputs.here(options.show_ranks)
+                shown.append(marimo or show_outputs(options.show_ranks, text.print_lines))
+        if options.show_values and not options.quiet:
+            # last, because a notebook shows the value below everything else
+            shown.append(self._shown_values(options, publish))
+        return tuple(shown)
+
+    def _live_panel(self, options: Options, box: Box | NoInput, publish: Publish) -> LivePanel:
+        run = self._run
+        return LivePanel(
+            self._title,
+            publish,
+            self._outcome,
+            run.interrupt,
+            run.kill,
+            lambda: str(run.stacks()),
+            options.show_ranks,
+            options.size_notice,
+            options.quiet,
+            alone=isinstance(box, NoInput) and box.executed,
+        )
+
+    def _shown_values(self, options: Options, publish: Publish | None) -> ShownValues:
+        run = self._run
+        where = "results" if self._bound.startswith("results,") else f"{self._bound}.results"
+        return ShownValues(self._values, run.nprocs, where, lambda: run.outputs, options.show_ranks, publish)
+
+    def _failure(self) -> str:
+        return failure_in_words(self._run, self._title, self._bound)
+
+    def _values(self) -> Mapping[int, object]:
+        """Return the values that are to be shown: where the cell raises or was broken off, none are."""
+        run = self._run
+        return run.results if run.ok or (run.status in ("failed", "timed out") and not self._raises) else {}
+
+    def _told_bound(self) -> str:
+        """Say which variables hold what came back, once in a notebook."""
+        names = self._bound.split(", ")
+        return next(iter(untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
+
+    def _outcome(self) -> Outcome:
+        run = self._run
+        return Outcome(
+            status=run.status,
+            summary=run.summary(),
+            bound=self._told_bound() if self._bound and self._tells_bound else "",
+            logs="" if run.logs.temporary and not self._bound else run.logs.path,
+            told=self._raises and bool(run.failures),
+            crashes={rank: failure.traceback for rank, failure in run.failures.items() if failure.exception is None},
+            number=self._number,
+        )
+
+
+_TOLD: set[str] = set()
+
+
+def untold(notices: Iterable[str]) -> tuple[str, ...]:
+    """Return those sentences that this process has not shown before: a cell that is run often says each once."""
+    new = tuple(notice for notice in dict.fromkeys(notices) if notice not in _TOLD)
+    _TOLD.update(new)
+    return new
