@@ -15,6 +15,7 @@ from nblaunch.events import Event
 from nblaunch.jupyter.comms import has_pages, print_under_this_cell
 from nblaunch.jupyter.input_box import Box, NoInput, tell
 from nblaunch.launching.options import Options
+from nblaunch.launching.prepare import Prepared
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.marimo_outputs import MarimoOutputs
@@ -35,14 +36,8 @@ class Presentation:
     ----------
     run : Run
         The run.
-    options : Options
-        How it is to be shown.
-    title : str
-        What runs.
-    number : int
-        Number of the cell that launches it, as in ``In[5]``.
-    box : Box or NoInput
-        Where whoever runs the cell or program can be asked.
+    prepared : Prepared
+        What runs, and how it is to be shown.
     bound : str
         The variables that will hold what comes back, for the record.
     raises : bool
@@ -54,21 +49,18 @@ class Presentation:
     def __init__(
         self,
         run: Run,
-        options: Options,
-        title: str,
-        number: int,
-        box: Box | NoInput,
+        prepared: Prepared,
         bound: str = "",
         raises: bool = False,
         publish: Publish | None = None,
     ) -> None:
         self._run = run
-        self._title = title
-        self._number = number
+        self._title = prepared.title
+        self._number = prepared.work.number
         self._bound = bound
-        self._tells_bound = not options.quiet
+        self._tells_bound = not prepared.options.quiet
         self._raises = raises
-        self._consumers = self._consumers_for(options, box, publish or kernel_publisher())
+        self._consumers = self._consumers_for(prepared.options, prepared.box, publish or kernel_publisher())
 
     @property
     def is_empty(self) -> bool:

@@ -2,14 +2,14 @@
 
 ::
 
-    cell or function, Options ─► capture ─► payload ─► engine ─► ranks
-                                                         │
-                              Run  ◄────────────────── events ─► panel
+    cell or function, Options ─► Prepared ─► Launch ─► engine ─► ranks
+                                               │                   │
+                                       Run  ◄──┴─────── events ◄───┘
+                              Presentation  ◄──┘
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import uuid
@@ -18,39 +18,26 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from nblaunch.engines.base import Engine, Plan
+from nblaunch.engines.base import Engine
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
 from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
-from nblaunch.launching import free_threading
 from nblaunch.launching.elsewhere import remember_bound
-from nblaunch.launching.imported_modules import modules_found_elsewhere
 from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
-from nblaunch.launching.packing import pack_or_explain, select_objects, settings_that_travel
+from nblaunch.launching.prepare import Prepared, prepare
 from nblaunch.launching.presenting import Presentation, untold
-from nblaunch.launching.setup_cell import current as current_setup
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
-from nblaunch.messages.work import Work
-from nblaunch.panel.marimo_outputs import variables_of_figures
 from nblaunch.panel.outputs import Publish
-from nblaunch.payload import pack
-from nblaunch.processes.threads import VARIABLES, fair_share
 from nblaunch.runs.failures import raised
 from nblaunch.runs.outputs import displayed
 from nblaunch.runs.questions import Questions, asked
 from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import label_cells
-from nblaunch.wording import name_ranks
 
-__all__ = ["PREPARE", "REHEARSE", "Launch", "launch"]
-
-# What is done in a process that ranks are forked from, and in a rank that waits for its launch.
-PREPARE = "nblaunch.rank.main:prepare_thoroughly"
-_PREPARE_FOR_ONE_RUN = "nblaunch.rank.main:prepare"
-REHEARSE = "nblaunch.rank.main:rehearse"
+__all__ = ["Launch", "launch"]
 
 # Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
 _AT_ONCE = 0.05
@@ -216,35 +203,29 @@ def launch(
         hold=hold,
         settings=settings,
     )
-    prepared = Launch(
-        fn_or_source, nprocs, options, notebook or Notebook.here(sys._getframe(1).f_globals), engine or LocalEngine()
-    )
+    notebook = notebook or Notebook.here(sys._getframe(1).f_globals)
+    # what was prepared is not kept here: it holds what was packed, and this waits for the run
+    session = Launch(prepare(fn_or_source, nprocs, options, notebook), engine or LocalEngine())
     if not wait:
-        prepared.detach()
-        prepared.start()
-        prepared.follow(at_once=True)
-        return prepared.run
-    prepared.start_and_wait()
+        session.start_and_leave()
+        return session.run
+    session.start_and_wait()
     if check:
-        prepared.run.raise_for_failures()
-    return prepared.run
+        session.run.raise_for_failures()
+    return session.run
 
 
 class Launch:
-    """A launch that has been checked and packed, and can be started once.
+    """One run of what was prepared: starts it once, hands its events on, waits for its end, interrupts it.
 
     Parameters
     ----------
-    fn_or_source, nprocs, options, notebook, engine
-        See `launch`.
-    title : str
-        What runs, for those who watch it.
-    bound : str
-        The variables that will hold what comes back, for the same.
-    raises : bool
-        Whether an exception will tell about failures.
-    publish : callable, optional
-        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's own.
+    prepared : Prepared
+        What is to run; the session does not keep it.
+    engine : Engine
+        Where the ranks will live.
+    bound, raises, publish
+        See `nblaunch.launching.presenting.Presentation`.
 
     Attributes
     ----------
@@ -253,91 +234,24 @@ class Launch:
 
     Raises
     ------
-    ValueError, TypeError, NameError, NotADirectoryError, SyntaxError, CaptureError
-        See `launch`.
+    ValueError, OSError
+        If the folder of the logs cannot be made, or the engine cannot run this; nothing has been started then.
     """
 
     def __init__(
-        self,
-        fn_or_source: Callable[..., Any] | str,
-        nprocs: int,
-        options: Options,
-        notebook: Notebook,
-        engine: Engine,
-        title: str = "",
-        bound: str = "",
-        raises: bool = False,
-        publish: Publish | None = None,
+        self, prepared: Prepared, engine: Engine, bound: str = "", raises: bool = False, publish: Publish | None = None
     ) -> None:
-        _validate(fn_or_source, nprocs, options)
-        self._box = notebook.box
-        if options.pdb and isinstance(self._box, NoInput):
-            raise ValueError(
-                f"pdb (--pdb) needs somebody who operates the debugger, but {self._box.why}: leave it out, or run this "
-                "in JupyterLab or in a terminal"
-            )
-        env, threads = _thread_variables(nprocs, options)
-        env = {**variables_of_figures(), **env}
-        # a fork of this process has done already what the set-up cell does
-        setup = current_setup() if options.start_method != "fork" else None
-        if setup is not None:
-            notebook = replace(notebook, provided={**notebook.provided, **setup.provided(notebook.namespace)})
-        travelling, lines, work = select_objects(fn_or_source, options, notebook)
-        objects = pack_or_explain(travelling, lines, notebook)
-        settings, left_here = settings_that_travel(options, notebook)
-        if title:
-            work = replace(work, elsewhere=replace(work.elsewhere, remedy="line"))
-        self._bound_in_ranks = work.elsewhere.bound, notebook.number, work.cell or ""
-        work = replace(
-            work,
-            nprocs=nprocs,
-            number=notebook.number,
-            sources=notebook.sources(
-                objects.filenames
-                if setup is None
-                else {*objects.filenames, *setup.objects.filenames, setup.cell.filename}
-            ),
-            setup=None if setup is None else replace(setup.cell, own=setup.own_names(notebook.namespace)),
-            places=modules_found_elsewhere(),
-            # a fork of this process needs them too: some belong to a thread, and another one forks
-            settings=settings,
-            lines={name: line for name, line in lines.items() if name in travelling},
-            collect=options.collect,
-            seed=options.seed,
-            threads=threads,
-            show_locals=options.show_locals,
-            figures=notebook.figures,
-            no_input_reason=self._box.why if isinstance(self._box, NoInput) else "",
-            hold=options.hold if options.pdb else 0.0,
-        )
+        self._title = prepared.title
+        self._notices = prepared.notices
+        self._box = prepared.box
+        self._cells = prepared.cells
+        work = prepared.work
+        self._bound_in_ranks = work.elsewhere.bound, work.number, work.cell or ""
+        options = prepared.options
         logs = Logs(options.log_dir)
-        cells = {name: source.number for name, source in work.sources.items()} | {work.filename: work.number}
-        captured = dict(sorted(objects.sizes.items(), key=lambda item: -item[1]))
-        self._notices = untold([*free_threading.notices(), *objects.notices, *left_here])
-        self.run = Run(nprocs, logs, options.collect, cells, travelling, captured)
-        self._cells = cells
-        self._title = title or _title(fn_or_source, nprocs)
-        self._presentation = Presentation(
-            self.run, options, self._title, notebook.number, self._box, bound, raises, publish
-        )
-        plan = Plan(
-            run_id=f"run_{uuid.uuid4().hex[:8]}",
-            nprocs=nprocs,
-            entry="nblaunch.rank.main:run",
-            prepare=_preparation(work, options),
-            rehearse=REHEARSE,
-            payload=(pack(work), objects) if setup is None else (pack(work), setup.objects, objects),
-            env=env,
-            start_method=options.start_method,
-            log_dir=logs.root,
-            stop_on_failure=options.on_failure == "stop",
-            grace=options.grace,
-            timeout=options.timeout,
-            stall=options.stall,
-            straggler=options.straggler,
-            max_restarts=options.max_restarts,
-            max_log=options.max_log,
-        )
+        self.run = Run(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
+        self._presentation = Presentation(self.run, prepared, bound, raises, publish)
+        plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
         self._ranks = engine.prepare(plan, self._consume)
         self._questions = Questions(
             self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
@@ -357,7 +271,7 @@ class Launch:
         try:
             remember(self.run)
             self.run.logs.begin(self._title)
-            self._consume(Captured(self.run.captured, time.monotonic(), self._notices))
+            self._consume(Captured(self.run.captured, time.monotonic(), untold(self._notices)))
             remember_bound(*self._bound_in_ranks)
             self._ranks.start()
         except BaseException as error:
@@ -398,6 +312,19 @@ class Launch:
         together = nullcontext() if in_kernel() else stopping_together(self._hold, self._go_on)
         with lost_interrupts_repeated(), together:
             self._start_and_wait()
+
+    def start_and_leave(self) -> None:
+        """Start the ranks and return: nobody waits for the run, so it is printed what ranks ask and what it fails of.
+
+        Raises
+        ------
+        OSError, KeyboardInterrupt
+            See `start`.
+        """
+        self._questions.announce = tell
+        self._presentation.detach()
+        self.start()
+        self.follow(at_once=True)
 
     def _hold(self) -> None:
         self._ranks.hold()
@@ -447,11 +374,6 @@ class Launch:
         """Whether a record stays below the cell, which tells of failures."""
         return self._presentation.leaves_record
 
-    def detach(self) -> None:
-        """Have it printed what ranks ask and what the run fails of, because nobody waits to be told."""
-        self._questions.announce = tell
-        self._presentation.detach()
-
     def binds_no_longer(self) -> None:
         """Take note that the variables which were to hold what comes back are another run's by now."""
         self._presentation.binds_no_longer()
@@ -488,52 +410,3 @@ class Launch:
     def _answer(self, rank: int, number: int, body: bytes) -> None:
         self._ranks.answer(rank, number, body)
         self._presentation.note(Answered(rank, number, time.monotonic()))
-
-
-def _preparation(work: Work, options: Options) -> str:
-    # where IPython is, cells will be run
-    if work.cell is None and "IPython" not in sys.modules:
-        return "nblaunch.rank.main"
-    return PREPARE if options.start_method == "zygote" else _PREPARE_FOR_ONE_RUN
-
-
-def _title(fn_or_source: Callable[..., Any] | str, nprocs: int) -> str:
-    what = "a cell" if isinstance(fn_or_source, str) else getattr(fn_or_source, "__name__", "a function")
-    return f"launch({what}, {nprocs})"
-
-
-def _validate(fn_or_source: object, nprocs: object, options: Options) -> None:
-    if not isinstance(nprocs, int) or isinstance(nprocs, bool) or nprocs < 1:
-        raise ValueError(f"nprocs is the number of ranks, a whole number of at least 1, not {nprocs!r}")
-    beyond = sorted(rank for rank in options.show_ranks or () if rank >= nprocs)
-    if beyond:
-        own = "the only rank of this run is rank 0" if nprocs == 1 else f"this run has {name_ranks(range(nprocs))}"
-        raise ValueError(f"show_ranks names {name_ranks(beyond)}, but {own}")
-    if isinstance(fn_or_source, str):
-        if not fn_or_source.strip():
-            raise ValueError("the cell is empty: there is nothing to run on the ranks")
-        if options.args:
-            raise ValueError("args are for a function; a cell takes its variables from the notebook")
-    elif not callable(fn_or_source):
-        raise TypeError(f"launch takes a function or the source of a cell as str, not a {type(fn_or_source).__name__}")
-    elif options.capture or options.no_capture:
-        raise ValueError("capture and no_capture are for cells; a function takes along what it uses, and its args")
-
-
-def _thread_variables(nprocs: int, options: Options) -> tuple[dict[str, str], int | None]:
-    """Return the ranks' additional environment, and the number of threads that loaded libraries are to be told.
-
-    A fork of this very process has libraries that were loaded with other variables; and more threads than there are
-    cores is something that a library does only when told, whatever its variable says.
-    """
-    if options.threads is not None:
-        variables = dict.fromkeys(VARIABLES, str(options.threads)) | dict(options.env)
-        return variables, options.threads
-    chosen = {name for name in VARIABLES if name in os.environ or name in options.env}
-    share = fair_share(nprocs)
-    # a variable of their own would have OpenBLAS, MKL and NumExpr look past the one of OpenMP that the user has set
-    free = () if "OMP_NUM_THREADS" in chosen else VARIABLES
-    defaults = {name: str(share) for name in free if name not in chosen}
-    # who has set one of them knows better than we do
-    inherits_libraries = options.start_method == "fork"
-    return defaults | dict(options.env), share if inherits_libraries and not chosen else None

@@ -205,9 +205,7 @@ class Multiproc(Magics):
         self._tell_hidden_names()
         try:
             if chosen.no_wait:
-                launch.detach()
-                launch.start()
-                launch.follow(at_once=True)
+                launch.start_and_leave()
                 if self._standing is not None:
                     self._standing.goes_on = True
                 return None
@@ -345,7 +343,7 @@ class Multiproc(Magics):
                 self._modules_seen = seen
 
     def _make_zygote(self, modules: frozenset[str] | None = None, env: dict[str, str] | None = None) -> None:
-        from nblaunch.launching.session import PREPARE, REHEARSE
+        from nblaunch.launching.prepare import PREPARE, REHEARSE
 
         # where it fails, the next launch will find another way and tell
         with contextlib.suppress(OSError, RuntimeError):
@@ -360,6 +358,7 @@ class Multiproc(Magics):
         return not (chosen.no_raise or self.no_raise)
 
     def _launch(self, chosen: argparse.Namespace, line: str, source: str) -> Launch:
+        from nblaunch.launching.prepare import prepare
         from nblaunch.launching.session import Launch
         from nblaunch.launching.source import Notebook
         from nblaunch.logs.kept import LIMITS
@@ -373,13 +372,10 @@ class Multiproc(Magics):
             standing = standing_here() if options.panel == "live" and not options.quiet else None
             # an earlier launch of the same cell may have one
             self._standing = standing or self._standing
+            title = grammar.printable(f"%%multiproc {line}".strip())
             return Launch(
-                source,
-                nprocs,
-                options,
-                Notebook.of(self.shell),
+                prepare(source, nprocs, options, Notebook.of(self.shell), title),
                 self._engine(),
-                title=grammar.printable(f"%%multiproc {line}".strip()),
                 bound=chosen.out or "results, failures",
                 raises=self._raises(chosen) and not chosen.no_wait,
                 publish=standing,

@@ -14,6 +14,7 @@ from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.launching.options import Options
+from nblaunch.launching.prepare import prepare
 from nblaunch.launching.session import Launch, launch
 from nblaunch.launching.source import Notebook
 from nblaunch.magic.line import aligned
@@ -228,16 +229,16 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
 def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
     from nblaunch.processes.gang.supervisor import Supervisor
 
-    prepared = Launch("rank", 2, Options(panel="none"), Notebook({}), LocalEngine())
+    session = Launch(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
     wait = Supervisor.wait_readable
 
     def ended(supervisor: Supervisor, descriptor: int, seconds: float | None = None) -> None:
-        getattr(prepared.run, order)()
+        getattr(session.run, order)()
         wait(supervisor, descriptor, seconds)
 
     monkeypatch.setattr(Supervisor, "wait_readable", ended)
-    prepared.start_and_wait()
-    run = prepared.run
+    session.start_and_wait()
+    run = session.run
     assert (run.status, run.results, sorted(run.failures)) == (status, {}, [0, 1])
     assert all(failure.collateral for failure in run.failures.values())
     assert run.root_cause is None
@@ -247,18 +248,18 @@ def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("order", "status"), [("stop", "stopped"), ("kill", "stopped"), ("interrupt", "interrupted")])
 def test_a_run_that_is_ended_before_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
-    prepared = Launch("rank", 2, Options(panel="none"), Notebook({}), LocalEngine())
+    session = Launch(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
     make = LocalRanks._make_gang
     gangs = []
 
     def ended(ranks: LocalRanks) -> Any:
-        getattr(prepared.run, order)()
+        getattr(session.run, order)()
         gangs.append(make(ranks))
         return gangs[0]
 
     monkeypatch.setattr(LocalRanks, "_make_gang", ended)
-    prepared.start_and_wait()
-    run = prepared.run
+    session.start_and_wait()
+    run = session.run
     assert (run.status, run.results, run.pids, sorted(run.failures)) == (status, {}, {}, [0, 1])
     assert run.failures[1].summary() == "rank 1 was never started"
     assert gangs[0].join(0)
@@ -273,10 +274,10 @@ def test_a_start_that_is_refused_is_no_success() -> None:
 
             return Ranks(plan, UNPREPARED, on_event)
 
-    prepared = Launch("rank", 2, Options(quiet=True), Notebook({}), Refusing())
+    session = Launch(prepare("rank", 2, Options(quiet=True), Notebook({})), Refusing())
     with pytest.raises(OSError, match="no more processes"):
-        prepared.start()
-    run = prepared.run
+        session.start()
+    run = session.run
     assert (run.ok, run.status, run.results, sorted(run.failures)) == (False, "not started", {}, [0, 1])
     assert run.failures[1].summary() == "rank 1 was never started"
     with pytest.raises(RanksFailed):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nblaunch.events import Ended, Event
-from nblaunch.jupyter.input_box import NoInput
 from nblaunch.launching import presenting
 from nblaunch.launching.options import Options
+from nblaunch.launching.prepare import prepare
 from nblaunch.launching.presenting import Presentation
+from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputLines
@@ -16,11 +17,10 @@ from nblaunch.panel.text import TextPanel
 from nblaunch.panel.values import ShownValues
 from nblaunch.runs.run import Run
 
-NOBODY = NoInput("nobody sits here")
-
 
 def presentation(**options: object) -> Presentation:
-    return Presentation(Run(2, Logs(None)), Options(**options), "a cell", 3, NOBODY)  # type: ignore[arg-type]
+    chosen = Options(**options)  # type: ignore[arg-type]
+    return Presentation(Run(2, Logs(None)), prepare("rank", 2, chosen, Notebook({})))
 
 
 @pytest.mark.parametrize(

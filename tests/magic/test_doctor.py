@@ -10,7 +10,7 @@ import pytest
 
 import nblaunch
 from nblaunch.engines.local import LocalEngine
-from nblaunch.launching.session import PREPARE, REHEARSE
+from nblaunch.launching.prepare import PREPARE, REHEARSE
 from nblaunch.magic import doctor
 from nblaunch.magic.doctor import examine
 from nblaunch.processes.starting.zygotes import ZYGOTES

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.launching.session import PREPARE, REHEARSE, launch
+from nblaunch.launching.prepare import PREPARE, REHEARSE
+from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.processes.starting import hash_seed
 from nblaunch.processes.starting.hash_seed import with_hash_seed

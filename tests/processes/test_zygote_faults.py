@@ -19,7 +19,7 @@ import pytest
 
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import Event, GettingReady
-from nblaunch.launching.session import PREPARE, REHEARSE
+from nblaunch.launching.prepare import PREPARE, REHEARSE
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang import policy
 from nblaunch.processes.gang.escalation import KILL

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from nblaunch.engines.local import LocalEngine
-from nblaunch.launching.session import PREPARE, REHEARSE
+from nblaunch.launching.prepare import PREPARE, REHEARSE
 from nblaunch.processes.child.spare import Description
 from nblaunch.processes.starting import zygotes
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS
