@@ -19,7 +19,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Captured, Event
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated
-from nblaunch.launching.session import Launch, launch
+from nblaunch.launching.session import Session, launch
 from nblaunch.launching.source import Notebook
 from nblaunch.runs.attempt import Attempt
 from nblaunch.runs.run import Run
@@ -190,13 +190,13 @@ def _launch_what_is_never_rebuilt(how: str, gate: Path, **options: Any) -> None:
 
 
 def _open_when_started(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    follow = Launch.follow
+    follow = Session.follow
 
-    def followed(prepared: Launch, at_once: bool = False) -> None:
+    def followed(session: Session, at_once: bool = False) -> None:
         gate.touch()
-        follow(prepared, at_once)
+        follow(session, at_once)
 
-    monkeypatch.setattr(Launch, "follow", followed)
+    monkeypatch.setattr(Session, "follow", followed)
 
 
 def _check(run: Run) -> None:
@@ -276,14 +276,14 @@ def test_what_never_gets_rebuilt_while_the_launch_is_being_interrupted(
 
 
 def test_an_interrupt_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    consume = Launch._consume
+    consume = Session._consume
 
-    def interrupted(prepared: Launch, event: Event) -> None:
+    def interrupted(session: Session, event: Event) -> None:
         if isinstance(event, Captured):
             raise KeyboardInterrupt
-        consume(prepared, event)
+        consume(session, event)
 
-    monkeypatch.setattr(Launch, "_consume", interrupted)
+    monkeypatch.setattr(Session, "_consume", interrupted)
     # it used to wait for ever for the end of ranks that nobody had started
     with pytest.raises(KeyboardInterrupt):
         launch(lambda: 1, 2, start_method="fork", panel="none")

@@ -2,10 +2,10 @@
 
 ::
 
-    cell or function, Options ─► Prepared ─► Launch ─► engine ─► ranks
-                                               │                   │
-                                       Run  ◄──┴─────── events ◄───┘
-                              Presentation  ◄──┘
+    cell or function, Options ─► Prepared ─► Session ─► engine ─► ranks
+                                               │                    │
+                                       Run ◄───┼────── events ◄─────┘
+                              Presentation ◄───┘
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import label_cells
 
-__all__ = ["Launch", "launch"]
+__all__ = ["Session", "launch"]
 
 # Seconds within which a run ends without anybody watching it: starting a thread for that takes its time.
 _AT_ONCE = 0.05
@@ -205,7 +205,7 @@ def launch(
     )
     notebook = notebook or Notebook.here(sys._getframe(1).f_globals)
     # what was prepared is not kept here: it holds what was packed, and this waits for the run
-    session = Launch(prepare(fn_or_source, nprocs, options, notebook), engine or LocalEngine())
+    session = Session(prepare(fn_or_source, nprocs, options, notebook), engine or LocalEngine())
     if not wait:
         session.start_and_leave()
         return session.run
@@ -215,7 +215,7 @@ def launch(
     return session.run
 
 
-class Launch:
+class Session:
     """One run of what was prepared: starts it once, hands its events on, waits for its end, interrupts it.
 
     Parameters

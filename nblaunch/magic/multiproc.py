@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from nblaunch.engines.local import LocalEngine
     from nblaunch.launching.options import Options
-    from nblaunch.launching.session import Launch
+    from nblaunch.launching.session import Session
     from nblaunch.panel.standing import Standing
     from nblaunch.runs.run import Run
 
@@ -103,7 +103,7 @@ class Multiproc(Magics):
         # keeps the logs of the last run, whose paths its error message names
         self.last_run: Run | None = None
         # the latest that was to bind results and failures
-        self._in_background: weakref.ref[Launch] | None = None
+        self._in_background: weakref.ref[Session] | None = None
         self._standing: Standing | None = None
         self._hidden_names_told: set[str] = set()
         self._modules_seen = 0
@@ -198,31 +198,31 @@ class Multiproc(Magics):
         if chosen.setup:
             return self._set_up(line, cell)
         try:
-            launch = self._launch(chosen, line, grammar.aligned(line, cell))
+            session = self._session(chosen, line, grammar.aligned(line, cell))
         except KeyboardInterrupt:
             self._bind_nothing(chosen.out)
             raise _interrupted("interrupted before any rank was started") from None
         self._tell_hidden_names()
         try:
             if chosen.no_wait:
-                launch.start_and_leave()
+                session.start_and_leave()
                 if self._standing is not None:
                     self._standing.goes_on = True
                 return None
-            launch.start_and_wait()
+            session.start_and_wait()
         except KeyboardInterrupt:
-            raise _interrupted(launch.run.summary()) from None
+            raise _interrupted(session.run.summary()) from None
         except OSError as error:
             text = f"the ranks could not be started: {error}. None is left running."
             raise _named(NotStarted, type(error).__name__, text) from error
         finally:
-            self._bind(launch, chosen.out)
-        if launch.run.status == "interrupted":  # by the panel's button
-            raise _interrupted(launch.run.summary()) from None
+            self._bind(session, chosen.out)
+        if session.run.status == "interrupted":  # by the panel's button
+            raise _interrupted(session.run.summary()) from None
         if self._raises(chosen):
-            launch.run.raise_for_failures()
-        elif launch.run.failures and not chosen.no_panel and not launch.leaves_record:
-            print(f"{launch.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
+            session.run.raise_for_failures()
+        elif session.run.failures and not chosen.no_panel and not session.leaves_record:
+            print(f"{session.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
         return None
 
     def _set_up(self, line: str, cell: str) -> Any:
@@ -357,9 +357,9 @@ class Multiproc(Magics):
     def _raises(self, chosen: argparse.Namespace) -> bool:
         return not (chosen.no_raise or self.no_raise)
 
-    def _launch(self, chosen: argparse.Namespace, line: str, source: str) -> Launch:
+    def _session(self, chosen: argparse.Namespace, line: str, source: str) -> Session:
         from nblaunch.launching.prepare import prepare
-        from nblaunch.launching.session import Launch
+        from nblaunch.launching.session import Session
         from nblaunch.launching.source import Notebook
         from nblaunch.logs.kept import LIMITS
         from nblaunch.panel.standing import standing_here
@@ -373,7 +373,7 @@ class Multiproc(Magics):
             # an earlier launch of the same cell may have one
             self._standing = standing or self._standing
             title = grammar.printable(f"%%multiproc {line}".strip())
-            return Launch(
+            return Session(
                 prepare(source, nprocs, options, Notebook.of(self.shell), title),
                 self._engine(),
                 bound=chosen.out or "results, failures",
@@ -415,8 +415,8 @@ class Multiproc(Magics):
             show_values=self.show_values and not chosen.no_show,
         )
 
-    def _bind(self, launch: Launch, out: str | None) -> None:
-        self.last_run = run = launch.run
+    def _bind(self, session: Session, out: str | None) -> None:
+        self.last_run = run = session.run
         if out:
             self.shell.user_ns[out] = run
         else:
@@ -428,7 +428,7 @@ class Multiproc(Magics):
                     "background nobody will know them: start such runs with --out NAME.",
                     file=sys.stderr,
                 )
-            self._in_background = weakref.ref(launch)
+            self._in_background = weakref.ref(session)
             self.shell.user_ns["results"] = run.results
             self.shell.user_ns["failures"] = run.failures
 

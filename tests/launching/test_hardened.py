@@ -15,7 +15,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import prepare
-from nblaunch.launching.session import Launch, launch
+from nblaunch.launching.session import Session, launch
 from nblaunch.launching.source import Notebook
 from nblaunch.magic.line import aligned
 from nblaunch.payload import ExceptionStandIn
@@ -229,7 +229,7 @@ def test_orders_are_taken_while_the_helper_imports(monkeypatch: pytest.MonkeyPat
 def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
     from nblaunch.processes.gang.supervisor import Supervisor
 
-    session = Launch(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
+    session = Session(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
     wait = Supervisor.wait_readable
 
     def ended(supervisor: Supervisor, descriptor: int, seconds: float | None = None) -> None:
@@ -248,7 +248,7 @@ def test_a_run_that_is_ended_while_its_ranks_start(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("order", "status"), [("stop", "stopped"), ("kill", "stopped"), ("interrupt", "interrupted")])
 def test_a_run_that_is_ended_before_its_ranks_start(monkeypatch: pytest.MonkeyPatch, order: str, status: str) -> None:
-    session = Launch(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
+    session = Session(prepare("rank", 2, Options(panel="none"), Notebook({})), LocalEngine())
     make = LocalRanks._make_gang
     gangs = []
 
@@ -274,7 +274,7 @@ def test_a_start_that_is_refused_is_no_success() -> None:
 
             return Ranks(plan, UNPREPARED, on_event)
 
-    session = Launch(prepare("rank", 2, Options(quiet=True), Notebook({})), Refusing())
+    session = Session(prepare("rank", 2, Options(quiet=True), Notebook({})), Refusing())
     with pytest.raises(OSError, match="no more processes"):
         session.start()
     run = session.run

@@ -14,7 +14,7 @@ from nblaunch.engines.local import LocalEngine
 from nblaunch.launching import elsewhere, presenting
 from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import prepare
-from nblaunch.launching.session import Launch
+from nblaunch.launching.session import Session
 from nblaunch.launching.source import Notebook
 from nblaunch.runs import registry
 
@@ -50,7 +50,7 @@ def test_nothing_is_made_or_told(
     assert prepared.work.nprocs == 2
     assert prepared.title == "launch(a cell, 2)"
     assert not logs.exists()
-    run = _run(Launch(prepared, LocalEngine()))
+    run = _run(Session(prepared, LocalEngine()))
     assert run == {0: 2_000_000, 1: 2_000_001}
     assert logs.exists()
 
@@ -59,7 +59,7 @@ def test_it_may_be_started_more_than_once() -> None:
     words = ["a", "b"]
     prepared = prepare("words.append(rank)\nwords", 2, Options(panel="none"), Notebook({"words": words}))
     for _ in range(2):
-        assert _run(Launch(prepared, LocalEngine())) == {0: ["a", "b", 0], 1: ["a", "b", 1]}
+        assert _run(Session(prepared, LocalEngine())) == {0: ["a", "b", 0], 1: ["a", "b", 1]}
     assert words == ["a", "b"]
 
 
@@ -67,10 +67,10 @@ def test_a_folder_of_logs_that_cannot_be_made_is_told_before_the_start(tmp_path:
     (tmp_path / "file").touch()
     prepared = prepare("rank", 2, Options(log_dir=str(tmp_path / "file" / "logs")), Notebook({}))
     with pytest.raises(ValueError, match=r"log_dir '.*' cannot be made: .*; name a folder that you may write to"):
-        Launch(prepared, LocalEngine())
+        Session(prepared, LocalEngine())
 
 
-def _run(session: Launch) -> dict[int, object]:
+def _run(session: Session) -> dict[int, object]:
     session.start_and_wait()
     session.run.raise_for_failures()
     return session.run.results

@@ -120,7 +120,7 @@ def test_a_kernel_that_jupyter_restarts(managed: KernelManager, now: bool, tmp_p
 
 # Where a kernel is killed: names of functions of the launch, in the order in which they are called.
 MOMENTS = [
-    "nblaunch.launching.session.Launch.start",
+    "nblaunch.launching.session.Session.start",
     "nblaunch.engines.local_ranks.LocalRanks.start",
     "nblaunch.processes.gang.supervisor.Supervisor._start_all",
     "nblaunch.processes.gang.supervisor.Supervisor._start_one",
