@@ -8,6 +8,7 @@ processes of a machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 __all__ = [
@@ -21,13 +22,15 @@ __all__ = [
     "Ending",
     "Event",
     "Exited",
+    "Finished",
     "Frame",
     "GettingReady",
+    "Imported",
+    "LastWord",
     "Launched",
     "QuestionWithdrawn",
     "Raised",
     "Refused",
-    "Reported",
     "Restarting",
     "Sampled",
     "SessionEnded",
@@ -41,6 +44,13 @@ __all__ = [
     "TimedOut",
     "Usage",
 ]
+
+
+class LastWord(str, Enum):
+    """What a rank has sent last of all: its value, or its exception."""
+
+    VALUE = "value"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,34 +115,34 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """A rank sent a message.
+class Finished:
+    """A rank sent its value, which is its last word.
 
-    ``kind`` is ``"value"`` for its result, ``"error"`` for its exception; either is its last word. Other kinds belong
-    to whoever wrote the code that runs in the rank. ``body`` is opaque to the gang: the bytes that the rank sent, or,
-    if they were many, a list of views of mapped memory. ``at`` is the time at which the rank sent it.
+    ``body`` is the packed value: the bytes that the rank sent, or, if they were many, a list of views of mapped memory.
+    ``at`` is the time at which the rank sent it, as in all events about what a rank has sent.
     """
 
     rank: int
-    kind: str
     body: bytearray | list[memoryview] = field(repr=False)
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A rank reported an exception: what `Reported` says of it, for those who show it.
+    """A rank reported an exception, which is its last word unless it is held.
 
     Parameters
     ----------
     summary : str
         Type and message in one line.
     traceback : str
-        As a notebook shows it, with its colours.
+        As a notebook shows it, with its colours; of a long one both ends.
     raised_at : float
         When that was; the rank may have waited for a debugger since.
     held : bool
         Whether it waits still, and has not failed yet.
+    report : nblaunch.messages.reports.ErrorReport
+        All that the rank has sent, the exception itself included.
     """
 
     rank: int
@@ -141,6 +151,16 @@ class Raised:
     at: float
     raised_at: float
     held: bool = False
+    report: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A rank has imported modules that brought many others along."""
+
+    rank: int
+    modules: tuple[str, ...]
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +207,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Displayed:
-    """A rank displayed something: what `Reported` with kind ``"display"`` means.
+    """A rank displayed something.
 
     Parameters
     ----------
@@ -269,7 +289,7 @@ class StacksTaken:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A rank asks somebody and waits for the answer: what `Reported` with kind ``"ask"`` means.
+    """A rank asks somebody and waits for the answer.
 
     Parameters
     ----------
@@ -378,7 +398,7 @@ class Exited:
     ----------
     exitcode : int
         As in `subprocess.Popen.returncode`: minus the signal number if a signal ended it.
-    reported : {"value", "error"} or None
+    reported : LastWord or None
         Its last word, if it had one.
     collateral : bool
         Whether the gang ended it before it had failed by itself.
@@ -392,7 +412,7 @@ class Exited:
 
     rank: int
     exitcode: int
-    reported: str | None
+    reported: LastWord | None
     collateral: bool
     at: float
     out_of_memory: str = ""
@@ -516,8 +536,9 @@ Event = (
     | Launched
     | GettingReady
     | Started
-    | Reported
+    | Finished
     | Raised
+    | Imported
     | Refused
     | Displayed
     | Sampled

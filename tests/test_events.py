@@ -14,9 +14,10 @@ SAMPLES = [
     events.Captured({"data": 5}, 0.5),
     events.Launched(2, {0: "o0", 1: "o1"}, {0: "e0", 1: "e1"}, "logs", 1.0),
     events.Started(0, 77, 2.0),
-    events.Reported(0, "value", bytearray(b"secret"), 3.0),
+    events.Finished(0, bytearray(b"secret"), 3.0),
+    events.Imported(0, ("torch._dynamo",), 3.1),
     events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
-    events.Raised(0, "ValueError: x", "secret", 3.6, 3.6),
+    events.Raised(0, "ValueError: x", "secret", 3.6, 3.6, False, "secret"),
     events.GettingReady("sklearn", 3.55),
     events.Refused(0, "ValueError: x", 3.6, 3.65),
     events.Sampled({0: events.Usage(12.5, 1000)}, 3.7),
@@ -41,7 +42,7 @@ SAMPLES = [
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
     assert sorted(events.__all__) == sorted(
-        ["Event", "Frame", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
+        ["Event", "Frame", "LastWord", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
     )
 
 

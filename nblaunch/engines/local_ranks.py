@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from nblaunch.engines.base import Plan
-from nblaunch.events import AllExited, Ended, Event, Exited, Launched, Reported, Restarting, Stack, TimedOut
+from nblaunch.events import (
+    AllExited,
+    Ended,
+    Event,
+    Exited,
+    Imported,
+    LastWord,
+    Launched,
+    Restarting,
+    Stack,
+    TimedOut,
+)
 from nblaunch.logs.folders import refused
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
@@ -112,11 +122,11 @@ class LocalRanks:
 
             def pass_on(event: Event) -> None:
                 stalls.note(event)
-                if isinstance(event, Reported) and event.kind == "imported":
-                    _learn(event)
+                if isinstance(event, Imported):
+                    learn(event.modules)
                     return
                 if isinstance(event, Exited):
-                    if event.reported != "value" and not event.collateral:
+                    if event.reported != LastWord.VALUE and not event.collateral:
                         self._failed = True
                 elif isinstance(event, TimedOut):
                     self._ordered = True
@@ -138,7 +148,7 @@ class LocalRanks:
                 payload=plan.payload,
                 policy=Policy(
                     # a value that has arrived is kept, whatever becomes of the process while it exits
-                    lambda exit_: exit_.reported == "value",
+                    lambda exit_: exit_.reported == LastWord.VALUE,
                     stop_on_failure=plan.stop_on_failure,
                     grace=plan.grace,
                     timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
@@ -282,14 +292,6 @@ class LocalRanks:
             gang = self._gang
         if gang is not None:
             gang.end(reason, steps)
-
-
-def _learn(event: Reported) -> None:
-    """Take what a rank has spent time to import."""
-    # a rank may send anything
-    with contextlib.suppress(ValueError, TypeError):
-        names = json.loads(bytes(event.body) if isinstance(event.body, bytearray) else b"[]")
-        learn(name for name in names if isinstance(name, str))
 
 
 def _make_files(paths: Iterable[str]) -> None:

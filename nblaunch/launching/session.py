@@ -20,7 +20,7 @@ from typing import Any
 
 from nblaunch.engines.base import Engine
 from nblaunch.engines.local import LocalEngine
-from nblaunch.events import AllExited, Answered, Captured, Ended, Event, Reported, StacksTaken
+from nblaunch.events import AllExited, Answered, Captured, Ended, Event, StacksTaken
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
 from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
 from nblaunch.launching.elsewhere import remember_bound
@@ -30,9 +30,7 @@ from nblaunch.launching.presenting import Presentation, untold
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.outputs import Publish
-from nblaunch.runs.failures import raised
-from nblaunch.runs.outputs import displayed
-from nblaunch.runs.questions import Questions, asked
+from nblaunch.runs.questions import Questions
 from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import label_cells
@@ -385,22 +383,10 @@ class Session:
             self._ranks.sample(_SAMPLES)
 
     def _consume(self, event: Event) -> None:
-        if isinstance(event, Reported) and event.kind == "display":
-            shown = displayed(event)
-            if shown is None:
-                return
-            event = shown
-        elif isinstance(event, StacksTaken):
+        if isinstance(event, StacksTaken):
             event = replace(event, stacks=label_cells(event.stacks, self._cells))
-        elif isinstance(event, Reported) and event.kind in ("ask", "unask", "session_ended"):
-            question = asked(event)
-            if question is None:
-                return
-            event = question
         self.run.note(event)
-        if isinstance(event, Reported) and event.kind in ("error", "held") and not self._presentation.is_empty:
-            self._presentation.note(raised(event))
-        elif isinstance(event, (AllExited, Ended)):
+        if isinstance(event, (AllExited, Ended)):
             for refused in self.run.refused_late():
                 self._presentation.note(refused)
         self._presentation.note(event)

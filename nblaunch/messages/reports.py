@@ -1,4 +1,4 @@
-"""What a rank reports of its exception: `pack_report` there, `read_report` here.
+"""`ErrorReport`, which is what a rank reports of its exception, and `HeldReport`, the same while it still waits.
 
 A report has two parts: texts, which can be read without running code of the user's, and so in the thread that watches
 the ranks; and the exception itself, whose class may do anything when it is rebuilt.
@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from nblaunch.payload import Parts, pack_exception, pack_plain, split, text_of, type_name, unpack_plain
+from nblaunch.events import LastWord, Raised
+from nblaunch.messages.message import Body, Message, require_types
+from nblaunch.payload import encodable, pack_exception, pack_plain, split, text_of, type_name, unpack_plain
 
-__all__ = ["ErrorReport", "pack_report", "read_report"]
+__all__ = ["ErrorReport", "HeldReport"]
+
+# Characters; the whole text is in the exception and in its traceback.
+_MAX_SUMMARY_CHARACTERS = 300
+# Characters of a traceback that a panel is told, at its beginning and at its end.
+_TRACEBACK_ENDS = 20_000
 
 
 @dataclass(frozen=True)
-class ErrorReport:
-    """The exception of a rank.
+class ErrorReport(Message):
+    """The exception of a rank, its last word.
 
     Parameters
     ----------
@@ -25,58 +32,90 @@ class ErrorReport:
         Name of its type, and ``str()`` of it.
     traceback : str
         As a notebook shows it, with its colours.
-    exception : buffer or Parts
-        What `nblaunch.payload.unpack` rebuilds it from.
     raised_at : float
         `time.monotonic` at which it was raised: the rank may have been held for a debugger since.
+    exception : Packed in the rank, Parts in the gang
+        What `nblaunch.payload.unpack` rebuilds it from; None if the exception itself does not travel.
+    problem : str
+        Why there is nothing of all that, because the rank has sent something else; empty if there is.
     """
+
+    KIND = "error"
+    LAST_WORD: ClassVar[LastWord | None] = LastWord.ERROR
+    HELD: ClassVar[bool] = False
 
     type_name: str
     text: str
     traceback: str = field(repr=False)
-    exception: Any = field(repr=False)
-    raised_at: float = 0.0
+    raised_at: float
+    exception: Any = field(default=None, repr=False)
+    problem: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        error: BaseException,
+        traceback: str,
+        *,
+        home_classes: frozenset[str] = frozenset(),
+        raised_at: float | None = None,
+    ) -> ErrorReport:
+        """Return the report of an exception.
+
+        Parameters
+        ----------
+        error : BaseException
+            What was raised.
+        traceback : str
+            How it reads.
+        home_classes : frozenset of str
+            See `nblaunch.payload.pack`.
+        raised_at : float, optional
+            When; by default now.
+        """
+        at = time.monotonic() if raised_at is None else raised_at
+        return cls(type_name(error), text_of(error), traceback, at, pack_exception(error, home_classes=home_classes))
+
+    def pack(self) -> bytes:
+        """Return the two parts, one behind the other."""
+        names = ("type_name", "text", "traceback", "raised_at")
+        texts = pack_plain({name: getattr(self, name) for name in names})
+        return bytes(texts) + (b"" if self.exception is None else bytes(self.exception))
+
+    @classmethod
+    def read(cls, body: Body) -> ErrorReport:
+        """Read the texts, and leave the exception as it is."""
+        parts = [] if isinstance(body, list) else split(body)
+        if len(parts) not in (1, 2):
+            raise ValueError("it does not have two parts")
+        report = cls(**unpack_plain(parts[0]), exception=parts[1] if len(parts) > 1 else None, problem="")
+        require_types(report, type_name=str, text=str, traceback=str, raised_at=float)
+        return report
+
+    @classmethod
+    def unreadable(cls, why: str) -> ErrorReport:
+        """Return a report without an exception: its rank has failed all the same."""
+        problem = (
+            f"it sent bytes that are no exception ({why}). Look for code in this rank that writes to descriptors or "
+            "sockets which it has not opened itself"
+        )
+        return cls("", "", "", 0.0, problem=problem)
+
+    def event(self, rank: int, at: float) -> Raised:
+        """Tell of the exception; what is shown of it is short, and the rest is in the report."""
+        if self.problem:
+            return Raised(rank, encodable(self.problem), "", at, at, self.HELD, self)
+        summary = (f"{self.type_name}: {self.text}".splitlines() or [""])[0].removesuffix(": ")
+        traceback = self.traceback
+        if len(traceback) > 2 * _TRACEBACK_ENDS:
+            traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
+        summary = encodable(summary[:_MAX_SUMMARY_CHARACTERS])
+        return Raised(rank, summary, encodable(traceback), at, self.raised_at, self.HELD, self)
 
 
-def pack_report(
-    error: BaseException, traceback: str, *, home_classes: frozenset[str] = frozenset(), raised_at: float | None = None
-) -> bytes:
-    """Turn an exception into the body of a message of kind ``"error"``.
+class HeldReport(ErrorReport):
+    """The same of a rank that is held for a debugger, for the case that it does not live to report it."""
 
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-    traceback : str
-        How it reads.
-    home_classes : frozenset of str
-        See `nblaunch.payload.pack`.
-    raised_at : float, optional
-        When; by default now.
-    """
-    at = time.monotonic() if raised_at is None else raised_at
-    texts = {"type": type_name(error), "text": text_of(error), "traceback": traceback, "raised_at": at}
-    return bytes(pack_plain(texts)) + bytes(pack_exception(error, home_classes=home_classes))
-
-
-def read_report(body: bytearray | Parts) -> ErrorReport:
-    """Read the body of a message of kind ``"error"``.
-
-    Raises
-    ------
-    ValueError
-        If it is none: a rank can send anything.
-    """
-    parts = [] if isinstance(body, list) else split(body)
-    if len(parts) != 2:
-        raise ValueError("it does not have two parts")
-    texts = unpack_plain(parts[0])
-    if not isinstance(texts, dict):
-        raise ValueError("its first part is no dictionary")
-    type_name, text, traceback = (texts.get(name) for name in ("type", "text", "traceback"))
-    if not (isinstance(type_name, str) and isinstance(text, str) and isinstance(traceback, str)):
-        raise ValueError("type, text and traceback are not all texts")
-    raised_at = texts.get("raised_at")
-    if not isinstance(raised_at, float):
-        raise ValueError("when it was raised is no number")
-    return ErrorReport(type_name, text, traceback, parts[1], raised_at)
+    KIND = "held"
+    LAST_WORD = None
+    HELD = True

@@ -22,12 +22,14 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    Finished,
     GettingReady,
+    Imported,
+    LastWord,
     Launched,
     QuestionWithdrawn,
     Raised,
     Refused,
-    Reported,
     Restarting,
     Sampled,
     SessionEnded,
@@ -277,7 +279,7 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, (Displayed, AllExited, Signalled, TaskEnded)):
+        elif isinstance(event, (Displayed, AllExited, Imported, Signalled, TaskEnded)):
             return  # shown elsewhere, or nothing to be shown
         elif event.rank < len(self.ranks):
             self._note_of_rank(self.ranks[event.rank], event)
@@ -334,7 +336,7 @@ class RunState:
         self,
         rank: RankState,
         event: Started
-        | Reported
+        | Finished
         | Raised
         | Refused
         | Exited
@@ -350,9 +352,8 @@ class RunState:
         elif isinstance(event, Started):
             self.getting_ready = False
             rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
-        elif isinstance(event, Reported):
-            if event.kind == "value":
-                self._finish(rank, event.at)
+        elif isinstance(event, Finished):
+            self._finish(rank, event.at)
         elif isinstance(event, Raised) and event.held:
             rank.held = event
         elif isinstance(event, Raised):
@@ -366,7 +367,7 @@ class RunState:
 
     def _exit(self, rank: RankState, event: Exited) -> None:
         rank.exit = _how(event.exitcode)
-        if event.reported == "value" or rank.state == "failed":
+        if event.reported == LastWord.VALUE or rank.state == "failed":
             return
         if rank.held is not None and event.reported is None:
             self._raise(rank, rank.held, event.at)

@@ -25,10 +25,11 @@ from nblaunch.events import (
     Ended,
     Event,
     Exited,
+    Finished,
     GettingReady,
     Launched,
     QuestionWithdrawn,
-    Reported,
+    Raised,
     Restarting,
     SessionEnded,
     StacksTaken,
@@ -173,7 +174,7 @@ class TextPanel(Consumer):
             # told where they are put to somebody; and answers come in any thread
             (self._asking.add if isinstance(event, Asked) else self._asking.discard)((event.rank, event.number))
             return
-        if isinstance(event, Exited) or (isinstance(event, Reported) and event.kind in ("value", "error")):
+        if isinstance(event, (Exited, Finished)) or (isinstance(event, Raised) and not event.held):
             # nobody answers a rank that has nothing more to ask
             self._asking.difference_update([question for question in list(self._asking) if question[0] == event.rank])
         self._state.note(event)

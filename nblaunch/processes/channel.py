@@ -5,8 +5,8 @@ body. A large body is not written to the socket: it lies in a sealed memory file
 and the gang maps it. The rank writes with `Channel`, blocking; the gang reads with `Inbox`, never blocking. What a rank
 sends is not trusted to be well formed: whatever breaks the form raises `ProtocolError`, and the rank counts as failed.
 
-The way back is for answers only. A question is a message of kind ``"ask"`` whose body begins with its number, its
-answer has the same number, and ``"unask"`` with that number takes the question back.
+The way back is for answers only. A question has a number (see `nblaunch.messages.questions`), and its answer begins
+with the same number.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from nblaunch.messages.message import Message
+from nblaunch.messages.questions import Question, QuestionTakenBack
 from nblaunch.payload import MOST_FILES, Packed, Parts, Stored
 from nblaunch.refusals import start_or_refuse
 
-__all__ = ["Channel", "Inbox", "Message", "ProtocolError", "in_whole", "numbered"]
+__all__ = ["Channel", "Inbox", "ProtocolError", "Received", "in_whole"]
 
 _HEADER = struct.Struct("!4sBQd")
 _MAGIC = b"NBLM"
@@ -48,7 +51,7 @@ class ProtocolError(Exception):
     """A rank sent bytes that are no message."""
 
 
-class Message(NamedTuple):
+class Received(NamedTuple):
     """One message: its kind, its body (mapped, if it was stored) and the `time.monotonic` at which it was sent."""
 
     kind: str
@@ -73,7 +76,7 @@ class Channel:
         self._over = False
 
     def send(self, kind: str, body: bytes | Packed | Stored = b"") -> None:
-        """Send one message; return when the last byte is in the kernel's buffer.
+        """Send a body under the name of its kind; return when the last byte is in the kernel's buffer.
 
         A process that the rank has forked is not the rank: for it, this does nothing.
 
@@ -104,15 +107,19 @@ class Channel:
             for chunk in body.chunks() if isinstance(body, Packed) else [body]:
                 self._connection.sendall(chunk)
 
-    def ask(self, body: bytes, timeout: float | None = None) -> bytes:
+    def tell(self, message: Message) -> None:
+        """Send a message of a rank, as `send` does."""
+        self.send(message.KIND, message.pack())
+
+    def ask(self, question: Question, timeout: float | None = None) -> bytes:
         """Send a question and wait for its answer; several threads may do so at a time.
 
         A question that is given up, because of an interrupt for example, is taken back.
 
         Parameters
         ----------
-        body : bytes
-            The question, which the gang does not look into.
+        question : Question
+            The question; what it has as its number does not matter.
         timeout : float, optional
             Longest time in seconds.
 
@@ -135,7 +142,8 @@ class Channel:
         answered = False
         try:
             self._listen()
-            in_whole(lambda: self.send("ask", _NUMBER.pack(number) + body))
+            body = replace(question, number=number).pack()
+            in_whole(lambda: self.send(Question.KIND, body))
             answer = None if self._over else _wait(answers, timeout)
             answered = True
         except queue.Empty:
@@ -144,7 +152,7 @@ class Channel:
             del self._waiting[number]
             if not answered:
                 with contextlib.suppress(OSError):
-                    in_whole(lambda: self.send("unask", _NUMBER.pack(number)))
+                    in_whole(lambda: self.tell(QuestionTakenBack(number)))
         if answer is None:
             raise EOFError("nobody answers this rank any more")
         return answer
@@ -261,19 +269,6 @@ def _wait(answers: queue.SimpleQueue[bytes | None], timeout: float | None) -> by
     return answers.get(timeout=None if timeout is None else left)
 
 
-def numbered(body: bytearray | Parts) -> tuple[int, bytes]:
-    """Return the number of a question, and the question, out of the body of a message of kind ask or unask.
-
-    Raises
-    ------
-    ValueError
-        If the body does not begin with a number.
-    """
-    if not isinstance(body, bytearray) or len(body) < _NUMBER.size:
-        raise ValueError("a question without a number")
-    return _NUMBER.unpack_from(body)[0], bytes(body[_NUMBER.size :])
-
-
 class Inbox:
     """The gang's end: collects messages from a non-blocking socket."""
 
@@ -293,7 +288,7 @@ class Inbox:
         """Return the descriptor to wait for."""
         return self._connection.fileno()
 
-    def receive(self) -> list[Message]:
+    def receive(self) -> list[Received]:
         """Take what has arrived, without waiting; `closed` is true after the last byte.
 
         Raises
@@ -307,8 +302,8 @@ class Inbox:
             self._drop_descriptors()
             raise
 
-    def _receive(self) -> list[Message]:
-        messages: list[Message] = []
+    def _receive(self) -> list[Received]:
+        messages: list[Received] = []
         while not self.closed:
             try:
                 if self._body is None:
@@ -326,7 +321,7 @@ class Inbox:
             except ConnectionResetError:
                 self.closed = True
             if self._body is not None and self._filled == self._size:
-                messages.append(Message(self._kind, self._body, self._at))
+                messages.append(Received(self._kind, self._body, self._at))
                 self._body, self._filled = None, 0
         return messages
 
@@ -397,7 +392,7 @@ class Inbox:
             except MemoryError:
                 raise ProtocolError(f"no memory for a message of {self._size} bytes") from None
 
-    def _receive_head(self) -> Message | None:
+    def _receive_head(self) -> Received | None:
         """Take some of the next message's head; return the message if it is complete and its body was stored."""
         missing = _HEADER.size - len(self._head)
         self._head += self._take(missing if missing > 0 else _HEADER.size + self._head[4] - len(self._head))
@@ -417,7 +412,7 @@ class Inbox:
         if len(self._descriptors) != announced:
             raise ProtocolError(f"{len(self._descriptors)} descriptors came with a message that has {int(announced)}")
         if announced:
-            return Message(self._kind, self._map(size), at)
+            return Received(self._kind, self._map(size), at)
         self._body = bytearray()
         self._size = size
         self._at = at

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from nblaunch.payload import encodable, pack_plain, unpack_plain
+from nblaunch.messages.questions import DebuggerLeft, Question
+from nblaunch.payload import encodable, unpack_plain
 from nblaunch.processes.channel import Channel, in_whole
 
 __all__ = ["PACKAGE", "Asker", "become_asker", "current_asker"]
@@ -54,15 +55,9 @@ class Asker:
         TimeoutError
             If there is no answer in time.
         """
-        question = {
-            "kind": kind,
-            "prompt": _cut(prompt),
-            "text": _cut(text),
-            "where": _cut(where),
-            "session": session,
-        }
+        question = Question(kind, _cut(prompt), _cut(text), _cut(where), session)
         try:
-            answer = unpack_plain(self._channel.ask(bytes(pack_plain(question)), timeout))
+            answer = unpack_plain(self._channel.ask(question, timeout))
         except TimeoutError:
             raise
         except OSError as error:
@@ -74,8 +69,8 @@ class Asker:
 
     def end_session(self, session: int, text: str, *, quits: bool) -> None:
         """Tell that a debugger was left."""
-        over = pack_plain({"session": session, "text": _cut(text), "quit": quits})
-        in_whole(lambda: self._channel.send("session_ended", over))
+        left = DebuggerLeft(session, _cut(text), quits)
+        in_whole(lambda: self._channel.tell(left))
 
 
 _ASKER: Asker | None = None

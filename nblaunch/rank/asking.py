@@ -2,7 +2,7 @@
 
 ::
 
-    input("name? ") ─► Asker ─► "ask" {kind, prompt, text …} ─► gang ─► notebook's input box
+    input("name? ") ─► Asker ─► Question: kind, prompt, text … ─► gang ─► notebook's input box
                          ◄────── {"line": …} or {"end": true} ◄───────────┘
 
 Descriptor 0 of a rank stays empty: whatever reads it without Python finds the end of a file, as in any batch job.

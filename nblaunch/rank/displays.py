@@ -3,7 +3,7 @@
 ::
 
     display(x), plt.show() ─► formatters ─► RankDisplayPublisher ─┬─► nothing but text: stdout
-                                                                  └─► "display" {data, metadata, display_id …} ─► gang
+                                                                  └─► Display: data, metadata … ─► gang
 
 Text alone is printed, so that it stays in order with what else the rank prints, and in its log. Everything richer is
 sent as the notebook's frontends take it, and not printed a second time. ``clear_output`` is both: a message for what
@@ -23,7 +23,8 @@ from typing import Any
 
 from IPython.core.displaypub import DisplayPublisher
 
-from nblaunch.payload import NotEnoughMemory, Packed, pack_plain, store_if_large
+from nblaunch.messages.displays import Display
+from nblaunch.payload import NotEnoughMemory, Packed, store_if_large
 from nblaunch.processes.channel import Channel, in_whole
 from nblaunch.rank.cleared import ClearedLogs
 from nblaunch.wording import in_words
@@ -88,14 +89,9 @@ class RankDisplayPublisher(DisplayPublisher):
                 self._has_shown = True
                 if self._logs is not None:
                     self._logs.clear_if_waiting()
-            self._send(
-                {
-                    "kind": "update" if update else "display",
-                    "data": as_plain(data),
-                    "metadata": as_plain(metadata or {}),
-                    "display_id": None if display_id is None else str(display_id),
-                }
-            )
+            kind = "update" if update else "display"
+            name = None if display_id is None else str(display_id)
+            self._send(Display(kind, as_plain(data), as_plain(metadata or {}), name))
         if is_widget and not self._hinted:
             self._hinted = True
             print(_HINT)
@@ -109,32 +105,31 @@ class RankDisplayPublisher(DisplayPublisher):
         self._logs.clear(bool(wait))
         if self._has_shown:
             self._has_shown = bool(wait)
-            self._send({"kind": "clear", "wait": bool(wait)})
+            self._send(Display("clear", wait=bool(wait)))
 
     def _text_comes(self) -> None:
         """Take note that what waited to be cleared has been, because something is printed."""
         if self._has_shown and self._is_connected():
             self._has_shown = False
-            self._send({"kind": "clear", "wait": False})
+            self._send(Display("clear"))
 
     def rehearse(self, channel: Channel | None) -> None:
         """Send an empty output, over this channel if there is one; without a thread, whose first one leaves traces."""
-        message = {"kind": "display", "data": as_plain({"text/html": ""}), "metadata": {}, "display_id": None}
-        packed = store_if_large(pack_plain(message))
+        packed = store_if_large(Display("display", as_plain({"text/html": ""})).pack())
         if channel is not None:
-            channel.send("display", packed)
+            channel.send(Display.KIND, packed)
 
     def _is_connected(self) -> bool:
         return self._channel is not None and os.getpid() == self._owner
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, display: Display) -> None:
         # what was printed before shall be in the log before
         sys.stdout.flush()
         sys.stderr.flush()
         assert self._channel is not None
-        channel, packed = self._channel, pack_plain(message)
+        channel, packed = self._channel, display.pack()
         try:
-            in_whole(lambda: channel.send("display", store_if_large(packed)))
+            in_whole(lambda: channel.send(Display.KIND, store_if_large(packed)))
         except OSError as error:
             raise DisplayNotSent(_why(packed, error)) from None
 

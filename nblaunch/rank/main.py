@@ -2,16 +2,15 @@
 
 ::
 
-    payload ─► Work, notebook objects ─► shell or function ─┬─► "value" value, collected variables
-                                                          ├─► "error" {exception, traceback, …} + error.json
-                                                          └─► "display" before that, see `nblaunch.rank.displays`
+    payload ─► Work, notebook objects ─► shell or function ─┬─► Value: value, collected variables
+                                                          ├─► ErrorReport: exception, traceback, … + error.json
+                                                          └─► Display before that, see `nblaunch.rank.displays`
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -21,7 +20,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from nblaunch.messages.reports import pack_report
+from nblaunch.messages.imports import HeavyImports
+from nblaunch.messages.reports import ErrorReport, HeldReport
+from nblaunch.messages.values import Value
 from nblaunch.messages.work import VALUE, SetUp, Work
 from nblaunch.payload import (
     NotRebuilt,
@@ -113,7 +114,7 @@ def rehearse(context: Context | None = None) -> None:
         travelled = unpack_named(bytes(pack_named({"function": int})))
         packed = _work(work, travelled, {}, 0, shell, received_classes())
         if context is not None:
-            context.channel.send("rehearsal", packed)
+            context.channel.tell(Value(packed))
     finally:
         if shell is not None:
             shell.forget(work.filename)
@@ -193,14 +194,14 @@ def _run_task(context: Context, task: Task) -> int:
         if len(sys.modules) > len(modules):
             heavy = heavy_imports(modules)
             if heavy:
-                context.channel.send("imported", json.dumps(heavy).encode())
+                context.channel.tell(HeavyImports(tuple(heavy)))
     except BaseException as error:
         _stop_tracing(error)
         hints: list[str] = []
         with contextlib.suppress(Exception):  # of anybody's class, with a text of its own making
             hints = add_hints(error, work, namespace)
         return _report_failure(context, task, error, shell, home_classes, asker, cells, hints)
-    context.channel.send("value", packed)
+    context.channel.tell(Value(packed))
     return 0
 
 
@@ -371,10 +372,10 @@ def _report_failure(
 
         if is_held(error):
             # for the case that it does not live to report it
-            context.channel.send("held", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
+            context.channel.tell(HeldReport.of(error, text, home_classes=home_classes, raised_at=raised_at))
             debug_failure(error, text, asker)
     get_error_handler().record_exception(error)
-    context.channel.send("error", pack_report(error, text, home_classes=home_classes, raised_at=raised_at))
+    context.channel.tell(ErrorReport.of(error, text, home_classes=home_classes, raised_at=raised_at))
     # by its type: what an exception says of itself, ``__class__`` for example, may fail
     if issubclass(type(error), SystemExit):
         return exit_code(cast("SystemExit", error))

@@ -13,15 +13,16 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    Finished,
     Launched,
+    Raised,
     Refused,
-    Reported,
     StacksTaken,
     Started,
     TimedOut,
 )
 from nblaunch.logs.run_logs import Logs, RankLogs
-from nblaunch.messages.reports import read_report
+from nblaunch.messages.reports import ErrorReport
 from nblaunch.payload import ExceptionStandIn, unpack, why
 from nblaunch.processes.errors.failure import FailureMessage, lingered, silent_exit
 from nblaunch.runs.failures import (
@@ -30,7 +31,6 @@ from nblaunch.runs.failures import (
     RankTimeout,
     crash_stack,
     last_lines,
-    makes_no_sense,
     place_of,
     root_cause_of,
     without_crash_dump,
@@ -84,9 +84,9 @@ class Attempt:
         self._cells = cells
         # ranks that have sent a value; what the others have raised
         self._finished: set[int] = set()
-        self._reports: dict[int, Reported] = {}
+        self._reports: dict[int, Raised] = {}
         # what ranks had raised that were held for a debugger, in case they did not live to report it
-        self._held: dict[int, Reported] = {}
+        self._held: dict[int, Raised] = {}
         self._exits: dict[int, Exited] = {}
         # ranks whose values were refused, and everybody knows
         self._told: set[int] = set()
@@ -119,13 +119,11 @@ class Attempt:
             self.logs = {rank: RankLogs(event.stdouts[rank], event.stderrs[rank]) for rank in range(event.nprocs)}
         elif isinstance(event, Started):
             self.pids[event.rank] = event.pid
-        elif isinstance(event, Reported) and event.kind == "value":
+        elif isinstance(event, Finished):
             self._finished.add(event.rank)
             self._rebuilding.add(event)
-        elif isinstance(event, Reported) and event.kind == "error":
-            self._reports[event.rank] = event
-        elif isinstance(event, Reported) and event.kind == "held":
-            self._held[event.rank] = event
+        elif isinstance(event, Raised):
+            (self._held if event.held else self._reports)[event.rank] = event
         elif isinstance(event, Refused):
             self._told.add(event.rank)
         elif isinstance(event, Exited):
@@ -217,7 +215,7 @@ class Attempt:
                 failure.message = FailureMessage(unbuilt.why)
                 failures[rank] = failure
 
-    def _failure(self, rank: int, report: Reported | None) -> RankFailure:
+    def _failure(self, rank: int, raised: Raised | None) -> RankFailure:
         exited = self._exits.get(rank)
         if exited is None:
             failure = self._bare_failure(rank, at=self._began)
@@ -227,10 +225,10 @@ class Attempt:
                 failure.message = FailureMessage(f"rank {rank} was never started")
                 failure.collateral = True
             return failure
-        failure = self._bare_failure(rank, at=exited.at if report is None else report.at)
+        failure = self._bare_failure(rank, at=exited.at if raised is None else raised.at)
         failure.collateral = exited.collateral
-        if report is not None:
-            self._take_error(failure, report)
+        if raised is not None:
+            self._take_error(failure, raised.report)
             if exited.lingered and not failure.collateral:
                 failure.lingered = lingered(exited.lingered)
                 failure.add(failure.lingered)
@@ -251,13 +249,9 @@ class Attempt:
             failure.message = FailureMessage(f"rank {rank} (pid {failure.pid}) exited with code {exited.exitcode}")
         return failure
 
-    def _take_error(self, failure: RankFailure, report: Reported) -> None:
-        try:
-            told = read_report(report.body)
-        except ValueError as error:
-            failure.message = FailureMessage(
-                f"rank {failure.rank} (pid {failure.pid}): {makes_no_sense('exception', error)}"
-            )
+    def _take_error(self, failure: RankFailure, told: ErrorReport) -> None:
+        if told.problem:
+            failure.message = FailureMessage(f"rank {failure.rank} (pid {failure.pid}): {told.problem}")
             return
         failure.at = told.raised_at
         # a rank that was held for a debugger had failed by itself, whatever has ended it

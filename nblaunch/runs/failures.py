@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.events import Raised, Reported, Stack
-from nblaunch.messages.reports import read_report
-from nblaunch.payload import encodable, shortened, traceback_of, type_name, why
+from nblaunch.events import Stack
+from nblaunch.payload import encodable, shortened, traceback_of, type_name
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut, is_cut_off
@@ -295,37 +294,6 @@ def _who_was(failures: Sequence[RankFailure]) -> str:
 def without_escapes(text: str) -> str:
     """Remove the colours from a text."""
     return _ESCAPES.sub("", text)
-
-
-def raised(event: Reported) -> Raised:
-    """Return what a panel is told of the exception that a rank has reported.
-
-    The exception itself is rebuilt when the run has ended, because that runs code of the user's.
-    """
-    try:
-        report = read_report(event.body)
-    except ValueError as error:
-        return Raised(event.rank, encodable(makes_no_sense("exception", error)), "", event.at, event.at)
-    summary = (f"{report.type_name}: {report.text}".splitlines() or [""])[0].removesuffix(": ")
-    traceback = report.traceback
-    if len(traceback) > 2 * _TRACEBACK_ENDS:
-        traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
-    return Raised(
-        event.rank,
-        encodable(summary[:_MAX_SUMMARY_CHARACTERS]),
-        encodable(traceback),
-        event.at,
-        report.raised_at,
-        event.kind == "held",
-    )
-
-
-def makes_no_sense(what: str, error: BaseException) -> str:
-    """Say that a rank sent something that cannot be read, which its own code must have written to its socket."""
-    return (
-        f"it sent bytes that are no {what} ({why(error)}). Look for code in this rank that writes to descriptors or "
-        "sockets which it has not opened itself"
-    )
 
 
 def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:

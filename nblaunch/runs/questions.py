@@ -17,7 +17,6 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from nblaunch.events import (
     Asked,
@@ -25,19 +24,20 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    Finished,
+    LastWord,
     QuestionWithdrawn,
+    Raised,
     Refused,
-    Reported,
     Restarting,
     SessionEnded,
 )
 from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.jupyter.input_box import Box, tell
-from nblaunch.payload import encodable, pack_plain, unpack_plain
-from nblaunch.processes.channel import numbered
+from nblaunch.payload import encodable, pack_plain
 from nblaunch.wording import name_ranks
 
-__all__ = ["Questions", "asked"]
+__all__ = ["Questions"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,6 @@ _MAX_ANSWER_BYTES = 60_000
 _QUIT_PATIENCE = 2.0
 # Questions of one rank at a time; what asks more does not wait for answers.
 _MAX_QUESTIONS = 1000
-# Characters of a question that are shown.
-_MAX_QUESTION_CHARACTERS = 200_000
-_KINDS = ("input", "password", "command", "held", "left", "quit")
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
 
@@ -122,10 +119,10 @@ class Questions:
             if event.quit:
                 self._quit(event.rank)
         elif isinstance(event, Exited):
-            self._forget(event.rank, failed=event.reported != "value")
-        elif isinstance(event, Reported) and event.kind in ("value", "error"):
-            self._forget(event.rank, failed=event.kind == "error")
-        elif isinstance(event, Refused):
+            self._forget(event.rank, failed=event.reported != LastWord.VALUE)
+        elif isinstance(event, Finished):
+            self._forget(event.rank, failed=False)
+        elif isinstance(event, Refused) or (isinstance(event, Raised) and not event.held):
             self._forget(event.rank, failed=True)
         elif isinstance(event, Ending):
             self._closing = True
@@ -315,32 +312,3 @@ def _what(question: Asked) -> str:
     if question.kind == "command":
         return f"in the debugger, {question.where}"
     return f"asks {question.prompt.partition(': ')[2]!r:.100}"
-
-
-def asked(report: Reported) -> Asked | QuestionWithdrawn | SessionEnded | None:
-    """Return what a message about questions says, or None, and a warning in the log, if it makes no sense."""
-    rank, at = report.rank, report.at
-    try:
-        if report.kind == "session_ended":
-            message = unpack_plain(report.body)
-            text, session = _typed(message["text"], str), _typed(message["session"], int)
-            return SessionEnded(rank, session, text, message["quit"] is True, at)
-        number, body = numbered(report.body)
-        if report.kind == "unask":
-            return QuestionWithdrawn(rank, number, at)
-        message = unpack_plain(body)
-        kind, prompt, text, where = (_typed(message[name], str) for name in ("kind", "prompt", "text", "where"))
-        if kind not in _KINDS:
-            raise ValueError(f"no kind of question: {kind!r:.100}")
-        return Asked(rank, number, kind, prompt, text, where, _typed(message["session"], int), at)
-    except (KeyError, TypeError, ValueError, MemoryError) as error:
-        # as text: who keeps log records would keep the run with the exception's frames
-        why = f"{type(error).__name__}: {error}"
-        logger.warning("rank %d asked what makes no sense: %s", rank, why)
-        return None
-
-
-def _typed(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise TypeError(f"a part of it is a {type(value).__name__}")
-    return value[-_MAX_QUESTION_CHARACTERS:] if isinstance(value, str) else value

@@ -2,9 +2,9 @@
 
 ::
 
-    Reported("value") ─► add ─┬─► a thread: unpack ─┬─► values
-                              │                     └─► errors, and `refuse`: it is a failure at once
-                              └─► plain ones: at the end
+    Finished ─► add ─┬─► a thread: unpack ─┬─► values
+                     │                     └─► errors, and `refuse`: it is a failure at once
+                     └─► plain ones: at the end
 
 To rebuild a value may run code of the user's, ``__setstate__`` for example. That may take long, fail, or never return,
 so it is kept out of the thread that watches the ranks for as long as there are any.
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from nblaunch.events import Reported
+from nblaunch.events import Finished
 from nblaunch.flag import Flag
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import unpack_named, why
@@ -63,8 +63,8 @@ class Rebuilding:
         self.errors: dict[int, Unbuilt] = {}
         self._names = (VALUE, *names)
         self._refuse: Callable[[int, str, float], None] | None = refuse
-        self._plain: deque[Reported] = deque()
-        self._waiting: deque[Reported] = deque()
+        self._plain: deque[Finished] = deque()
+        self._waiting: deque[Finished] = deque()
         self._lock = threading.Lock()
         # held while somebody is told, so that nobody is once `tell_nobody` has returned
         self._telling = threading.Lock()
@@ -74,7 +74,7 @@ class Rebuilding:
         self._done = 0
         self._closed = False
 
-    def add(self, report: Reported) -> None:
+    def add(self, report: Finished) -> None:
         """Take what a rank has sent; never blocks, and starts a thread if that may run code."""
         if isinstance(report.body, bytearray) and _STACK_GLOBAL not in report.body:
             self._plain.append(report)
@@ -106,7 +106,7 @@ class Rebuilding:
             # not while the next one is rebuilt: it is memory
             del report
 
-    def _rebuild(self, report: Reported) -> None:
+    def _rebuild(self, report: Finished) -> None:
         try:
             body = unpack_named(report.body)
             body = {name: body[name] for name in self._names}

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nblaunch.engines.base import Ranks
-from nblaunch.events import AllExited, Displayed, Ended, Event, Launched, Refused, Reported, Restarting
+from nblaunch.events import AllExited, Displayed, Ended, Event, Finished, Launched, Raised, Refused, Restarting
 from nblaunch.flag import Flag
 from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
 from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
@@ -365,7 +365,7 @@ class Run:
             if isinstance(event, Launched):
                 self._launched = event
                 self.logs.found(event)
-            elif isinstance(event, Reported) and self.attempts and len(self._attempt.pids) == self.nprocs:
+            elif isinstance(event, (Finished, Raised)) and self.attempts and len(self._attempt.pids) == self.nprocs:
                 # they are all at work once more: nobody comes back to the attempt before
                 self.attempts[-1].drop_values()
                 self._before = None

@@ -15,7 +15,7 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
-from nblaunch.events import Ended, Ending, Event, Exited, GettingReady, Launched, Reported, Started, TimedOut
+from nblaunch.events import Ended, Ending, Event, Exited, Finished, GettingReady, Launched, Started, TimedOut
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named, unpack_named
 
@@ -66,7 +66,7 @@ def test_fewer_open_files_than_ranks(tmp_path: Path) -> None:
 def test_ranks_go_before_the_notebook_when_memory_has_run_out(tmp_path: Path, start_method: str) -> None:
     cell = "open('/proc/self/oom_score_adj').read().strip()"
     events = play(plan(cell, tmp_path, 1, start_method=start_method))
-    values = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
+    values = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Finished)]
     assert values == ["1000"]
     assert Path("/proc/self/oom_score_adj").read_text().strip() != "1000"
 
@@ -78,10 +78,10 @@ def test_events_come_in_order(tmp_path: Path) -> None:
     assert isinstance(events[-1], Ended)
     for rank in (0, 1):
         own = [type(event) for event in events if getattr(event, "rank", None) == rank]
-        assert own == [Started, Reported, Exited]
-    values = {event.rank: unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)}
+        assert own == [Started, Finished, Exited]
+    values = {event.rank: unpack_named(event.body)[VALUE] for event in events if isinstance(event, Finished)}
     assert values == {0: 0, 1: 2}
-    times = [event.at for event in events if not isinstance(event, Reported)]
+    times = [event.at for event in events if not isinstance(event, Finished)]
     assert times == sorted(times)
 
 
@@ -102,7 +102,7 @@ def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "77")
     cell = "import os\ndict(os.environ)"
     events = play(plan(cell, tmp_path, 1, env={"MASTER_PORT": "29500", "OWN": "1"}))
-    (environment,) = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Reported)]
+    (environment,) = [unpack_named(event.body)[VALUE] for event in events if isinstance(event, Finished)]
     assert environment["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"
     assert environment["GLOO_SOCKET_IFNAME"] == "eth7"
     assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
@@ -125,7 +125,7 @@ def test_orders_end_the_ranks(tmp_path: Path, order: str, reason: str, code: int
 
     def note(event: Event) -> None:
         events.append(event)
-        if isinstance(event, Reported) and event.kind == "value":
+        if isinstance(event, Finished):
             waiting.set()
 
     # rank 0 is past its start when it has sent its value
@@ -172,7 +172,7 @@ def test_a_reserved_port_is_for_ranks_alone() -> None:
 
 def test_the_port_is_free_again_after_the_run(tmp_path: Path) -> None:
     events = play(plan("import os\nos.environ['MASTER_PORT']", tmp_path, 1))
-    (port,) = [int(unpack_named(event.body)[VALUE]) for event in events if isinstance(event, Reported)]
+    (port,) = [int(unpack_named(event.body)[VALUE]) for event in events if isinstance(event, Finished)]
     with socket.socket() as server:
         server.bind(("127.0.0.1", port))
 

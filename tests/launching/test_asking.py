@@ -364,12 +364,10 @@ def test_questions_that_make_no_sense_harm_nobody(kind: str, caplog: pytest.LogC
 
 def test_a_rank_that_does_not_take_its_answers_is_ended_and_blocks_nobody() -> None:
     source = (
-        "import struct, threading\nfrom nblaunch.payload import pack_plain\n"
+        "import threading\nfrom nblaunch.messages.questions import Question\n"
         "from nblaunch.rank.asker import current_asker\n"
-        "question = dict(kind='input', prompt='rank 0: more? ', text='', where='', session=0)\n"
         "for number in range(100):\n"
-        "    body = struct.pack('!Q', number) + bytes(pack_plain(question))\n"
-        "    current_asker()._channel.send('ask', body)\n"
+        "    current_asker()._channel.tell(Question('input', 'rank 0: more? ', number=number))\n"
         "threading.Event().wait()"
     )
     script = Script()

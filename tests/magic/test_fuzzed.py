@@ -19,7 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
-from nblaunch.events import Ended, Event, Exited, Launched, Reported, Started
+from nblaunch.events import Ended, Event, Exited, Finished, LastWord, Launched, Started
 from nblaunch.magic.multiproc import Multiproc
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import pack_named
@@ -40,8 +40,8 @@ class _Pretended(LocalRanks):
         body = bytearray(bytes(pack_named({VALUE: 1})))
         for rank in range(min(plan.nprocs, 3)):
             self._on_event(Started(rank, 100 + rank, now))
-            self._on_event(Reported(rank, "value", body, now))
-            self._on_event(Exited(rank, 0, "value", False, now))
+            self._on_event(Finished(rank, body, now))
+            self._on_event(Exited(rank, 0, LastWord.VALUE, False, now))
         self._on_event(Ended(now))
 
 

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 import nblaunch.panel.live as live
-from nblaunch.events import Ended, Launched, Reported, Restarting, Started
+from nblaunch.events import Ended, Finished, Launched, Restarting, Started
 from nblaunch.launching import presenting
 from nblaunch.launching.session import launch
 from nblaunch.logs.arrivals import Arrivals
-from nblaunch.messages.reports import pack_report
+from nblaunch.messages.reports import ErrorReport
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.runs.attempt import Attempt
-from nblaunch.runs.failures import raised
 
 
 class Page:
@@ -62,7 +61,7 @@ def panel(page: Page, tmp_path: Path) -> LivePanel:
 
 
 def end(panel: LivePanel) -> None:
-    panel.note(Reported(0, "value", bytearray(), 101.0))
+    panel.note(Finished(0, bytearray(), 101.0))
     panel.note(Ended(101.0))
 
 
@@ -196,7 +195,7 @@ def test_what_the_logs_were_followed_with_is_let_go(panel: LivePanel) -> None:
 
 def test_what_a_panel_is_told_of_an_exception_is_bounded() -> None:
     text = "begins " + "x" * 1_000_000 + "\ud800 ends"
-    told = raised(Reported(0, "error", bytearray(pack_report(ValueError(text), text)), 101.0))
+    told = ErrorReport.of(ValueError(text), text).event(0, 101.0)
     assert (told.summary[:18], len(told.summary)) == ("ValueError: begins", 300)
     assert (told.traceback[:6], told.traceback[-6:]) == ("begins", "? ends")
     assert len(told.traceback) < 50_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Answered, Asked, Ended, Reported, Sampled, Usage
+from nblaunch.events import Answered, Asked, Ended, Finished, Sampled, Usage
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from nblaunch.processes._linux import punch_hole
@@ -65,7 +65,7 @@ def test_the_first_tick_says_everything_and_later_ones_what_has_changed(talk: Ta
     assert first["run"]["counts"] == {"running": 2}
     assert talk.tick() == {}
     talk.write(0, "hello\n")
-    talk.note(Reported(1, "value", bytearray(), 101.0))
+    talk.note(Finished(1, bytearray(), 101.0))
     second = talk.tick()
     assert second["ranks"] == {
         "0": {"out": 6, "line": "hello"},

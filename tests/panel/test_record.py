@@ -16,10 +16,11 @@ from nblaunch.events import (
     Ending,
     Event,
     Exited,
+    Finished,
     Frame,
+    LastWord,
     Launched,
     Raised,
-    Reported,
     Restarting,
     Stack,
     StacksTaken,
@@ -60,7 +61,7 @@ class Played:
 
     def finish(self, outcome: Outcome = FINISHED) -> tuple[str, str]:
         if outcome is FINISHED:
-            self.note(*(Reported(rank.rank, "value", bytearray(), 101.0) for rank in self.state.ranks))
+            self.note(*(Finished(rank.rank, bytearray(), 101.0) for rank in self.state.ranks))
         self.note(Ended(101.5))
         html, text = record(self.state, outcome, self.arrivals)
         assert len(html.encode()) + len(text.encode()) <= MOST
@@ -179,7 +180,11 @@ def test_a_failure(folder: Path) -> None:
     run.note(
         Raised(2, "ValueError: no <data>", trace, 101.0, 101.0), Raised(3, "ValueError: no <data>", trace, 101.1, 101.1)
     )
-    run.note(Ending("a rank failed", 101.2), Exited(2, 1, "error", False, 101.3), Exited(3, 1, "error", False, 101.3))
+    run.note(
+        Ending("a rank failed", 101.2),
+        Exited(2, 1, LastWord.ERROR, False, 101.3),
+        Exited(3, 1, LastWord.ERROR, False, 101.3),
+    )
     run.note(*(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
     html, text = run.finish(FAILED)
     assert text.splitlines() == [
@@ -204,7 +209,9 @@ def test_where_ranks_were_that_were_ended_for_another_one(folder: Path) -> None:
     cell, wait = Frame("Cell In[7]", 6, "<module>"), Frame(threading.__file__, 9, "wait")
     frames = {0: (cell,), 1: (wait, cell), 3: (Frame("Cell In[3]", 2, "load"), cell)}
     run.note(StacksTaken({rank: Stack((stack,), "S") for rank, stack in frames.items()}, "failure", 101.1))
-    run.note(Exited(2, 1, "error", False, 101.3), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1, 3, 4)))
+    run.note(
+        Exited(2, 1, LastWord.ERROR, False, 101.3), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1, 3, 4))
+    )
     _, text = run.finish(Outcome("failed", "", told=True, number=7))
     assert text.splitlines()[1:] == [
         "rank 2  ✕ failed first  1.0 s  0 B written  ValueError",
@@ -234,7 +241,7 @@ def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> Non
     for rank in range(256):
         line = 5 if rank == 9 else 4
         run.note(Raised(rank, f"ValueError: no shard {rank}", TRACE.format(rank=rank, line=line), 101.0, 101.0))
-    run.note(*(Exited(rank, 1, "error", False, 101.3) for rank in range(256)))
+    run.note(*(Exited(rank, 1, LastWord.ERROR, False, 101.3) for rank in range(256)))
     html, text = run.finish(FAILED)
     assert text.splitlines()[1:] == ["ranks 0-255  ✕ failed  1.0 s  0 B written  ValueError"]
     # the exception has that of the first one
@@ -314,7 +321,7 @@ def test_text_of_ranks_never_becomes_markup(folder: Path, evil: bytes) -> None:
     run.write(0, evil + b"\n")
     run.write(1, evil, err=True)
     text = evil.decode(errors="replace")
-    run.note(Raised(1, text, text, 101.0, 101.0), Exited(1, 1, "error", False, 101.2))
+    run.note(Raised(1, text, text, 101.0, 101.0), Exited(1, 1, LastWord.ERROR, False, 101.2))
     html, _ = run.finish(FAILED)
     for harmful in ("\0", "\u202e", "\u2066", "\x1b"):
         assert harmful not in html
@@ -326,7 +333,9 @@ def test_it_is_bounded_and_failed_ranks_come_first(folder: Path, nprocs: int) ->
     for rank in range(nprocs):
         run.write(rank, f"<{rank}>\n" * 30_000)
     last = nprocs - 1
-    run.note(Raised(last, "ValueError: x", "trace\n" * 10_000, 101.0, 101.0), Exited(last, 1, "error", False, 101.2))
+    run.note(
+        Raised(last, "ValueError: x", "trace\n" * 10_000, 101.0, 101.0), Exited(last, 1, LastWord.ERROR, False, 101.2)
+    )
     html, text = run.finish(FAILED)
     summaries = re.findall(r"<summary>(rank \d+), [^<]*", html)
     assert summaries[0] == f"rank {last}"
@@ -375,7 +384,7 @@ def test_a_line_of_the_other_stream_that_began_before_has_a_mark(folder: Path) -
 
 def test_a_traceback_that_is_cut_has_a_mark(folder: Path) -> None:
     run = Played(folder, 1)
-    run.note(Raised(0, "ValueError: x", "ü" * 20_000, 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
+    run.note(Raised(0, "ValueError: x", "ü" * 20_000, 101.0, 101.0), Exited(0, 1, LastWord.ERROR, False, 101.2))
     html, _ = run.finish(Outcome("failed", ""))
     assert re.search(">…ü{5000,6000}</pre>", html)
 
@@ -533,7 +542,7 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
     run = Played(folder, 256)
     for rank in range(256):
         run.write(rank, "".join(f"rank {rank} epoch {epoch}: {'long ' * 40}\n" for epoch in range(30)) + "done\n")
-    run.note(Raised(7, "ValueError: x", "trace", 101.0, 101.0), Exited(7, 1, "error", False, 101.2))
+    run.note(Raised(7, "ValueError: x", "trace", 101.0, 101.0), Exited(7, 1, LastWord.ERROR, False, 101.2))
     html, text = run.finish(FAILED)
     summaries = re.findall(r"<summary>([^<]*)", html)
     assert summaries[0].startswith("rank 7, 6.5 kB of output, the last ")
@@ -552,7 +561,7 @@ def test_many_ranks_stand_behind_one_fold(folder: Path) -> None:
 def test_many_lines_leave_the_last_ones_in_sight(folder: Path) -> None:
     run = Played(folder, 2)
     run.write(0, "".join(f"line {number:03}\n" for number in range(300)))
-    run.note(Raised(1, "ValueError: x", "trace", 101.0, 101.0), Exited(1, 1, "error", False, 101.2))
+    run.note(Raised(1, "ValueError: x", "trace", 101.0, 101.0), Exited(1, 1, LastWord.ERROR, False, 101.2))
     html, text = run.finish(FAILED)
     folded, seen = html.split("<summary>276 lines before</summary>")[1].split("</details>")
     assert words(folded).split("[0] line ")[1:] == [f"{number:03} " for number in range(275)] + ["275"]
@@ -607,7 +616,7 @@ def test_a_cursor_that_goes_far_makes_no_more_of_a_log(folder: Path, far: str) -
     run = Played(folder, 1)
     run.write(0, "".join(f"{far}{number}\n" for number in range(1500)))
     trace = "".join(f"\x1b[19990C{number}\n" for number in range(90))
-    run.note(Raised(0, "ValueError: x", trace, 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
+    run.note(Raised(0, "ValueError: x", trace, 101.0, 101.0), Exited(0, 1, LastWord.ERROR, False, 101.2))
     _, text = run.finish(FAILED)
     assert "1499" in text
 
@@ -615,7 +624,9 @@ def test_a_cursor_that_goes_far_makes_no_more_of_a_log(folder: Path, far: str) -
 def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     run = Played(folder, 1)
     run.state.title = f"%%multiproc 1 \u202e{'x' * 300_000}"
-    run.note(Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0, 101.0), Exited(0, 1, "error", False, 101.2))
+    run.note(
+        Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0, 101.0), Exited(0, 1, LastWord.ERROR, False, 101.2)
+    )
     html, text = run.finish(Outcome("failed", ""))
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
@@ -661,7 +672,7 @@ def test_logs_that_are_gone(folder: Path) -> None:
 
 def test_a_run_that_goes_on(folder: Path) -> None:
     run = Played(folder, 2)
-    run.note(Reported(0, "value", bytearray(), 101.0))
+    run.note(Finished(0, bytearray(), 101.0))
     html, text = still_running(run.state, 1_700_000_000.0, "token")
     assert re.fullmatch(
         r"%%multiproc 2: running since [\d:]{8}, last seen [\d:]{8}: 1 finished, 1 running; logs in .*", text

@@ -9,11 +9,12 @@ from nblaunch.events import (
     Ended,
     Ending,
     Exited,
+    Finished,
     GettingReady,
+    LastWord,
     Launched,
     Raised,
     Refused,
-    Reported,
     Restarting,
     Sampled,
     Started,
@@ -58,25 +59,24 @@ def test_what_ranks_wait_for_before_they_start() -> None:
 
 def test_a_value_finishes_a_rank_before_its_process_is_gone() -> None:
     state = launched()
-    state.note(Reported(0, "value", bytearray(), 101.0))
-    state.note(Reported(1, "display", bytearray(), 101.0))
+    state.note(Finished(0, bytearray(), 101.0))
     assert states(state) == ["finished", "running", "running"]
     assert state.ranks[0].ended == 1.0
     # whatever becomes of it while it exits
-    state.note(Exited(0, -11, "value", False, 102.0))
+    state.note(Exited(0, -11, LastWord.VALUE, False, 102.0))
     assert (state.ranks[0].state, state.ranks[0].exit, state.root) == ("finished", "SIGSEGV", None)
 
 
 def test_a_value_that_is_none_makes_a_failure_of_a_rank_that_had_finished() -> None:
     state = launched()
-    state.note(Reported(0, "value", bytearray(), 101.0))
-    state.note(Exited(0, 0, "value", False, 101.5))
+    state.note(Finished(0, bytearray(), 101.0))
+    state.note(Exited(0, 0, LastWord.VALUE, False, 101.5))
     state.note(Refused(0, "cannot be rebuilt", 101.0, 102.0))
     state.note(Ending("a rank failed", 102.2))
     # one that was sent while all were being ended failed by itself too
-    state.note(Reported(1, "value", bytearray(), 102.3))
+    state.note(Finished(1, bytearray(), 102.3))
     state.note(Refused(1, "cannot be rebuilt either", 102.3, 102.4))
-    state.note(Exited(1, 0, "value", True, 102.5))
+    state.note(Exited(1, 0, LastWord.VALUE, True, 102.5))
     state.note(Exited(2, -15, None, True, 102.5))
     assert states(state) == ["failed", "failed", "stopped"]
     assert state.root is state.ranks[0]
@@ -89,8 +89,8 @@ def test_the_first_failure_is_the_root_and_those_ended_for_it_are_stopped() -> N
     state.note(Raised(2, "ValueError: neither", "trace", 101.1, 101.1))
     state.note(Ending("a rank failed", 101.2))
     assert state.state == "stopping"
-    state.note(Exited(1, 1, "error", False, 101.3))
-    state.note(Exited(2, 1, "error", False, 101.3))
+    state.note(Exited(1, 1, LastWord.ERROR, False, 101.3))
+    state.note(Exited(2, 1, LastWord.ERROR, False, 101.3))
     state.note(Exited(0, -15, None, True, 101.4))
     state.note(Ended(101.5))
     assert states(state) == ["stopped", "failed", "failed"]
@@ -103,7 +103,7 @@ def test_the_interrupt_of_a_rank_is_no_failure_of_its_own() -> None:
     state = launched(1)
     state.note(Ending("the run was interrupted", 101.0))
     state.note(Raised(0, "KeyboardInterrupt", "trace", 101.1, 101.1))
-    state.note(Exited(0, -2, "error", True, 101.2))
+    state.note(Exited(0, -2, LastWord.ERROR, True, 101.2))
     assert states(state) == ["stopped"]
     assert state.root is None
 
@@ -137,8 +137,8 @@ def test_a_rank_that_finishes_while_it_is_ended_is_no_root_cause() -> None:
     state = launched(2)
     state.note(TimedOut((0, 1), 2.5, 102.5))
     state.note(Ending("the time was over", 102.5))
-    state.note(Reported(0, "value", bytearray(), 102.6))
-    state.note(Exited(0, 0, "value", True, 102.7))
+    state.note(Finished(0, bytearray(), 102.6))
+    state.note(Exited(0, 0, LastWord.VALUE, True, 102.7))
     state.note(Exited(1, -15, None, True, 102.7))
     assert states(state) == ["finished", "failed"]
     assert (state.ranks[0].root, state.ranks[0].why) == (False, "")
@@ -149,7 +149,7 @@ def test_samples_count_while_a_rank_runs() -> None:
     state = launched(2)
     state.note(Sampled({0: Usage(50.0, 1000), 1: Usage(25.0, 500)}, 101.0))
     assert (state.cpu, state.memory) == (75.0, 1500)
-    state.note(Reported(0, "value", bytearray(), 101.5))
+    state.note(Finished(0, bytearray(), 101.5))
     state.note(Sampled({0: Usage(99.0, 9), 1: Usage(10.0, 600)}, 102.0))
     assert (state.cpu, list(state.ranks[0].history), list(state.ranks[1].history)) == (10.0, [1000], [500, 600])
 
@@ -161,7 +161,7 @@ def test_memory_is_estimated_until_all_have_been_looked_at() -> None:
     state.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 3000), 2: Usage(0.0, 0), 3: Usage(0.0, 0)}, 101.0))
     assert (state.memory, state.memory_known, state.samples) == (8000, False, 1)
     assert [list(rank.history) for rank in state.ranks] == [[1000], [3000], [], []]
-    state.note(Reported(2, "value", bytearray(), 101.5))
+    state.note(Finished(2, bytearray(), 101.5))
     state.note(Sampled({0: Usage(0.0, 1000), 1: Usage(0.0, 3000), 3: Usage(0.0, 2000)}, 102.0))
     assert (state.memory, state.memory_known) == (6000, True)
 
@@ -189,7 +189,7 @@ def test_displays_are_shown_elsewhere() -> None:
 
 def test_a_restart_that_is_refused_shows_the_attempt_before() -> None:
     state = launched(2)
-    state.note(Reported(0, "value", bytearray(), 101.0))
+    state.note(Finished(0, bytearray(), 101.0))
     state.note(Raised(1, "ValueError: no", "trace", 101.0, 101.0))
     before, log_dir = states(state), state.log_dir
     state.note(Restarting(1, 1, 102.0))

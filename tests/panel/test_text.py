@@ -24,7 +24,6 @@ from nblaunch.events import (
     Launched,
     QuestionWithdrawn,
     Raised,
-    Reported,
     Restarting,
     Started,
     Straggling,
@@ -383,7 +382,9 @@ def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
     panel.note(Exited(1, -9, None, False, 1.3))
     assert panel._asking == set()
     ask(0, 3)
-    panel.note(Reported(0, "error", bytearray(), 1.4))
+    panel.note(Raised(0, "ValueError: x", "", 1.35, 1.35, held=True))
+    assert panel._asking == {(0, 3)}
+    panel.note(Raised(0, "ValueError: x", "", 1.4, 1.4))
     assert panel._asking == set()
     ask(0, 4)
     panel.note(Restarting(1, 2, 1.5))

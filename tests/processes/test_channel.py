@@ -16,8 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nblaunch.messages.decoder import decode
+from nblaunch.messages.message import Message
+from nblaunch.messages.questions import Question, QuestionTakenBack
 from nblaunch.payload import pack, store, unpack
-from nblaunch.processes.channel import Channel, Inbox, Message, ProtocolError, numbered
+from nblaunch.processes.channel import Channel, Inbox, ProtocolError, Received
 
 HEADER = struct.Struct("!4sBQd")
 
@@ -33,7 +36,7 @@ def framed(kind: bytes, body: bytes, size: int | None = None, mark: bytes = b"NB
     return HEADER.pack(mark, len(kind), len(body) if size is None else size, 1.5) + kind + body
 
 
-def inline(message: Message) -> bytes:
+def inline(message: Received) -> bytes:
     assert isinstance(message.body, bytearray)
     return bytes(message.body)
 
@@ -65,7 +68,7 @@ def test_a_long_message_is_put_together(ends: tuple[socket.socket, Inbox]) -> No
 
     sender = threading.Thread(target=send)
     sender.start()
-    messages: list[Message] = []
+    messages: list[Received] = []
     while not inbox.closed:
         messages += inbox.receive()
     sender.join()
@@ -83,7 +86,7 @@ def test_messages_of_threads_do_not_mix(ends: tuple[socket.socket, Inbox]) -> No
     threads = [threading.Thread(target=send, args=(letter,)) for letter in (b"a", b"b", b"c")]
     for thread in threads:
         thread.start()
-    messages: list[Message] = []
+    messages: list[Received] = []
     while len(messages) < 150:
         messages += inbox.receive()
     for thread in threads:
@@ -127,7 +130,7 @@ def test_any_cut_gives_the_same_messages(contents: list[tuple[str, bytes]], data
     ours, theirs = socket.socketpair()
     with ours, theirs:
         inbox = Inbox(ours)
-        received: list[Message] = []
+        received: list[Received] = []
         for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
             theirs.sendall(stream[start:end])
             received += inbox.receive()
@@ -329,21 +332,25 @@ class Exchange:
     def begin(self, question: str, timeout: float | None = None) -> None:
         def ask() -> None:
             try:
-                self.results[question] = self.channel.ask(question.encode(), timeout)
+                self.results[question] = self.channel.ask(Question("input", question), timeout)
             except Exception as error:
                 self.results[question] = error
 
         self.threads.append(threading.Thread(target=ask))
         self.threads[-1].start()
 
-    def next(self) -> tuple[str, int, str]:
-        """Wait for a message; return its kind, number and text."""
+    def next(self) -> Message | None:
+        """Wait for a message; return it."""
         while True:
             select.select([self.inbox], [], [])
-            for message in self.inbox.receive():
-                assert isinstance(message.body, bytearray)
-                number, body = numbered(message.body)
-                return message.kind, number, body.decode()
+            for kind, body, _ in self.inbox.receive():
+                return decode(0, kind, body)
+
+    def asked(self) -> int:
+        """Wait for a question; return its number."""
+        question = self.next()
+        assert isinstance(question, Question)
+        return question.number
 
     def join(self) -> None:
         for thread in self.threads:
@@ -363,8 +370,10 @@ def exchange() -> Iterator[Exchange]:
 
 def test_a_question_and_its_answer(exchange: Exchange) -> None:
     exchange.begin("who?")
-    kind, number, text = exchange.next()
-    assert (kind, text) == ("ask", "who?")
+    question = exchange.next()
+    assert isinstance(question, Question)
+    assert (question.kind, question.prompt) == ("input", "who?")
+    number = question.number
     exchange.inbox.answer(number, b"me")
     exchange.join()
     assert exchange.results == {"who?": b"me"}
@@ -372,9 +381,9 @@ def test_a_question_and_its_answer(exchange: Exchange) -> None:
 
 def test_questions_of_threads_get_their_own_answers_in_any_order(exchange: Exchange) -> None:
     exchange.begin("first")
-    _, first, _ = exchange.next()
+    first = exchange.asked()
     exchange.begin("second")
-    _, second, _ = exchange.next()
+    second = exchange.asked()
     exchange.inbox.answer(second, b"2")
     exchange.threads[1].join()
     exchange.inbox.answer(first, b"1")
@@ -384,25 +393,25 @@ def test_questions_of_threads_get_their_own_answers_in_any_order(exchange: Excha
 
 def test_a_question_that_nobody_answers_in_time_is_taken_back(exchange: Exchange) -> None:
     exchange.begin("who?", 0.01)
-    _, number, _ = exchange.next()
-    assert exchange.next() == ("unask", number, "")
+    number = exchange.asked()
+    assert exchange.next() == QuestionTakenBack(number)
     exchange.join()
     assert str(exchange.results["who?"]) == "nobody has answered within 0.01 s"
     # its answer, and one to what nobody has asked, belong to no later question
     exchange.inbox.answer(number, b"late")
     exchange.inbox.answer(77, b"odd")
     exchange.begin("again?")
-    exchange.inbox.answer(exchange.next()[1], b"yes")
+    exchange.inbox.answer(exchange.asked(), b"yes")
     exchange.join()
     assert exchange.results["again?"] == b"yes"
 
 
 def test_a_late_answer_fits_no_question_of_a_rank_that_was_started_again(exchange: Exchange) -> None:
     exchange.begin("who?")
-    _, before, _ = exchange.next()
+    before = exchange.asked()
     again = Exchange()
     again.begin("who?")
-    _, number, _ = again.next()
+    number = again.asked()
     again.inbox.answer(before, b"meant for the one before")
     again.inbox.answer(number, b"me")
     again.join()
@@ -417,7 +426,7 @@ def test_closing_wakes_those_who_wait(exchange: Exchange) -> None:
     exchange.join()
     assert isinstance(exchange.results["who?"], EOFError)
     with pytest.raises(OSError):
-        exchange.channel.ask(b"and now?")
+        exchange.channel.ask(Question("input", "and now?"))
 
 
 def test_a_gang_that_is_gone_answers_nobody(exchange: Exchange) -> None:
@@ -432,7 +441,7 @@ def test_a_forked_child_cannot_ask(exchange: Exchange) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            exchange.channel.ask(b"me too?")
+            exchange.channel.ask(Question("input", "me too?"))
         except ChildProcessError:
             os._exit(7)
         finally:
@@ -446,8 +455,3 @@ def test_who_does_not_take_answers_does_not_block_the_gang(ends: tuple[socket.so
     with pytest.raises(ProtocolError, match="does not take the answers"):
         for _ in range(10_000):
             inbox.answer(1, bytes(60_000))
-
-
-def test_a_question_without_a_number() -> None:
-    with pytest.raises(ValueError, match="a question without a number"):
-        numbered(bytearray(b"1234567"))

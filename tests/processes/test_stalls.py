@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.events import Event, Exited, Reported, Stalled, Started, Straggling
+from nblaunch.events import Asked, Event, Exited, Finished, QuestionWithdrawn, Raised, Stalled, Started, Straggling
 from nblaunch.processes.watching import stalls
 from nblaunch.processes.watching.sampling import cpu_seconds, family
 from nblaunch.processes.watching.stalls import StallWatch
@@ -73,22 +72,21 @@ def test_a_thread_that_looks_around_is_no_work(tmp_path: Path, used: Used) -> No
 
 def test_ranks_that_have_reported_are_at_work_no_more(tmp_path: Path, used: Used) -> None:
     made = watch(tmp_path)
-    made.note(Reported(0, "value", bytearray(), 1.0))
-    made.note(Reported(1, "display", bytearray(), 1.0))
+    made.note(Finished(0, bytearray(), 1.0))
+    made.note(Raised(1, "ValueError: x", "", 1.0, 1.0, held=True))
     made.note(Exited(2, 1, None, False, 1.0))
     assert told(made, 60.0) == [Stalled((1,), 60.0, 60.0)]
-    made.note(Reported(1, "error", bytearray(), 61.0))
+    made.note(Raised(1, "ValueError: x", "", 61.0, 61.0))
     assert told(made, 62.0) == [Stalled((), 0.0, 62.0)]
 
 
 def test_ranks_that_wait_for_a_person_are_at_work(tmp_path: Path, used: Used) -> None:
     made = watch(tmp_path, 1)
-    made.note(Reported(0, "ask", bytearray(struct.pack("!Q", 1)), 1.0))
-    made.note(Reported(0, "ask", bytearray(struct.pack("!Q", 2)), 1.0))
-    made.note(Reported(0, "ask", bytearray(b"?"), 1.0))
+    for number in (1, 2):
+        made.note(Asked(0, number, "input", "name? ", "", "", 0, 1.0))
     made.answered(0, 1)
     assert told(made, 70.0) == []
-    made.note(Reported(0, "unask", bytearray(struct.pack("!Q", 2)), 70.0))
+    made.note(QuestionWithdrawn(0, 2, 70.0))
     assert told(made, 129.0) == []
     assert told(made, 130.0) == [Stalled((0,), 60.0, 130.0)]
 
@@ -97,17 +95,17 @@ def test_those_that_others_have_left_behind(tmp_path: Path, used: Used, monkeypa
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
     made = watch(tmp_path, 4, stall=0, straggler=30.0)
     assert told(made, 99.0) == []
-    made.note(Reported(2, "value", bytearray(), 100.0))
+    made.note(Finished(2, bytearray(), 100.0))
     assert told(made, 129.0) == []
     assert told(made, 130.0) == [Straggling((0, 1, 3), 30.0, 130.0)]
     assert told(made, 190.0) == []  # once, until another one finishes
-    made.note(Reported(0, "value", bytearray(), 200.0))
+    made.note(Finished(0, bytearray(), 200.0))
     assert told(made, 300.0) == [Straggling((1, 3), 200.0, 300.0)]
 
 
 def test_nothing_is_told_where_nothing_is_asked_for(tmp_path: Path, used: Used) -> None:
     made = watch(tmp_path, stall=0, straggler=0)
-    made.note(Reported(0, "value", bytearray(), 1.0))
+    made.note(Finished(0, bytearray(), 1.0))
     assert told(made, 1e9) == []
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Event, Exited, Reported, Started, TaskEnded, TimedOut
-from nblaunch.messages.reports import read_report
+from nblaunch.events import Ended, Event, Exited, Finished, Raised, Started, TaskEnded, TimedOut
+from nblaunch.messages.reports import ErrorReport
+from nblaunch.messages.values import Value
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named, unpack, unpack_named
 from nblaunch.processes.child.context import Context
@@ -33,13 +34,13 @@ def count(context: Context) -> int:
         told = unpack(task.payload.pop(0))
         print(f"task {task.number} of rank {context.rank_spec.rank}: {told}")
         if told == "fail":
-            context.channel.send("error", b"failed")
+            context.channel.tell(ErrorReport.of(ValueError("failed"), "its traceback"))
         elif told == "leave":
             os._exit(3)
         elif told == "wait":
-            context.channel.ask(b"for ever")
+            threading.Event().wait()
         else:
-            context.channel.send("value", json.dumps([task.number, told, os.getpid()]).encode())
+            context.channel.tell(Value(pack([task.number, told, os.getpid()])))
     return 0
 
 
@@ -88,9 +89,9 @@ class Staying:
             events.append(self.events.get(timeout=LIMIT))
         return events
 
-    def reports(self) -> dict[int, Reported]:
+    def reports(self) -> dict[int, Finished | Raised]:
         """Return what ranks have reported until their task was over."""
-        return {event.rank: event for event in self.until(TaskEnded) if isinstance(event, Reported)}
+        return {event.rank: event for event in self.until(TaskEnded) if isinstance(event, Finished | Raised)}
 
     def close(self) -> None:
         self.gang.end("the test is over", KILL)
@@ -112,8 +113,8 @@ def stay(tmp_path: Path) -> Iterator[Any]:
         gang.close()
 
 
-def decoded(reports: dict[int, Reported]) -> dict[int, list[Any]]:
-    return {rank: json.loads(bytes(report.body)) for rank, report in reports.items()}  # type: ignore[arg-type]
+def decoded(reports: dict[int, Finished | Raised]) -> dict[int, list[Any]]:
+    return {rank: unpack(report.body) for rank, report in reports.items() if isinstance(report, Finished)}
 
 
 @pytest.mark.parametrize("method", [*METHODS, "zygote"])
@@ -140,15 +141,15 @@ def test_events_of_tasks_come_in_order(stay: Any) -> None:
     staying.submit(1, [pack("second")])
     staying.gang.finish()
     events = staying.until(Ended)
-    assert [type(event) for event in events] == [Started, Reported, TaskEnded, Reported, TaskEnded, Exited, Ended]
+    assert [type(event) for event in events] == [Started, Finished, TaskEnded, Finished, TaskEnded, Exited, Ended]
     assert [event.number for event in events if isinstance(event, TaskEnded)] == [0, 1]
 
 
 def test_a_rank_that_has_failed_at_a_task_does_the_next_one(stay: Any) -> None:
     staying = stay(2, "zygote", "fail", stop_on_failure=False)
-    assert {rank: report.kind for rank, report in staying.reports().items()} == {0: "error", 1: "error"}
+    assert {rank: type(report) for rank, report in staying.reports().items()} == {0: Raised, 1: Raised}
     staying.submit(1, [pack("again")])
-    assert {rank: report.kind for rank, report in staying.reports().items()} == {0: "value", 1: "value"}
+    assert {rank: type(report) for rank, report in staying.reports().items()} == {0: Finished, 1: Finished}
 
 
 def test_a_failure_ends_the_ranks_of_the_task_if_that_is_its_policy(stay: Any) -> None:
@@ -204,14 +205,19 @@ def test_cells_are_tasks(stay: Any) -> None:
     staying = stay(2, "zygote", cell("rank * 10", 1), entry="nblaunch.rank.main:run", stop_on_failure=False)
 
     def values() -> dict[int, Any]:
-        reports = staying.reports()
-        return {rank: unpack_named(report.body)[VALUE] for rank, report in reports.items() if report.kind == "value"}
+        return {
+            rank: unpack_named(report.body)[VALUE]
+            for rank, report in staying.reports().items()
+            if isinstance(report, Finished)
+        }
 
     assert values() == {0: 0, 1: 10}
     staying.submit(1, cell("1 / rank", 2), stop_on_failure=False)
     reports = staying.reports()
-    assert (reports[0].kind, reports[1].kind) == ("error", "value")
-    assert read_report(reports[0].body).type_name == "ZeroDivisionError"
+    first, second = reports[0], reports[1]
+    assert isinstance(first, Raised)
+    assert first.summary == "ZeroDivisionError: division by zero"
+    assert isinstance(second, Finished)
     staying.submit(2, cell("print('said'); rank", 3))
     assert values() == {0: 0, 1: 1}
     assert [Path(staying.file(2, rank, "stdout")).read_text() for rank in range(2)] == ["said\n", "said\n"]

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nblaunch.events import Displayed, Reported
+from nblaunch.events import Displayed
+from nblaunch.messages.decoder import decode
+from nblaunch.messages.displays import Display
 from nblaunch.payload import NotEnoughMemory
 from nblaunch.processes.channel import Channel, Inbox
 from nblaunch.rank import displays
 from nblaunch.rank.displays import DisplayNotSent, RankDisplayPublisher, as_plain
-from nblaunch.runs.outputs import displayed
 
 
 @contextmanager
@@ -41,9 +42,14 @@ def publisher() -> Iterator[tuple[RankDisplayPublisher, Inbox]]:
 
 
 def received(inbox: Inbox) -> list[Displayed]:
-    events = [displayed(Reported(0, each.kind, each.body, each.at)) for each in inbox.receive()]
-    assert None not in events
-    return [event for event in events if event is not None]
+    events = []
+    for kind, body, at in inbox.receive():
+        message = decode(0, kind, body)
+        assert message is not None
+        event = message.event(0, at)
+        assert isinstance(event, Displayed)
+        events.append(event)
+    return events
 
 
 def test_what_is_rich_is_sent_and_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +113,11 @@ def test_large_outputs_come_in_a_memory_file() -> None:
     picture = os.urandom(3_000_000)
     with publisher() as (made, inbox):
         made.publish({"image/png": picture}, {})
-        (message,) = inbox.receive()
-    assert isinstance(message.body, list)
-    event = displayed(Reported(0, message.kind, message.body, message.at))
-    assert event is not None
-    assert base64.b64decode(event.data["image/png"]) == picture
+        ((kind, body, _),) = inbox.receive()
+    assert isinstance(body, list)
+    display = decode(0, kind, body)
+    assert isinstance(display, Display)
+    assert base64.b64decode(display.data["image/png"]) == picture
 
 
 def test_no_memory_is_an_error_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

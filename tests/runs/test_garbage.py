@@ -8,21 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nblaunch.events import Displayed, Ended, Exited, Launched, Reported, Started
+from nblaunch.events import Ended, Exited, Launched, Started
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
-from nblaunch.messages.reports import pack_report, read_report
+from nblaunch.messages.decoder import decode
+from nblaunch.messages.displays import Display
+from nblaunch.messages.reports import ErrorReport
+from nblaunch.messages.values import Value
 from nblaunch.messages.work import VALUE
-from nblaunch.payload import Packed, pack, pack_named, pack_plain
-from nblaunch.runs.failures import raised
-from nblaunch.runs.outputs import displayed
+from nblaunch.payload import Packed, pack, pack_named
 from nblaunch.runs.run import Run
 
 GOOD = {
     "value": bytes(pack_named({VALUE: [1, 2.5, "text"], "loss": 0.5})),
-    "error": pack_report(ValueError("boom"), "Traceback"),
-    "display": bytes(pack_plain({"kind": "display", "data": {"text/html": "<b>"}, "metadata": {}, "display_id": None})),
+    "error": ErrorReport.of(ValueError("boom"), "Traceback").pack(),
+    "display": bytes(Display("display", {"text/html": "<b>"}).pack()),
 }
 
 plain = st.recursive(
@@ -71,10 +72,12 @@ def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mappe
     for rank in range(2):
         run.note(Started(rank, 10 + rank, 0.0))
     sent: Any = [memoryview(body)] if mapped else bytearray(body)
-    run.note(Reported(0, kind, sent, 1.0))
-    run.note(Reported(1, "value", bytearray(GOOD["value"]), 1.0))
+    message = decode(0, kind, sent)
+    assert message is not None
+    run.note(message.event(0, 1.0))
+    run.note(Value(bytearray(GOOD["value"])).event(1, 1.0))
     for rank in range(2):
-        run.note(Exited(rank, 0, kind, False, 2.0))
+        run.note(Exited(rank, 0, message.LAST_WORD, False, 2.0))
     run.note(Ended(3.0))
 
     assert run.wait(0)
@@ -86,21 +89,6 @@ def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mappe
         assert repr(run)
         with pytest.raises(Exception, match="1 of 2 ranks failed"):
             run.raise_for_failures()
-
-
-@settings(max_examples=300)
-@given(bodies)
-def test_whatever_is_shown_while_the_ranks_run_is_told_or_refused(body: bytes) -> None:
-    told = raised(Reported(0, "error", bytearray(body), 1.0))
-    assert told.rank == 0
-    assert len(told.summary.splitlines()) <= 1
-    shown = displayed(Reported(0, "display", bytearray(body), 1.0))
-    assert shown is None or isinstance(shown, Displayed)
-    try:
-        report = read_report(bytearray(body))
-    except ValueError:
-        return
-    assert isinstance(report.text, str)
 
 
 # ---- real ranks

@@ -1,57 +1,9 @@
-"""What ranks displayed: out of messages, and as a run keeps it."""
+"""What ranks displayed, as a run keeps it."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
-import pytest
-
-from nblaunch.events import Displayed, Reported
-from nblaunch.payload import Packed, pack, pack_plain
-from nblaunch.runs.outputs import Output, Outputs, displayed
-
-
-def message(body: object, *, rank: int = 3) -> Displayed | None:
-    packed = body if isinstance(body, Packed) else pack_plain(body)
-    return displayed(Reported(rank, "display", bytearray(bytes(packed)), 2.5))
-
-
-GOOD: dict[str, Any] = {"kind": "display", "data": {"text/html": "<b>"}, "metadata": {"m": 1}, "display_id": None}
-
-
-def test_messages_become_events() -> None:
-    assert message(GOOD) == Displayed(3, "display", {"text/html": "<b>"}, {"m": 1}, None, 2.5)
-    assert message(GOOD | {"kind": "update", "display_id": "d"}) == Displayed(
-        3, "update", {"text/html": "<b>"}, {"m": 1}, "d", 2.5
-    )
-    assert message({"kind": "clear", "wait": True}) == Displayed(3, "clear", {}, {}, None, 2.5, wait=True)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        [],
-        "display",
-        {},
-        {"kind": "display"},
-        {"kind": "clear"},
-        GOOD | {"kind": "explode"},
-        GOOD | {"kind": ["display"]},
-        GOOD | {"data": "text"},
-        GOOD | {"metadata": None},
-        GOOD | {"display_id": 5},
-        GOOD | {"kind": "update"},
-        pack(Output({"text/plain": "an object of a class"})),
-        Packed(b"garbage", [], set()),
-    ],
-    ids=str,
-)
-def test_what_makes_no_sense_is_a_warning(body: object, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "nblaunch.runs.outputs"):
-        assert message(body) is None
-    assert "rank 3 displayed what makes no sense" in caplog.text
+from nblaunch.events import Displayed
+from nblaunch.runs.outputs import Output, Outputs
 
 
 def show(outputs: Outputs, rank: int, text: str, kind: str = "display", display_id: str | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Ended, Event, Refused, Reported
+from nblaunch.events import Ended, Event, Finished, Refused
 from nblaunch.launching.presenting import Presentation
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
@@ -137,8 +137,8 @@ def test_without_a_thread_they_are_rebuilt_at_the_end(monkeypatch: pytest.Monkey
     assert run.failures[0].message == UNBUILT
 
 
-def report(rank: int, value: object) -> Reported:
-    return Reported(rank, "value", bytearray(bytes(pack_named({VALUE: value}))), 1.0)
+def report(rank: int, value: object) -> Finished:
+    return Finished(rank, bytearray(bytes(pack_named({VALUE: value}))), 1.0)
 
 
 class _Blocks:

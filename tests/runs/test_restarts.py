@@ -16,7 +16,7 @@ import pytest
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
-from nblaunch.events import Ended, Ending, Event, Exited, Launched, Reported, Restarting, Started
+from nblaunch.events import Ended, Ending, Event, Exited, Finished, LastWord, Launched, Restarting, Started
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
@@ -275,10 +275,10 @@ def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:
             run.note(event)
 
     started = [Started(rank, 100 + rank, 1.0) for rank in range(2)]
-    value = Reported(0, "value", bytearray(bytes(pack_named({VALUE: "early"}))), 2.0)
-    tell(*started, value, Exited(0, 0, "value", False, 2.0), Exited(1, 3, None, False, 2.0))
-    tell(Restarting(1, 1, 3.0), *started, Reported(0, "value", bytearray(bytes(pack_named({VALUE: "late"}))), 4.0))
-    tell(Exited(0, 0, "value", True, 5.0), Exited(1, -9, None, True, 5.0), Ended(6.0, None, "no more processes"))
+    value = Finished(0, bytearray(bytes(pack_named({VALUE: "early"}))), 2.0)
+    tell(*started, value, Exited(0, 0, LastWord.VALUE, False, 2.0), Exited(1, 3, None, False, 2.0))
+    tell(Restarting(1, 1, 3.0), *started, Finished(0, bytearray(bytes(pack_named({VALUE: "late"}))), 4.0))
+    tell(Exited(0, 0, LastWord.VALUE, True, 5.0), Exited(1, -9, None, True, 5.0), Ended(6.0, None, "no more processes"))
     assert run.results == {0: "late"}
     assert list(run.failures) == [1]
     assert run.refused == "restart 1 was not possible: no more processes"

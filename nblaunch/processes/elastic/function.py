@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing import spawn
 from typing import Any, Protocol
 
-from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, unpack, why
+from nblaunch.messages.reports import ErrorReport
+from nblaunch.messages.values import Value
+from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, text_of, type_name, unpack, why
 from nblaunch.processes.channel import Channel
 from nblaunch.processes.child.context import Context
 from nblaunch.processes.child.leaving import exit_code
@@ -82,7 +85,7 @@ class _ValueSender:
 
     def put(self, value: Packed | Stored | None) -> None:
         # None comes from a function that left by sys.exit(0)
-        self._channel.send("value", pack(None) if value is None else value)
+        self._channel.tell(Value(pack(None) if value is None else value))
 
     def wait(self) -> None:
         """Return at once: the value is on its way, and a rank that has finished shall free its memory."""
@@ -147,7 +150,7 @@ def _report(context: Context, error: BaseException) -> None:
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
     except BaseException:
         text = why(error)
-    context.channel.send("error", text.encode(errors="backslashreplace"))
+    context.channel.tell(ErrorReport(type_name(error), text_of(error), text, time.monotonic()))
 
 
 def _import_main(context: Context) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from nblaunch.events import Event, Exited, Reported
+from nblaunch.events import Event, Exited, Finished, LastWord, Raised
 from nblaunch.payload import Packed, pack, unpack, why
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
@@ -130,17 +130,14 @@ class MultiprocessContext(PContext):
 
     def _note(self, event: Event) -> None:
         super()._note(event)
-        if isinstance(event, Reported):
-            if event.kind == "value":
-                self._bodies[event.rank] = event.body
-            elif event.kind == "error":
-                self._error_times[event.rank] = event.at
-                # a text is never stored
-                body = event.body if isinstance(event.body, bytearray) else b""
-                self._error_texts[event.rank] = body.decode(errors="replace")
+        if isinstance(event, Finished):
+            self._bodies[event.rank] = event.body
+        elif isinstance(event, Raised):
+            self._error_times[event.rank] = event.at
+            self._error_texts[event.rank] = event.report.traceback or event.report.problem
 
     def _succeeded(self, exit_: Exited) -> bool:
-        return exit_.reported == "value" and exit_.exitcode == 0
+        return exit_.reported == LastWord.VALUE and exit_.exitcode == 0
 
     def _what_runs(self) -> str:
         name = getattr(self.entrypoint, "__qualname__", type(self.entrypoint).__name__)

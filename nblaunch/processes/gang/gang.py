@@ -6,7 +6,7 @@
                                │            │ exits (pidfd, helper), messages (control sockets)
                                ◄── selector ◄┘
                                │
-                               └─► on_event(Started | Reported | Exited | Ending | … | Ended)
+                               └─► on_event(Started | Finished | Exited | Ending | … | Ended)
 
 A gang is what other threads hold: each method leaves an order for the supervisor's thread, in which everything that
 changes a rank happens. It is the only implementation of starting, watching and ending: the contexts of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nblaunch.events import Exited
+from nblaunch.events import Exited, LastWord
 
 __all__ = ["Policy"]
 
@@ -14,7 +14,7 @@ _MIN_SECONDS_TO_START = 10.0
 
 
 def _returned_a_value(exit_: Exited) -> bool:
-    return exit_.reported == "value" and exit_.exitcode == 0
+    return exit_.reported == LastWord.VALUE and exit_.exitcode == 0
 
 
 @dataclass

@@ -23,8 +23,8 @@ from nblaunch.events import (
     Event,
     Exited,
     GettingReady,
+    LastWord,
     Refused,
-    Reported,
     Stack,
     StacksTaken,
     Stalled,
@@ -32,6 +32,7 @@ from nblaunch.events import (
     TimedOut,
 )
 from nblaunch.flag import Flag
+from nblaunch.messages.decoder import decode
 from nblaunch.payload import Packed
 from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
@@ -309,13 +310,16 @@ class Supervisor:
         except (ProtocolError, OSError) as error:
             messages = []
             self._break_with(rank, inbox, error)
-        for message in messages:
-            if message.kind in ("value", "error"):
+        for kind, body, at in messages:
+            message = decode(rank.number, kind, body)
+            if message is None:
+                continue
+            if message.LAST_WORD is not None:
                 if not rank.busy:
                     continue  # it has had its last word
-                rank.note_last_word(message.kind)
-            self._tell(Reported(rank.number, message.kind, message.body, message.at))
-            if message.kind == "error":
+                rank.note_last_word(message.LAST_WORD)
+            self._tell(message.event(rank.number, at))
+            if message.LAST_WORD == LastWord.ERROR:
                 rank.failed_at = self.clock.now()
                 self._note_failure()
         if inbox.closed:

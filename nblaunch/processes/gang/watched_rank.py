@@ -10,6 +10,7 @@ from signal import SIGCONT, SIGKILL, Signals
 
 import psutil
 
+from nblaunch.events import LastWord
 from nblaunch.processes.channel import Inbox
 
 __all__ = ["WatchedRank"]
@@ -27,8 +28,8 @@ class WatchedRank:
         Where its messages come; None for a program, and when it has hung up.
     busy : bool
         Whether it has not had its last word on its task.
-    reported : str or None
-        The kind of its last word, if it had one.
+    reported : LastWord or None
+        Its last word, if it had one.
     collateral : bool
         Whether the gang has ended it before it failed by itself.
     stacks : str
@@ -50,7 +51,7 @@ class WatchedRank:
     inbox: Inbox | None
     stacks: str = ""
     busy: bool = True
-    reported: str | None = None
+    reported: LastWord | None = None
     collateral: bool = False
     gone: bool = False
     reaped: bool = False
@@ -64,9 +65,9 @@ class WatchedRank:
         """Forget what came of the task before."""
         self.busy, self.reported, self.failed_at = True, None, None
 
-    def note_last_word(self, kind: str) -> None:
+    def note_last_word(self, word: LastWord) -> None:
         """Take note that the rank has told what came of its task."""
-        self.busy, self.reported = False, kind
+        self.busy, self.reported = False, word
 
     def signal(self, number: Signals) -> None:
         """Signal the process group, and have it heard at once."""

@@ -6,14 +6,12 @@ work.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nblaunch.events import Event, Exited, Reported, Stalled, Started, Straggling
+from nblaunch.events import Asked, Event, Exited, Finished, QuestionWithdrawn, Raised, Stalled, Started, Straggling
 from nblaunch.logs.files import size_of
-from nblaunch.processes.channel import numbered
 from nblaunch.processes.watching.sampling import cpu_seconds, family
 
 __all__ = ["StallWatch"]
@@ -67,19 +65,15 @@ class StallWatch:
         """Take an event of the gang."""
         if isinstance(event, Started):
             self._working[event.rank] = _Watched(event.pid, event.at, event.at)
-        elif isinstance(event, Exited):
-            self._working.pop(event.rank, None)
-        elif isinstance(event, Reported):
-            self._note_report(event)
-
-    def _note_report(self, report: Reported) -> None:
-        if report.kind in ("value", "error"):
-            if self._working.pop(report.rank, None) is not None and report.kind == "value":
+        elif isinstance(event, Finished):
+            if self._working.pop(event.rank, None) is not None:
                 self._finished_at = time.monotonic()
-        elif report.kind in ("ask", "unask"):
-            with contextlib.suppress(ValueError):  # garbage
-                question = (report.rank, numbered(report.body)[0])
-                (self._asking.add if report.kind == "ask" else self._asking.discard)(question)
+        elif isinstance(event, Exited) or (isinstance(event, Raised) and not event.held):
+            self._working.pop(event.rank, None)
+        elif isinstance(event, Asked):
+            self._asking.add((event.rank, event.number))
+        elif isinstance(event, QuestionWithdrawn):
+            self._asking.discard((event.rank, event.number))
 
     def answered(self, rank: int, number: int) -> None:
         """Take note that a rank has been told what it asked."""

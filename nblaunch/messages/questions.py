@@ -1,0 +1,112 @@
+"""What a rank asks a person: `Question`; `QuestionTakenBack`, if it needs no answer any more; and `DebuggerLeft`.
+
+A question has a number, which the answer has too; see `nblaunch.processes.channel`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nblaunch.events import Asked, QuestionWithdrawn, SessionEnded
+from nblaunch.messages.message import Body, Message, require_types
+from nblaunch.payload import Packed, pack_plain, unpack_plain
+
+__all__ = ["DebuggerLeft", "Question", "QuestionTakenBack"]
+
+_KINDS = ("input", "password", "command", "held", "left", "quit")
+# Numbers that an answer has room for.
+_NUMBERS = range(1 << 64)
+# Characters of a question that are shown.
+_MAX_QUESTION_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class Question(Message):
+    """A rank waits for an answer; for the fields see `nblaunch.events.Asked`. The channel sets the number."""
+
+    KIND = "ask"
+    VERB = "asked"
+
+    kind: str
+    prompt: str
+    text: str = field(default="", repr=False)
+    where: str = ""
+    session: int = 0
+    number: int = 0
+
+    def pack(self) -> Packed:
+        """Return the fields as plain objects."""
+        return pack_plain(vars(self))
+
+    @classmethod
+    def read(cls, body: Body) -> Question:
+        """Read the fields."""
+        question = cls(**unpack_plain(body))
+        require_types(question, kind=str, prompt=str, text=str, where=str, session=int)
+        if question.kind not in _KINDS:
+            raise ValueError(f"no kind of question: {question.kind!r:.100}")
+        _require_number(question, question.number)
+        return question
+
+    def event(self, rank: int, at: float) -> Asked:
+        """Tell what the rank asks, of long texts the end."""
+        prompt, text, where = (each[-_MAX_QUESTION_CHARACTERS:] for each in (self.prompt, self.text, self.where))
+        return Asked(rank, self.number, self.kind, prompt, text, where, self.session, at)
+
+
+@dataclass(frozen=True)
+class QuestionTakenBack(Message):
+    """A rank does not wait for the answer to the question with this number any more."""
+
+    KIND = "unask"
+    VERB = "asked"
+
+    number: int
+
+    def pack(self) -> Packed:
+        """Return the number as a plain object."""
+        return pack_plain(vars(self))
+
+    @classmethod
+    def read(cls, body: Body) -> QuestionTakenBack:
+        """Read the number."""
+        taken_back = cls(**unpack_plain(body))
+        _require_number(taken_back, taken_back.number)
+        return taken_back
+
+    def event(self, rank: int, at: float) -> QuestionWithdrawn:
+        """Tell that the question is none any more."""
+        return QuestionWithdrawn(rank, self.number, at)
+
+
+@dataclass(frozen=True)
+class DebuggerLeft(Message):
+    """The debugger of a rank was left; for the fields see `nblaunch.events.SessionEnded`."""
+
+    KIND = "session_ended"
+    VERB = "asked"
+
+    session: int
+    text: str = field(repr=False)
+    quit: bool
+
+    def pack(self) -> Packed:
+        """Return the fields as plain objects."""
+        return pack_plain(vars(self))
+
+    @classmethod
+    def read(cls, body: Body) -> DebuggerLeft:
+        """Read the fields."""
+        left = cls(**unpack_plain(body))
+        require_types(left, session=int, text=str, quit=bool)
+        return left
+
+    def event(self, rank: int, at: float) -> SessionEnded:
+        """Tell that the debugger was left, of a long text the end."""
+        return SessionEnded(rank, self.session, self.text[-_MAX_QUESTION_CHARACTERS:], self.quit, at)
+
+
+def _require_number(message: Message, number: int) -> None:
+    require_types(message, number=int)
+    if number not in _NUMBERS:
+        raise ValueError(f"no number of a question: {number!r:.100}")
