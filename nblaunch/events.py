@@ -78,17 +78,14 @@ class Launched:
     ----------
     nprocs : int
         How many ranks there will be.
-    stdouts, stderrs : dict of int to str
-        Log file of each rank.
-    log_dir : str
-        The folder that holds one folder per rank.
+    attempt : int
+        How often the ranks have been started before: 0 for the first time, 1 for the first restart. Whoever runs them
+        knows by it who reads their logs: see ``Ranks.logs`` in ``engines/base.py``.
     """
 
     nprocs: int
-    stdouts: dict[int, str]
-    stderrs: dict[int, str]
-    log_dir: str
     at: float
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

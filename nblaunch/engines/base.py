@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nblaunch.events import Event, Stack
+from nblaunch.logs.reader import LogReader
 from nblaunch.payload import Packed
 
 __all__ = ["Engine", "Plan", "Ranks"]
@@ -125,6 +126,15 @@ class Ranks(Protocol):
 
     def answer(self, rank: int, number: int, body: bytes) -> None:
         """Answer what a rank has asked."""
+
+    def logs(self, attempt: int) -> LogReader:
+        """Return who reads what the ranks of an attempt write, of which `nblaunch.events.Launched` has told.
+
+        Parameters
+        ----------
+        attempt : int
+            Its number: 0 for the first one, 1 for the first restart.
+        """
 
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""

@@ -32,6 +32,7 @@ from nblaunch.events import (
     TimedOut,
 )
 from nblaunch.logs.folders import refused
+from nblaunch.logs.reader import LocalLogs
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
@@ -58,6 +59,8 @@ class LocalRanks:
         self._preparation = preparation
         self._on_event = on_event
         self._logs: DefaultLogsSpecs | None = None
+        # of each attempt
+        self._readers: dict[int, LocalLogs] = {}
         self._stalls: StallWatch | None = None
         self._deadline: float | None = None
         # since when the ranks are stopped, with this program
@@ -156,7 +159,8 @@ class LocalRanks:
                 periodic_checks=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
             log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
-            self._on_event(Launched(plan.nprocs, logs.stdouts, logs.stderrs, log_dir, time.monotonic()))
+            self._readers[attempt] = LocalLogs(log_dir, logs.stdouts, logs.stderrs)
+            self._on_event(Launched(plan.nprocs, time.monotonic(), attempt))
             with self._lock:
                 self._gang = gang
             stack.pop_all()
@@ -268,6 +272,10 @@ class LocalRanks:
             self._stalls.answered(rank, number)
         if self._gang is not None:
             self._gang.answer(rank, number, body)
+
+    def logs(self, attempt: int) -> LocalLogs:
+        """Return who reads the logs of an attempt."""
+        return self._readers[attempt]
 
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""

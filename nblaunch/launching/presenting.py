@@ -16,6 +16,7 @@ from nblaunch.jupyter.comms import has_pages, print_under_this_cell
 from nblaunch.jupyter.input_box import Box, NoInput, tell
 from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import Prepared
+from nblaunch.logs.reader import FindLogs
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.marimo_outputs import MarimoOutputs
@@ -38,6 +39,8 @@ class Presentation:
         The run.
     prepared : Prepared
         What runs, and how it is to be shown.
+    logs : callable
+        Returns who reads the logs of an attempt.
     bound : str
         The variables that will hold what comes back, for the record.
     raises : bool
@@ -50,11 +53,13 @@ class Presentation:
         self,
         run: Run,
         prepared: Prepared,
+        logs: FindLogs,
         bound: str = "",
         raises: bool = False,
         publish: Publish | None = None,
     ) -> None:
         self._run = run
+        self._logs = logs
         self._title = prepared.title
         self._number = prepared.work.number
         self._bound = bound
@@ -124,7 +129,7 @@ class Presentation:
         if options.panel == "live" and publish is not None and has_pages():
             shown.append(self._live_panel(options, box, publish))
         else:
-            text = TextPanel(options.size_notice, options.quiet)
+            text = TextPanel(self._logs, options.size_notice, options.quiet)
             shown.append(text)
             if not options.quiet:
                 marimo = MarimoOutputs.here(options.show_ranks)
@@ -143,6 +148,7 @@ class Presentation:
             run.interrupt,
             run.kill,
             lambda: str(run.stacks()),
+            self._logs,
             options.show_ranks,
             options.size_notice,
             options.quiet,

@@ -28,6 +28,7 @@ from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_p
 from nblaunch.launching.prepare import Prepared, prepare
 from nblaunch.launching.presenting import Presentation, untold
 from nblaunch.launching.source import Notebook
+from nblaunch.logs.reader import LogReader
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.outputs import Publish
 from nblaunch.runs.questions import Questions
@@ -248,7 +249,7 @@ class Session:
         options = prepared.options
         logs = Logs(options.log_dir)
         self.run = Run(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
-        self._presentation = Presentation(self.run, prepared, bound, raises, publish)
+        self._presentation = Presentation(self.run, prepared, self._logs, bound, raises, publish)
         plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
         self._ranks = engine.prepare(plan, self._consume)
         self._questions = Questions(
@@ -392,6 +393,9 @@ class Session:
         self._presentation.note(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
         self._questions.note(event)
+
+    def _logs(self, attempt: int) -> LogReader:
+        return self._ranks.logs(attempt)
 
     def _answer(self, rank: int, number: int, body: bytes) -> None:
         self._ranks.answer(rank, number, body)

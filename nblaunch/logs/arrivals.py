@@ -8,6 +8,8 @@ addressed by absolute offsets, which never change, so that any part of it can be
 
 What a file does not hold any more, because its oldest part was released or because it was cut, keeps its addresses too.
 In its place stands a line that says so, or nothing that would be seen.
+
+The files themselves may lie on another machine: all that is read comes from a `nblaunch.logs.reader.LogReader`.
 """
 
 from __future__ import annotations
@@ -15,28 +17,17 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
-import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nblaunch.logs.files import (
-    data_from,
-    from_its_middle,
-    is_within_line,
-    older,
-    open_log,
-    order_path,
-    read_blocks,
-    read_order,
-)
+from nblaunch.logs.files import from_its_middle, is_within_line, older
+from nblaunch.logs.reader import STDERR, STDOUT, LogReader, RankLog
 
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
 ALL = "all"
 """The log with the bytes of all ranks; that of one rank is called by its number."""
-
-STDOUT, STDERR = 1, 2
 
 # In the place of a part that was cut away, instead of where it began.
 _GONE = -1
@@ -104,89 +95,99 @@ class Arrivals:
 
     Parameters
     ----------
-    stdouts, stderrs : sequence of str
-        The files of each rank, in the order of the ranks. They need not exist yet.
+    reader : LogReader
+        Reads the logs of the first attempt.
     """
 
-    def __init__(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
-        self._paths: list[str] = []
+    def __init__(self, reader: LogReader) -> None:
+        # two of each attempt for each rank: stdout, then stderr
+        self._files: list[RankLog] = []
         # how much of each file has been seen, and how much of that had been cut away again before it had this size
         self._sizes: list[int] = []
         self._cut: list[int] = []
         # how much has been read of each rank's notes about the order of its writes
         self._noted: list[int] = []
-        self._per_attempt = 2 * len(stdouts)
-        self.go_on(stdouts, stderrs)
-        self._logs = {str(rank): _Sequence() for rank in range(len(stdouts))}
+        self._reader = reader
+        self._per_attempt = 2 * reader.nprocs
+        self._logs = {str(rank): _Sequence() for rank in range(reader.nprocs)}
         self._all = _Sequence()
+        self._begin(reader)
 
-    def go_on(self, stdouts: Sequence[str], stderrs: Sequence[str]) -> None:
-        """Follow other files from now on, whose bytes come behind those of the ones before: ranks were restarted."""
-        if self._paths:
-            self.look()
-        self._paths += [path for pair in zip(stdouts, stderrs, strict=True) for path in pair]
+    def go_on(self, reader: LogReader) -> None:
+        """Follow other logs from now on, whose bytes come behind those of the ones before: ranks were restarted."""
+        self.look()
+        self._begin(reader)
+
+    def _begin(self, reader: LogReader) -> None:
         self._sizes += [0] * self._per_attempt
         self._cut += [0] * self._per_attempt
-        self._noted = [0] * len(stdouts)
+        self._noted = [0] * reader.nprocs
+        self._reader = reader
+        # last: another thread counts these, and looks at what belongs to each
+        self._files += [RankLog(reader, rank, stream) for rank in range(reader.nprocs) for stream in (STDOUT, STDERR)]
 
     def look(self) -> set[int]:
         """See what has arrived since the last look; return the ranks that have written."""
         grown = set()
         # of earlier attempts nothing comes any more
-        for out in range(len(self._paths) - self._per_attempt, len(self._paths), 2):
-            before, after = self._sizes[out : out + 2], [self._size(out), self._size(out + 1)]
+        first = len(self._files) - self._per_attempt
+        for rank in range(self._reader.nprocs):
+            out = first + 2 * rank
+            before, after = self._sizes[out : out + 2], list(self._reader.sizes(rank))
             if before == after:
                 continue
-            grown.add(self._rank(out))
+            for file, size in zip((out, out + 1), after, strict=True):
+                if size < self._sizes[file]:
+                    self._begin_anew(file)
+            grown.add(rank)
             for sizes in self._steps(out, before, after):
                 for file, size in zip((out, out + 1), sizes, strict=True):
                     if size > self._sizes[file]:
-                        self._logs[str(self._rank(file))].append(file, self._sizes[file], size - self._sizes[file])
+                        self._logs[str(rank)].append(file, self._sizes[file], size - self._sizes[file])
                         self._all.append(file, self._sizes[file], size - self._sizes[file])
                         self._sizes[file] = size
         return grown
 
-    def _size(self, file: int) -> int:
-        """Return the size of a file; of one that was cut, what was known is forgotten."""
-        try:
-            size = os.path.getsize(self._paths[file])
-        except OSError:
-            return self._sizes[file]
-        if size < self._sizes[file]:
-            # it begins anew
-            self._cut[file] += self._sizes[file]
-            self._sizes[file] = 0
-            self._logs[str(self._rank(file))].forget(file)
-            self._all.forget(file)
-        return size
+    def _begin_anew(self, file: int) -> None:
+        """Forget what was known of a file: it was cut."""
+        self._cut[file] += self._sizes[file]
+        self._sizes[file] = 0
+        self._logs[str(self._files[file].rank)].forget(file)
+        self._all.forget(file)
 
     def _steps(self, out: int, before: Sequence[int], after: Sequence[int]) -> list[Sequence[int]]:
         """Return the sizes of a rank's two files one after the other, as it wrote to one and then to the other."""
-        rank = self._rank(out)
+        rank = self._files[out].rank
         # of files that have been cut, the notes say nothing
         if any(size <= known for known, size in zip(before, after, strict=True)) or any(self._cut[out : out + 2]):
             return [after]
         if self.parts > _MAX_NOTED_PARTS:
             return [after]
-        notes, self._noted[rank] = read_order(order_path(self._paths[out]), self._noted[rank])
+        notes, self._noted[rank] = self._reader.notes(rank, self._noted[rank])
         # those of a moment that is past already, or still to come, make no step
-        return [*(tuple(map(min, note, after)) for note in notes), after]
+        return [*(tuple(map(min, sizes, after)) for kind, *sizes in notes if kind == 0), after]
 
     def blocks(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
         """Return by rank and stream which bytes came at once and are several lines: offsets in all of that stream."""
         found: dict[tuple[int, int], list[tuple[int, int]]] = {}
         before = [0] * self._per_attempt
-        for out in range(0, len(self._paths), 2):
+        for out in range(0, len(self._files), 2):
+            log = self._files[out]
             # of a file that has been cut, the notes say nothing
-            notes = [] if any(self._cut[out : out + 2]) else read_blocks(order_path(self._paths[out]))
+            notes = [] if any(self._cut[out : out + 2]) else log.reader.notes(log.rank, 0)[0]
             for stream, start, end in notes:
                 file = out + stream - STDOUT
                 if stream in (STDOUT, STDERR) and 0 <= start < end <= self._sizes[file]:
                     begins = before[file % self._per_attempt]
-                    found.setdefault((self._rank(out), stream), []).append((begins + start, begins + end))
+                    found.setdefault((log.rank, stream), []).append((begins + start, begins + end))
             for file in (out, out + 1):
                 before[file % self._per_attempt] += self._cut[file] + self._sizes[file]
         return found
+
+    def folder(self, attempt: int, rank: int | None = None) -> str:
+        """Return where the logs of an attempt are, or those of one of its ranks, as people are told."""
+        log = self._files[attempt * self._per_attempt + 2 * (rank or 0)]
+        return log.reader.path if rank is None else log.path.rpartition("/")[0]
 
     @property
     def parts(self) -> int:
@@ -203,25 +204,31 @@ class Arrivals:
 
     def written(self, rank: int) -> tuple[int, int]:
         """Return how many bytes a rank has written to its two streams."""
-        out, err = (sum(self._cut[file] + self._sizes[file] for file in files) for files in self._files(rank))
+        out, err = (sum(self._cut[file] + self._sizes[file] for file in files) for files in self._files_of(rank))
         return out, err
 
     def released(self, rank: int) -> int:
         """Return how many of them its files do not hold any more."""
         count = 0
-        for file in itertools.chain(*self._files(rank)):
+        for file in itertools.chain(*self._files_of(rank)):
             count += self._cut[file]
             with contextlib.suppress(OSError):
-                count += _held_from(self._paths[file], 0, self._sizes[file])
+                count += min(self._sizes[file], self._files[file].held_from(0))
         return count
 
-    def _rank(self, file: int) -> int:
-        return file % self._per_attempt // 2
-
-    def _files(self, rank: int) -> tuple[range, range]:
+    def _files_of(self, rank: int) -> tuple[range, range]:
         """Return those of standard output and those of standard error, one for each attempt."""
-        end, step = len(self._paths), self._per_attempt
+        end, step = len(self._files), self._per_attempt
         return range(2 * rank, end, step), range(2 * rank + 1, end, step)
+
+    def is_at_hand(self, log: str, start: int, end: int) -> bool:
+        """Tell whether what lies between two offsets can be read without waiting; else have it sent here."""
+        # with the byte before, which tells where a line begins
+        parts = self._sequence(log).parts(max(0, start - 1), end)
+        files = [(self._files[file], offset, count) for file, offset, count in parts if offset != _GONE]
+        # all are asked for, whatever is said of the first
+        found = [file.reader.is_at_hand(file.rank, file.stream, offset, count) for file, offset, count in files]
+        return all(found)
 
     def read(self, log: str, start: int, end: int) -> Excerpt:
         """Return the bytes of a log between two offsets, as far as there are any.
@@ -235,11 +242,14 @@ class Arrivals:
         data = []
         start = max(0, start)
         for file, offset, count in self._sequence(log).parts(start, end):
-            found = b"" if offset == _GONE else _read(self._paths[file], offset, count)
-            missing = count - len(found) if offset == _GONE else _held_from(self._paths[file], offset, count, found)
+            source = self._files[file]
+            found = b"" if offset == _GONE else source.read(offset, count)
+            missing = count
+            if offset != _GONE:
+                missing = _released(source, offset, count) if found.startswith(b"\0") else 0
             # what was there at a look and has been taken away since: the addresses of the rest shall hold
             data.append(_in_place_of(missing) + found[missing:].ljust(count - missing, _UNSEEN))
-            pieces.append((self._rank(file), STDERR if file % 2 else STDOUT, count))
+            pieces.append((source.rank, source.stream, count))
         return Excerpt(start, pieces, b"".join(data))
 
     def read_lines(self, log: str, start: int, end: int) -> Excerpt:
@@ -270,13 +280,12 @@ class Arrivals:
         OSError
             If a file cannot be read.
         """
-        first: dict[tuple[int, int], tuple[int, int]] = {}
+        first: dict[tuple[int, int], tuple[RankLog, int]] = {}
         for file, offset, _ in self._sequence(log).parts(start, end):
-            first.setdefault((self._rank(file), STDERR if file % 2 else STDOUT), (file, offset))
+            found = self._files[file]
+            first.setdefault((found.rank, found.stream), (found, offset))
         return {
-            source
-            for source, (file, offset) in first.items()
-            if offset != _GONE and _goes_on(self._paths[file], offset)
+            source for source, (found, offset) in first.items() if offset != _GONE and is_within_line(found, offset)
         }
 
     def end_of(self, rank: int, count: int) -> bytes:
@@ -284,19 +293,20 @@ class Arrivals:
         sequence = self._logs[str(rank)]
         if not sequence.files:
             return b""
-        file = sequence.files[-1]
-        start = max(0, self._sizes[file] - count)
+        file = self._files[sequence.files[-1]]
         with contextlib.suppress(OSError):
+            data = file.reader.tail(rank, file.stream, count + 1)
+            before, data = data[:-count], data[-count:]
             # behind what was released, if it reaches so far
-            data = _read(self._paths[file], start, count).lstrip(b"\0")
-            return from_its_middle(data) if data and _goes_on(self._paths[file], start) else data
+            data = data.lstrip(b"\0")
+            return from_its_middle(data) if data and before and before not in b"\n\r" else data
         return b""
 
     def _first_held(self, log: str, start: int, end: int) -> int:
         for file, offset, count in self._sequence(log).parts(start, end):
-            held_from = count if offset == _GONE else _held_from(self._paths[file], offset, count)
-            start += held_from
-            if held_from < count:
+            released = count if offset == _GONE else _released(self._files[file], offset, count)
+            start += released
+            if released < count:
                 break
         return start
 
@@ -304,33 +314,9 @@ class Arrivals:
         return self._all if log == ALL else self._logs[log]
 
 
-def _read(path: str, offset: int, count: int) -> bytes:
-    # opened each time: hundreds of open files would be more than a process may have
-    descriptor = open_log(path)
-    try:
-        return os.pread(descriptor, count, offset)
-    finally:
-        os.close(descriptor)
-
-
-def _goes_on(path: str, offset: int) -> bool:
-    """Tell whether a line goes on at this offset of a file."""
-    descriptor = open_log(path)
-    try:
-        return is_within_line(descriptor, offset)
-    finally:
-        os.close(descriptor)
-
-
-def _held_from(path: str, offset: int, count: int, found: bytes = b"\0") -> int:
-    """Return how many of so many bytes of a file were released; `found` is what was read there, if it was read."""
-    if not found.startswith(b"\0"):
-        return 0
-    descriptor = open_log(path)
-    try:
-        return min(count, data_from(descriptor, offset) - offset)
-    finally:
-        os.close(descriptor)
+def _released(log: RankLog, offset: int, count: int) -> int:
+    """Return how many of so many bytes of a log were released."""
+    return min(count, log.held_from(offset) - offset)
 
 
 def _in_place_of(count: int) -> bytes:

@@ -8,10 +8,10 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 
-from nblaunch.events import Launched
-from nblaunch.logs.files import read_log
+from nblaunch.logs.files import text_of
 from nblaunch.logs.folders import Folder, make_folder
 from nblaunch.logs.kept import mark, unmark
+from nblaunch.logs.reader import STDERR, STDOUT, LogReader, RankLog
 
 __all__ = ["Logs", "RankLogs"]
 
@@ -29,25 +29,25 @@ class RankLogs:
         Folder of the rank's files.
     """
 
-    def __init__(self, stdout: str, stderr: str) -> None:
-        self.path = os.path.dirname(stdout)
-        self._stdout = stdout
-        self._stderr = stderr
+    def __init__(self, reader: LogReader, rank: int) -> None:
+        self.path = os.path.dirname(reader.place(rank, STDOUT))
+        self._stdout = RankLog(reader, rank, STDOUT)
+        self._stderr = RankLog(reader, rank, STDERR)
 
     @property
     def stdout(self) -> str:
         """All that the rank has written to its standard output so far."""
-        return read_log(self._stdout)
+        return text_of(self._stdout)
 
     @property
     def stderr(self) -> str:
         """All that the rank has written to its standard error so far."""
-        return read_log(self._stderr)
+        return text_of(self._stderr)
 
     def ends(self, crashed: bool = False) -> tuple[str, str]:
         """Return the last few kilobytes of both; of the second, if the rank `crashed`, all that Python said of it."""
         most = _CRASH_BYTES if crashed else _TAIL_BYTES
-        return read_log(self._stdout, _TAIL_BYTES), read_log(self._stderr, most)
+        return text_of(self._stdout, _TAIL_BYTES), text_of(self._stderr, most)
 
     def __repr__(self) -> str:
         return f"RankLogs({self.path!r})"
@@ -100,12 +100,10 @@ class Logs(Mapping[int, RankLogs]):
         if self.temporary:
             unmark(self.root)
 
-    def found(self, launched: Launched) -> None:
-        """Take note of where the files are."""
-        self.path = launched.log_dir
-        self._ranks = {
-            rank: RankLogs(launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
-        }
+    def found(self, reader: LogReader) -> None:
+        """Take note of who reads them."""
+        self.path = reader.path
+        self._ranks = {rank: RankLogs(reader, rank) for rank in range(reader.nprocs)}
 
     def __getitem__(self, rank: int) -> RankLogs:
         return self._ranks[rank]

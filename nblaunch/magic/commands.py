@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterable
 
 from nblaunch.jupyter.input_box import tell
-from nblaunch.logs.files import read_log
+from nblaunch.logs.files import text_of
 from nblaunch.logs.folders import kept_logs, remove_folders
 from nblaunch.logs.kept import LIMITS
+from nblaunch.logs.reader import STDERR, STDOUT, LocalLogs, RankLog
 from nblaunch.runs.registry import known, running, runs_that_ask
 from nblaunch.wording import count_ranks, in_words
 
@@ -128,8 +129,10 @@ def logs_in_words(number: int | None = None) -> str:
     chosen = kept[number - 1]
     parts = [f"{chosen.title}, in {chosen.folder}"]
     for rank, folder in chosen.ranks().items():
-        for name in ("stdout", "stderr"):
-            end = read_log(os.path.join(folder, f"{name}.log"), _END).rstrip("\n")
+        stdout, stderr = (os.path.join(folder, f"{name}.log") for name in ("stdout", "stderr"))
+        reader = LocalLogs(folder, {0: stdout}, {0: stderr})
+        for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
+            end = text_of(RankLog(reader, 0, stream), _END).rstrip("\n")
             parts += [f"--- rank {rank}, {name}", end] if end else []
     return "\n".join(parts)
 

@@ -3,7 +3,7 @@
 ::
 
     events ─► RunState ─┐                    ┌─► widget (page), at most 20 times a second
-    log files ─ Arrivals ┴─► panel's thread ─┤
+    LogReader ─ Arrivals ┴─► panel's thread ─┤
                                              ├─► record: static HTML and text, in the place of the widget at the end
                                              └─► lines, if no page has said a word after some seconds
 
@@ -32,6 +32,7 @@ from nblaunch.jupyter.comms import (
     keep_busy,
 )
 from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.reader import FindLogs
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import NOTHING, Bundle
@@ -79,6 +80,8 @@ class LivePanel(Consumer):
         End the ranks: what the panel's button does at the first click and at the second.
     stacks : callable
         Returns where every rank is now, as text: what another button asks.
+    logs : callable
+        Returns who reads the logs of an attempt.
     show_ranks : collection of int, optional
         Ranks whose displays are shown; by default all.
     size_notice : float
@@ -100,6 +103,7 @@ class LivePanel(Consumer):
         stop: Callable[[], None],
         kill: Callable[[], None],
         stacks: Callable[[], str],
+        logs: FindLogs,
         show_ranks: Collection[int] | None = None,
         size_notice: float = 0,
         quiet: bool = False,
@@ -112,6 +116,7 @@ class LivePanel(Consumer):
         self._outcome = outcome
         self._orders = {"stop": stop, "kill": kill}
         self._stacks = stacks
+        self._logs = logs
         self._state = RunState(title)
         # below the panel, or below the record, which is published at the end where no page is heard of
         self._outputs = OutputArea(publish, show_ranks=show_ranks, held=True)
@@ -148,6 +153,13 @@ class LivePanel(Consumer):
 
     def note(self, event: Event) -> None:
         """Take an event."""
+        if isinstance(event, Launched):
+            reader = self._logs(event.attempt)
+            with self._looking:
+                if self._arrivals is None:
+                    self._arrivals = Arrivals(reader)
+                else:
+                    self._arrivals.go_on(reader)
         with self._lock:
             self._state.note(event)
             if isinstance(event, Launched):
@@ -158,15 +170,6 @@ class LivePanel(Consumer):
             with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
                 print_size_notice(event.sizes, self._size_notice)
                 print_notices(event.notices)
-        elif isinstance(event, Launched):
-            stdouts, stderrs = (
-                [files[rank] for rank in range(event.nprocs)] for files in (event.stdouts, event.stderrs)
-            )
-            with self._looking:
-                if self._arrivals is None:
-                    self._arrivals = Arrivals(stdouts, stderrs)
-                else:
-                    self._arrivals.go_on(stdouts, stderrs)
         elif isinstance(event, GettingReady):
             # whoever launches follows only what has started
             self.follow(not self._quiet)
@@ -258,7 +261,7 @@ class LivePanel(Consumer):
     def _print_lines(self) -> None:
         """Print what the ranks write from now on, and what they have written: there is no page that shows it."""
         self._outputs.release()
-        lines = TextPanel()
+        lines = TextPanel(self._logs)
         with self._lock:
             for launched in self._launches:
                 lines.note(launched)
@@ -316,7 +319,9 @@ class LivePanel(Consumer):
             self._widget.send(content, buffers)
 
     def _note_that_it_runs(self) -> None:
-        html, text = still_running(self._state, time.time(), self._token)
+        assert self._arrivals is not None
+        folder = self._arrivals.folder(self._state.attempt)
+        html, text = still_running(self._state, folder, time.time(), self._token)
         update = self._noted_at is not None
         self._noted_at = time.monotonic()
         self._publish({"text/html": html, "text/plain": text}, {}, {"display_id": self._place("note")}, update=update)
@@ -335,7 +340,7 @@ class LivePanel(Consumer):
                     logger.exception("the panel failed; the run is not concerned")
             # a page may keep the widget, and it must not keep the run with all its results
             self._orders.clear()
-            del self._outcome, self._stacks
+            del self._outcome, self._stacks, self._logs
 
     def _put_record(self) -> None:
         # a run is kept for long, and this is of no use any more

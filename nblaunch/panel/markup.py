@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 
-from nblaunch.logs.arrivals import STDERR
+from nblaunch.logs.reader import STDERR
 from nblaunch.panel.colours import TEXT, css, on_any_ground
 from nblaunch.panel.terminal import LONGEST, Line, visible
 

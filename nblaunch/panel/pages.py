@@ -56,6 +56,8 @@ _DEAF_AFTER = 1.5
 _DEAF_PERIOD = 0.5
 _DEAF_BYTES = 32_000
 _MAX_ASKED = 100
+# Questions for older text that may wait for it.
+_MAX_LATE = 100
 # Ranks above which not every tick has news of every rank: seconds between two that have.
 _MANY = 16
 _MANY_PERIOD = 0.2
@@ -122,6 +124,8 @@ class Pages:
         self._changed: set[int] = set()
         self._news = True
         self._answered: dict[tuple[str, int], None] = {}
+        # questions for older text that is still on its way here
+        self._late: list[tuple[str, dict[str, Any]]] = []
 
     # ---- from a page
 
@@ -154,7 +158,7 @@ class Pages:
                 self._watch(page, message["logs"])
         elif kind == "watch" and isinstance(message.get("logs"), list):
             self._watch(page, message["logs"])
-        elif kind == "page":
+        elif kind == "page" and isinstance(message.get("id"), int) and self._is_new(client, message):
             self._answer(client, message)
         elif kind == "stacks" and isinstance(message.get("id"), int) and self._is_new(client, message):
             self._inquiry.ask((client, message["id"]))
@@ -171,15 +175,17 @@ class Pages:
         number, log, start, end = (message.get(name) for name in ("id", "log", "from", "to"))
         if not (isinstance(number, int) and isinstance(log, str) and isinstance(start, int) and isinstance(end, int)):
             return
-        if not self._is_new(client, message):
-            return
         answer: dict[str, Any] = {"kind": "page", "id": number, "client": client}
         if not self._arrivals.knows(log):
             self._send({**answer, "error": f"there is no log {log!r}"}, [])
             return
-        read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
         # the end of what is asked for: what comes before can be asked for next
         start = start if message.get("exact") else max(start, end - _PER_PAGE)
+        if not self._arrivals.is_at_hand(log, start, min(end, start + _PER_PAGE)):
+            if len(self._late) < _MAX_LATE:
+                self._late.append((client, message))
+            return
+        read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
         try:
             excerpt = read(log, start, min(end, start + _PER_PAGE))
         except OSError as error:
@@ -210,6 +216,10 @@ class Pages:
             self._send({"kind": "stacks", "id": number, "client": client, **found}, [])
         now = time.monotonic()
         self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
+        late, self._late = self._late, []
+        for client, message in late:
+            if client in self._pages:
+                self._answer(client, message)
         deaf = not self._pages
         if deaf:
             may_send = now - self._made_at >= _DEAF_AFTER and now - self._sent_at >= _DEAF_PERIOD
@@ -289,7 +299,7 @@ class Pages:
             "memory": state.memory,
             "about": not state.memory_known,
             "samples": state.samples,
-            "log_dir": state.log_dir,
+            "log_dir": self._arrivals.folder(state.attempt),
             "sent": listed(state.sizes) if sum(state.sizes.values()) >= WORTH_TELLING else "",
             "over": state.over,
             "counts": state.counts,
@@ -339,9 +349,12 @@ class Pages:
             if sent == size:
                 continue
             behind = sent is None or size - sent > share
+            start = max(0, size - share) if sent is None or behind else sent
+            if not self._arrivals.is_at_hand(log, start, size):
+                continue
             try:
                 read = self._arrivals.read_lines if behind else self._arrivals.read
-                excerpt = read(log, max(0, size - share) if sent is None or behind else sent, size)
+                excerpt = read(log, start, size)
             except OSError:
                 continue
             self._sent.logs[log] = size

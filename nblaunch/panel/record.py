@@ -84,11 +84,13 @@ def record(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: 
     return page.html(), page.text()
 
 
-def still_running(state: RunState, now: float, token: str) -> tuple[str, str]:
+def still_running(state: RunState, logs: str, now: float, token: str) -> tuple[str, str]:
     """Return a line for the case that the kernel dies meanwhile: what ran, since when, and until when that is known.
 
     Parameters
     ----------
+    logs : str
+        Folder of the log files.
     now : float
         The time, as of `time.time`.
     token : str
@@ -97,7 +99,7 @@ def still_running(state: RunState, now: float, token: str) -> tuple[str, str]:
     since = now - state.clock(time.monotonic())
     counts = ", ".join(f"{count} {word}" for word, count in state.counts.items())
     times = f"running since {_hour(since)}, last seen {_hour(now)}"
-    text = f"{cut(state.title)}: {times}: {counts}; logs in {cut(state.log_dir)}"
+    text = f"{cut(state.title)}: {times}: {counts}; logs in {cut(logs)}"
     # panel.css hides it, as long as there is a panel beside it
     return (
         f'<div class="nblaunch-note nblaunch-note-{token}" style="font-size: 85%; {MUTED}">{escape(text)}</div>',

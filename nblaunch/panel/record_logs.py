@@ -107,15 +107,19 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
             room = (page.room - reserved) // (len(sections) - position) - _HEAD
             height = min(seen, beside or seen)
             end = ends[ranks[0].rank]
-            if not _add_section(page, ranks, end, arrivals, room, height, opened=beside > 0, folder=len(sections) == 1):
+            folder = ""
+            if len(sections) == 1:
+                folder = arrivals.folder(state.attempt, None if len(ranks) > 1 else ranks[0].rank)
+            if not _add_section(page, ranks, end, arrivals, room, height, opened=beside > 0, folder=folder):
                 others = [rank for ranks in sections[position:] for rank in ranks] + others
                 break
     if len(sections) > 1:
         # once, not in the head of each
-        text = f"the logs are in {cut(state.log_dir)}"
+        text = f"the logs are in {cut(arrivals.folder(state.attempt))}"
         page.add(f'<div style="{MUTED}">{escape(text)}</div>\n', text)
     if others and not _add_others(page, state, others, ends, arrivals):
-        text = f"… the output of {count_ranks(len(others))} more is in the logs: {cut(state.log_dir)}"
+        folder = cut(arrivals.folder(state.attempt))
+        text = f"… the output of {count_ranks(len(others))} more is in the logs: {folder}"
         page.add(f"<div>{escape(text)}</div>", text)
 
 
@@ -128,7 +132,7 @@ def _add_section(
     seen: int,
     *,
     opened: bool,
-    folder: bool,
+    folder: str,
 ) -> bool:
     """Add the last lines of ranks that wrote the same, as many as there is room for."""
     found, complete = end
@@ -139,12 +143,10 @@ def _add_section(
     head = f"{name_ranks(rank.rank for rank in ranks)}, {in_words(max(sizes))} of output{each}"
     if not complete or len(rows) < len(found):
         last = "the last line" if len(rows) == 1 else f"the last {len(rows):,} lines" if rows else "nothing"
-        own = ranks[0].stdout.rpartition("/")[0]
-        where = cut(own.rpartition("/")[0] if each else own)
         kept = _kept(ranks, arrivals)
         head += f", {last} of it"
         if folder or kept != "all":
-            head += f"; {kept} of it in {where}" if folder else f"; {kept} of it in the log"
+            head += f"; {kept} of it in {cut(folder)}" if folder else f"; {kept} of it in the log"
     return page.add(
         f'<details{" open" if opened else ""} style="min-width: 0"><summary>{escape(head)}</summary>\n'
         f"{_listing(rows, texts, seen)}</details>\n",
@@ -172,7 +174,7 @@ def _add_others(
         head = f"output of {count_ranks(len(ranks)).replace(' ', ' more ', 1)}"
         if any(not complete or len(found) > count for found, complete in (ends[rank.rank] for rank in ranks)):
             last = "the last line" if count == 1 else f"the last {count} lines"
-            head += f", {last} of each; {_kept(ranks, arrivals)} of it in {cut(state.log_dir)}"
+            head += f", {last} of each; {_kept(ranks, arrivals)} of it in {cut(arrivals.folder(state.attempt))}"
         html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, texts, _SEEN)}</details>\n"
         if page.add(html, "\n".join([f"--- {head}", *texts])):
             return True

@@ -90,8 +90,6 @@ class RankState:
     """
 
     rank: int
-    stdout: str
-    stderr: str
     state: str = "starting"
     pid: int | None = None
     began: float | None = None
@@ -156,6 +154,8 @@ class RunState:
     ----------
     ranks : list of RankState
         One for each rank, empty before the launch.
+    attempt : int
+        Which attempt they belong to: 0 is the first one.
     getting_ready : bool
         Whether the ranks wait for a process that will fork them and still imports modules.
     importing : str
@@ -180,7 +180,7 @@ class RunState:
         self.detached = False
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
-        self.log_dir = ""
+        self.attempt = 0
         self.getting_ready = False
         self.importing = ""
         self.ending = ""
@@ -191,7 +191,7 @@ class RunState:
         self._ending_at = 0.0
         self._timed_out: TimedOut | None = None
         # the attempt before, which counts if the ranks cannot be started once more
-        self._before: tuple[str, list[RankState]] = ("", [])
+        self._before: tuple[int, list[RankState]] = (0, [])
 
     @property
     def state(self) -> str:
@@ -264,7 +264,7 @@ class RunState:
             self.over = True
             self.ended_at = event.at
             if event.refused and self._before[1] and all(rank.state in _NOT_BEGUN for rank in self.ranks):
-                self.log_dir, self.ranks = self._before
+                self.attempt, self.ranks = self._before
         elif isinstance(event, StacksTaken):
             for number, stack in event.stacks.items():
                 if event.reason == "stall":
@@ -287,18 +287,16 @@ class RunState:
     def _begin(self, launched: Launched) -> None:
         if not self.ranks:
             self.launched_at = launched.at
-        self.log_dir = launched.log_dir
+        self.attempt = launched.attempt
         self.getting_ready = False
-        self.ranks = [
-            RankState(rank, launched.stdouts[rank], launched.stderrs[rank]) for rank in range(launched.nprocs)
-        ]
+        self.ranks = [RankState(rank) for rank in range(launched.nprocs)]
 
     def _restart(self, event: Restarting) -> None:
         self.restarts = f"restart {event.attempt} of {event.most}"
         again = "all ranks start again" if len(self.ranks) > 1 else "it starts again"
         self.restarted = f"{self._what_failed()}; {again}: {self.restarts}"
         self.ending = ""
-        self._before = self.log_dir, [copy.copy(rank) for rank in self.ranks]
+        self._before = self.attempt, [copy.copy(rank) for rank in self.ranks]
         for rank in self.ranks:
             rank.state = "restarting"
             rank.asking.forget()

@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from nblaunch.logs.arrivals import ALL, STDERR, STDOUT, Arrivals, Excerpt
+from nblaunch.logs.arrivals import ALL, Arrivals, Excerpt
 from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing
 from nblaunch.logs.files import from_its_middle
+from nblaunch.logs.reader import STDERR, STDOUT
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
 from nblaunch.panel.turns import in_turns

@@ -1,6 +1,6 @@
 """The plain panel: what the ranks write, line by line, each line with its rank in front, as it is written.
 
-It reads the log files and prints from a thread of its own, so that a slow page or terminal slows neither the ranks nor
+It reads the logs and prints from a thread of its own, so that a slow page or terminal slows neither the ranks nor
 the thread that watches them. What it prints is bounded: Jupyter's server drops *all* output of a kernel that streams
 more than about 1 MB/s; the logs keep everything.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import os
 import sys
 import threading
 import time
@@ -38,7 +37,9 @@ from nblaunch.events import (
 )
 from nblaunch.flag import Flag
 from nblaunch.jupyter.comms import under_its_cell
-from nblaunch.logs.files import LogFollower, data_from, from_its_middle, is_within_line, open_log
+from nblaunch.logs.files import from_its_middle, is_within_line
+from nblaunch.logs.following import LogFollower
+from nblaunch.logs.reader import STDERR, STDOUT, FindLogs, RankLog
 from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.state import RunState, stalls_for, straggles
@@ -106,15 +107,13 @@ class _Source:
         return [line for line in lines if line != self.progress]
 
     def last_lines(self) -> list[str]:
-        size = os.path.getsize(self.follower.path)
-        start = max(self.follower.offset, size - _LAST_BYTES)
-        with open(open_log(self.follower.path), "rb") as file:
-            start = data_from(file.fileno(), start)
-            file.seek(start)
-            data = file.read()
-            if is_within_line(file.fileno(), start):
-                data = from_its_middle(data)
-            return data.decode(errors="replace").splitlines()[-_LAST_LINES:]
+        log = self.follower.log
+        size = log.size()
+        start = log.held_from(max(self.follower.offset, size - _LAST_BYTES))
+        data = log.read(start, size - start)
+        if is_within_line(log, start):
+            data = from_its_middle(data)
+        return data.decode(errors="replace").splitlines()[-_LAST_LINES:]
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,16 @@ class TextPanel(Consumer):
 
     Parameters
     ----------
+    logs : callable
+        Returns who reads the logs of an attempt.
     size_notice : float
         Bytes sent to each rank from which on it says what can be done about them; 0 is never.
     quiet : bool
         Print nothing but what ranks fail of: that all start again, and, if nobody waits, how the run has failed.
     """
 
-    def __init__(self, size_notice: float = 0, quiet: bool = False) -> None:
+    def __init__(self, logs: FindLogs, size_notice: float = 0, quiet: bool = False) -> None:
+        self._logs = logs
         self._size_notice = size_notice
         self._quiet = quiet
         self._state = RunState("")
@@ -264,13 +266,14 @@ class TextPanel(Consumer):
         if self._failure is None:  # else nobody waits, and who types at a prompt is not to be drawn over
             self._bars = BarsInPlace.here()
         sources = []
+        reader = self._logs(launched.attempt)
         width = len(str(launched.nprocs - 1))
         share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
         for rank in range(launched.nprocs):
-            for paths, to_stderr in ((launched.stdouts, False), (launched.stderrs, True)):
-                follower = LogFollower(paths[rank], overwriting=True)
+            for stream in (STDOUT, STDERR):
+                follower = LogFollower(RankLog(reader, rank, stream), overwriting=True)
                 prefix = f"[{rank:>{width}}] "
-                sources.append(_Source(prefix, follower, to_stderr, share, in_place=self._bars is not None))
+                sources.append(_Source(prefix, follower, stream == STDERR, share, in_place=self._bars is not None))
         self._arrive(sources)
 
     def follow(self, at_once: bool = False) -> None:
@@ -295,7 +298,7 @@ class TextPanel(Consumer):
         for step in (self._keep_up, self._over.wait, self._take_arrivals, self._finish_logs, self._tell):
             with contextlib.suppress(ValueError, OSError):
                 step()
-        self._close_all()
+        self._sources = []
 
     def _keep_up(self) -> None:
         while not self._over.is_set():
@@ -347,12 +350,7 @@ class TextPanel(Consumer):
             self._write([(source, source.rest()) for source in self._sources])
             self._tell_what_was_left_out()
         finally:
-            self._close_all()
-
-    def _close_all(self) -> None:
-        for source in self._sources:
-            source.follower.close()
-        self._sources = []
+            self._sources = []
 
     def _look(self) -> None:
         """Print what is new, within bounds."""
@@ -395,7 +393,7 @@ class TextPanel(Consumer):
                 lines = source.last_lines()
                 released = source.follower.released()
                 kept = f"the last {in_words(unread - released)}" if released else "all"
-                notice = f"… {in_words(unread)} more, {kept} of it in {source.follower.path}, ending with"
+                notice = f"… {in_words(unread)} more, {kept} of it in {source.follower.log.path}, ending with"
                 self._print(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
 
 

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, TextIO
 
-from nblaunch.logs.files import READ_LIMIT, LogFollower
+from nblaunch.logs.files import LogFile
+from nblaunch.logs.following import READ_LIMIT, LogFollower
 from nblaunch.refusals import start_or_refuse
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class _Source:
 
     def __init__(self, header: str, file: str, wanted: Callable[[str], bool] | None) -> None:
         self.header = header
-        self.follower = LogFollower(file)
+        self.file = LogFile(file)
+        self.follower = LogFollower(self.file)
         self.wanted = wanted
         self.reading_failed = False
 
@@ -158,7 +160,7 @@ def _tail(sources: Sequence[_Source], dst: TextIO, finished: Event, interval_sec
     copier = _Copier(dst)
     with ExitStack() as stack:
         for source in sources:
-            stack.callback(source.follower.close)
+            stack.callback(source.file.close)
         while not finished.is_set():
             # A file of which there is more than one read took is not left alone for an interval.
             more = [copier.copy(source) >= READ_LIMIT for source in sources]
@@ -193,11 +195,11 @@ class _Copier:
             logger.exception(
                 "%s is not shown any further, because reading or filtering its lines failed. "
                 "The file itself is complete: read it there.",
-                source.follower.path,
+                source.file.path,
             )
             return 0
         if batch:
-            self._write(batch, source.follower.path)
+            self._write(batch, source.file.path)
         return source.follower.offset - before
 
     def copy_rest(self, source: _Source) -> None:

@@ -116,7 +116,6 @@ class Attempt:
         """Take an event."""
         if isinstance(event, Launched):
             self._began = event.at
-            self.logs = {rank: RankLogs(event.stdouts[rank], event.stderrs[rank]) for rank in range(event.nprocs)}
         elif isinstance(event, Started):
             self.pids[event.rank] = event.pid
         elif isinstance(event, Finished):

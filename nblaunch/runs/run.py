@@ -364,7 +364,8 @@ class Run:
             self._attempt.note(event)
             if isinstance(event, Launched):
                 self._launched = event
-                self.logs.found(event)
+                self._find_logs(event)
+                self._attempt.logs = dict(self.logs)
             elif isinstance(event, (Finished, Raised)) and self.attempts and len(self._attempt.pids) == self.nprocs:
                 # they are all at work once more: nobody comes back to the attempt before
                 self.attempts[-1].drop_values()
@@ -419,7 +420,7 @@ class Run:
                 # the attempt before is what the run has failed of
                 self._attempt = self.attempts[-1]
                 launched, self._outputs = self._before
-                self.logs.found(launched)
+                self._find_logs(launched)
             else:
                 self.attempts.append(self._attempt)
                 self._attempt.conclude()
@@ -441,6 +442,10 @@ class Run:
                     attempt.drop_values()
                 self._sent = None
                 self._done.set()
+
+    def _find_logs(self, launched: Launched) -> None:
+        if self._ranks is not None:
+            self.logs.found(self._ranks.logs(launched.attempt))
 
     def _next_attempt(self) -> Attempt:
         # weakly: a run that nobody holds any more goes at once, and its logs with it

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from nblaunch.engines.base import Plan
+from nblaunch.engines.base import Plan, Ranks
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
 from nblaunch.events import Ended, Ending, Event, Exited, Finished, GettingReady, Launched, Started, TimedOut
+from nblaunch.logs.reader import STDOUT
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named, unpack_named
 
@@ -34,11 +35,16 @@ def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
 
 def play(made: Plan) -> list[Event]:
     """Run a plan to its end and return its events."""
+    return play_out(made)[0]
+
+
+def play_out(made: Plan) -> tuple[list[Event], Ranks]:
+    """Do the same, and return the ranks too."""
     events: list[Event] = []
     ranks = LocalEngine().prepare(made, events.append)
     ranks.start()
     assert ranks.join(60)
-    return events
+    return events, ranks
 
 
 @pytest.mark.parametrize("nprocs", [1_000_000_000, 5_000_000])
@@ -86,14 +92,24 @@ def test_events_come_in_order(tmp_path: Path) -> None:
 
 
 def test_log_folders_are_those_of_the_run(tmp_path: Path) -> None:
-    launched = play(plan("print('x')", tmp_path))[0]
-    assert isinstance(launched, Launched)
-    path = Path(launched.log_dir)
+    events, ranks = play_out(plan("print('x')", tmp_path))
+    assert isinstance(events[0], Launched)
+    logs = ranks.logs(events[0].attempt)
+    path = Path(logs.path)
     assert path.name == "attempt_0"
     assert path.parent.name.startswith("run_test_")
     assert path.parent.parent == tmp_path
-    assert launched.stdouts == {rank: str(path / str(rank) / "stdout.log") for rank in (0, 1)}
-    assert (path / "1" / "stdout.log").read_text() == "x\n"
+    assert [logs.place(rank, STDOUT) for rank in (0, 1)] == [str(path / str(rank) / "stdout.log") for rank in (0, 1)]
+    assert logs.read(1, STDOUT, 0, 100) == (path / "1" / "stdout.log").read_bytes() == b"x\n"
+
+
+def test_each_attempt_has_logs_of_its_own(tmp_path: Path) -> None:
+    cell = "import os, sys\nprint(os.environ['TORCHELASTIC_RESTART_COUNT'], flush=True)\nos._exit(3)"
+    events, ranks = play_out(plan(cell, tmp_path, 1, max_restarts=1))
+    attempts = [event.attempt for event in events if isinstance(event, Launched)]
+    assert attempts == [0, 1]
+    assert [ranks.logs(attempt).read(0, STDOUT, 0, 100) for attempt in attempts] == [b"0\n", b"1\n"]
+    assert [Path(ranks.logs(attempt).path).name for attempt in attempts] == ["attempt_0", "attempt_1"]
 
 
 def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

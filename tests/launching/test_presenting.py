@@ -10,6 +10,7 @@ from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import prepare
 from nblaunch.launching.presenting import Presentation
 from nblaunch.launching.source import Notebook
+from nblaunch.logs.reader import LogReader
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputLines
@@ -20,7 +21,11 @@ from nblaunch.runs.run import Run
 
 def presentation(**options: object) -> Presentation:
     chosen = Options(**options)  # type: ignore[arg-type]
-    return Presentation(Run(2, Logs(None)), prepare("rank", 2, chosen, Notebook({})))
+    return Presentation(Run(2, Logs(None)), prepare("rank", 2, chosen, Notebook({})), logs_of_nobody)
+
+
+def logs_of_nobody(attempt: int) -> LogReader:
+    raise LookupError(f"no rank of attempt {attempt} has started")
 
 
 @pytest.mark.parametrize(

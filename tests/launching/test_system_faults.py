@@ -406,10 +406,11 @@ def test_a_note_that_a_full_disk_cuts_harms_no_others(small_disk: tuple[str, ...
     said = program(
         f"""
         import glob
-        from nblaunch.logs.files import read_order
+        from nblaunch.logs.files import read_notes
         run = run_cell({NOTES_WITHOUT_ROOM!r}, 1)
         (path,) = glob.glob(run.logs.path + "/**/.order", recursive=True)
-        notes, end = read_order(path, 0)
+        notes, end = read_notes(path, 0)
+        notes = [sizes for kind, *sizes in notes if kind == 0]
         print(run.status, len(notes), os.path.getsize(path) - end)
         print(all(one <= other for pair in zip(notes, notes[1:]) for one, other in zip(*pair)))
         print(len(run.logs[0].stdout.splitlines()), len(run.logs[0].stderr.splitlines()))

@@ -8,6 +8,7 @@ import pytest
 
 from nblaunch.logs.arrivals import ALL, Arrivals
 from nblaunch.processes._linux import punch_hole
+from tests.logs.readers import logs_of
 
 
 class Files:
@@ -16,7 +17,7 @@ class Files:
     def __init__(self, folder: Path, nprocs: int) -> None:
         self.out = [folder / f"{rank}.out" for rank in range(nprocs)]
         self.err = [folder / f"{rank}.err" for rank in range(nprocs)]
-        self.arrivals = Arrivals([str(path) for path in self.out], [str(path) for path in self.err])
+        self.arrivals = Arrivals(logs_of(self.out, self.err))
 
     def write(self, rank: int, text: str, *, err: bool = False) -> set[int]:
         with (self.err if err else self.out)[rank].open("a") as file:

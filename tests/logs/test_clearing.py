@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT, last_clearing, without_marks
-from nblaunch.logs.files import LogFollower, read_log
+from tests.logs.readers import following, read_log
 
 NOW, NEXT = CLEARED, CLEARED_BY_NEXT
 
@@ -37,7 +37,7 @@ def test_texts_of_logs_have_no_marks(tmp_path: Path) -> None:
     log.write_bytes(b"a\n" + NEXT + b"b 1\rb 2" + NOW + b"c\n" + NOW)
     assert without_marks(log.read_bytes().decode()) == "a\nb 1\rb 2c\n"
     assert read_log(str(log)) == "a\nb 1\rb 2c\n"
-    with LogFollower(log) as follower:
+    with following(log) as follower:
         assert follower.read(final=True) == ["a", "b 1", "b 2c", ""]
-    with LogFollower(log, overwriting=True) as follower:
+    with following(log, overwriting=True) as follower:
         assert follower.read(final=True) == ["a", "c", ""]

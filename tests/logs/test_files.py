@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nblaunch.logs import files as log_files
-from nblaunch.logs.files import LogFollower, read_log
+from nblaunch.logs import following as following_module
+from nblaunch.logs.files import LogFile
+from nblaunch.logs.following import LogFollower
 from nblaunch.processes._linux import punch_hole
+from tests.logs.readers import following, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_file_that_is_not_there_yet_has_no_lines(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         assert log.read() == []
         assert log.read(final=True) == []
         assert log.unread() == 0
@@ -41,7 +43,7 @@ def test_a_file_that_is_not_there_yet_has_no_lines(path: Path) -> None:
 
 
 def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"hel")
         assert log.read() == []
         append(path, b"lo\nwor")
@@ -52,20 +54,20 @@ def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
 
 
 def test_a_final_read_returns_the_unended_line_once(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"one\ntwo")
         assert log.read(final=True) == ["one", "two"]
         assert log.read(final=True) == []
 
 
 def test_a_final_read_goes_to_the_end_whatever_the_limit(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"0123456789\n" * 100)
         assert log.read(final=True, limit=7) == ["0123456789"] * 100
 
 
 def test_a_character_split_between_writes_survives(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, "λ".encode()[:1])
         assert log.read() == []
         append(path, "λ".encode()[1:] + b"\n")
@@ -73,19 +75,19 @@ def test_a_character_split_between_writes_survives(path: Path) -> None:
 
 
 def test_bytes_that_are_not_utf8_are_replaced(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"\xff\nfine\n")
         assert log.read() == ["\ufffd", "fine"]
 
 
 def test_every_kind_of_line_end(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"unix\ndos\r\n 10%\r 20%\r\n\nform\x0cfeed\n")
         assert log.read() == ["unix", "dos", " 10%", " 20%", "", "form\x0cfeed"]
 
 
 def test_a_carriage_return_at_the_end_waits_for_a_newline(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"dos\r")
         assert log.read() == []
         append(path, b"\nbar 1%\r")
@@ -96,13 +98,13 @@ def test_a_carriage_return_at_the_end_waits_for_a_newline(path: Path) -> None:
 
 
 def test_a_final_carriage_return_alone_is_an_empty_line(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"a\n\r")
         assert log.read(final=True) == ["a", ""]
 
 
 def test_the_limit_bounds_each_call_and_the_offset_tells_how_far(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"aaaa\nbbbb\n")
         assert log.read(limit=3) == []
         assert (log.offset, log.unread()) == (3, 7)
@@ -114,7 +116,7 @@ def test_the_limit_bounds_each_call_and_the_offset_tells_how_far(path: Path) -> 
 
 
 def test_what_was_released_is_one_line(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"first\nhal")
         assert log.read() == ["first"]
         append(path, b"f\n" + b"0123456789abcde\n" * 1024)
@@ -129,7 +131,7 @@ def test_what_was_released_is_one_line(path: Path) -> None:
 
 
 def test_a_file_that_was_cut_is_read_from_its_beginning(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"one\ntwo\n")
         assert log.read() == ["one", "two"]
         path.write_bytes(b"new\n")
@@ -144,19 +146,19 @@ def test_a_file_that_was_cut_is_read_from_its_beginning(path: Path) -> None:
 
 
 def test_zeros_that_a_rank_wrote_are_text(path: Path) -> None:
-    with LogFollower(path) as log:
+    with following(path) as log:
         append(path, b"\0\0one\n")
         assert log.read() == ["\0\0one"]
 
 
 def test_a_limit_that_reads_nothing_is_refused(path: Path) -> None:
-    with LogFollower(path) as log, pytest.raises(ValueError, match="limit must be at least 1 byte, got 0"):
+    with following(path) as log, pytest.raises(ValueError, match="limit must be at least 1 byte, got 0"):
         log.read(limit=0)
 
 
 def test_an_endless_line_does_not_fill_the_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_files, "LONGEST_LINE", 10)
-    with LogFollower(path) as log:
+    monkeypatch.setattr(following_module, "LONGEST_LINE", 10)
+    with following(path) as log:
         append(path, b"x" * 25)
         pieces = [line for _ in range(4) for line in log.read(limit=8)]
         assert pieces == ["x" * 16]
@@ -166,23 +168,24 @@ def test_an_endless_line_does_not_fill_the_memory(path: Path, monkeypatch: pytes
 def test_closing_keeps_the_place_and_leaks_nothing(path: Path) -> None:
     append(path, b"one\ntwo\n")
     before = open_descriptors()
-    log = LogFollower(path)
+    file = LogFile(path)
+    log = LogFollower(file)
     assert log.read(limit=4) == ["one"]
     assert len(open_descriptors() - before) == 1
-    log.close()
-    log.close()
+    file.close()
+    file.close()
     assert open_descriptors() == before
     assert log.read() == ["two"]
-    log.close()
+    file.close()
 
 
 def test_a_directory_is_an_error_of_the_caller(tmp_path: Path) -> None:
-    with LogFollower(tmp_path) as log, pytest.raises(IsADirectoryError):
+    with following(tmp_path) as log, pytest.raises(IsADirectoryError):
         log.read()
 
 
 def test_the_null_device_is_an_empty_file() -> None:
-    with LogFollower(os.devnull) as log:
+    with following(os.devnull) as log:
         assert log.read() == log.read(final=True) == []
 
 
@@ -196,7 +199,7 @@ def test_lines_do_not_depend_on_how_they_were_written_or_read(
     path = tmp_path_factory.getbasetemp() / "hypothesis.log"
     path.unlink(missing_ok=True)
     lines = []
-    with LogFollower(path) as log:
+    with following(path) as log:
         for write in writes:
             append(path, write)
             lines += log.read(limit=limit)

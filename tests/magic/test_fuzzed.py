@@ -20,6 +20,7 @@ from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Ended, Event, Exited, Finished, LastWord, Launched, Started
+from nblaunch.logs.reader import LocalLogs
 from nblaunch.magic.multiproc import Multiproc
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import pack_named
@@ -32,11 +33,12 @@ class _Pretended(LocalRanks):
 
     def start(self) -> None:
         plan, now = self._plan, time.monotonic()
-        files = dict.fromkeys(range(plan.nprocs), "")
         # what a rank would be started with is encoded as it would be then
         for name, value in plan.env.items():
             os.fsencode(name), os.fsencode(value)
-        self._on_event(Launched(plan.nprocs, files, files, "", now))
+        files = dict.fromkeys(range(plan.nprocs), "")
+        self._readers[0] = LocalLogs("", files, files)
+        self._on_event(Launched(plan.nprocs, now))
         body = bytearray(bytes(pack_named({VALUE: 1})))
         for rank in range(min(plan.nprocs, 3)):
             self._on_event(Started(rank, 100 + rank, now))

@@ -16,10 +16,12 @@ from nblaunch.events import Ended, Finished, Launched, Restarting, Started
 from nblaunch.launching import presenting
 from nblaunch.launching.session import launch
 from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.reader import LogReader
 from nblaunch.messages.reports import ErrorReport
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.runs.attempt import Attempt
+from tests.logs.readers import logs_of
 
 
 class Page:
@@ -52,10 +54,18 @@ def page() -> Page:
 @pytest.fixture
 def panel(page: Page, tmp_path: Path) -> LivePanel:
     """A panel of one rank that has written something."""
-    panel = LivePanel("%%multiproc 1", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "")
+    panel = LivePanel(
+        "%%multiproc 1",
+        page,
+        lambda: Outcome("finished", ""),
+        lambda: None,
+        lambda: None,
+        lambda: "",
+        lambda attempt: logs_of([tmp_path / "out"], [tmp_path / "err"]),
+    )
     (tmp_path / "out").write_text("hello\n")
     (tmp_path / "err").touch()
-    panel.note(Launched(1, {0: str(tmp_path / "out")}, {0: str(tmp_path / "err")}, str(tmp_path), 100.0))
+    panel.note(Launched(1, 100.0))
     panel.note(Started(0, 1234, 100.0))
     return panel
 
@@ -217,10 +227,11 @@ def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Pat
         if data["text/plain"].startswith("■"):
             recorded.set()
 
-    panel = LivePanel("%%multiproc 1", publish, lambda: Outcome("stopped", ""), stopped.set, lambda: None, stacks)
-    (tmp_path / "out").touch()
-    (tmp_path / "err").touch()
-    panel.note(Launched(1, {0: str(tmp_path / "out")}, {0: str(tmp_path / "err")}, str(tmp_path), 100.0))
+    def logs(attempt: int) -> LogReader:
+        return logs_of([tmp_path / "out"], [tmp_path / "err"])
+
+    panel = LivePanel("%%multiproc 1", publish, lambda: Outcome("stopped", ""), stopped.set, lambda: None, stacks, logs)
+    panel.note(Launched(1, 100.0))
     panel.follow(at_once=True)
     for number in range(3):
         panel._hear({"client": "a", "kind": "stacks", "id": number}, "control")
@@ -235,17 +246,20 @@ def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Pat
 
 
 def test_lines_of_all_attempts_are_printed(page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    panel = LivePanel("t", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "")
-    for attempt in (1, 2):
+    def logs(attempt: int) -> LogReader:
+        return logs_of([tmp_path / f"{attempt}.out"], [tmp_path / f"{attempt}.err"])
+
+    panel = LivePanel("t", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "", logs)
+    for attempt in (0, 1):
         paths = [tmp_path / f"{attempt}.{stream}" for stream in ("out", "err")]
         paths[0].write_text(f"of attempt {attempt}\n")
         paths[1].touch()
-        panel.note(Launched(1, {0: str(paths[0])}, {0: str(paths[1])}, str(tmp_path), 100.0))
+        panel.note(Launched(1, 100.0, attempt))
         panel.note(Started(0, 1, 100.0))
-        if attempt == 1:
+        if attempt == 0:
             panel.note(Restarting(1, 1, 100.5))
     panel._print_lines()
     end(panel)
     panel.close()
-    assert capsys.readouterr().out == "[0] of attempt 1\n[0] of attempt 2\n"
+    assert capsys.readouterr().out == "[0] of attempt 0\n[0] of attempt 1\n"
     assert "of attempt" not in page.texts[-1]

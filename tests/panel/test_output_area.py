@@ -417,7 +417,7 @@ def test_publishing_is_in_the_context_of_the_launch() -> None:
 def test_in_a_program_the_text_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     made = show_outputs({0, 11})
     assert isinstance(made, OutputLines)
-    made.note(Launched(12, {}, {}, "", 0.0))
+    made.note(Launched(12, 0.0))
     made.note(Displayed(0, "display", {"text/html": "<b>", "text/plain": "one\ntwo"}, {}, None, 0.0))
     made.note(Displayed(11, "update", {"image/png": "iVBOR"}, {}, "x", 0.0))
     made.note(Displayed(1, "display", {"text/plain": "not shown"}, {}, None, 0.0))

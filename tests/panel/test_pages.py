@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from nblaunch.events import Answered, Asked, Ended, Finished, Sampled, Usage
+from nblaunch.logs.reader import LogReader
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.pages import Pages
 from nblaunch.processes._linux import punch_hole
+from tests.logs.readers import DistantLogs
 from tests.panel.test_record import Played
 
 
 class Talk(Played):
     """A run and its pages; what is sent is kept."""
 
-    def __init__(self, folder: Path, nprocs: int) -> None:
-        super().__init__(folder, nprocs)
+    def __init__(self, folder: Path, nprocs: int, logs: LogReader | None = None) -> None:
+        super().__init__(folder, nprocs, logs)
         self.sent: list[tuple[dict[str, Any], list[bytes]]] = []
         self.stacks = 0
         self.pages = Pages(
@@ -120,6 +122,43 @@ def test_what_was_released_is_told_and_not_asked_for_again(talk: Talk) -> None:
     # beyond the end there is nothing, which is no error
     talk.hear(kind="page", id=4, log="0", **{"from": 1_600_000, "to": 1_700_000})
     assert talk.sent[-1][1] == [b""]
+
+
+def test_older_text_from_another_machine_is_answered_when_it_has_come(tmp_path: Path) -> None:
+    logs = DistantLogs(tmp_path, pushed=2_000)
+    talk = Talk(tmp_path, 1, logs)
+    talk.write(0, "0123456789abcde\n" * 10_000)
+    talk.hear(kind="hello")
+    talk.tick()
+    talk.hear(kind="page", id=1, log="0", **{"from": 16_000, "to": 32_000})
+    talk.hear(kind="page", id=1, log="0", **{"from": 16_000, "to": 32_000})
+    # meanwhile the pages hear of all else
+    talk.write(0, "new\n")
+    assert talk.tick()["ranks"]["0"]["line"] == "new"
+    assert not [content for content, _ in talk.sent if content["kind"] == "page"]
+    logs.arrive()
+    talk.tick()
+    talk.tick()
+    ((content, buffers),) = [sent for sent in talk.sent if sent[0]["kind"] == "page"]
+    assert (content["id"], content["chunk"]["offset"]) == (1, 16_000)
+    assert buffers == [b"0123456789abcde\n" * 1000]
+
+
+def test_the_end_of_a_log_from_another_machine_is_sent_when_it_has_come(tmp_path: Path) -> None:
+    logs = DistantLogs(tmp_path, pushed=2_000)
+    talk = Talk(tmp_path, 1, logs)
+    talk.write(0, "0123456789abcde\n" * 1_000)
+    talk.hear(kind="hello")
+    talk.hear(kind="watch", logs=["0"])
+    first = talk.tick()
+    assert (first["chunks"], first["sizes"]) == ([], {"0": 16_000})
+    logs.arrive()
+    # the beginning was asked for with all that was there then
+    talk.write(0, "new\n")
+    talk.tick()
+    logs.arrive()
+    chunks = talk.tick()["bytes"]
+    assert chunks == [b"0123456789abcde\n" * 1_000 + b"new\n"]
 
 
 def test_a_flood_is_bounded_and_leaves_a_gap(talk: Talk) -> None:

@@ -29,9 +29,11 @@ from nblaunch.events import (
 from nblaunch.logs.arrivals import Arrivals
 from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT
 from nblaunch.logs.files import order_path, pack_order
+from nblaunch.logs.reader import LogReader
 from nblaunch.panel.record import MOST, record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.processes._linux import punch_hole
+from tests.logs.readers import logs_in
 
 FINISHED = Outcome("finished", "")
 FAILED = Outcome("failed", "", logs="/logs", told=True)
@@ -40,15 +42,11 @@ FAILED = Outcome("failed", "", logs="/logs", told=True)
 class Played:
     """A run whose events and logs are made up."""
 
-    def __init__(self, folder: Path, nprocs: int) -> None:
+    def __init__(self, folder: Path, nprocs: int, logs: LogReader | None = None) -> None:
         self.folder = folder
-        out = {rank: str(folder / f"{rank}.out") for rank in range(nprocs)}
-        err = {rank: str(folder / f"{rank}.err") for rank in range(nprocs)}
         self.state = RunState(f"%%multiproc {nprocs}")
-        self.arrivals = Arrivals(list(out.values()), list(err.values()))
-        self.note(
-            Launched(nprocs, out, err, str(folder), 100.0), *(Started(rank, rank, 100.0) for rank in range(nprocs))
-        )
+        self.arrivals = Arrivals(logs or logs_in(folder, nprocs))
+        self.note(Launched(nprocs, 100.0), *(Started(rank, rank, 100.0) for rank in range(nprocs)))
 
     def note(self, *events: Event) -> None:
         for event in events:
@@ -630,7 +628,7 @@ def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     html, text = run.finish(Outcome("failed", ""))
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
-    assert "⟨U+202E⟩xxx" in still_running(run.state, 1_700_000_000.0, "token")[1]
+    assert "⟨U+202E⟩xxx" in still_running(run.state, "/logs", 1_700_000_000.0, "token")[1]
 
 
 def test_logs_whose_oldest_part_was_released(folder: Path) -> None:
@@ -673,7 +671,7 @@ def test_logs_that_are_gone(folder: Path) -> None:
 def test_a_run_that_goes_on(folder: Path) -> None:
     run = Played(folder, 2)
     run.note(Finished(0, bytearray(), 101.0))
-    html, text = still_running(run.state, 1_700_000_000.0, "token")
+    html, text = still_running(run.state, "/logs", 1_700_000_000.0, "token")
     assert re.fullmatch(
         r"%%multiproc 2: running since [\d:]{8}, last seen [\d:]{8}: 1 finished, 1 running; logs in .*", text
     )

@@ -27,8 +27,7 @@ from nblaunch.panel.state import RunState
 def launched(nprocs: int = 3) -> RunState:
     state = RunState("%%multiproc")
     state.note(Captured({"data": 5}, 99.0))
-    paths = {rank: f"/logs/{rank}" for rank in range(nprocs)}
-    state.note(Launched(nprocs, paths, paths, "/logs", 100.0))
+    state.note(Launched(nprocs, 100.0))
     for rank in range(nprocs):
         state.note(Started(rank, 1000 + rank, 100.5))
     return state
@@ -48,7 +47,7 @@ def test_before_and_after_the_start() -> None:
 
 def test_what_ranks_wait_for_before_they_start() -> None:
     state = RunState("t")
-    state.note(Launched(1, {0: "/o"}, {0: "/e"}, "/logs", 100.0))
+    state.note(Launched(1, 100.0))
     state.note(GettingReady("", 100.5))
     assert (state.state, state.importing) == ("getting ready", "")
     state.note(GettingReady("sklearn", 101.0))
@@ -191,12 +190,12 @@ def test_a_restart_that_is_refused_shows_the_attempt_before() -> None:
     state = launched(2)
     state.note(Finished(0, bytearray(), 101.0))
     state.note(Raised(1, "ValueError: no", "trace", 101.0, 101.0))
-    before, log_dir = states(state), state.log_dir
+    before = states(state)
     state.note(Restarting(1, 1, 102.0))
-    state.note(Launched(2, {0: "a", 1: "b"}, {0: "c", 1: "d"}, "elsewhere", 102.0))
-    assert states(state) == ["starting", "starting"]
+    state.note(Launched(2, 102.0, 1))
+    assert (states(state), state.attempt) == (["starting", "starting"], 1)
     state.note(Ended(103.0, refused="no more processes"))
-    assert (states(state), state.log_dir) == (before, log_dir)
+    assert (states(state), state.attempt) == (before, 0)
     assert state.root is not None
     assert state.root.rank == 1
 

@@ -14,6 +14,7 @@ from nblaunch.logs.files import add_note, order_path, pack_block
 from nblaunch.panel.tails import Shown, folded, last_in_turns, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.panel.turns import in_turns
+from tests.logs.readers import logs_of
 
 
 def turns(*ranks: str) -> str:
@@ -69,7 +70,7 @@ def shown(source: str | Callable[[], None], folder: Path, nprocs: int = 2) -> li
     nblaunch.launch(source, nprocs, log_dir=str(folder))
     outs = sorted(str(path) for path in folder.rglob("stdout.log"))
     assert len(outs) == nprocs
-    arrivals = Arrivals(outs, [path.replace("stdout", "stderr") for path in outs])
+    arrivals = Arrivals(logs_of(outs, [path.replace("stdout", "stderr") for path in outs]))
     arrivals.look()
     lines = whole(arrivals, 100_000)
     assert lines is not None
@@ -97,9 +98,9 @@ def test_lines_of_one_write_stay_together_whenever_they_are_seen(tmp_path: Path)
         outs = [str(one / "stdout.log") for one in folder]
         errs = [str(one / "stderr.log") for one in folder]
         if arrivals is None:
-            arrivals = Arrivals(outs, errs)
+            arrivals = Arrivals(logs_of(outs, errs))
         else:
-            arrivals.go_on(outs, errs)
+            arrivals.go_on(logs_of(outs, errs))
         for one in folder:
             one.mkdir(parents=True)
             (one / "stdout.log").write_text("single\n")

@@ -28,9 +28,11 @@ from nblaunch.events import (
     Started,
     Straggling,
 )
+from nblaunch.logs.reader import FindLogs
 from nblaunch.panel import text as text_module
 from nblaunch.panel.text import TextPanel
 from nblaunch.processes._linux import punch_hole
+from tests.logs.readers import logs_in
 
 
 class Screen(io.StringIO):
@@ -59,17 +61,20 @@ def screens() -> Iterator[tuple[Screen, Screen]]:
         yield out, err
 
 
-def launched(place: Path, nprocs: int) -> Launched:
+def launched(place: Path, nprocs: int, attempt: int = 0) -> Launched:
     for rank in range(nprocs):
         (place / f"{rank}.out").touch()
         (place / f"{rank}.err").touch()
-    return Launched(
-        nprocs,
-        {rank: str(place / f"{rank}.out") for rank in range(nprocs)},
-        {rank: str(place / f"{rank}.err") for rank in range(nprocs)},
-        str(place),
-        0.0,
-    )
+    return Launched(nprocs, 0.0, attempt)
+
+
+def logs(place: Path) -> FindLogs:
+    """Return who reads the logs in a folder, whichever attempt is asked for."""
+    return lambda attempt: logs_in(place, 16)
+
+
+def logs_of_attempts(place: Path) -> FindLogs:
+    return lambda attempt: logs_in(place / str(attempt), 3)
 
 
 def add(path: Path, data: bytes) -> None:
@@ -84,12 +89,12 @@ def show(place: Path, nprocs: int, **logs: bytes) -> tuple[str, str]:
         stream, rank = name.split("_")
         (place / f"{rank}.{stream}").write_bytes(data)
     with screens() as (out, err):
-        play(event)
+        play(event, place)
     return out.getvalue(), err.getvalue()
 
 
-def play(event: Launched) -> None:
-    panel = TextPanel()
+def play(event: Launched, place: Path) -> None:
+    panel = TextPanel(logs(place))
     panel.note(event)
     panel.follow()
     panel.note(Ended(1.0))
@@ -97,7 +102,7 @@ def play(event: Launched) -> None:
 
 
 def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(launched(tmp_path, 2))
         panel.note(Started(0, 1, 0.0))
@@ -114,7 +119,7 @@ def test_lines_are_shown_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ended_at_once_is_shown_when_the_panel_is_closed(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     with screens() as (out, _):
         panel.note(launched(tmp_path, 2))
         panel.note(Started(0, 1, 0.0))
@@ -125,7 +130,7 @@ def test_a_run_that_ended_at_once_is_shown_when_the_panel_is_closed(tmp_path: Pa
 
 
 def test_what_ranks_wrote_when_all_is_over_stands_rank_by_rank(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     with screens() as (out, _):
         panel.note(launched(tmp_path, 8))
         for rank in range(8):
@@ -174,7 +179,7 @@ def test_what_was_released_before_it_could_be_shown_is_told(tmp_path: Path) -> N
     with (tmp_path / "0.out").open("r+b") as file:
         punch_hole(file.fileno(), 0, 12_288)
     with screens() as (out, _):
-        play(event)
+        play(event, tmp_path)
     lines = out.getvalue().splitlines()
     assert lines[:2] == [
         "[0] [… 12 kB of older output released: the log is longer than --max-log …]",
@@ -190,7 +195,7 @@ def test_what_was_released_of_what_is_not_shown_is_told(tmp_path: Path, monkeypa
     with (tmp_path / "0.out").open("r+b") as file:
         punch_hole(file.fileno(), 0, 1_597_440)
     with screens() as (out, _):
-        play(event)
+        play(event, tmp_path)
     notice, *lines = out.getvalue().splitlines()
     assert notice == f"[0] … 1.6 MB more, the last 2.6 kB of it in {tmp_path}/0.out, ending with"
     assert lines == ["[0] 0123456789abcde"] * 10
@@ -215,12 +220,12 @@ def test_nothing_is_shown_of_silent_ranks(tmp_path: Path) -> None:
 
 def test_logs_that_never_came_to_be(tmp_path: Path) -> None:
     with screens() as (out, err):
-        play(Launched(1, {0: str(tmp_path / "o")}, {0: str(tmp_path / "e")}, str(tmp_path), 0.0))
+        play(Launched(1, 0.0), tmp_path)
     assert (out.getvalue(), err.getvalue()) == ("", "")
 
 
-def test_closing_without_a_launch_and_twice() -> None:
-    panel = TextPanel()
+def test_closing_without_a_launch_and_twice(tmp_path: Path) -> None:
+    panel = TextPanel(logs(tmp_path))
     panel.note(Ended(1.0))
     panel.close()
     panel.close()
@@ -231,7 +236,7 @@ def test_a_closed_stream_harms_nobody(tmp_path: Path) -> None:
     add(tmp_path / "0.out", b"x\n")
     with screens() as (out, _):
         out.close()
-        play(event)
+        play(event, tmp_path)
 
 
 def test_it_prints_in_the_context_of_the_launch(tmp_path: Path) -> None:
@@ -248,7 +253,7 @@ def test_it_prints_in_the_context_of_the_launch(tmp_path: Path) -> None:
     token = cell.set("this one")
     try:
         with redirect_stdout(Stream()):
-            play(event)
+            play(event, tmp_path)
     finally:
         cell.reset(token)
     assert set(seen) == {("this one", False)}
@@ -260,14 +265,14 @@ def attempts(place: Path) -> list[Event]:
     for number in range(2):
         folder = place / str(number)
         folder.mkdir()
-        starts.append(launched(folder, 3))
+        starts.append(launched(folder, 3, number))
         (folder / "1.out").write_bytes(b"attempt %d\nhalf a line" % number)
     failures = [Raised(1, "ValueError: bad", "", 1.0, 1.0), Raised(2, "KeyError: 'x'", "", 1.1, 1.1)]
     return [starts[0], *failures, Restarting(1, 3, 2.0), starts[1], Ended(3.0)]
 
 
 def test_a_restart_is_told_between_the_lines_of_the_two_attempts(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs_of_attempts(tmp_path))
     both = Screen()
     with redirect_stdout(both), redirect_stderr(both):
         for event in attempts(tmp_path):
@@ -281,7 +286,7 @@ def test_a_restart_is_told_between_the_lines_of_the_two_attempts(tmp_path: Path)
 
 
 def test_a_restart_is_told_when_it_happens_and_the_old_logs_are_let_go(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs_of_attempts(tmp_path))
     first, *failures, restart, second, end = attempts(tmp_path)
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(first)
@@ -296,7 +301,7 @@ def test_a_restart_is_told_when_it_happens_and_the_old_logs_are_let_go(tmp_path:
 
 
 def test_what_ranks_wait_for_is_told_before_they_start(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     first = launched(tmp_path, 1)
     with screens() as (_, err), contextlib.closing(panel):
         panel.note(first)
@@ -309,7 +314,7 @@ def test_what_ranks_wait_for_is_told_before_they_start(tmp_path: Path) -> None:
 
 
 def test_a_quiet_panel_tells_of_restarts_only(tmp_path: Path) -> None:
-    panel = TextPanel(size_notice=1, quiet=True)
+    panel = TextPanel(logs_of_attempts(tmp_path), size_notice=1, quiet=True)
     first, *failures, restart, second, end = attempts(tmp_path)
     with screens() as (out, err), contextlib.closing(panel):
         panel.note(Captured({"data": 1 << 30}, 0.0))
@@ -328,7 +333,7 @@ def test_a_quiet_panel_tells_of_restarts_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("quiet", [False, True])
 @pytest.mark.parametrize("followed", [False, True])
 def test_what_a_run_failed_of_is_told_once_at_its_very_end(tmp_path: Path, quiet: bool, followed: bool) -> None:
-    panel = TextPanel(quiet=quiet)
+    panel = TextPanel(logs(tmp_path), quiet=quiet)
     panel.detach(lambda: "2 ranks failed")
     both = Screen()
     with redirect_stdout(both), redirect_stderr(both):
@@ -344,7 +349,7 @@ def test_what_a_run_failed_of_is_told_once_at_its_very_end(tmp_path: Path, quiet
 
 
 def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     panel.detach(lambda: "2 ranks failed")
     with screens() as (_, err):
         panel.note(launched(tmp_path, 1))
@@ -355,7 +360,7 @@ def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path)
 
 
 def test_answers_come_in_any_thread(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     panel.note(launched(tmp_path, 1))
     panel.note(Started(0, 1, 0.0))
     panel.note(Asked(0, 1, "input", "rank 0: name? ", "", "", 0, 1.0))
@@ -367,7 +372,7 @@ def test_answers_come_in_any_thread(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
-    panel = TextPanel()
+    panel = TextPanel(logs(tmp_path))
     panel.note(launched(tmp_path, 2))
 
     def ask(rank: int, number: int) -> None:
@@ -393,7 +398,7 @@ def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
 
 def captured(sizes: dict[str, int], size_notice: float = 1e9) -> tuple[str, str]:
     with screens() as (out, err):
-        panel = TextPanel(size_notice)
+        panel = TextPanel(logs(Path()), size_notice)
         panel.note(Captured(sizes, 0.0))
         panel.close()
     return out.getvalue(), err.getvalue()
@@ -426,4 +431,4 @@ def test_a_closed_stream_is_no_reason_to_fail() -> None:
     closed = io.StringIO()
     closed.close()
     with redirect_stdout(closed), redirect_stderr(closed):
-        TextPanel(1).note(Captured({"data": 1 << 30}, 0.0))
+        TextPanel(logs(Path()), 1).note(Captured({"data": 1 << 30}, 0.0))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.logs.files import read_log
 from nblaunch.processes.watching.log_limit import LogLimit
+from tests.logs.readers import read_log
 
 LINE = b"0123456789abcde\n"
 BLOCK = 4096

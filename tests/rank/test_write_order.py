@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import nblaunch
-from nblaunch.logs.arrivals import STDERR, STDOUT, Arrivals
-from nblaunch.logs.files import add_note, order_path, pack_order, read_blocks, read_order
+from nblaunch.logs.arrivals import Arrivals
+from nblaunch.logs.files import add_note, order_path, pack_order, read_notes
+from nblaunch.logs.reader import STDERR, STDOUT
 from nblaunch.panel.tails import in_order
+from tests.logs.readers import logs_of
 
 
 def alternate(count: int) -> None:
@@ -22,10 +24,14 @@ def alternate(count: int) -> None:
 
 
 def shown(out: Path, err: Path) -> list[tuple[int, str]]:
-    arrivals = Arrivals([str(out)], [str(err)])
+    arrivals = Arrivals(logs_of([out], [err]))
     # only when all is over, as for a quick cell
     arrivals.look()
     return [(line.stream, line.text) for line in in_order(arrivals.read("0", 0, arrivals.size("0")))]
+
+
+def blocks_beside(out: Path) -> list[tuple[int, int, int]]:
+    return [note for note in read_notes(order_path(str(out)), 0)[0] if note[0]]
 
 
 def test_lines_of_both_streams_are_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
@@ -52,7 +58,7 @@ def test_notes_that_make_no_sense_lose_nothing(tmp_path: Path) -> None:
     notes = [(2, 0), (0, 2), (-5, -5), (10**12, 0), (3, 10**12)]
     Path(order_path(str(out))).write_bytes(b"".join(pack_order(*note) for note in notes) + b"abc")
     assert sorted(text for _, text in shown(out, err)) == ["a", "b", "c", "d"]
-    assert read_order(order_path(str(out)), 0) == (notes, 85)
+    assert read_notes(order_path(str(out)), 0) == ([(0, *note) for note in notes], 85)
 
 
 def test_lines_that_are_written_at_once_are_noted(tmp_path: Path) -> None:
@@ -68,7 +74,7 @@ except TypeError as error:
     print(error)"""
     nblaunch.launch(cell, 1, log_dir=str(tmp_path))
     (out,) = tmp_path.rglob("stdout.log")
-    blocks = read_blocks(order_path(str(out)))
+    blocks = blocks_beside(out)
     streams = {STDOUT: out.read_bytes(), STDERR: out.with_name("stderr.log").read_bytes()}
     assert streams[STDOUT].splitlines()[-1].startswith(b"write() argument must be str, not int")
     # what stood in the line already is part of it
@@ -81,7 +87,7 @@ except TypeError as error:
 def test_of_many_such_texts_the_first_ones_are_noted(tmp_path: Path) -> None:
     nblaunch.launch("for number in range(1500):\n    print('one\\ntwo')", 1, log_dir=str(tmp_path))
     (out,) = tmp_path.rglob("stdout.log")
-    assert len(read_blocks(order_path(str(out)))) == 1000
+    assert len(blocks_beside(out)) == 1000
     assert out.read_bytes() == b"one\ntwo\n" * 1500
 
 
@@ -92,13 +98,12 @@ def test_a_note_of_which_there_is_only_a_part_is_the_last_one(tmp_path: Path) ->
         # as a full disk has it, or a process that the rank has forked
         file.write(pack_order(3, 4)[:5])
     assert not add_note(path, pack_order(5, 6))
-    assert read_order(path, 0) == ([(1, 2)], 17)
-    assert read_blocks(path) == []
+    assert read_notes(path, 0) == ([(0, 1, 2)], 17)
 
 
 def test_files_that_grow_are_in_order_too(tmp_path: Path) -> None:
     out, err = tmp_path / "stdout.log", tmp_path / "stderr.log"
-    arrivals = Arrivals([str(out)], [str(err)])
+    arrivals = Arrivals(logs_of([out], [err]))
     for number in range(3):
         with out.open("a") as o, err.open("a") as e, Path(order_path(str(out))).open("ab") as notes:
             e.write(f"bar {number}\n")

@@ -68,7 +68,7 @@ class _NoLogs(Logs):
 @given(st.sampled_from(["value", "error"]), bodies, st.booleans())
 def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mapped: bool) -> None:
     run = Run(2, _NoLogs(), collect=["loss"])
-    run.note(Launched(2, dict.fromkeys(range(2), ""), dict.fromkeys(range(2), ""), "", 0.0))
+    run.note(Launched(2, 0.0))
     for rank in range(2):
         run.note(Started(rank, 10 + rank, 0.0))
     sent: Any = [memoryview(body)] if mapped else bytearray(body)
