@@ -20,6 +20,7 @@ __all__ = [
     "Displayed",
     "Ended",
     "Ending",
+    "ErrorFile",
     "Event",
     "Exited",
     "Finished",
@@ -388,6 +389,25 @@ class SessionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorFile:
+    """What a rank has left in its error file, in the format of torch elastic.
+
+    Parameters
+    ----------
+    contents : bytes
+        What the file holds; more than can be read of it may be cut.
+    written_at : float
+        When it was written, in seconds since the epoch.
+    problem : str
+        Why it cannot be read; empty if it can.
+    """
+
+    contents: bytes = field(repr=False)
+    written_at: float
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process of a rank is gone and has been reaped.
 
@@ -405,6 +425,8 @@ class Exited:
         What was wrong with the bytes that it sent, for which it was killed; else empty.
     lingered : float
         Seconds that it went on after it had failed by itself, until it was killed for that; else 0.
+    error_file : ErrorFile or None
+        What it has left in its error file, unless it has sent a value or there is no file.
     """
 
     rank: int
@@ -415,6 +437,7 @@ class Exited:
     out_of_memory: str = ""
     broke: str = ""
     lingered: float = 0.0
+    error_file: ErrorFile | None = None
 
     @property
     def reason(self) -> str:

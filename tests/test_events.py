@@ -28,7 +28,7 @@ SAMPLES = [
     events.Answered(0, 1, 3.85),
     events.QuestionWithdrawn(0, 1, 3.9),
     events.SessionEnded(0, 2, "secret", False, 3.95),
-    events.Exited(0, -9, None, True, 4.0),
+    events.Exited(0, -9, None, True, 4.0, error_file=events.ErrorFile(b"secret", 3.9)),
     events.TimedOut((1,), 5.0, 5.0),
     events.Ending("a rank failed", 6.0),
     events.Signalled({1: 78}, 15, 6.3),
@@ -42,7 +42,7 @@ SAMPLES = [
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
     assert sorted(events.__all__) == sorted(
-        ["Event", "Frame", "LastWord", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
+        ["ErrorFile", "Event", "Frame", "LastWord", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
     )
 
 

@@ -35,6 +35,7 @@ from nblaunch.logs.folders import refused
 from nblaunch.logs.reader import LocalLogs
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
+from nblaunch.processes.errors.failure import read_error_file
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
 from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.gang.policy import Policy
@@ -129,8 +130,9 @@ class LocalRanks:
                     learn(event.modules)
                     return
                 if isinstance(event, Exited):
-                    if event.reported != LastWord.VALUE and not event.collateral:
-                        self._failed = True
+                    if event.reported != LastWord.VALUE:
+                        event = replace(event, error_file=read_error_file(logs.error_files[event.rank]))
+                        self._failed = self._failed or not event.collateral
                 elif isinstance(event, TimedOut):
                     self._ordered = True
                     # of all attempts together

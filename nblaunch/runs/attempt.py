@@ -269,7 +269,8 @@ class Attempt:
 
     def _bare_failure(self, rank: int, at: float) -> RankFailure:
         logs = self.logs.get(rank)
-        exitcode = self._exits[rank].exitcode if rank in self._exits else -signal.SIGKILL
+        exited = self._exits.get(rank)
+        exitcode = exited.exitcode if exited is not None else -signal.SIGKILL
         stdout, stderr = logs.ends(crashed=-exitcode in CRASHES) if logs is not None else ("", "")
         return RankFailure(
             local_rank=rank,
@@ -284,6 +285,7 @@ class Attempt:
             stack=self.stacks_at_failure.get(rank),
             at=at,
             _keeps=self._keeps,
+            found=exited.error_file if exited is not None else None,
         )
 
 

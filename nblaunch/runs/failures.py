@@ -7,10 +7,10 @@ import signal
 import sys
 import traceback as _traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nblaunch.events import Stack
+from nblaunch.events import ErrorFile, Stack
 from nblaunch.payload import encodable, shortened, traceback_of, type_name
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
@@ -65,6 +65,8 @@ class RankFailure(ProcessFailure):
         `time.monotonic` of the failure, in seconds.
     lingered : str
         Says so if its process did not end after the failure and was killed; else empty.
+    found : ErrorFile or None
+        What its error file holds, which may lie on another machine: it is not read here.
     """
 
     rank: int = -1
@@ -78,6 +80,10 @@ class RankFailure(ProcessFailure):
     lingered: str = field(default="", compare=False)
     coloured: str = field(default="", compare=False)
     _keeps: Any = field(default=None, compare=False)
+    found: InitVar[ErrorFile | None] = None
+
+    def __post_init__(self, found: ErrorFile | None) -> None:
+        self._describe(found)
 
     def summary(self) -> str:
         """Say in one line what happened."""

@@ -112,6 +112,22 @@ def test_each_attempt_has_logs_of_its_own(tmp_path: Path) -> None:
     assert [Path(ranks.logs(attempt).path).name for attempt in attempts] == ["attempt_0", "attempt_1"]
 
 
+def test_what_an_error_file_holds_comes_with_the_exit_of_its_rank(tmp_path: Path) -> None:
+    cell = "if rank == 1:\n    raise ValueError('bad')"
+    exits = {event.rank: event for event in play(plan(cell, tmp_path)) if isinstance(event, Exited)}
+    assert (exits[0].reported, exits[0].error_file) == ("value", None)
+    found = exits[1].error_file
+    assert found is not None
+    (path,) = tmp_path.rglob("error.json")
+    assert (found.contents, found.written_at, found.problem) == (path.read_bytes(), path.stat().st_mtime, "")
+    assert b"ValueError: bad" in found.contents
+
+
+def test_an_exit_without_an_error_file_has_none(tmp_path: Path) -> None:
+    exits = [event for event in play(plan("import os\nos._exit(3)", tmp_path, 1)) if isinstance(event, Exited)]
+    assert [(event.exitcode, event.error_file) for event in exits] == [(3, None)]
+
+
 def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from nblaunch.events import ErrorFile
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.runs.failures import (
     RankFailure,
@@ -208,3 +210,23 @@ def test_a_plain_interpreter_prints_the_text_without_colours() -> None:
     assert "\x1b" not in shown
     if hasattr(error, "__notes__"):
         assert "Cell In[5], line 1\nValueError: boom" in shown
+
+
+def test_what_the_error_file_of_another_machine_holds_is_told(tmp_path: Path) -> None:
+    there = str(tmp_path / "not here" / "error.json")
+    contents = b'{"message": {"message": "ValueError: bad", "extraInfo": {"timestamp": "77"}}}'
+
+    def told(found: ErrorFile | None) -> RankFailure:
+        return RankFailure(local_rank=0, pid=7, exitcode=1, error_file=there, rank=0, found=found)
+
+    failure = told(ErrorFile(contents, 55.0))
+    assert (failure.message, failure.timestamp, failure.error_file) == ("ValueError: bad", 77, there)
+    unreadable = told(ErrorFile(b"", 55.0, "PermissionError: no"))
+    assert (unreadable.timestamp, unreadable.error_file) == (55, there)
+    assert unreadable.message == f"exited with code 1; its error file cannot be read (PermissionError: no): {there}"
+    # a file that happens to lie at the same place here is not that of the rank
+    here = tmp_path / "not here"
+    here.mkdir()
+    (here / "error.json").write_bytes(contents)
+    none = told(None)
+    assert (none.error_file, none.message.startswith("exited with code 1 and left no error file")) == ("<N/A>", True)

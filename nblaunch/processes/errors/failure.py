@@ -18,15 +18,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.events import ErrorFile
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "lingered", "silent_exit"]
+__all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "lingered", "read_error_file", "silent_exit"]
 
 logger = logging.getLogger(__name__)
 
 # Bytes; a rank can write anything there, and the file is read into memory.
 _MAX_FILE_BYTES = 64 << 20
+
+_CANNOT_BE_READ = "error file %s cannot be read"
 
 NOT_AVAILABLE = "<N/A>"
 """Stands for an error file or a signal name that there is none of."""
@@ -88,6 +92,20 @@ def lingered(seconds: float) -> str:
     )
 
 
+def read_error_file(path: str) -> ErrorFile | None:
+    """Return what a process has left in its error file, None if there is no such file; nothing is raised."""
+    if not os.path.isfile(path):
+        return None
+    written_at = time.time()
+    try:
+        written_at = Path(path).stat().st_mtime
+        with open(path, "rb") as file:
+            return ErrorFile(file.read(_MAX_FILE_BYTES + 1), written_at)
+    except (OSError, MemoryError) as error:
+        logger.warning(_CANNOT_BE_READ, path, exc_info=True)
+        return ErrorFile(b"", written_at, f"{type(error).__name__}: {error}")
+
+
 @dataclass
 class ProcessFailure:
     """One process that failed, described by its error file if it left one.
@@ -123,19 +141,26 @@ class ProcessFailure:
     timestamp: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self._describe(read_error_file(self.error_file))
+
+    def _describe(self, found: ErrorFile | None) -> None:
+        """Take what the error file tells; None if there is none."""
         self.error_file_data = {"message": "<NONE>"}
         self.timestamp = int(time.time())
-        if not os.path.isfile(self.error_file):
+        if found is None:
             self.error_file = NOT_AVAILABLE
             self.message = self._message_from_exitcode("left no error file")
             return
-        try:
-            self._read_error_file()
-        except (OSError, ValueError, RecursionError, MemoryError) as error:
-            logger.warning("error file %s cannot be read", self.error_file, exc_info=True)
-            self.message = FailureMessage(
-                f"{self._ending()}; its error file cannot be read ({type(error).__name__}: {error}): {self.error_file}"
-            )
+        self.timestamp = int(found.written_at)
+        problem = found.problem
+        if not problem:
+            try:
+                self._take(found.contents)
+                return
+            except (ValueError, RecursionError, MemoryError) as error:
+                logger.warning(_CANNOT_BE_READ, self.error_file, exc_info=True)
+                problem = f"{type(error).__name__}: {error}"
+        self.message = FailureMessage(f"{self._ending()}; its error file cannot be read ({problem}): {self.error_file}")
 
     def add(self, sentence: str) -> None:
         """Add a sentence to the message, and to the traceback in it if there is one."""
@@ -159,10 +184,7 @@ class ProcessFailure:
         except (OSError, OverflowError, ValueError):  # a foreign error file may hold any number
             return NOT_AVAILABLE
 
-    def _read_error_file(self) -> None:
-        self.timestamp = int(Path(self.error_file).stat().st_mtime)
-        with open(self.error_file, "rb") as file:
-            contents = file.read(_MAX_FILE_BYTES + 1)
+    def _take(self, contents: bytes) -> None:
         if len(contents) > _MAX_FILE_BYTES:
             raise ValueError(f"it is larger than {_MAX_FILE_BYTES >> 20} MiB")
         data = json.loads(contents.decode())
