@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from nblaunch.logs.kept import KeptLogs, is_kept, kept_in, remove_beyond
+from nblaunch.logs.kept import KeptLogs, is_kept, kept_in, measured, remove_beyond
 from nblaunch.refusals import FULL, explained
 from nblaunch.wording import listed
 
@@ -146,7 +146,7 @@ def remove_folders(but: Collection[str]) -> tuple[int, int]:
     with _guard:
         folders = [folder for home in _homes for folder in home.folders if folder.path not in but]
     filled = [folder for folder in folders if _holds_anything(folder.path)]
-    size = sum(_space_of(folder.path) for folder in filled)
+    size = sum(measured(folder.path).taken for folder in filled)
     for folder in filled:
         folder.remove()
     return len(filled), size
@@ -271,16 +271,6 @@ def _remove(path: str) -> None:
 # ---- what takes room on a disk that is full
 
 
-def _space_of(folder: str) -> int:
-    """Return how many bytes of a disk a folder takes with all that is in it, as far as that can be seen."""
-    taken = 0
-    for place, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                taken += os.lstat(os.path.join(place, name)).st_blocks * 512
-    return taken
-
-
 def earlier_logs(folder: str) -> str:
     """Say which logs of earlier runs take room beside those in a folder, and how they go; empty if there are none.
 
@@ -299,7 +289,7 @@ def earlier_logs(folder: str) -> str:
 
 
 def _worth_removing(folders: Iterator[str]) -> dict[str, int]:
-    sizes = {folder: _space_of(folder) for folder in folders}
+    sizes = {folder: measured(folder).taken for folder in folders}
     return {folder: size for folder, size in sizes.items() if size >= _WORTH_REMOVING}
 
 

@@ -14,8 +14,20 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["LIMITS", "KeptLogs", "Limits", "is_kept", "kept_in", "mark", "remove_beyond", "unmark"]
+__all__ = [
+    "LIMITS",
+    "KeptLogs",
+    "Limits",
+    "Measured",
+    "is_kept",
+    "kept_in",
+    "mark",
+    "measured",
+    "remove_beyond",
+    "unmark",
+]
 
 _MARK = "unended.json"
 
@@ -110,10 +122,28 @@ def _found(folder: str) -> KeptLogs | None:
         title = str(json.loads(Path(folder, _MARK).read_text(encoding="utf-8"))["title"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    written_at, size = 0.0, 0
+    found = measured(folder)
+    return KeptLogs(folder, title, found.written_at, found.size)
+
+
+class Measured(NamedTuple):
+    """What is known of all files in a folder together: see `measured`."""
+
+    size: int
+    """Bytes of the files."""
+    taken: int
+    """Bytes of the disk, which are fewer where the oldest part of a log was released."""
+    written_at: float
+    """When the last byte was written, as of `time.time`."""
+
+
+def measured(folder: str) -> Measured:
+    """Return how large a folder is with all that is in it, and when it was written to, as far as that can be seen."""
+    size, taken, written_at = 0, 0, 0.0
     for place, _, files in os.walk(folder):
         for name in files:
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(place, name))
-                written_at, size = max(written_at, status.st_mtime), size + status.st_size
-    return KeptLogs(folder, title, written_at, size)
+                size, taken = size + status.st_size, taken + status.st_blocks * 512
+                written_at = max(written_at, status.st_mtime)
+    return Measured(size, taken, written_at)
