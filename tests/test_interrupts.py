@@ -22,6 +22,7 @@ from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated
 from nblaunch.launching.session import Session, launch
 from nblaunch.launching.source import Notebook
 from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.run import Run
 from tests.processes.targets import LIMIT
 
@@ -137,25 +138,32 @@ class _Runs(list[Run]):
     def __init__(self) -> None:
         super().__init__()
         self.one_more = threading.Event()
+        self.recorders: list[Recorder] = []
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Runs]:
     """The runs that were interrupted, `_NeverRebuilt` made ready for use."""
-    interrupt, found = Run.interrupt, _Runs()
+    interrupt, begin, found = Run.interrupt, Recorder.belongs_to, _Runs()
 
     def noted(run: Run) -> None:
         interrupt(run)
         found.append(run)
         found.one_more.set()
 
+    def begun(recorder: Recorder, *others: Any) -> None:
+        begin(recorder, *others)
+        found.recorders.append(recorder)
+
     monkeypatch.setattr(Run, "interrupt", noted)
+    monkeypatch.setattr(Recorder, "belongs_to", begun)
     _NeverRebuilt.begun.clear()
     _NeverRebuilt.go_on.clear()
     yield found
     _NeverRebuilt.go_on.set()
     # the folder of their logs goes with them
     found.clear()
+    found.recorders.clear()
 
 
 @contextmanager
@@ -249,7 +257,7 @@ def test_what_never_gets_rebuilt_while_the_ranks_start_again(
     assert run._ranks is not None
     run._ranks.join()
     assert (run.status, len(run.attempts), run.pids, run.logs.path) == ("interrupted", 1, pids, logs)
-    assert run._sent is None
+    assert runs.recorders[0]._sent is None
 
 
 def test_what_never_gets_rebuilt_while_the_launch_is_being_interrupted(

@@ -32,6 +32,7 @@ from nblaunch.logs.reader import LogReader
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.outputs import Publish
 from nblaunch.runs.questions import Questions
+from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.registry import remember
 from nblaunch.runs.run import Run
 from nblaunch.stacks.folding import label_cells
@@ -248,14 +249,15 @@ class Session:
         self._bound_in_ranks = work.elsewhere.bound, work.number, work.cell or ""
         options = prepared.options
         logs = Logs(options.log_dir)
-        self.run = Run(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
+        self._recorder = Recorder(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
+        self.run = self._recorder.run
         self._presentation = Presentation(self.run, prepared, self._logs, bound, raises, publish)
         plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
         self._ranks = engine.prepare(plan, self._consume)
         self._questions = Questions(
             self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
         )
-        self.run.belongs_to(self._ranks, self._questions)
+        self._recorder.belongs_to(self._ranks, self._questions)
 
     def start(self) -> None:
         """Start the ranks.
@@ -277,8 +279,10 @@ class Session:
             self._ranks.kill()
             self._insist_on_end()
             # not an error: somebody has ended the run meanwhile, from another thread
-            ordered = self.run.ordered if isinstance(error, InterruptedError) else ""
-            self.run.give_up(ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started"))
+            ordered = self._recorder.ordered if isinstance(error, InterruptedError) else ""
+            self._recorder.give_up(
+                ordered or ("interrupted" if isinstance(error, KeyboardInterrupt) else "not started")
+            )
             self._presentation.close()
             if not ordered:
                 raise
@@ -292,7 +296,7 @@ class Session:
                     continue
                 return
             except KeyboardInterrupt:
-                if self.run.leave():
+                if self._recorder.leave():
                     return
 
     def start_and_wait(self) -> None:
@@ -347,12 +351,12 @@ class Session:
                     self._questions.close()
                     (self.run.interrupt if interrupts == 1 else self.run.kill)()
                     if interrupts > 1:
-                        self.run.leave()
+                        self._recorder.leave()
                     elif in_terminal() and not self.run.wait(_PATIENT):
                         self._presentation.say("The ranks are asked to end. Press Ctrl-C again to kill them.")
                     if self._ranks.join(0) and not self.run.wait(0):
                         # interrupted before any rank was started: nobody else will tell of an end
-                        self.run.give_up("interrupted")
+                        self._recorder.give_up("interrupted")
                 if not self.run.wait(_AT_ONCE):
                     self.follow()
                     if not isinstance(self._box, NoInput):
@@ -386,9 +390,9 @@ class Session:
     def _consume(self, event: Event) -> None:
         if isinstance(event, StacksTaken):
             event = replace(event, stacks=label_cells(event.stacks, self._cells))
-        self.run.note(event)
+        self._recorder.note(event)
         if isinstance(event, (AllExited, Ended)):
-            for refused in self.run.refused_late():
+            for refused in self._recorder.refused_late():
                 self._presentation.note(refused)
         self._presentation.note(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked

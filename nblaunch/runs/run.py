@@ -1,27 +1,21 @@
-"""`Run`: one launch and what came of it, put together from the events of the gang."""
+"""`Run`: one launch and what came of it, as the notebook holds it. `nblaunch.runs.recorder` fills it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import html
-import logging
 import signal
-import threading
 import time
-import traceback
-import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from nblaunch.engines.base import Ranks
-from nblaunch.events import AllExited, Displayed, Ended, Event, Finished, Launched, Raised, Refused, Restarting
 from nblaunch.flag import Flag
 from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
 from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
 from nblaunch.logs.run_logs import Logs
-from nblaunch.messages.work import VALUE
 from nblaunch.runs.attempt import Attempt, failed_attempts
 from nblaunch.runs.failures import RankFailure, RanksFailed, root_cause_of
 from nblaunch.runs.outputs import Output, Outputs
@@ -31,11 +25,6 @@ from nblaunch.stacks.folding import Stacks, label_cells
 from nblaunch.wording import count_ranks, listed, name_ranks
 
 __all__ = ["Run"]
-
-logger = logging.getLogger(__name__)
-
-# Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
-_PATIENCE = 1.0
 
 
 class _End(Flag):
@@ -98,9 +87,9 @@ class Run:
         self,
         nprocs: int,
         logs: Logs,
+        attempt: Attempt,
         collect: Iterable[str] = (),
-        cells: dict[str, int] | None = None,
-        sent: object = None,
+        cells: Mapping[str, int] = MappingProxyType({}),
         captured: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.nprocs = nprocs
@@ -108,29 +97,24 @@ class Run:
         self.failures: dict[int, RankFailure] = {}
         self.collected: dict[str, dict[int, Any]] = {name: {} for name in collect}
         self.captured = dict(captured)
-        self._outputs = Outputs(nprocs)
         self.logs = logs
         self.attempts: list[Attempt] = []
         self.refused = ""
-        # where the ranks' logs are; those and the outputs of the attempt before, until all ranks are at work once more
-        self._launched: Launched | None = None
-        self._before: tuple[Launched, Outputs] | None = None
         self.status = "running"
+        # numbers of the notebook's cells by file name, for stacks
+        self._cells = cells
+        self._began = time.monotonic()
+        # The status that it will have because somebody has ordered its end; empty if nobody has.
+        self._requested = ""
+        # All below is changed by the recorder of this run: who runs and asks, what they display, and how it has ended.
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
-        self._requested = ""
-        self._began = time.monotonic()
+        self._attempt = attempt
+        self._outputs = Outputs(nprocs)
         self._ended_at: float | None = None
         self._defect: str | None = None
+        self._left = False
         self._done = _End()
-        # what comes back is being put together; guarded: who leaves before that is done comes from another thread
-        self._concluding = self._left = self._impatient = False
-        self._conclusion = threading.Lock()
-        # numbers of the notebook's cells by file name, for stacks
-        self._cells = cells or {}
-        self._attempt = self._next_attempt()
-        # what was sent must live until instances of its classes have come back
-        self._sent = sent
 
     @property
     def ok(self) -> bool:
@@ -334,185 +318,10 @@ class Run:
             raise RuntimeError(f"rank {rank} cannot be debugged from here: {box.why}")
         self._questions.serve(box, rank)
 
-    @property
-    def ordered(self) -> str:
-        """The status that a run will have which somebody has ordered to end; empty if nobody has."""
-        return self._requested
-
     def _end(self, status: str, order: Callable[[Ranks], None]) -> None:
         if not self._done.is_set() and self._ranks is not None:
             self._requested = self._requested or status
             order(self._ranks)
-
-    # ---- events, in the supervisor thread
-
-    def note(self, event: Event) -> None:
-        """Take an event; they come in order, from the thread that watches the ranks."""
-        if isinstance(event, Ended):
-            if not self._done.is_set():
-                self._conclude(event)
-            self._sent = None  # also if the run was left before
-        elif self._left:
-            return
-        elif isinstance(event, Displayed):
-            self._outputs.note(event)
-        elif isinstance(event, AllExited):
-            self._rebuild_before_restart()
-        elif isinstance(event, Restarting):
-            self._give_up_attempt()
-        else:
-            self._attempt.note(event)
-            if isinstance(event, Launched):
-                self._launched = event
-                self._find_logs(event)
-                self._attempt.logs = dict(self.logs)
-            elif isinstance(event, (Finished, Raised)) and self.attempts and len(self._attempt.pids) == self.nprocs:
-                # they are all at work once more: nobody comes back to the attempt before
-                self.attempts[-1].drop_values()
-                self._before = None
-
-    def refused_late(self) -> list[Refused]:
-        """Return, once, what has been found to be no value when there was no rank left that would end of it."""
-        return [] if self._left else self._attempt.refused_late()
-
-    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
-        """Take note of who can end the ranks, and of what they will ask."""
-        self._ranks = ranks
-        self._questions = questions
-
-    def give_up(self, status: str) -> None:
-        """Conclude a run whose start did not succeed, and of which no rank is left."""
-        if not self._done.is_set():
-            self._conclude(Ended(time.monotonic()))
-        self.status = status
-
-    def leave(self) -> bool:
-        """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
-
-        No rank is left by then. Whatever has not been put together counts as failed. Where ranks are left, this is done
-        as soon as none is, if something takes longer than a moment.
-        """
-        with self._conclusion:
-            if self._done.is_set():
-                return False
-            if not self._concluding:
-                self._impatient = True
-                return False
-            self._left = True
-            if self._attempt not in self.attempts:
-                self.attempts.append(self._attempt)
-            self._attempt.give_up()
-            self._take_values()
-            self.failures.update(self._attempt.failures)
-            self.status = "interrupted"
-            self._done.set()
-            return True
-
-    def _conclude(self, ended: Ended) -> None:
-        self._ended_at = ended.at
-        self.logs.end()
-        self._defect = ended.defect
-        self._begin_to_conclude()
-        try:
-            if ended.refused and self.attempts:
-                self.refused = f"restart {len(self.attempts)} was not possible: {ended.refused}"
-            if self.refused and self._before is not None:
-                # the attempt before is what the run has failed of
-                self._attempt = self.attempts[-1]
-                launched, self._outputs = self._before
-                self._find_logs(launched)
-            else:
-                self.attempts.append(self._attempt)
-                self._attempt.conclude()
-            self._rebuild_values()
-        except KeyboardInterrupt:
-            # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
-            self.leave()
-        except BaseException:
-            # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
-            if not self._left:
-                self._defect = traceback.format_exc()
-        finally:
-            with self._conclusion:
-                if not self._left:
-                    self._take_values()
-                    self.failures.update(self._attempt.failures)
-                    self.status = self._final_status()
-                for attempt in self.attempts:
-                    attempt.drop_values()
-                self._sent = None
-                self._done.set()
-
-    def _find_logs(self, launched: Launched) -> None:
-        if self._ranks is not None:
-            self.logs.found(self._ranks.logs(launched.attempt))
-
-    def _next_attempt(self) -> Attempt:
-        # weakly: a run that nobody holds any more goes at once, and its logs with it
-        own = weakref.WeakMethod(self._refuse)
-
-        def refuse(rank: int, why: str, sent_at: float) -> None:
-            method = own()
-            if method is not None:
-                method(rank, why, sent_at)
-
-        return Attempt(len(self.attempts), self.nprocs, self.logs, self._cells, self.collected, refuse)
-
-    def _refuse(self, rank: int, why: str, sent_at: float) -> None:
-        if self._ranks is not None:
-            self._ranks.refuse(rank, why, sent_at)
-
-    def _begin_to_conclude(self) -> None:
-        with self._conclusion:  # or an interrupt that comes just now would be for nobody
-            self._concluding = True
-
-    def _rebuild_values(self) -> None:
-        if not self._attempt.rebuild_values(_PATIENCE if self._impatient else None):
-            self.leave()
-
-    def _rebuild_before_restart(self) -> None:
-        """Have every value rebuilt while it can still be refused, which decides about a restart."""
-        self._begin_to_conclude()
-        self._rebuild_values()
-        with self._conclusion:
-            self._concluding = False
-
-    def _take_values(self) -> None:
-        for rank, body in self._attempt.values.items():
-            self.results[rank] = body[VALUE]
-            for name, of_ranks in self.collected.items():
-                of_ranks[rank] = body[name]
-
-    def _give_up_attempt(self) -> None:
-        self._attempt.take_no_more()
-        for attempt in self.attempts:
-            attempt.drop_values()
-        self.attempts.append(self._attempt)
-        self._begin_to_conclude()
-        try:
-            self._attempt.conclude()
-        except BaseException:
-            # as below; the next one goes on all the same
-            logger.exception("the failures of an attempt could not be put together")
-        with self._conclusion:
-            self._concluding = False
-            if self._left:
-                return
-            self._attempt = self._next_attempt()
-            if self._launched is not None:
-                self._before = self._launched, self._outputs
-            self._outputs = Outputs(self.nprocs)
-
-    def _final_status(self) -> str:
-        if self._defect is not None:
-            return "failed"
-        if not self.failures:
-            return "finished"
-        if self._requested:
-            return self._requested
-        return "timed out" if self._attempt.timed_out is not None else "failed"
-
-    # ---- how it reads
 
     def summary(self) -> str:
         """Say in one line what became of the run."""

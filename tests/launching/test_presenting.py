@@ -16,12 +16,12 @@ from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.outputs import OutputLines
 from nblaunch.panel.text import TextPanel
 from nblaunch.panel.values import ShownValues
-from nblaunch.runs.run import Run
+from nblaunch.runs.recorder import Recorder
 
 
 def presentation(**options: object) -> Presentation:
     chosen = Options(**options)  # type: ignore[arg-type]
-    return Presentation(Run(2, Logs(None)), prepare("rank", 2, chosen, Notebook({})), logs_of_nobody)
+    return Presentation(Recorder(2, Logs(None)).run, prepare("rank", 2, chosen, Notebook({})), logs_of_nobody)
 
 
 def logs_of_nobody(attempt: int) -> LogReader:

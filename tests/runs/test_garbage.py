@@ -18,6 +18,7 @@ from nblaunch.messages.reports import ErrorReport
 from nblaunch.messages.values import Value
 from nblaunch.messages.work import VALUE
 from nblaunch.payload import Packed, pack, pack_named
+from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.run import Run
 
 GOOD = {
@@ -67,18 +68,19 @@ class _NoLogs(Logs):
 @settings(max_examples=300)
 @given(st.sampled_from(["value", "error"]), bodies, st.booleans())
 def test_any_last_word_leaves_a_run_that_has_ended(kind: str, body: bytes, mapped: bool) -> None:
-    run = Run(2, _NoLogs(), collect=["loss"])
-    run.note(Launched(2, 0.0))
+    recorder = Recorder(2, _NoLogs(), collect=["loss"])
+    run = recorder.run
+    recorder.note(Launched(2, 0.0))
     for rank in range(2):
-        run.note(Started(rank, 10 + rank, 0.0))
+        recorder.note(Started(rank, 10 + rank, 0.0))
     sent: Any = [memoryview(body)] if mapped else bytearray(body)
     message = decode(0, kind, sent)
     assert message is not None
-    run.note(message.event(0, 1.0))
-    run.note(Value(bytearray(GOOD["value"])).event(1, 1.0))
+    recorder.note(message.event(0, 1.0))
+    recorder.note(Value(bytearray(GOOD["value"])).event(1, 1.0))
     for rank in range(2):
-        run.note(Exited(rank, 0, message.LAST_WORD, False, 2.0))
-    run.note(Ended(3.0))
+        recorder.note(Exited(rank, 0, message.LAST_WORD, False, 2.0))
+    recorder.note(Ended(3.0))
 
     assert run.wait(0)
     assert run.results[1] == [1, 2.5, "text"]

@@ -27,6 +27,7 @@ from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
 from nblaunch.runs.failures import RanksFailed
+from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.registry import running
 from nblaunch.runs.run import Run
 
@@ -268,11 +269,12 @@ def test_values_go_when_the_ranks_have_started_once_more() -> None:
 
 
 def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:
-    run = Run(2, Logs(None))
+    recorder = Recorder(2, Logs(None))
+    run = recorder.run
 
     def tell(*events: Event) -> None:
         for event in events:
-            run.note(event)
+            recorder.note(event)
 
     started = [Started(rank, 100 + rank, 1.0) for rank in range(2)]
     value = Finished(0, bytearray(bytes(pack_named({VALUE: "early"}))), 2.0)

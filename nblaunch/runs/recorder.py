@@ -1,0 +1,254 @@
+"""`Recorder`: takes the events of a launch, and fills the `Run` that the notebook holds.
+
+::
+
+    events ─► Recorder ─┬─► Attempt, one for each start of the ranks: values and failures
+                        └─► Run: results, failures, outputs, status
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from nblaunch.engines.base import Ranks
+from nblaunch.events import AllExited, Displayed, Ended, Event, Finished, Launched, Raised, Refused, Restarting
+from nblaunch.logs.run_logs import Logs
+from nblaunch.messages.work import VALUE
+from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.outputs import Outputs
+from nblaunch.runs.questions import Questions
+from nblaunch.runs.run import Run
+
+__all__ = ["Recorder"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
+_PATIENCE = 1.0
+
+
+class Recorder:
+    """Takes the events of a launch, and fills its run.
+
+    Parameters
+    ----------
+    nprocs, logs, captured
+        See `Run`.
+    collect : iterable of str
+        Names of the variables that come back beside each rank's value.
+    cells : mapping of str to int
+        Numbers of the notebook's cells by the names of the files that they were compiled under.
+    sent : object
+        What was sent to the ranks: it must live until instances of its classes have come back.
+
+    Attributes
+    ----------
+    run : Run
+        What the notebook holds.
+    """
+
+    def __init__(
+        self,
+        nprocs: int,
+        logs: Logs,
+        collect: Iterable[str] = (),
+        cells: Mapping[str, int] = MappingProxyType({}),
+        sent: object = None,
+        captured: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._collect = tuple(collect)
+        self._cells = cells
+        self._sent = sent
+        self.run = Run(nprocs, logs, self._new_attempt(0, nprocs, logs), self._collect, cells, captured)
+        # where the ranks' logs are; those and the outputs of the attempt before, until all ranks are at work once more
+        self._launched: Launched | None = None
+        self._before: tuple[Launched, Outputs] | None = None
+        # what comes back is being put together; guarded: who leaves before that is done comes from another thread
+        self._concluding = self._impatient = False
+        self._conclusion = threading.Lock()
+
+    @property
+    def ordered(self) -> str:
+        """The status that the run will have because somebody has ordered its end; empty if nobody has."""
+        return self.run._requested
+
+    def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
+        """Take note of who can end the ranks, and of what they will ask."""
+        self.run._ranks = ranks
+        self.run._questions = questions
+
+    # ---- events, in the supervisor thread
+
+    def note(self, event: Event) -> None:
+        """Take an event; they come in order, from the thread that watches the ranks."""
+        run = self.run
+        if isinstance(event, Ended):
+            if not run._done.is_set():
+                self._conclude(event)
+            self._sent = None  # also if the run was left before
+        elif run._left:
+            return
+        elif isinstance(event, Displayed):
+            run._outputs.note(event)
+        elif isinstance(event, AllExited):
+            self._rebuild_before_restart()
+        elif isinstance(event, Restarting):
+            self._give_up_attempt()
+        else:
+            run._attempt.note(event)
+            if isinstance(event, Launched):
+                self._launched = event
+                self._find_logs(event)
+                run._attempt.logs = dict(run.logs)
+            elif isinstance(event, (Finished, Raised)) and run.attempts and len(run._attempt.pids) == run.nprocs:
+                # they are all at work once more: nobody comes back to the attempt before
+                run.attempts[-1].drop_values()
+                self._before = None
+
+    def refused_late(self) -> list[Refused]:
+        """Return, once, what has been found to be no value when there was no rank left that would end of it."""
+        return [] if self.run._left else self.run._attempt.refused_late()
+
+    # ---- the end
+
+    def give_up(self, status: str) -> None:
+        """Conclude a run whose start did not succeed, and of which no rank is left."""
+        if not self.run._done.is_set():
+            self._conclude(Ended(time.monotonic()))
+        self.run.status = status
+
+    def leave(self) -> bool:
+        """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
+
+        No rank is left by then. Whatever has not been put together counts as failed. Where ranks are left, this is done
+        as soon as none is, if something takes longer than a moment.
+        """
+        run = self.run
+        with self._conclusion:
+            if run._done.is_set():
+                return False
+            if not self._concluding:
+                self._impatient = True
+                return False
+            run._left = True
+            if run._attempt not in run.attempts:
+                run.attempts.append(run._attempt)
+            run._attempt.give_up()
+            self._fill()
+            run.status = "interrupted"
+            run._done.set()
+            return True
+
+    def _conclude(self, ended: Ended) -> None:
+        run = self.run
+        run._ended_at = ended.at
+        run.logs.end()
+        run._defect = ended.defect
+        self._begin_to_conclude()
+        try:
+            if ended.refused and run.attempts:
+                run.refused = f"restart {len(run.attempts)} was not possible: {ended.refused}"
+            if run.refused and self._before is not None:
+                # the attempt before is what the run has failed of
+                run._attempt = run.attempts[-1]
+                launched, run._outputs = self._before
+                self._find_logs(launched)
+            else:
+                run.attempts.append(run._attempt)
+                run._attempt.conclude()
+            self._rebuild_values()
+        except KeyboardInterrupt:
+            # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
+            self.leave()
+        except BaseException:
+            # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
+            if not run._left:
+                run._defect = traceback.format_exc()
+        finally:
+            with self._conclusion:
+                if not run._left:
+                    self._fill()
+                    run.status = self._final_status()
+                for attempt in run.attempts:
+                    attempt.drop_values()
+                self._sent = None
+                run._done.set()
+
+    def _fill(self) -> None:
+        run = self.run
+        for rank, body in run._attempt.values.items():
+            run.results[rank] = body[VALUE]
+            for name, of_ranks in run.collected.items():
+                of_ranks[rank] = body[name]
+        run.failures.update(run._attempt.failures)
+
+    def _final_status(self) -> str:
+        run = self.run
+        if run._defect is not None:
+            return "failed"
+        if not run.failures:
+            return "finished"
+        return self.ordered or ("timed out" if run._attempt.timed_out is not None else "failed")
+
+    def _begin_to_conclude(self) -> None:
+        with self._conclusion:  # or an interrupt that comes just now would be for nobody
+            self._concluding = True
+
+    def _rebuild_values(self) -> None:
+        if not self.run._attempt.rebuild_values(_PATIENCE if self._impatient else None):
+            self.leave()
+
+    def _find_logs(self, launched: Launched) -> None:
+        if self.run._ranks is not None:
+            self.run.logs.found(self.run._ranks.logs(launched.attempt))
+
+    # ---- a restart
+
+    def _new_attempt(self, number: int, nprocs: int, logs: Logs) -> Attempt:
+        # weakly: a run that nobody holds any more goes at once, and its logs with it
+        own = weakref.WeakMethod(self._refuse)
+
+        def refuse(rank: int, why: str, sent_at: float) -> None:
+            method = own()
+            if method is not None:
+                method(rank, why, sent_at)
+
+        return Attempt(number, nprocs, logs, self._cells, self._collect, refuse)
+
+    def _refuse(self, rank: int, why: str, sent_at: float) -> None:
+        if self.run._ranks is not None:
+            self.run._ranks.refuse(rank, why, sent_at)
+
+    def _rebuild_before_restart(self) -> None:
+        """Have every value rebuilt while it can still be refused, which decides about a restart."""
+        self._begin_to_conclude()
+        self._rebuild_values()
+        with self._conclusion:
+            self._concluding = False
+
+    def _give_up_attempt(self) -> None:
+        run = self.run
+        run._attempt.take_no_more()
+        for attempt in run.attempts:
+            attempt.drop_values()
+        run.attempts.append(run._attempt)
+        self._begin_to_conclude()
+        try:
+            run._attempt.conclude()
+        except BaseException:
+            # as in `_conclude`; the next one goes on all the same
+            logger.exception("the failures of an attempt could not be put together")
+        with self._conclusion:
+            self._concluding = False
+            if run._left:
+                return
+            run._attempt = self._new_attempt(len(run.attempts), run.nprocs, run.logs)
+            if self._launched is not None:
+                self._before = self._launched, run._outputs
+            run._outputs = Outputs(run.nprocs)
