@@ -34,6 +34,7 @@ SAMPLES = [
     events.Signalled({1: 78}, 15, 6.3),
     events.AllExited(6.4),
     events.Restarting(1, 3, 6.5),
+    events.TaskEnded(1, 2.0),
     events.Abandoned(1, 78, 7.0),
     events.Ended(8.0),
 ]

@@ -21,7 +21,7 @@ from nblaunch.events import Captured, Event
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated
 from nblaunch.launching.session import Session, launch
 from nblaunch.launching.source import Notebook
-from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.attempt_recorder import AttemptRecorder
 from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.run import Run
 from tests.processes.targets import LIMIT
@@ -298,17 +298,17 @@ def test_an_interrupt_before_anything_is_started(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupt_while_a_launch_is_given_up(monkeypatch: pytest.MonkeyPatch, runs: _Runs) -> None:
-    conclude = Attempt.conclude
+    conclude = AttemptRecorder.conclude
 
     def interrupted(ranks: LocalRanks) -> None:
         raise KeyboardInterrupt
 
-    def interrupted_again(attempt: Attempt) -> None:
+    def interrupted_again(attempt: AttemptRecorder) -> None:
         signal.raise_signal(signal.SIGINT)
         conclude(attempt)
 
     monkeypatch.setattr(LocalRanks, "start", interrupted)
-    monkeypatch.setattr(Attempt, "conclude", interrupted_again)
+    monkeypatch.setattr(AttemptRecorder, "conclude", interrupted_again)
     with pytest.raises(KeyboardInterrupt):
         launch(lambda: 1, 2, start_method="fork", panel="none")
     (run,) = runs

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nblaunch.events import (
-    Abandoned,
     AllExited,
     Answered,
     Asked,
@@ -21,15 +20,10 @@ from nblaunch.events import (
     Ended,
     Ending,
     Event,
-    Exited,
-    Finished,
     GettingReady,
     Imported,
-    LastWord,
     Launched,
     QuestionWithdrawn,
-    Raised,
-    Refused,
     Restarting,
     Sampled,
     SessionEnded,
@@ -42,6 +36,7 @@ from nblaunch.events import (
     TimedOut,
 )
 from nblaunch.panel.asking import Asking
+from nblaunch.runs.outcome import RankOutcome, RunOutcome
 from nblaunch.stacks.folding import where
 from nblaunch.wording import name_ranks
 
@@ -52,7 +47,7 @@ STATES = ("starting", "running", "finished", "failed", "stopped", "restarting")
 
 # Samples of memory that are kept for the small curve.
 _HISTORY = 60
-_NOT_BEGUN = ("starting", "restarting")
+_HANGS = "hangs in the kernel and did not go even when killed"
 
 
 @dataclass
@@ -73,12 +68,8 @@ class RankState:
         How its process ended, if not with code 0: ``"exit code 3"``, ``"SIGKILL"``.
     why, traceback : str
         Of its failure: one line, and the traceback with its colours.
-    failed_at : float
-        When it failed, or raised what it failed of.
     root : bool
         Whether it failed first.
-    held : Raised or None
-        What it has raised and waits with for a debugger.
     where : str
         Where it was when the first rank failed, or when the time was over.
     stalls : bool
@@ -100,9 +91,7 @@ class RankState:
     exit: str = ""
     why: str = ""
     traceback: str = ""
-    failed_at: float = 0.0
     root: bool = False
-    held: Raised | None = None
     where: str = ""
     stalls: bool = False
     remark: str = ""
@@ -188,9 +177,9 @@ class RunState:
         self.over = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
-        self._ending_at = 0.0
-        self._timed_out: TimedOut | None = None
-        # the attempt before, which counts if the ranks cannot be started once more
+        self._outcome = RunOutcome()
+        self._root: RankOutcome | None = None
+        # what was shown of the attempt before, which counts if the ranks cannot be started once more
         self._before: tuple[int, list[RankState]] = (0, [])
 
     @property
@@ -241,6 +230,7 @@ class RunState:
 
     def note(self, event: Event) -> None:
         """Take an event."""
+        self._outcome.note(event)
         if isinstance(event, Captured):
             self.sizes = event.sizes
         elif isinstance(event, Launched):
@@ -249,13 +239,10 @@ class RunState:
             self.getting_ready = True
             self.importing = f"importing {event.importing}" if event.importing else ""
         elif isinstance(event, Ending):
-            if not self.ending:
-                self.ending, self._ending_at = event.reason, event.at
+            self.ending = self.ending or event.reason
             # nobody is asked any more
             for rank in self.ranks:
                 rank.asking.forget()
-        elif isinstance(event, TimedOut):
-            self._time_out(event)
         elif isinstance(event, Sampled):
             self._sample(event)
         elif isinstance(event, Restarting):
@@ -263,8 +250,11 @@ class RunState:
         elif isinstance(event, Ended):
             self.over = True
             self.ended_at = event.at
-            if event.refused and self._before[1] and all(rank.state in _NOT_BEGUN for rank in self.ranks):
+            if self._outcome.rolled_back:
                 self.attempt, self.ranks = self._before
+            for one in self._outcome.ranks[: len(self.ranks)]:
+                if one.state != self.ranks[one.rank].state:
+                    self._take(one, event.at)
         elif isinstance(event, StacksTaken):
             for number, stack in event.stacks.items():
                 if event.reason == "stall":
@@ -279,10 +269,37 @@ class RunState:
         elif isinstance(event, Straggling):
             for number in event.ranks:
                 self.ranks[number].remark = straggles(event.seconds)
-        elif isinstance(event, (Displayed, AllExited, Imported, Signalled, TaskEnded)):
+        elif isinstance(event, TimedOut):
+            for number in event.ranks:
+                self._take(self._outcome.ranks[number], event.at)
+        elif isinstance(event, (Displayed, AllExited, Imported, Signalled, TaskEnded)) or event.rank >= len(self.ranks):
             return  # shown elsewhere, or nothing to be shown
-        elif event.rank < len(self.ranks):
-            self._note_of_rank(self.ranks[event.rank], event)
+        elif isinstance(event, (Asked, Answered, QuestionWithdrawn, SessionEnded)):
+            rank = self.ranks[event.rank]
+            if rank.state == "running" and not self.ending:
+                rank.asking.note(event)
+        else:
+            if isinstance(event, Started):
+                self.getting_ready = False
+                self.ranks[event.rank].began = self.clock(event.at)
+            self._take(self._outcome.ranks[event.rank], event.at)
+
+    def _take(self, one: RankOutcome, at: float) -> None:
+        """Show what has become of a rank."""
+        rank = self.ranks[one.rank]
+        if one.state != rank.state and one.state not in ("starting", "running"):
+            rank.ended, rank.cpu, rank.remark = self.clock(at), 0.0, ""
+            rank.asking.forget()
+        rank.state, rank.pid, rank.why = one.state, one.pid, _why(one, rank.where)
+        if one.failed_of is not None:
+            rank.traceback = one.failed_of.traceback
+        if one.exited is not None:
+            rank.exit = _how(one.exited.exitcode)
+        root = self._outcome.root
+        if root is not self._root:
+            self._root = root
+            for other in self.ranks:
+                other.root = root is not None and other.rank == root.rank
 
     def _begin(self, launched: Launched) -> None:
         if not self.ranks:
@@ -309,11 +326,6 @@ class RunState:
         too = f", and {name_ranks(others)} too" if others else ""
         return f"rank {root.rank} failed{' first' if others else ''} ({root.why}){too}"
 
-    def _time_out(self, event: TimedOut) -> None:
-        self._timed_out = event
-        for number in event.ranks:
-            self._fail(self.ranks[number], event.at, f"still running after the timeout of {event.seconds:g} s")
-
     def _stall(self, event: Stalled) -> None:
         for rank in self.ranks:
             stalls = rank.rank in event.ranks
@@ -330,84 +342,6 @@ class RunState:
                 if usage.memory:
                     rank.history.append(usage.memory)
 
-    def _note_of_rank(
-        self,
-        rank: RankState,
-        event: Started
-        | Finished
-        | Raised
-        | Refused
-        | Exited
-        | Abandoned
-        | Asked
-        | Answered
-        | QuestionWithdrawn
-        | SessionEnded,
-    ) -> None:
-        if isinstance(event, (Asked, Answered, QuestionWithdrawn, SessionEnded)):
-            if rank.state == "running" and not self.ending:
-                rank.asking.note(event)
-        elif isinstance(event, Started):
-            self.getting_ready = False
-            rank.state, rank.pid, rank.began = "running", event.pid, self.clock(event.at)
-        elif isinstance(event, Finished):
-            self._finish(rank, event.at)
-        elif isinstance(event, Raised) and event.held:
-            rank.held = event
-        elif isinstance(event, Raised):
-            self._raise(rank, event, event.at)
-        elif isinstance(event, Refused):
-            self._fail(rank, event.at, event.why, event.sent_at)
-        elif isinstance(event, Abandoned):
-            rank.why = "hangs in the kernel and did not go even when killed"
-        else:
-            self._exit(rank, event)
-
-    def _exit(self, rank: RankState, event: Exited) -> None:
-        rank.exit = _how(event.exitcode)
-        if event.reported == LastWord.VALUE or rank.state == "failed":
-            return
-        if rank.held is not None and event.reported is None:
-            self._raise(rank, rank.held, event.at)
-            if rank.state == "failed":
-                return
-        if event.collateral:
-            rank.why = rank.why or rank.where
-            self._leave(rank, "stopped", event.at)
-        else:
-            how = rank.exit or "ended without a value: the process left with code 0"
-            self._fail(rank, event.at, rank.why or (f"{how}: {event.reason}" if event.reason else how))
-
-    def _raise(self, rank: RankState, raised: Raised, at: float) -> None:
-        rank.why, rank.traceback = raised.summary, raised.traceback
-        # a rank that was held for a debugger had failed by itself, whatever has ended it
-        if not self.ending or raised.raised_at < self._ending_at:
-            self._fail(rank, at, raised.summary, raised.raised_at)
-
-    def _fail(self, rank: RankState, at: float, why: str, failed_at: float | None = None) -> None:
-        if rank.state != "failed":
-            rank.failed_at = at if failed_at is None else failed_at
-            self._leave(rank, "failed", at)
-            self._find_root()
-        rank.why = rank.why or why
-
-    def _find_root(self) -> None:
-        """Mark the rank that failed first; what it told may have come later than what another one told."""
-        failed = [rank for rank in self.ranks if rank.state == "failed"]
-        first = min(failed, key=lambda rank: rank.failed_at, default=None)
-        for rank in self.ranks:
-            rank.root = rank is first
-
-    def _finish(self, rank: RankState, at: float) -> None:
-        self._leave(rank, "finished", at)
-        rank.why = ""
-        # the time may have been over, and yet it has come to its end while it was being ended
-        self._find_root()
-
-    def _leave(self, rank: RankState, state: str, at: float) -> None:
-        rank.state, rank.ended, rank.cpu, rank.remark = state, self.clock(at), 0.0, ""
-        rank.asking.forget()
-
 
 def stalls_for(seconds: float) -> str:
     """Say that a rank does nothing."""
@@ -417,6 +351,29 @@ def stalls_for(seconds: float) -> str:
 def straggles(seconds: float) -> str:
     """Say that a rank is late."""
     return f"still at work {seconds:.0f} s after others have finished"
+
+
+def _why(one: RankOutcome, where: str) -> str:
+    """Say why a rank has no value: what it has told itself, else how it ended or, if that was for another, where."""
+    told = ""
+    if one.state == "finished":
+        return ""
+    if one.refused is not None:
+        told = one.refused.why
+    elif one.timed_out is not None:
+        told = f"still running after the timeout of {one.timed_out.seconds:g} s"
+    elif one.failed_of is not None:
+        told = one.failed_of.summary
+    if one.abandoned:
+        return f"{told}; it {_HANGS}" if told else _HANGS
+    if told or one.state not in ("failed", "stopped"):
+        return told
+    if one.exited is None:
+        return "was killed: its supervision failed"
+    if one.collateral:
+        return where
+    how = _how(one.exited.exitcode) or "ended without a value: the process left with code 0"
+    return f"{how}: {one.exited.reason}" if one.exited.reason else how
 
 
 def _how(exitcode: int) -> str:

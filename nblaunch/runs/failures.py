@@ -346,12 +346,6 @@ def last_lines(text: str, count: int = 20) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
-def root_cause_of(failures: Mapping[int, RankFailure]) -> RankFailure | None:
-    """Return the failure that came first, collateral ones aside."""
-    own: Sequence[RankFailure] = [failure for failure in failures.values() if not failure.collateral]
-    return min(own, key=lambda failure: failure.at) if own else None
-
-
 def _signature(error: BaseException) -> tuple[Any, ...]:
     frames = _traceback.extract_tb(traceback_of(error))
     return type_name(error), tuple((frame.filename, frame.lineno) for frame in frames)

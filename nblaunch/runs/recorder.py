@@ -2,7 +2,8 @@
 
 ::
 
-    events ─► Recorder ─┬─► Attempt, one for each start of the ranks: values and failures
+    events ─► Recorder ─┬─► RunOutcome: what has become of each rank, and which failed first
+                        ├─► AttemptRecorder, one for each start of the ranks: values and failures
                         └─► Run: results, failures, outputs, status
 """
 
@@ -17,11 +18,12 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from nblaunch.engines.base import Ranks
-from nblaunch.events import AllExited, Displayed, Ended, Event, Finished, Launched, Raised, Refused, Restarting
+from nblaunch.events import AllExited, Ended, Event, Launched, Refused, Restarting
 from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import VALUE
 from nblaunch.runs.attempt import Attempt
-from nblaunch.runs.outputs import Outputs
+from nblaunch.runs.attempt_recorder import AttemptRecorder
+from nblaunch.runs.outcome import RunOutcome
 from nblaunch.runs.questions import Questions
 from nblaunch.runs.run import Run
 
@@ -65,10 +67,11 @@ class Recorder:
         self._collect = tuple(collect)
         self._cells = cells
         self._sent = sent
-        self.run = Run(nprocs, logs, self._new_attempt(0, nprocs, logs), self._collect, cells, captured)
-        # where the ranks' logs are; those and the outputs of the attempt before, until all ranks are at work once more
-        self._launched: Launched | None = None
-        self._before: tuple[Launched, Outputs] | None = None
+        self._outcome = RunOutcome(nprocs)
+        self._last = self._new_attempt(0, logs)
+        # of the attempt before, which counts if the ranks cannot be started once more
+        self._before: AttemptRecorder | None = None
+        self.run = Run(nprocs, logs, self._last.attempt, self._last.outputs, collect, cells, captured)
         # what comes back is being put together; guarded: who leaves before that is done comes from another thread
         self._concluding = self._impatient = False
         self._conclusion = threading.Lock()
@@ -87,33 +90,29 @@ class Recorder:
 
     def note(self, event: Event) -> None:
         """Take an event; they come in order, from the thread that watches the ranks."""
-        run = self.run
         if isinstance(event, Ended):
-            if not run._done.is_set():
+            if not self.run._done.is_set():
                 self._conclude(event)
             self._sent = None  # also if the run was left before
-        elif run._left:
+        elif self.run._left:
             return
-        elif isinstance(event, Displayed):
-            run._outputs.note(event)
         elif isinstance(event, AllExited):
             self._rebuild_before_restart()
         elif isinstance(event, Restarting):
-            self._give_up_attempt()
+            self._restart(event)
         else:
-            run._attempt.note(event)
+            self._outcome.note(event)
+            self._last.note(event)
             if isinstance(event, Launched):
-                self._launched = event
                 self._find_logs(event)
-                run._attempt.logs = dict(run.logs)
-            elif isinstance(event, (Finished, Raised)) and run.attempts and len(run._attempt.pids) == run.nprocs:
+                self._last.attempt.logs = dict(self.run.logs)
+            if not self._outcome.before:
                 # they are all at work once more: nobody comes back to the attempt before
-                run.attempts[-1].drop_values()
-                self._before = None
+                self._drop_before()
 
     def refused_late(self) -> list[Refused]:
         """Return, once, what has been found to be no value when there was no rank left that would end of it."""
-        return [] if self.run._left else self.run._attempt.refused_late()
+        return [] if self.run._left else self._last.refused_late()
 
     # ---- the end
 
@@ -137,9 +136,9 @@ class Recorder:
                 self._impatient = True
                 return False
             run._left = True
-            if run._attempt not in run.attempts:
-                run.attempts.append(run._attempt)
-            run._attempt.give_up()
+            if self._last.attempt not in run.attempts:
+                run.attempts.append(self._last.attempt)
+            self._last.give_up()
             self._fill()
             run.status = "interrupted"
             run._done.set()
@@ -154,14 +153,14 @@ class Recorder:
         try:
             if ended.refused and run.attempts:
                 run.refused = f"restart {len(run.attempts)} was not possible: {ended.refused}"
-            if run.refused and self._before is not None:
+            self._outcome.note(ended)
+            if self._outcome.rolled_back and self._before is not None:
                 # the attempt before is what the run has failed of
-                run._attempt = run.attempts[-1]
-                launched, run._outputs = self._before
-                self._find_logs(launched)
+                self._last.drop()
+                self._show(self._before)
             else:
-                run.attempts.append(run._attempt)
-                run._attempt.conclude()
+                run.attempts.append(self._last.attempt)
+                self._last.conclude()
             self._rebuild_values()
         except KeyboardInterrupt:
             # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
@@ -175,18 +174,18 @@ class Recorder:
                 if not run._left:
                     self._fill()
                     run.status = self._final_status()
-                for attempt in run.attempts:
-                    attempt.drop_values()
+                self._last.drop()
+                self._drop_before()
                 self._sent = None
                 run._done.set()
 
     def _fill(self) -> None:
         run = self.run
-        for rank, body in run._attempt.values.items():
+        for rank, body in self._last.values.items():
             run.results[rank] = body[VALUE]
             for name, of_ranks in run.collected.items():
                 of_ranks[rank] = body[name]
-        run.failures.update(run._attempt.failures)
+        run.failures.update(self._last.attempt.failures)
 
     def _final_status(self) -> str:
         run = self.run
@@ -194,14 +193,14 @@ class Recorder:
             return "failed"
         if not run.failures:
             return "finished"
-        return self.ordered or ("timed out" if run._attempt.timed_out is not None else "failed")
+        return self.ordered or ("timed out" if self._outcome.timed_out else "failed")
 
     def _begin_to_conclude(self) -> None:
         with self._conclusion:  # or an interrupt that comes just now would be for nobody
             self._concluding = True
 
     def _rebuild_values(self) -> None:
-        if not self.run._attempt.rebuild_values(_PATIENCE if self._impatient else None):
+        if not self._last.rebuild_values(_PATIENCE if self._impatient else None):
             self.leave()
 
     def _find_logs(self, launched: Launched) -> None:
@@ -210,7 +209,7 @@ class Recorder:
 
     # ---- a restart
 
-    def _new_attempt(self, number: int, nprocs: int, logs: Logs) -> Attempt:
+    def _new_attempt(self, number: int, logs: Logs) -> AttemptRecorder:
         # weakly: a run that nobody holds any more goes at once, and its logs with it
         own = weakref.WeakMethod(self._refuse)
 
@@ -219,7 +218,7 @@ class Recorder:
             if method is not None:
                 method(rank, why, sent_at)
 
-        return Attempt(number, nprocs, logs, self._cells, self._collect, refuse)
+        return AttemptRecorder(Attempt(number), self._outcome, logs, self._cells, self._collect, refuse)
 
     def _refuse(self, rank: int, why: str, sent_at: float) -> None:
         if self.run._ranks is not None:
@@ -232,15 +231,14 @@ class Recorder:
         with self._conclusion:
             self._concluding = False
 
-    def _give_up_attempt(self) -> None:
-        run = self.run
-        run._attempt.take_no_more()
-        for attempt in run.attempts:
-            attempt.drop_values()
-        run.attempts.append(run._attempt)
+    def _restart(self, event: Restarting) -> None:
+        run, last = self.run, self._last
+        last.take_no_more()
+        self._drop_before()
+        run.attempts.append(last.attempt)
         self._begin_to_conclude()
         try:
-            run._attempt.conclude()
+            last.conclude()
         except BaseException:
             # as in `_conclude`; the next one goes on all the same
             logger.exception("the failures of an attempt could not be put together")
@@ -248,7 +246,18 @@ class Recorder:
             self._concluding = False
             if run._left:
                 return
-            run._attempt = self._new_attempt(len(run.attempts), run.nprocs, run.logs)
-            if self._launched is not None:
-                self._before = self._launched, run._outputs
-            run._outputs = Outputs(run.nprocs)
+            self._outcome.note(event)
+            self._before = last
+            self._show(self._new_attempt(len(run.attempts), run.logs))
+
+    def _drop_before(self) -> None:
+        if self._before is not None:
+            self._before.drop()
+            self._before = None
+
+    def _show(self, recorder: AttemptRecorder) -> None:
+        """Have the run show what this attempt does, or has done."""
+        self._last = recorder
+        self.run._attempt, self.run._outputs = recorder.attempt, recorder.outputs
+        if recorder.launched is not None:
+            self._find_logs(recorder.launched)

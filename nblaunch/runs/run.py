@@ -17,7 +17,8 @@ from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
 from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
 from nblaunch.logs.run_logs import Logs
 from nblaunch.runs.attempt import Attempt, failed_attempts
-from nblaunch.runs.failures import RankFailure, RanksFailed, root_cause_of
+from nblaunch.runs.failures import RankFailure, RanksFailed
+from nblaunch.runs.outcome import first_to_fail
 from nblaunch.runs.outputs import Output, Outputs
 from nblaunch.runs.questions import Questions
 from nblaunch.runs.short_reprs import short_repr
@@ -88,6 +89,7 @@ class Run:
         nprocs: int,
         logs: Logs,
         attempt: Attempt,
+        outputs: Outputs,
         collect: Iterable[str] = (),
         cells: Mapping[str, int] = MappingProxyType({}),
         captured: Mapping[str, int] = MappingProxyType({}),
@@ -110,7 +112,7 @@ class Run:
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
         self._attempt = attempt
-        self._outputs = Outputs(nprocs)
+        self._outputs = outputs
         self._ended_at: float | None = None
         self._defect: str | None = None
         self._left = False
@@ -124,7 +126,7 @@ class Run:
     @property
     def root_cause(self) -> RankFailure | None:
         """The failure that came first, or None."""
-        return root_cause_of(self.failures)
+        return first_to_fail(self.failures.values())
 
     @property
     def stacks_at_failure(self) -> Stacks:

@@ -20,7 +20,7 @@ from nblaunch.logs.reader import LogReader
 from nblaunch.messages.reports import ErrorReport
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.runs.attempt import Attempt
+from nblaunch.runs.attempt_recorder import AttemptRecorder
 from tests.logs.readers import logs_of
 
 
@@ -183,10 +183,10 @@ def test_a_record_whose_place_was_cleared_gets_one_of_its_own(
 
 
 def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(attempt: Attempt, *_: object) -> None:
+    def broken(attempt: AttemptRecorder, *_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Attempt, "conclude", broken)
+    monkeypatch.setattr(AttemptRecorder, "conclude", broken)
     monkeypatch.setattr(presenting, "kernel_publisher", lambda: page)
     monkeypatch.setattr(presenting, "has_pages", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):

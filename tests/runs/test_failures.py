@@ -16,9 +16,9 @@ from nblaunch.runs.failures import (
     RanksFailed,
     RankTimeout,
     last_lines,
-    root_cause_of,
     without_escapes,
 )
+from nblaunch.runs.outcome import first_to_fail
 from nblaunch.wording import name_ranks
 
 
@@ -56,7 +56,7 @@ def run_of(*failures: RankFailure, nprocs: int = 4, results: tuple[int, ...] = (
         nprocs=nprocs,
         results=dict.fromkeys(results),
         failures=found,
-        root_cause=root_cause_of(found),
+        root_cause=first_to_fail(found.values()),
         logs=SimpleNamespace(path="/logs", temporary=False),
         status=status,
     )
@@ -109,9 +109,9 @@ def test_summaries_have_one_line() -> None:
 def test_the_root_cause_is_the_first_that_is_no_victim() -> None:
     victim = failed(ValueError(), 0, at=1.0, collateral=True)
     first, second = failed(ValueError(), 2, at=2.0), failed(ValueError(), 1, at=3.0)
-    assert root_cause_of({0: victim, 1: second, 2: first}) is first
-    assert root_cause_of({0: victim}) is None
-    assert root_cause_of({}) is None
+    assert first_to_fail([victim, second, first]) is first
+    assert first_to_fail([victim]) is None
+    assert first_to_fail([]) is None
 
 
 def test_sameness_is_the_type_and_the_lines() -> None:

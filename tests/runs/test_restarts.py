@@ -26,6 +26,7 @@ from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
+from nblaunch.runs.attempt_recorder import AttemptRecorder
 from nblaunch.runs.failures import RanksFailed
 from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.registry import running
@@ -258,14 +259,21 @@ def test_a_stop_while_a_restart_starts_keeps_the_values_that_had_arrived(monkeyp
     assert covered == [0, 1]
 
 
-def test_values_go_when_the_ranks_have_started_once_more() -> None:
+def test_values_go_when_the_ranks_have_started_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    concluded, conclude = [], AttemptRecorder.conclude
+
+    def noted(recorder: AttemptRecorder) -> None:
+        concluded.append(recorder)
+        conclude(recorder)
+
+    monkeypatch.setattr(AttemptRecorder, "conclude", noted)
     source = (
         "import os\nif rank and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n    os._exit(3)\n"
         "f\"of attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}\""
     )
     run = run_cell(source, max_restarts=1, on_failure="continue")
     assert run.results == {0: "of attempt 1", 1: "of attempt 1"}
-    assert [(attempt._reports, attempt.values) for attempt in run.attempts] == [({}, {}), ({}, {})]
+    assert [(attempt._reports, attempt.values) for attempt in concluded] == [({}, {}), ({}, {})]
 
 
 def test_a_refusal_after_the_values_went_leaves_the_last_attempt() -> None:

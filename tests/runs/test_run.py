@@ -6,6 +6,7 @@ import pydoc
 import re
 
 from nblaunch.logs.run_logs import Logs
+from nblaunch.runs.attempt import Attempt
 from nblaunch.runs.recorder import Recorder
 from nblaunch.runs.run import Run
 
@@ -23,3 +24,8 @@ def test_help_and_completion_show_only_what_users_may_call() -> None:
     defined = re.findall(r"^ \|  (?:async )?(\w+)(?: = \w+)?\(.*\)", shown, re.MULTILINE)
     assert {name for name in defined if not name.startswith("_")} == {"Run"} | CALLED
     assert not any(hasattr(Run, name) for name in ("note", "give_up", "leave", "belongs_to", "refused_late", "ordered"))
+
+
+def test_completion_of_an_attempt_shows_only_what_users_may_read() -> None:
+    shown = {name for name in dir(Attempt(0)) if not name.startswith("_")}
+    assert shown == {"failures", "logs", "number", "pids", "root_cause", "stacks_at_failure"}
