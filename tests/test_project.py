@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import nblaunch
+from nblaunch.launching.option_table import OPTIONS, Kind
+from nblaunch.wording import in_bytes
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -183,10 +185,16 @@ LISTS = ("capture", "payload", "settings")
 
 
 def test_readme_shows_every_option() -> None:
-    magic = (ROOT / "nblaunch" / "magic" / "multiproc.py").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    declared = set(re.findall(r'"(--[a-z]+(?:-[a-z]+)*)"', magic))
-    assert set(re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)) == declared
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (.*) \|$", readme, re.MULTILINE))
+    on_line = [option for option in OPTIONS if option.line.startswith("-")]
+    assert set(rows) == {flag for option in on_line for flag in (option.line, option.off_line) if flag}
+    sentences = re.sub(r"^\|.*", "", readme, flags=re.MULTILINE)
+    assert [option.opposite for option in on_line if option.opposite and f"`{option.opposite}`" not in sentences] == []
+    for option in on_line:
+        (told,) = re.findall(r"\(default:? ([\d.]+[\dGe]*)", rows[option.line]) or [None]
+        if told is not None:
+            assert (in_bytes(told) if option.kind is Kind.SIZE else float(told)) == option.default, option.name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nblaunch.launching.option_table import OPTIONS, Kind
 from nblaunch.processes.starting.start_methods import start_method_named
 from nblaunch.wording import in_bytes
 
-__all__ = ["MAX_LOG", "PANELS", "Options", "chosen_ranks", "default_panel", "log_size"]
-
-MAX_LOG = 1 << 30
-"""Bytes of a log that are kept where nobody says how many."""
-
-PANELS = ("live", "text", "none")
-"""What a run can be shown as: a widget and its record, plain lines, or nothing."""
+__all__ = ["Options"]
 
 
-def default_panel() -> str:
+def _default_panel() -> str:
     """Return what a run is shown as where nobody says: what ``NBLAUNCH_PANEL`` says, or ``"live"``."""
     return os.environ.get("NBLAUNCH_PANEL") or "live"
 
 
-def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
+def _chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
     """Return the ranks whose outputs are to be shown; None is all.
 
     Raises
@@ -39,23 +34,44 @@ def chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
         raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
 
 
-def log_size(size: int | str) -> int:
-    """Return the bytes of a log that are to be kept; 0 is all.
+_DEFAULTS: dict[str, Any] = {option.name: option.default for option in OPTIONS}
+_OF_OPTIONS = tuple(option for option in OPTIONS if option.goes_to == "Options")
 
-    Raises
-    ------
-    ValueError
-        If it is no size.
-    """
+
+def _is_size(value: Any) -> bool:
     try:
-        return in_bytes(size)
+        in_bytes(value)
     except ValueError:
-        raise ValueError(f"max_log is a size such as 500M or 2G, or 0 for no limit, not {size!r}") from None
+        return False
+    return True
+
+
+# Which values make sense. None does where it is the default.
+_MAKES_SENSE: dict[Kind, Callable[[Any], bool]] = {
+    Kind.DURATION: lambda value: value >= 0 and math.isfinite(value),
+    Kind.POSITIVE_DURATION: lambda value: value > 0 and math.isfinite(value),
+    Kind.COUNT: lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    Kind.AT_LEAST_ONE: lambda value: value >= 1,
+    Kind.SIZE: _is_size,
+    Kind.BYTES: lambda value: value >= 0,
+}
+
+
+# How fields are made of what may be given for them.
+_MADE: dict[str, Callable[[Any], Any]] = {
+    "args": tuple,
+    "capture": tuple,
+    "collect": tuple,
+    "env": lambda env: dict(env or ()),
+    "max_log": lambda size: in_bytes(size) if _is_size(size) else size,
+    "panel": lambda panel: _default_panel() if panel is None else panel,
+    "show_ranks": _chosen_ranks,
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen about a launch; see `nblaunch.launch` for what each field means.
+    """What can be chosen about a run; see `nblaunch.launch` for what each field means.
 
     Raises
     ------
@@ -65,47 +81,47 @@ class Options:
 
     args: tuple[Any, ...] = ()
     capture: tuple[str, ...] = ()
-    no_capture: bool = False
+    no_capture: bool = _DEFAULTS["no_capture"]
     collect: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    timeout: float | None = None
-    grace: float = 5.0
-    on_failure: str = "stop"
-    stall: float = 60.0
-    straggler: float = 60.0
-    max_restarts: int = 0
-    start_method: str = "zygote"
-    log_dir: str | None = None
-    max_log: int = MAX_LOG
-    seed: int | None = None
-    threads: int | None = None
-    show_locals: bool = False
-    quiet: bool = False
-    panel: str = field(default_factory=default_panel)
-    show_ranks: frozenset[int] | None = None
-    size_notice: float = 1e9
-    pdb: bool = False
-    hold: float = 600.0
-    settings: bool = True
-    show_values: bool = False
+    timeout: float | None = _DEFAULTS["timeout"]
+    grace: float = _DEFAULTS["grace"]
+    on_failure: str = _DEFAULTS["on_failure"]
+    stall: float = _DEFAULTS["stall"]
+    straggler: float = _DEFAULTS["straggler"]
+    max_restarts: int = _DEFAULTS["max_restarts"]
+    start_method: str = _DEFAULTS["start_method"]
+    log_dir: str | None = _DEFAULTS["log_dir"]
+    max_log: int = _DEFAULTS["max_log"]
+    seed: int | None = _DEFAULTS["seed"]
+    threads: int | None = _DEFAULTS["threads"]
+    show_locals: bool = _DEFAULTS["show_locals"]
+    quiet: bool = _DEFAULTS["quiet"]
+    panel: str = field(default_factory=_default_panel)
+    show_ranks: frozenset[int] | None = _DEFAULTS["show_ranks"]
+    size_notice: float = _DEFAULTS["size_notice"]
+    pdb: bool = _DEFAULTS["pdb"]
+    hold: float = _DEFAULTS["hold"]
+    settings: bool = _DEFAULTS["settings"]
+    show_values: bool = _DEFAULTS["show_values"]
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Any]) -> Options:
+        """Return those out of all that was chosen, by name: arguments of `nblaunch.launch`, or what a line says.
+
+        What is not there has its default. What goes elsewhere is passed over.
+        """
+        given = {option.name: chosen[option.name] for option in _OF_OPTIONS if option.name in chosen}
+        return cls(**{name: _MADE[name](value) if name in _MADE else value for name, value in given.items()})
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
-            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
-        if not (self.grace >= 0 and math.isfinite(self.grace)):
-            raise ValueError(f"grace is a number of seconds, 0 or more, not {self.grace!r}")
-        for name in ("stall", "straggler"):
-            seconds = getattr(self, name)
-            if not (seconds >= 0 and math.isfinite(seconds)):
-                raise ValueError(f"{name} is a number of seconds, 0 for never, not {seconds!r}")
-        restarts: object = self.max_restarts
-        if not isinstance(restarts, int) or isinstance(restarts, bool) or restarts < 0:
-            raise ValueError(f"max_restarts is a whole number, 0 or more, not {self.max_restarts!r}")
-        if self.on_failure not in ("stop", "continue"):
-            raise ValueError(f"on_failure is 'stop' or 'continue', not {self.on_failure!r}")
-        if self.panel not in PANELS:
-            raise ValueError(f"panel is {', '.join(map(repr, PANELS[:-1]))} or {PANELS[-1]!r}, not {self.panel!r}")
-        log_size(self.max_log)
+        for option in _OF_OPTIONS:
+            value = getattr(self, option.name)
+            if not option.takes or (value is None and option.default is None):
+                continue
+            makes_sense = value in option.choices if option.kind is Kind.CHOICE else _MAKES_SENSE[option.kind](value)
+            if not makes_sense:
+                raise ValueError(f"{option.name} is {option.takes}, not {value!r}")
         start_method_named(self.start_method)
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:
@@ -116,16 +132,10 @@ class Options:
                     f"env sets {name!r} to {value!r:.100}, which no environment can hold: use a name without '=', and "
                     "texts without null characters"
                 )
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads is a number of threads per rank, at least 1, not {self.threads!r}")
         shown: Iterable[object] = self.show_ranks or ()
         for rank in shown:
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
                 raise ValueError(f"show_ranks holds numbers of ranks, 0 or more, not {rank!r}")
-        if not (self.hold > 0 and math.isfinite(self.hold)):
-            raise ValueError(f"hold is a number of seconds above 0, not {self.hold!r}")
-        if not self.size_notice >= 0:
-            raise ValueError(f"size_notice is a number of bytes, 0 for no notice, not {self.size_notice!r}")
         if self.log_dir is not None and not _is_encodable(self.log_dir):
             raise ValueError(f"log_dir {self.log_dir!r} cannot be the name of a folder")
         if self.log_dir is not None and os.path.exists(self.log_dir) and not os.path.isdir(self.log_dir):

@@ -24,7 +24,8 @@ from nblaunch.events import AllExited, Answered, Captured, Ended, Event, StacksT
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
 from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
 from nblaunch.launching.elsewhere import remember_bound
-from nblaunch.launching.options import MAX_LOG, Options, chosen_ranks, default_panel, log_size
+from nblaunch.launching.option_table import MAX_LOG
+from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import Prepared, prepare
 from nblaunch.launching.presenting import Presentation, untold
 from nblaunch.launching.source import Notebook
@@ -177,32 +178,7 @@ def launch(
     KeyboardInterrupt
         If interrupted while waiting; the ranks have been ended then.
     """
-    options = Options(
-        args=tuple(args),
-        capture=tuple(capture),
-        no_capture=no_capture,
-        collect=tuple(collect),
-        env=dict(env or {}),
-        timeout=timeout,
-        grace=grace,
-        on_failure=on_failure,
-        stall=stall,
-        straggler=straggler,
-        max_restarts=max_restarts,
-        start_method=start_method,
-        log_dir=log_dir,
-        max_log=log_size(max_log),
-        seed=seed,
-        threads=threads,
-        show_locals=show_locals,
-        quiet=quiet,
-        panel=default_panel() if panel is None else panel,
-        show_ranks=chosen_ranks(show_ranks),
-        size_notice=size_notice,
-        pdb=pdb,
-        hold=hold,
-        settings=settings,
-    )
+    options = Options.of(locals())
     notebook = notebook or Notebook.here(sys._getframe(1).f_globals)
     # what was prepared is not kept here: it holds what was packed, and this waits for the run
     session = Session(prepare(fn_or_source, nprocs, options, notebook), engine or LocalEngine())

@@ -1,4 +1,4 @@
-"""The grammar of ``%multiproc``: what its arguments take, and how a line that makes no sense is refused."""
+"""The grammar of ``%multiproc``: how values on the line are read, and how a line that makes no sense is refused."""
 
 from __future__ import annotations
 

@@ -18,19 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Enum, Float, Int, List, Unicode
+from IPython.core.magic_arguments import magic_arguments
 
+from nblaunch.magic import arguments
 from nblaunch.magic import line as grammar
 from nblaunch.payload.exceptions import shortened
 from nblaunch.payload.made_frames import leave_users_frames
-from nblaunch.processes.starting.start_methods import START_METHODS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nblaunch.engines.local import LocalEngine
-    from nblaunch.launching.options import Options
     from nblaunch.launching.session import Session
     from nblaunch.panel.standing import Standing
     from nblaunch.runs.run import Run
@@ -71,31 +69,14 @@ def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str] | Non
 class Multiproc(Magics):
     """Runs cells on several processes; configurable with ``%config Multiproc.NAME = value``."""
 
-    nprocs = Int(0, min=0, help="Ranks of a cell that names no number; 0 is one per core.").tag(config=True)
-    timeout = Float(0.0, min=0, help="Seconds after which the ranks are ended; 0 is never.").tag(config=True)
-    grace = Float(5.0, min=0, help="Seconds between one signal and the next stronger one.").tag(config=True)
-    stall = Float(60.0, min=0, help="Seconds of doing nothing after which ranks are told of; 0 is never.").tag(
-        config=True
-    )
-    straggler = Float(60.0, min=0, help="Seconds after which late ranks are told of; 0 is never.").tag(config=True)
-    max_restarts = Int(0, min=0, help="How often ranks are started again after a failure.").tag(config=True)
-    on_failure = Enum(("stop", "continue"), "stop", help="What the first failure does to the others.").tag(config=True)
-    start_method = Enum(tuple(START_METHODS), "zygote", help="How processes are made.").tag(config=True)
-    log_dir = Unicode("", help="Folder for logs that are kept; empty for a temporary one.").tag(config=True)
-    keep_killed = Float(24.0, min=0, help="Hours that logs of killed runs are kept; 0 is not at all.").tag(config=True)
-    max_log = Unicode("1G", help="Size of a log whose oldest part is released; 0 is no limit.").tag(config=True)
-    threads = Int(0, min=0, help="Threads per rank; 0 is cores divided by ranks.").tag(config=True)
-    preload = List(Unicode(), help="Modules that zygotes import besides those imported here.").tag(config=True)
-    spares = Int(16, min=0, help="Most ranks that wait for the next cell after a run.").tag(config=True)
-    spare_seconds = Float(600.0, min=0, help="Seconds that ranks which wait for the next cell stay.").tag(config=True)
-    size_notice = Float(1e9, min=0, help="Bytes sent from which on a notice is shown; 0 is never.").tag(config=True)
-    panel = Enum(("", "live", "text", "none"), "", help="How a run is shown; empty for the default.").tag(config=True)
-    quiet = Bool(False, help="Show nothing of a run unless ranks fail.").tag(config=True)
-    show_values = Bool(True, help="Show the values of the ranks below the cell.").tag(config=True)
-    pdb = Bool(False, help="Open a debugger at the frame where a rank raises.").tag(config=True)
-    hold = Float(600.0, min=0, help="Seconds that pdb waits for a command.").tag(config=True)
-    settings = Bool(True, help="Make changed settings of libraries in the ranks too.").tag(config=True)
-    no_raise = Bool(False, help="Do not raise RanksFailed when a rank fails.").tag(config=True)
+    # the traits, of which these are named below
+    start_method: str
+    settings: bool
+    keep_killed: float
+    preload: list[str]
+    spares: int
+    spare_seconds: float
+    vars().update(arguments.settings())
 
     def __init__(self, shell: InteractiveShell) -> None:
         # its parent, so that ipython_config.py may set the defaults too
@@ -109,73 +90,7 @@ class Multiproc(Magics):
         self._modules_seen = 0
 
     @magic_arguments(name="%multiproc")
-    @argument("nprocs", nargs="?", type=grammar.at_least_one, help="Number of ranks (default: one per core).")
-    @argument("--out", metavar="NAME", type=grammar.name, help="Bind the Run to NAME, and nothing else.")
-    @argument(
-        "--collect",
-        metavar="NAMES",
-        type=grammar.names,
-        action="extend",
-        help="Variables to bring back, as run.collected.",
-    )
-    @argument(
-        "--capture",
-        metavar="NAMES",
-        type=grammar.names,
-        action="extend",
-        help="Take along variables not named in the cell.",
-    )
-    @argument("--no-capture", action="store_true", help="Take along nothing but --capture.")
-    @argument(
-        "--env",
-        metavar="K=V",
-        type=grammar.assignment,
-        action="append",
-        help="Environment variable; may be repeated.",
-    )
-    @argument("--timeout", metavar="S", type=grammar.positive_seconds, help="End the ranks after S seconds.")
-    @argument("--grace", metavar="S", type=grammar.seconds, help="Seconds from asking a rank to end to killing it.")
-    @argument("--on-failure", choices=("stop", "continue"), help="Whether one failure ends the others.")
-    @argument(
-        "--stall",
-        metavar="S",
-        type=grammar.seconds,
-        help="Tell which ranks have neither computed nor written for S seconds (default: 60; 0 is never).",
-    )
-    @argument(
-        "--straggler",
-        metavar="S",
-        type=grammar.seconds,
-        help="Tell which ranks are left S seconds after others have finished (default: 60; 0 is never).",
-    )
-    @argument(
-        "--max-restarts", metavar="N", type=grammar.whole, help="Start all ranks again after a failure, up to N times."
-    )
-    @argument("--start-method", choices=tuple(START_METHODS), help="How processes are made.")
-    @argument("--log-dir", metavar="DIR", help="Keep the logs in DIR.")
-    @argument(
-        "--max-log", metavar="SIZE", type=grammar.size, help="Longest log of a stream, as in 500M; 0 is no limit."
-    )
-    @argument("--seed", metavar="N", type=grammar.whole, help="Make each rank's random state reproducible.")
-    @argument("--threads", metavar="K", type=grammar.at_least_one, help="Threads of numerical libraries per rank.")
-    @argument(
-        "--show-ranks",
-        metavar="RANKS",
-        type=grammar.ranks,
-        help="Ranks whose figures, other displays and values are shown, as in 0,2-3 (default: all).",
-    )
-    @argument("--no-show", action="store_true", help="Do not show the values of the ranks.")
-    @argument("--locals", action="store_true", help="Show the local variables in tracebacks.")
-    @argument("--no-wait", action="store_true", help="Return at once; the run goes on, see %%multiproc stacks.")
-    @argument("--quiet", action="store_true", help="Show nothing, values neither, unless ranks fail.")
-    @argument("--no-panel", action="store_true", help="Show nothing; results and failures are bound all the same.")
-    @argument("--pdb", action="store_true", help="Open a debugger at the frame where a rank raises.")
-    @argument(
-        "--hold", metavar="S", type=grammar.positive_seconds, help="Seconds that such a rank waits for a command."
-    )
-    @argument("--no-settings", action="store_true", help="Leave libraries in the ranks as they come.")
-    @argument("--setup", action="store_true", help="Run this cell here, and from now on first in every rank.")
-    @argument("--no-raise", action="store_true", help="Do not raise when ranks fail.")
+    @arguments.arguments
     @cell_magic
     def multiproc(self, line: str, cell: str) -> Any:
         """Run this cell on several new processes, the ranks.
@@ -187,7 +102,7 @@ class Multiproc(Magics):
         __tracebackhide__ = True
         try:
             # not parse_argstring of IPython, which leaves the quotes around a quoted value
-            chosen = self.multiproc.parser.parse_args(shlex.split(line))
+            said = arguments.said(self.multiproc.parser, shlex.split(line))
         except UsageError as error:
             raise grammar.in_one_sentence(error, self.multiproc.parser, self.shell.user_ns) from None
         except ValueError as error:
@@ -195,16 +110,18 @@ class Multiproc(Magics):
             raise grammar.refusal(f"the line {what}") from None
         if not cell.strip():
             raise grammar.refusal("the cell is empty, so there is nothing to run on the ranks")
-        if chosen.setup:
+        if said.get("setup"):
             return self._set_up(line, cell)
+        chosen = {**arguments.configured(self), **said}
+        out: str | None = chosen.get("out")
         try:
             session = self._session(chosen, line, grammar.aligned(line, cell))
         except KeyboardInterrupt:
-            self._bind_nothing(chosen.out)
+            self._bind_nothing(out)
             raise _interrupted("interrupted before any rank was started") from None
         self._tell_hidden_names()
         try:
-            if chosen.no_wait:
+            if not chosen.get("wait", True):
                 session.start_and_leave()
                 if self._standing is not None:
                     self._standing.goes_on = True
@@ -216,13 +133,13 @@ class Multiproc(Magics):
             text = f"the ranks could not be started: {error}. None is left running."
             raise _named(NotStarted, type(error).__name__, text) from error
         finally:
-            self._bind(session, chosen.out)
+            self._bind(session, out)
         if session.run.status == "interrupted":  # by the panel's button
             raise _interrupted(session.run.summary()) from None
-        if self._raises(chosen):
+        if not chosen["no_raise"]:
             session.run.raise_for_failures()
-        elif session.run.failures and not chosen.no_panel and not session.leaves_record:
-            print(f"{session.run.summary()} (see {chosen.out or 'failures'})", file=sys.stderr)
+        elif session.run.failures and said.get("panel") != "none" and not session.leaves_record:
+            print(f"{session.run.summary()} (see {out or 'failures'})", file=sys.stderr)
         return None
 
     def _set_up(self, line: str, cell: str) -> Any:
@@ -354,10 +271,8 @@ class Multiproc(Magics):
 
         return LocalEngine(tuple(self.preload), self.spares, self.spare_seconds)
 
-    def _raises(self, chosen: argparse.Namespace) -> bool:
-        return not (chosen.no_raise or self.no_raise)
-
-    def _session(self, chosen: argparse.Namespace, line: str, source: str) -> Session:
+    def _session(self, chosen: dict[str, Any], line: str, source: str) -> Session:
+        from nblaunch.launching.options import Options
         from nblaunch.launching.prepare import prepare
         from nblaunch.launching.session import Session
         from nblaunch.launching.source import Notebook
@@ -365,9 +280,9 @@ class Multiproc(Magics):
         from nblaunch.panel.standing import standing_here
 
         LIMITS.seconds = self.keep_killed * 3600
-        nprocs = chosen.nprocs or self.nprocs or len(os.sched_getaffinity(0))
+        nprocs = chosen["nprocs"] or len(os.sched_getaffinity(0))
         try:
-            options = self._options(chosen)
+            options = Options.of(chosen)
             # before objects are packed, which may take long
             standing = standing_here() if options.panel == "live" and not options.quiet else None
             # an earlier launch of the same cell may have one
@@ -376,44 +291,14 @@ class Multiproc(Magics):
             return Session(
                 prepare(source, nprocs, options, Notebook.of(self.shell), title),
                 self._engine(),
-                bound=chosen.out or "results, failures",
-                raises=self._raises(chosen) and not chosen.no_wait,
+                bound=chosen.get("out") or "results, failures",
+                raises=not chosen["no_raise"] and chosen.get("wait", True),
                 publish=standing,
             )
         except SyntaxError as error:
             raise self._shown(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
             raise grammar.refusal(grammar.in_words_of_the_line(str(error))) from error
-
-    def _options(self, chosen: argparse.Namespace) -> Options:
-        from nblaunch.launching.options import Options, default_panel, log_size
-
-        return Options(
-            capture=tuple(chosen.capture or ()),
-            no_capture=chosen.no_capture,
-            collect=tuple(chosen.collect or ()),
-            env=dict(chosen.env or ()),
-            timeout=chosen.timeout or self.timeout or None,
-            grace=self.grace if chosen.grace is None else chosen.grace,
-            on_failure=chosen.on_failure or self.on_failure,
-            stall=self.stall if chosen.stall is None else chosen.stall,
-            straggler=self.straggler if chosen.straggler is None else chosen.straggler,
-            max_restarts=self.max_restarts if chosen.max_restarts is None else chosen.max_restarts,
-            start_method=chosen.start_method or self.start_method,
-            log_dir=chosen.log_dir or self.log_dir or None,
-            max_log=log_size(self.max_log) if chosen.max_log is None else chosen.max_log,
-            seed=chosen.seed,
-            threads=chosen.threads or self.threads or None,
-            show_locals=chosen.locals,
-            quiet=chosen.quiet or self.quiet,
-            panel="none" if chosen.no_panel else self.panel or default_panel(),
-            show_ranks=chosen.show_ranks,
-            size_notice=self.size_notice,
-            pdb=chosen.pdb or self.pdb,
-            hold=chosen.hold or self.hold,
-            settings=self.settings and not chosen.no_settings,
-            show_values=self.show_values and not chosen.no_show,
-        )
 
     def _bind(self, session: Session, out: str | None) -> None:
         self.last_run = run = session.run

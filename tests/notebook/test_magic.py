@@ -225,6 +225,13 @@ def test_no_raise_binds_and_goes_on(kernel: Kernel) -> None:
     assert kernel.value("sorted(failures)") == [0, 1]
 
 
+UNCONFIGURED = (
+    "m = get_ipython().magics_manager.registry['Multiproc']\n"
+    "for name in m.trait_names(config=True):\n"
+    "    setattr(m, name, m.traits()[name].default())\n"
+)
+
+
 def test_configuration(kernel: Kernel) -> None:
     kernel.run(
         "%config Multiproc.nprocs = 3\n"
@@ -266,11 +273,30 @@ def test_configuration(kernel: Kernel) -> None:
         for name in ("nprocs", "timeout", "grace", "on_failure", "start_method", "log_dir", "max_log", "threads"):
             assert f"Multiproc.{name}=" in listing
     finally:
-        kernel.quietly(
-            "m = get_ipython().magics_manager.registry['Multiproc']\n"
-            "for name in m.trait_names(config=True):\n"
-            "    setattr(m, name, m.traits()[name].default())\n"
-        )
+        kernel.quietly(UNCONFIGURED)
+
+
+def test_the_line_takes_back_what_is_configured(kernel: Kernel) -> None:
+    kernel.run(
+        "%config Multiproc.timeout = 0.001\n"
+        "%config Multiproc.quiet = True\n"
+        "%config Multiproc.panel = 'none'\n"
+        "%config Multiproc.show_values = False\n"
+        "%config Multiproc.no_raise = True"
+    ).ok()
+    try:
+        reply = kernel.run("%%multiproc 2 --out run\nimport threading\nthreading.Event().wait()").ok()
+        assert kernel.value("run.status") == "timed out"
+        assert reply.outputs == []
+        cell = "print('written')\n1 / 0 if rank else 'shown'"
+        line = "2 --timeout none --no-quiet --panel text --show --raise"
+        reply = kernel.run(f"%%multiproc {line}\n{cell}")
+        assert "ZeroDivisionError" in reply.traceback
+        assert "[0] written" in reply.stdout
+        (shown,) = kernel.run(f"%%multiproc {line}\nprint('written')\n'shown'").ok().outputs
+        assert shown["data"]["text/plain"] == "ranks 0-1: 'shown'"
+    finally:
+        kernel.quietly(UNCONFIGURED)
 
 
 def test_one_rank_per_core_without_a_number(kernel: Kernel) -> None:

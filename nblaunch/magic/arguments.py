@@ -1,0 +1,145 @@
+"""What can be chosen on the line of ``%%multiproc`` and by ``%config Multiproc``, made of the table of options.
+
+What is configured can be taken back on the line: a flag by its opposite, as ``--no-quiet``, a value by ``none``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from IPython.core.magic_arguments import argument
+from traitlets import Bool, Enum, Float, HasTraits, Int, List, TraitType, Unicode
+
+from nblaunch.launching.option_table import OPTIONS, Kind, Option
+from nblaunch.magic import line as grammar
+
+__all__ = ["arguments", "configured", "said", "settings"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_READ: dict[Kind, Callable[[str], Any]] = {
+    Kind.AT_LEAST_ONE: grammar.at_least_one,
+    Kind.DURATION: grammar.seconds,
+    Kind.POSITIVE_DURATION: grammar.positive_seconds,
+    Kind.WHOLE: grammar.whole,
+    Kind.COUNT: grammar.whole,
+    Kind.SIZE: grammar.size,
+    Kind.BYTES: grammar.size,
+    Kind.TEXT: str,
+    Kind.NAME: grammar.name,
+    Kind.NAMES: grammar.names,
+    Kind.RANKS: grammar.ranks,
+    Kind.ASSIGNMENTS: grammar.assignment,
+}
+_ACTIONS = {Kind.NAMES: "extend", Kind.ASSIGNMENTS: "append"}
+
+
+class _Flag(argparse.Action):
+    """Sets what a flag stands for, or with the opposite flag the contrary."""
+
+    def __init__(self, option_strings: list[str], dest: str, const: bool, **others: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, const=const, **others)
+
+    def __call__(self, _parser: object, namespace: object, _values: object, flag: str | None = None) -> None:
+        setattr(namespace, self.dest, self.const if flag == self.option_strings[0] else not self.const)
+
+
+def arguments(function: _Function) -> _Function:
+    """Have a magic take what the table allows on the line.
+
+    A decorator, below `IPython.core.magic_arguments.magic_arguments`.
+    """
+    # IPython takes decorators from the last one to the first
+    for option in reversed([option for option in OPTIONS if option.line]):
+        for names, details in reversed(_arguments_of(option)):
+            argument(*names, **details)(function)
+    return function
+
+
+def _arguments_of(option: Option) -> list[tuple[list[str], dict[str, Any]]]:
+    details: dict[str, Any] = {"help": _help_of_line(option).replace("%", "%%")}
+    if option.line.startswith("-"):
+        details |= {"dest": option.name, "default": argparse.SUPPRESS}
+    else:
+        details["nargs"] = "?"  # with which argparse 3.10 cannot leave out what is not there
+    if option.kind is Kind.FLAG:
+        names = [option.line, option.opposite] if option.opposite else [option.line]
+        return [(names, details | {"action": _Flag, "const": option.sets})]
+    if option.kind is Kind.CHOICE:
+        details["choices"] = option.choices
+    else:
+        details["type"] = _reader(option)
+    if option.kind in _ACTIONS:
+        details["action"] = _ACTIONS[option.kind]
+    if option.metavar is not None:
+        details["metavar"] = option.metavar
+    found = [([option.line], details)]
+    if option.off_line:
+        alike = f"The same as {option.line} none."
+        off = details | {"action": "store_const", "const": option.off, "help": alike}
+        found.append(([option.off_line], {name: value for name, value in off.items() if name != "choices"}))
+    return found
+
+
+def _reader(option: Option) -> Callable[[str], Any]:
+    read = _READ[option.kind]
+    return (lambda text: option.off if text == "none" else read(text)) if option.has_off else read
+
+
+def _help_of_line(option: Option) -> str:
+    notes = []
+    if option.default and option.kind is Kind.CHOICE:
+        notes.append(f"default: {option.default}")
+    elif option.default and option.kind in (Kind.DURATION, Kind.POSITIVE_DURATION):
+        notes.append(f"default: {option.default:g}")
+    if option.has_off:
+        notes.append(f"none: {option.off_means}")
+    return f"{option.help[:-1]} ({'; '.join(notes)})." if notes else option.help
+
+
+def said(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
+    """Return what a line says, by name, and nothing for what it does not say."""
+    found = vars(parser.parse_args(words))
+    return {name: value for name, value in found.items() if not (name == "nprocs" and value is None)}
+
+
+def settings() -> dict[str, TraitType[Any, Any]]:
+    """Return the traits that ``%config Multiproc`` shows and sets, by name."""
+    return {option.name: _trait(option).tag(config=True) for option in OPTIONS if option.is_configurable}
+
+
+def _trait(option: Option) -> TraitType[Any, Any]:
+    start, text = option.setting, _help_of_setting(option)
+    if option.kind is Kind.FLAG:
+        return Bool(start, help=text)
+    if option.kind is Kind.CHOICE:
+        return Enum(option.choices if start in option.choices else (start, *option.choices), start, help=text)
+    if option.kind is Kind.NAMES:
+        return List(Unicode(), list(start), help=text)
+    if isinstance(start, str):
+        return Unicode(start, help=text)
+    return (Float if isinstance(start, float) else Int)(start, min=0, help=text)
+
+
+def _help_of_setting(option: Option) -> str:
+    # what stands for "not chosen", which is the default of the others
+    is_empty = option.default is None and not option.setting
+    nothing = "empty" if option.setting == "" else "0"
+    if option.has_off and option.kind is not Kind.CHOICE:
+        return f"{option.help[:-1]}; {nothing if is_empty else '0'}: {option.off_means}."
+    return f"{option.help[:-1]}; {nothing} is the default." if is_empty else option.help
+
+
+def configured(owner: HasTraits) -> Mapping[str, Any]:
+    """Return what is configured, by name: the values of the traits that `settings` gave to a class.
+
+    Where an option has no default of its own, 0 and an empty text stand for that.
+    """
+    found = {}
+    for option in OPTIONS:
+        if option.is_configurable:
+            value = getattr(owner, option.name)
+            found[option.name] = value or None if option.default is None else value
+    return found
