@@ -53,9 +53,9 @@ class LogReader(Protocol):
         """
 
     def is_at_hand(self, rank: int, stream: int, start: int, count: int) -> bool:
-        """Tell whether `read` would not wait for these bytes; else have them sent here, and ask again later.
+        """Tell whether `read` would not wait for these bytes; else have them sent here, unless they are on their way.
 
-        Of bytes that cannot be had it is True, and `read` raises.
+        Whoever gets False asks again later. Of bytes that cannot be had it is True, and `read` raises.
         """
 
     def held_from(self, rank: int, stream: int, start: int) -> int:

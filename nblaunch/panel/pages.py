@@ -125,7 +125,7 @@ class Pages:
         self._news = True
         self._answered: dict[tuple[str, int], None] = {}
         # questions for older text that is still on its way here
-        self._late: list[tuple[str, dict[str, Any]]] = []
+        self._late: dict[tuple[str, int], dict[str, Any]] = {}
 
     # ---- from a page
 
@@ -182,8 +182,9 @@ class Pages:
         # the end of what is asked for: what comes before can be asked for next
         start = start if message.get("exact") else max(start, end - _PER_PAGE)
         if not self._arrivals.is_at_hand(log, start, min(end, start + _PER_PAGE)):
+            # a page asks again for what does not come
             if len(self._late) < _MAX_LATE:
-                self._late.append((client, message))
+                self._late[client, number] = message
             return
         read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
         try:
@@ -216,8 +217,8 @@ class Pages:
             self._send({"kind": "stacks", "id": number, "client": client, **found}, [])
         now = time.monotonic()
         self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
-        late, self._late = self._late, []
-        for client, message in late:
+        late, self._late = self._late, {}
+        for (client, _), message in late.items():
             if client in self._pages:
                 self._answer(client, message)
         deaf = not self._pages

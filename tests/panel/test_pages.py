@@ -132,6 +132,7 @@ def test_older_text_from_another_machine_is_answered_when_it_has_come(tmp_path: 
     talk.tick()
     talk.hear(kind="page", id=1, log="0", **{"from": 16_000, "to": 32_000})
     talk.hear(kind="page", id=1, log="0", **{"from": 16_000, "to": 32_000})
+    talk.hear(kind="page", id=1, log="0", again=True, **{"from": 16_000, "to": 32_000})
     # meanwhile the pages hear of all else
     talk.write(0, "new\n")
     assert talk.tick()["ranks"]["0"]["line"] == "new"
