@@ -32,7 +32,7 @@ from nblaunch.events import (
     TimedOut,
 )
 from nblaunch.logs.folders import refused
-from nblaunch.logs.reader import LocalLogs
+from nblaunch.logs.reader import LocalLogs, LogReader
 from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.errors.failure import read_error_file
@@ -275,7 +275,7 @@ class LocalRanks:
         if self._gang is not None:
             self._gang.answer(rank, number, body)
 
-    def logs(self, attempt: int) -> LocalLogs:
+    def logs(self, attempt: int) -> LogReader:
         """Return who reads the logs of an attempt."""
         return self._readers[attempt]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nblaunch.logs.files import LogFile, text_of
 from nblaunch.logs.following import LogFollower
-from nblaunch.logs.reader import STDOUT, LocalLogs, RankLog
+from nblaunch.logs.reader import STDOUT, LocalLogs, LogReader, RankLog
 
 
 class DistantLogs(LocalLogs):
@@ -47,6 +47,21 @@ class DistantLogs(LocalLogs):
         """Read what is here."""
         assert self._is_here(rank, stream, start, count), f"would wait for {count} bytes at {start}"
         return super().read(rank, stream, start, count)
+
+
+class Elsewhere:
+    """The logs of another machine, as far as paths are concerned: none of those that are told leads to a file here."""
+
+    def __init__(self, there: LogReader, attempt: int) -> None:
+        self._there = there
+        self.nprocs = there.nprocs
+        self.path = f"/on/node7/attempt_{attempt}"
+        self.sizes, self.read, self.notes = there.sizes, there.read, there.notes
+        self.held_from, self.tail, self.is_at_hand = there.held_from, there.tail, there.is_at_hand
+
+    def place(self, rank: int, stream: int) -> str:
+        """Return a path that nobody here can open."""
+        return f"{self.path}/{rank}/{'stdout' if stream == STDOUT else 'stderr'}.log"
 
 
 def logs_of(outs: Sequence[str | Path], errs: Sequence[str | Path]) -> LocalLogs:
