@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nblaunch.capture.advice import ADVICE, kind_of_failure
 from nblaunch.capture.parts import goes_by_value
 from nblaunch.capture.search import Culprit, Search, Why
+from nblaunch.exports import exported_by
 from nblaunch.payload.made_frames import leave_users_frames
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Problem:
         return f"{who}: {how}{part} is {article} {self.type_name} ({self.reason}). {self.advice}"
 
 
+@exported_by("nblaunch")
 class CaptureError(Exception):
     """Notebook objects that the cell uses cannot be sent to the ranks.
 

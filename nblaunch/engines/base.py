@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nblaunch.events import Event, Stack
+from nblaunch.exports import exported_by
 from nblaunch.logs.reader import LogReader
 from nblaunch.payload import Packed
 
@@ -143,6 +144,7 @@ class Ranks(Protocol):
         """Wait until no rank is left; tell whether that is so."""
 
 
+@exported_by("nblaunch")
 class Engine(Protocol):
     """A place where ranks can run."""
 

@@ -21,6 +21,7 @@ from typing import Any
 from nblaunch.engines.base import Engine
 from nblaunch.engines.local import LocalEngine
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, StacksTaken
+from nblaunch.exports import exported_by
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
 from nblaunch.jupyter.input_box import NoInput, in_kernel, in_terminal, tell
 from nblaunch.launching.elsewhere import remember_bound
@@ -48,6 +49,7 @@ _PATIENT = 0.5
 _SAMPLES = 1.0
 
 
+@exported_by("nblaunch")
 def launch(
     fn_or_source: Callable[..., Any] | str,
     nprocs: int,

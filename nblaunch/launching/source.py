@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from nblaunch import capture
+from nblaunch.exports import exported_by
 from nblaunch.jupyter.input_box import Box, NoInput, find_box
 from nblaunch.messages.work import CellSource
 
@@ -21,6 +22,7 @@ __all__ = ["Notebook"]
 _OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
 
 
+@exported_by("nblaunch")
 @dataclass(frozen=True)
 class Notebook:
     """Variables, and what is known of cells.

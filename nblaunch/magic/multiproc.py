@@ -20,6 +20,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import magic_arguments
 
+from nblaunch.exports import exported_by
 from nblaunch.magic import arguments
 from nblaunch.magic import line as grammar
 from nblaunch.payload.exceptions import shortened
@@ -355,6 +356,7 @@ def _interrupted(text: str) -> Any:
     return _named(RunInterrupted, "KeyboardInterrupt", text)
 
 
+@exported_by("nblaunch")
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add ``%%multiproc`` to a notebook: ``%load_ext nblaunch`` calls this."""
     magics = Multiproc(shell)
@@ -364,6 +366,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.events.register("post_run_cell", magics.after_cell)
 
 
+@exported_by("nblaunch")
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take ``%%multiproc`` away again."""
     for kind in ("cell", "line"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nblaunch.exports import exported_by
 from nblaunch.processes.elastic.contexts import PContext, RunProcsResult
 from nblaunch.processes.elastic.function import _wrap, get_std_cm, importing_main
 from nblaunch.processes.elastic.function_context import MultiprocessContext
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 
+@exported_by("nblaunch.processes")
 def start_processes(
     name: str,
     entrypoint: Callable[..., Any] | str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from nblaunch.exports import exported_by
 from nblaunch.logs.run_logs import RankLogs
 from nblaunch.runs.failures import RankFailure, place_of
 from nblaunch.runs.outcome import first_to_fail
@@ -16,6 +17,7 @@ __all__ = ["Attempt", "failed_attempts"]
 _SHOWN_KINDS = 6
 
 
+@exported_by("nblaunch")
 class Attempt:
     """One time that all ranks of a run were started, and what came of it.
 

@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import ErrorFile, Stack
+from nblaunch.exports import exported_by
 from nblaunch.payload import encodable, shortened, traceback_of, type_name
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
@@ -37,10 +38,12 @@ _STACK = re.compile(rf"^{THREAD.pattern}\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
+@exported_by("nblaunch")
 class RankTimeout(TimeoutError):
     """A rank was still running when the time allowed for the run was over."""
 
 
+@exported_by("nblaunch")
 @dataclass(repr=False)
 class RankFailure(ProcessFailure):
     """Why a rank has no result.
@@ -108,6 +111,7 @@ class RankFailure(ProcessFailure):
         return f"RankFailure(rank={self.rank}, {self.summary()}{collateral})"
 
 
+@exported_by("nblaunch")
 class RanksFailed(Exception):
     """At least one rank of a run failed.
 

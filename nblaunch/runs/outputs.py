@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.events import Displayed
+from nblaunch.exports import exported_by
 from nblaunch.runs.displaying import Displaying
 
 __all__ = ["Output", "Outputs"]
 
 
+@exported_by("nblaunch")
 @dataclass
 class Output:
     """Something that a rank displayed; it shows itself in a notebook.

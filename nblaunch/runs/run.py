@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nblaunch.engines.base import Ranks
+from nblaunch.exports import exported_by
 from nblaunch.flag import Flag
 from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
 from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
@@ -53,6 +54,7 @@ class _End(Flag):
             self._told.remove(tell)
 
 
+@exported_by("nblaunch")
 class Run:
     """One launch and what came of it.
 

@@ -17,6 +17,7 @@ from functools import cache
 from itertools import groupby
 
 from nblaunch.events import Frame, Stack
+from nblaunch.exports import exported_by
 from nblaunch.stacks.escaped_names import as_written
 from nblaunch.wording import name_ranks
 
@@ -139,6 +140,7 @@ def _called(frames: list[Frame], position: int, does: str) -> str:
     return f"{does} {function}, {place}"
 
 
+@exported_by("nblaunch")
 class Stacks(Mapping[int, Stack]):
     """Where ranks are, by rank; its text folds those that are at the same place.
 

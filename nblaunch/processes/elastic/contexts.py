@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from nblaunch.events import Ended, Event, Exited, Signalled
+from nblaunch.exports import exported_by
 from nblaunch.processes.elastic.logs_specs import LogsSpecs, _validate_full_rank
 from nblaunch.processes.elastic.termination import TERMINATION
 from nblaunch.processes.errors import ProcessFailure
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 SETTLE = 0.2
 
 
+@exported_by("nblaunch.processes.api")
 @dataclass
 class RunProcsResult:
     """What became of the processes, by local rank.
@@ -59,6 +61,7 @@ class RunProcsResult:
         return len(self.failures) > 0
 
 
+@exported_by("nblaunch.processes.api")
 class PContext(abc.ABC):
     """Processes that were started together; see `start_processes`, which makes one.
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing import spawn
 from typing import Any, Protocol
 
+from nblaunch.exports import exported_by
 from nblaunch.messages.reports import ErrorReport
 from nblaunch.messages.values import Value
 from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, text_of, type_name, unpack, why
@@ -46,11 +47,13 @@ class _Event(Protocol):
     def wait(self) -> object: ...
 
 
+@exported_by("nblaunch.processes.api")
 def get_std_cm(std_rd: str, redirect_fn: Callable[[str], AbstractContextManager[None]]) -> AbstractContextManager[None]:
     """Return ``redirect_fn(std_rd)``, or a context manager that does nothing if no file is named."""
     return redirect_fn(std_rd) if std_rd else nullcontext()
 
 
+@exported_by("nblaunch.processes.api")
 def _wrap(
     local_rank: int,
     fn: Callable[..., Any],

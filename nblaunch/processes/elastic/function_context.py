@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nblaunch.events import Event, Exited, Finished, LastWord, Raised
+from nblaunch.exports import exported_by
 from nblaunch.payload import Packed, pack, unpack, why
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
@@ -27,6 +28,7 @@ from nblaunch.processes.starting.start_methods import start_method_named
 __all__ = ["MultiprocessContext"]
 
 
+@exported_by("nblaunch.processes.api")
 class MultiprocessContext(PContext):
     """Processes that run a function; see `start_processes`."""
 

@@ -6,9 +6,12 @@ import logging
 import os
 import sys
 
+from nblaunch.exports import exported_by
+
 __all__ = ["get_logger"]
 
 
+@exported_by("nblaunch.processes")
 def get_logger(name: str | None = None) -> logging.Logger:
     """Return a logger whose level is that in the environment variable ``LOGLEVEL``, or WARNING.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nblaunch.exports import exported_by
 from nblaunch.processes.elastic.std import Std, checked_streams, to_map
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _CONSOLE = ""
 """Instead of a path: the stream is not redirected."""
 
 
+@exported_by("nblaunch.processes.api")
 @dataclass
 class LogsDest:
     """The log files of one run, by local rank.
@@ -54,6 +56,7 @@ class LogsDest:
     filtered_stderr: str = ""
 
 
+@exported_by("nblaunch.processes.api")
 class LogsSpecs(ABC):
     """What is wished of the logs, before it is known how many ranks there are.
 
@@ -106,6 +109,7 @@ class LogsSpecs(ABC):
         """Directory that all logs go below."""
 
 
+@exported_by("nblaunch.processes.api")
 class DefaultLogsSpecs(LogsSpecs):
     """A directory for each run, in it one for each attempt, in it one for each local rank.
 
@@ -250,6 +254,7 @@ def _no_logs(envs: dict[int, dict[str, str]]) -> LogsDest:
     )
 
 
+@exported_by("nblaunch.processes.api")
 def _validate_full_rank(d: Mapping[int, Any], nprocs: int, what: str) -> None:
     """Raise `RuntimeError` unless `d` has exactly the local ranks ``0 … nprocs-1``."""
     actual, expected = set(d), set(range(nprocs))

@@ -8,6 +8,7 @@ import shutil
 from typing import Any
 
 from nblaunch.events import Exited
+from nblaunch.exports import exported_by
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.elastic.contexts import SETTLE, PContext, RunProcsResult
 from nblaunch.processes.elastic.logs_specs import LogsSpecs
@@ -19,6 +20,7 @@ from nblaunch.processes.starting.direct import Program
 __all__ = ["SubprocessContext"]
 
 
+@exported_by("nblaunch.processes.api")
 class SubprocessContext(PContext):
     """Processes that run a program; see `start_processes`."""
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from enum import IntFlag
 from typing import Any
 
+from nblaunch.exports import exported_by
+
 __all__ = ["Std", "checked_streams", "to_map"]
 
 
+@exported_by("nblaunch.processes.api")
 class Std(IntFlag):
     """Standard streams of a process: none, output, error, or both."""
 
@@ -62,6 +65,7 @@ class Std(IntFlag):
         return mapping
 
 
+@exported_by("nblaunch.processes.api")
 def to_map(val_or_map: Std | Mapping[int, Std], local_world_size: int) -> dict[int, Std]:
     """Spread a setting over all ranks.
 

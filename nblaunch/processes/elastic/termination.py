@@ -16,6 +16,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
+from nblaunch.exports import exported_by
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
@@ -32,6 +34,7 @@ _VARIABLE = "TORCHELASTIC_SIGNALS_TO_HANDLE"
 _DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
 
 
+@exported_by("nblaunch.processes.api")
 class SignalException(Exception):
     """The process was told to terminate: end the ranks, and then the program.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import ErrorFile
+from nblaunch.exports import exported_by
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,6 +37,7 @@ NOT_AVAILABLE = "<N/A>"
 """Stands for an error file or a signal name that there is none of."""
 
 
+@exported_by("nblaunch.processes.errors")
 class FailureMessage(str):
     """The message of a failure: a text that can also be asked for the parts of the error file.
 
@@ -106,6 +108,7 @@ def read_error_file(path: str) -> ErrorFile | None:
         return ErrorFile(b"", written_at, f"{type(error).__name__}: {error}")
 
 
+@exported_by("nblaunch.processes.errors")
 @dataclass
 class ProcessFailure:
     """One process that failed, described by its error file if it left one.

@@ -1,0 +1,36 @@
+"""`exported_by`: names say the module that users import them from, not the file that they happen to lie in.
+
+So ``help(nblaunch.Run)`` reads "class Run in module nblaunch", a traceback ends with ``nblaunch.RanksFailed``, and a
+pickle of such a name can be read after the file was moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ForwardRef, TypeVar
+
+__all__ = ["exported_by"]
+
+_T = TypeVar("_T", bound=Callable[..., object])
+
+
+def exported_by(module: str) -> Callable[[_T], _T]:
+    """Return a decorator, the outermost one, after which a class or function names this module as its own.
+
+    What `inspect.getsource` reads of a function stays the same. Of such a class it finds nothing, and says so: Python
+    looks for the source of a class in the file of the module that the class names.
+    """
+
+    def decorate(thing: _T) -> _T:
+        if isinstance(thing, type) and "__annotations__" in vars(thing):
+            # texts, which `typing.get_type_hints` would look for among the names of the other module
+            home = thing.__module__
+            thing.__annotations__ = {
+                name: ForwardRef(text, is_argument=False, module=home, is_class=True)
+                for name, text in thing.__annotations__.items()
+            }
+        # by assignment: in the body of the class, Python 3.13 would take the line for one of the other file
+        thing.__module__ = module
+        return thing
+
+    return decorate
