@@ -13,7 +13,11 @@ FAST := not (kernel or notebook or browser or chaos or frameworks)
 # an environment beside the first one for each other Python
 OF_OLDEST := $(VENV)-oldest
 JAVASCRIPT := tests/javascript
-TSC := $(JAVASCRIPT)/node_modules/.bin/tsc
+NODE_BIN := $(JAVASCRIPT)/node_modules/.bin
+# Whether a type checker knows the type of every name of the package. An editable install is not where it looks.
+VERIFY_TYPES = echo "pyright --verifytypes nblaunch"; \
+	PYTHONPATH=. $(NODE_BIN)/pyright --pythonpath $(BIN)/python --verifytypes nblaunch --ignoreexternal \
+	  >build/types.txt || { cat build/types.txt; exit 1; }
 # Google Colab's versions need its Python. Of the tests those run there whose way differs: streams and displays of an old
 # ipykernel, pages that are not heard, tracebacks of an old IPython, and the quick start.
 PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) $(shell command -v python3.13))
@@ -110,7 +114,9 @@ lint: $(VENV)/.test $(VENV)/.javascript ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@if [ -x $(TSC) ]; then echo "$(TSC) -p $(JAVASCRIPT)"; $(TSC) -p $(JAVASCRIPT); fi
+	@mkdir -p build
+	@if [ -x $(NODE_BIN)/tsc ]; then echo "$(NODE_BIN)/tsc -p $(JAVASCRIPT)"; $(NODE_BIN)/tsc -p $(JAVASCRIPT); fi
+	@if [ -x $(NODE_BIN)/pyright ]; then $(VERIFY_TYPES); fi
 
 format: $(VENV)/.test ## put the code into the project's format
 	$(BIN)/ruff check --fix
@@ -200,12 +206,13 @@ $(VENV)/.frontends: $(VENV)/.test
 	$$install/marimo "marimo==0.25.*" || echo "marimo $$skipped"
 	@touch $@
 
-# Types of the panel's JavaScript are checked with TypeScript, which needs node: as above, or it says that it is skipped.
+# TypeScript checks the types of the panel's JavaScript, and pyright whether the package has types for all its names. Both
+# need node: as above, or it says that they are skipped.
 $(VENV)/.javascript: $(JAVASCRIPT)/package.json | $(VENV)/.made
 	@if ! command -v npm >/dev/null; then \
-	  if $(call APT_INSTALL,nodejs npm); then echo "installed node for the types of the panel's JavaScript"; fi; \
+	  if $(call APT_INSTALL,nodejs npm); then echo "installed node for TypeScript and pyright"; fi; \
 	fi; \
 	if command -v npm >/dev/null \
 	  && npm install --prefix $(JAVASCRIPT) --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null; \
 	then touch $@; \
-	else echo "no TypeScript and no way to install it here: the types of the panel's JavaScript are not checked"; fi
+	else echo "no node and no way to install it here: TypeScript and pyright check nothing"; fi

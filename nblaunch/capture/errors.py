@@ -81,7 +81,7 @@ class CaptureError(Exception):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(list(problems))
-        self.problems = list(problems)
+        self.problems: list[Problem] = list(problems)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

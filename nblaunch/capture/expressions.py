@@ -85,14 +85,14 @@ class Expressions(ABC):
     """
 
     def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: Texts = NO_TEXTS) -> None:
-        self.scope = scope
+        self.scope: Scope = scope
         self.ledger = ledger
         self.annotations = annotations
         self.texts = texts
         self.assigned: State = set()
         self.bound: set[str] = set()  # global names that are bound on any way
         self.in_loop = False
-        self.branches = 0  # how many enclosing constructs may or may not run: 0 means certainly
+        self.branches: int = 0  # how many enclosing constructs may or may not run: 0 means certainly
 
     @abstractmethod
     def block(self, body: Sequence[ast.stmt]) -> None:

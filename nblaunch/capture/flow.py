@@ -190,7 +190,7 @@ class Flow(Expressions):
         around = self.in_loop
         if not isinstance(node, ast.While):
             self.expr(node.iter)
-        self.in_loop = True
+        self.in_loop: bool = True
         with self.maybe():
             after: State
             if isinstance(node, ast.While):

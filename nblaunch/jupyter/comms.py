@@ -32,7 +32,7 @@ __all__ = [
     "under_its_cell",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _REQUEST = "nblaunch_request"
 _LISTENERS: weakref.WeakValueDictionary[str, _Listener] = weakref.WeakValueDictionary()

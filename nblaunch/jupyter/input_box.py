@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 __all__ = ["Box", "NoInput", "find_box", "in_kernel", "in_terminal", "tell"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks whether the question still stands; ipykernel looks at its socket every 0.01 s.
 _PERIOD = 0.05

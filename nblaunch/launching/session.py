@@ -179,6 +179,20 @@ def launch(
         With `check`, if a rank failed.
     KeyboardInterrupt
         If interrupted while waiting; the ranks have been ended then.
+
+    Examples
+    --------
+    >>> import nblaunch
+    >>> nblaunch.launch("rank * 10", 2).results
+    {0: 0, 1: 10}
+
+    A function, and what becomes of a rank that fails:
+
+    >>> def share(total):
+    ...     return total / rank
+    >>> run = nblaunch.launch(share, 2, args=(6,), on_failure="continue")
+    >>> run.results, run.failures[0].exception
+    ({1: 6.0}, ZeroDivisionError('division by zero'))
     """
     options = Options.of(locals())
     notebook = notebook or Notebook.here(sys._getframe(1).f_globals)

@@ -64,7 +64,7 @@ class _Home:
             except OSError:
                 # a file system without locks: nobody could tell later that this is needed, so nobody shall ask
                 Path(lock).unlink()
-            self.path = os.path.join(place, _PREFIX + os.path.basename(made).removeprefix(_HALF_MADE))
+            self.path: str = os.path.join(place, _PREFIX + os.path.basename(made).removeprefix(_HALF_MADE))
             Path(made).rename(self.path)
         except BaseException:
             self.let_go()
@@ -88,8 +88,8 @@ class Folder:
     """
 
     def __init__(self, home: _Home) -> None:
-        self.path = tempfile.mkdtemp(prefix="", dir=home.path)
-        self.owner = os.getpid()
+        self.path: str = tempfile.mkdtemp(prefix="", dir=home.path)
+        self.owner: int = os.getpid()
         self._home = home
         home.folders.add(self)
 

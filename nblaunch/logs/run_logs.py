@@ -68,12 +68,12 @@ class Logs(Mapping[int, RankLogs]):
     """
 
     def __init__(self, log_dir: str | None) -> None:
-        self.path = ""
+        self.path: str = ""
         self._ranks: dict[int, RankLogs] = {}
-        self.temporary = log_dir is None
+        self.temporary: bool = log_dir is None
         if log_dir is None:
             folder = make_folder()
-            self.root = folder.path
+            self.root: str = folder.path
             self._finalizer = weakref.finalize(self, _discard, folder)
         else:
             try:

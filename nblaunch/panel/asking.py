@@ -32,8 +32,9 @@ class Asking:
     """
 
     def __init__(self) -> None:
-        self.what = self.about = ""
-        self.wanted = False
+        self.what: str = ""
+        self.about: str = ""
+        self.wanted: bool = False
         # by number: of lines what is said of them, of others which session of a debugger they belong to
         self._lines: dict[int, tuple[str, str]] = {}
         self._commands: dict[int, int] = {}

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LivePanel"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds that a run may take without a widget: quick cells stay quick and do not flicker.
 _QUICK = 1.0

@@ -23,7 +23,7 @@ from nblaunch.panel.text import print_lines
 
 __all__ = ["MarimoOutputs", "variables_of_figures"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _UNSEEN = (
     "What the ranks have displayed is in run.outputs, because this marimo shows nothing below a cell that has ended: "

@@ -28,7 +28,7 @@ from nblaunch.panel.text import print_lines
 
 __all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_outputs"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks at what is to be published, and bytes per second above which it waits longer.
 _PERIOD = 0.05

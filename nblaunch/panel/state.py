@@ -165,7 +165,7 @@ class RunState:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.samples = 0
+        self.samples: int = 0
         self.detached = False
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []

@@ -30,7 +30,7 @@ from nblaunch.wording import in_words, name_ranks
 
 __all__ = ["ShownValues"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds that all values together may take to be formatted.
 _PATIENCE = 5.0

@@ -6,12 +6,17 @@ import re
 from collections import deque
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anywidget
 from traitlets import Bool, Int, Unicode
 
 from nblaunch.panel.places import WIDGET
+
+if TYPE_CHECKING:
+    from traitlets import HasTraits as AnyWidget
+else:
+    # it derives from HasTraits by way of ipywidgets, which has no types
+    from anywidget import AnyWidget
 
 __all__ = ["PanelWidget", "module_source"]
 
@@ -39,7 +44,7 @@ def module_source(files: tuple[str, ...] = _FILES) -> str:
     return "\n".join(parts)
 
 
-class PanelWidget(anywidget.AnyWidget):
+class PanelWidget(AnyWidget):
     """A panel as its pages know it.
 
     Attributes
@@ -64,15 +69,15 @@ class PanelWidget(anywidget.AnyWidget):
 
     _esm = module_source()
     _css = (_HERE / "panel.css").read_text(encoding="utf-8")
-    title = Unicode().tag(sync=True)
-    nprocs = Int().tag(sync=True)
-    token = Unicode().tag(sync=True)
-    cell = Unicode().tag(sync=True)
-    count = Int(0).tag(sync=True)
-    over = Bool(False).tag(sync=True)
-    record = Unicode().tag(sync=True)
-    text = Unicode().tag(sync=True)
-    placed = Bool(False).tag(sync=True)
+    title: str = Unicode().tag(sync=True)
+    nprocs: int = Int().tag(sync=True)
+    token: str = Unicode().tag(sync=True)
+    cell: str = Unicode().tag(sync=True)
+    count: int = Int(0).tag(sync=True)
+    over: bool = Bool(False).tag(sync=True)
+    record: str = Unicode().tag(sync=True)
+    text: str = Unicode().tag(sync=True)
+    placed: bool = Bool(False).tag(sync=True)
 
     def __init__(self, title: str, nprocs: int, token: str, cell: str = "", count: int = 0) -> None:
         super().__init__(title=title, nprocs=nprocs, token=token, cell=cell, count=count, model_id=token)

@@ -37,6 +37,7 @@ def follow(holder: Any, names: Iterable[str]) -> Any:
 
     Examples
     --------
+    >>> import collections
     >>> follow(collections, ("abc", "Mapping"))
     <class 'collections.abc.Mapping'>
     """

@@ -11,9 +11,8 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 from cloudpickle import cloudpickle as _tracker
 
 from nblaunch.payload import identity
@@ -32,10 +31,16 @@ from nblaunch.payload.receiving import SHARED_GLOBALS
 from nblaunch.payload.registries import with_overloads
 from nblaunch.payload.rules import reduce_singledispatch
 
+if TYPE_CHECKING:
+    from pickle import Pickler
+else:
+    # it has no types, and derives from that of pickle
+    from cloudpickle import Pickler
+
 __all__ = ["CodePickler"]
 
 
-class CodePickler(cloudpickle.Pickler):
+class CodePickler(Pickler):
     """Takes functions, classes and named objects apart.
 
     Parameters
@@ -55,6 +60,9 @@ class CodePickler(cloudpickle.Pickler):
         Where the functions that were met are from.
     """
 
+    # of cloudpickle: which dictionary stands for a function's globals
+    globals_ref: dict[int, Any]
+
     def __init__(
         self,
         keep_out_of_band: Callable[[pickle.PickleBuffer], bool],
@@ -64,18 +72,20 @@ class CodePickler(cloudpickle.Pickler):
     ) -> None:
         self._stream = io.BytesIO()
         # pickle looks up the class of each object: a plain dictionary answers in a tenth of a ChainMap's time
-        self.dispatch_table = {**copyreg.dispatch_table, **cloudpickle.Pickler._dispatch_table}
+        self.dispatch_table: dict[type, Callable[[Any], Any]] = {
+            **copyreg.dispatch_table,
+            **_tracker.Pickler._dispatch_table,
+        }
         super().__init__(self._stream, protocol=5, buffer_callback=keep_out_of_band)
         self._shared_globals = shared_globals
         if shared_globals is not None:
-            # cloudpickle asks this table which dictionary stands for a function's globals
             self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
         # ranks share the globals of their cell
         self._to_ranks = shared_globals is not None
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
-        self.main_names = MainNames(shared_globals)
-        self.hidden_names = HiddenNames()
+        self.main_names: MainNames = MainNames(shared_globals)
+        self.hidden_names: HiddenNames = HiddenNames()
         self.filenames: set[str] = set()
 
     def _reduce_function(self, function: Any) -> Any:
@@ -93,7 +103,7 @@ class CodePickler(cloudpickle.Pickler):
         module = globals_of_module(function)
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
-        reduced = super()._dynamic_function_reduce(function)
+        reduced = _tracker.Pickler._dynamic_function_reduce(self, function)
         make, (*args, _), (attributes, others), *rest = reduced
         used = others["__globals__"]
         if module is not None:

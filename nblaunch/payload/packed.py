@@ -50,11 +50,11 @@ class Packed:
         self.filenames = filenames
         self.unusual = unusual
         self.notices = notices
-        self.sizes = dict(sizes)
+        self.sizes: dict[str, int] = dict(sizes)
         lengths = [memoryview(segment).nbytes for segment in self._segments]
         header = _COUNT.pack(_MAGIC, len(lengths)) + struct.pack(f"!{len(lengths)}Q", *lengths)
         self._header = header + bytes(padding(len(header)))
-        self.size = len(self._header) + sum(length + padding(length) for length in lengths)
+        self.size: int = len(self._header) + sum(length + padding(length) for length in lengths)
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes, header first, without joining them."""

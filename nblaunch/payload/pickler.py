@@ -122,7 +122,7 @@ class Pickler(CodePickler):
         self._seen_arrays = SeenArrays()
         self._blocks = blocks
         self._module_values = ModuleValues()
-        self.for_return = ForReturn()
+        self.for_return: ForReturn = ForReturn()
         self._notices: list[str] = []
         self._reducers: dict[type, Callable[[Any], Any] | None] = dict(reducers)
         self._own_of_each = own_of_each_process() if self._to_ranks else {}
@@ -131,7 +131,7 @@ class Pickler(CodePickler):
         # variables of which it was said
         self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
-        self.met_unusual = False
+        self.met_unusual: bool = False
         self._is_trial = False
 
     def may_travel(self, value: object) -> bool:

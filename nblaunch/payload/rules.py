@@ -87,7 +87,7 @@ def reduce_weak_dictionary(mapping: Any) -> Any:
     return type(mapping), (), None, None, iter(list(mapping.items()))
 
 
-DICTIONARY_VIEWS = tuple(
+DICTIONARY_VIEWS: tuple[type, ...] = tuple(
     type(getattr(empty, name)()) for empty in (dict[Any, Any](), OrderedDict()) for name in ("keys", "values", "items")
 )
 """Classes of what `dict.keys`, `dict.values` and `dict.items` return."""

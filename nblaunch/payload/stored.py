@@ -53,7 +53,7 @@ class Stored:
     """
 
     def __init__(self, *descriptors: int) -> None:
-        self.descriptors = descriptors
+        self.descriptors: tuple[int, ...] = descriptors
 
     def size(self) -> int:
         """Return the length of the files in bytes."""

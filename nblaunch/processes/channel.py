@@ -282,7 +282,7 @@ class Inbox:
         self._filled = 0
         self._kind = ""
         self._at = 0.0
-        self.closed = False
+        self.closed: bool = False
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""

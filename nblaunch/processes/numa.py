@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["bind_this_process", "bound_command", "check_options", "on_cpus", "options_of_torch"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 def options_of_torch(name: str) -> Any:

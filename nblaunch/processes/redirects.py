@@ -65,7 +65,8 @@ def redirect(std: str, to_file: str | os.PathLike[str]) -> Iterator[None]:
     >>> path = os.path.join(tempfile.mkdtemp(), "stdout.log")
     >>> with redirect("stdout", path):
     ...     _ = os.system("echo a child process is heard too")
-    >>> open(path).read()
+    >>> with open(path) as log:
+    ...     log.read()
     'a child process is heard too\n'
     """
     if std not in _DESCRIPTORS:

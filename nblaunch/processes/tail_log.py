@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TailLog", "tail_logfile"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 def _every_line(line: str) -> bool:

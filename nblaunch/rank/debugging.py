@@ -66,9 +66,9 @@ class RankDebugger(_ipython.Pdb):
     def __init__(self, completekey: Any = None, stdin: Any = None, stdout: Any = None, **options: Any) -> None:
         # the arguments are those with which the command `debug` makes another one of the same kind
         self._output = stdout if isinstance(stdout, _Output) else _Output()
-        self.session = 0
+        self.session: int = 0
         self.timeout: float | None = None
-        self.has_quit = False
+        self.has_quit: bool = False
         self._at_failure = False
         self._bottom: FrameType | None = None
         self._interrupted = False
@@ -149,7 +149,7 @@ class RankDebugger(_ipython.Pdb):
 
     def _cmdloop(self) -> None:
         try:
-            self.allow_kbdint = True
+            self.allow_kbdint: bool = True
             self.cmdloop()
         except KeyboardInterrupt:
             self._interrupted = True

@@ -7,7 +7,7 @@ import linecache
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -33,7 +33,7 @@ __all__ = ["RankShell"]
 class _Compiler(CachingCompiler):
     """Compiles the cell under the name that it has in the notebook."""
 
-    cell_filename = ""
+    cell_filename: str = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class _ValueKeeper(DisplayHook):
 class RankShell(InteractiveShell):
     """A shell without history, profile start-up, prompts, or a terminal."""
 
-    compiler_class = Type(_Compiler)
-    displayhook_class = Type(_ValueKeeper)
-    display_pub_class = Type(RankDisplayPublisher)
+    compiler_class: type[_Compiler] = Type(_Compiler)
+    displayhook_class: type[_ValueKeeper] = Type(_ValueKeeper)
+    display_pub_class: type[RankDisplayPublisher] = Type(RankDisplayPublisher)
     _awaited: str | None = None
     _work: Work | None = None
     # straight to descriptors 1 and 2, which are the rank's log files
-    system = InteractiveShell.system_raw
+    system: Callable[[InteractiveShell, str], None] = InteractiveShell.system_raw
 
     @classmethod
     def create(cls) -> RankShell:
@@ -118,7 +118,7 @@ class RankShell(InteractiveShell):
     def prepare_for(self, work: Work) -> None:
         """Take over the notebook's cell numbers, sources and compiler flags."""
         self._work = work
-        self.execution_count = work.number
+        self.execution_count: int = work.number
         self.compile.flags |= work.compiler_flags
         for name, source in work.sources.items():
             linecache.cache[name] = (sum(map(len, source.lines)), None, list(source.lines), name)
@@ -188,7 +188,7 @@ class RankShell(InteractiveShell):
         """Remove the traces of a cell that was run only for practice."""
         linecache.cache.pop(filename, None)
         self.compile._filename_map.pop(filename, None)
-        self.last_execution_result = None
+        self.last_execution_result: None = None
         # what a traceback was made of would be kept with all its frames
         tracer = self.InteractiveTB
         tracer.etype = tracer.value = tracer.evalue = tracer.tb = None

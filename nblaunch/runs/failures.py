@@ -123,12 +123,21 @@ class RanksFailed(Exception):
         The same as ``run.failures``.
     root_cause : RankFailure or None
         The failure that came first.
+
+    Examples
+    --------
+    >>> import nblaunch
+    >>> try:
+    ...     run = nblaunch.launch("assert rank != 1, 'not me'", 2, check=True)
+    ... except nblaunch.RanksFailed as error:
+    ...     print(error.root_cause.rank, repr(error.root_cause.exception))
+    1 AssertionError('not me')
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.failures = run.failures
-        self.root_cause = run.root_cause
+        self.failures: dict[int, RankFailure] = run.failures
+        self.root_cause: RankFailure | None = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
         before = f"; before that, {'; '.join(run.earlier)}" if run.status == "timed out" and run.earlier else ""
         super().__init__(encodable(_headline(run) + first + before))

@@ -39,7 +39,7 @@ from nblaunch.wording import name_ranks
 
 __all__ = ["Questions"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Bytes of an answer: it has to fit into a socket's buffer, because the gang does not wait for a rank.
 _MAX_ANSWER_BYTES = 60_000

@@ -84,6 +84,20 @@ class Run:
     status : str
         ``"running"``, ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or
         ``"not started"``.
+
+    Examples
+    --------
+    >>> import nblaunch
+    >>> run = nblaunch.launch("print('hello'); square = rank ** 2", 2, collect=["square"], quiet=True)
+    >>> run.ok, run.collected["square"], run.logs[1].stdout.split()
+    (True, {0: 0, 1: 1}, ['hello'])
+
+    One that is not waited for:
+
+    >>> run = nblaunch.launch("import time; time.sleep(600)", 2, wait=False)
+    >>> run.stop()
+    >>> run.wait(), run.status
+    (True, 'stopped')
     """
 
     def __init__(

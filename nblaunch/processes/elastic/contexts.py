@@ -30,7 +30,7 @@ from nblaunch.processes.tail_log import TailLog
 
 __all__ = ["SETTLE", "PContext", "RunProcsResult"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Longest time, in seconds, between the first failure and the end of the other ranks.
 SETTLE = 0.2
@@ -105,9 +105,9 @@ class PContext(abc.ABC):
         self.entrypoint = entrypoint
         self.args = args
         self.envs = envs
-        self.stdouts = logs_dest.stdouts
-        self.stderrs = logs_dest.stderrs
-        self.error_files = logs_dest.error_files
+        self.stdouts: dict[int, str] = logs_dest.stdouts
+        self.stderrs: dict[int, str] = logs_dest.stderrs
+        self.error_files: dict[int, str] = logs_dest.error_files
         self.nprocs = nprocs
         self.filtered_stdout: TextIO | None = None
         self.filtered_stderr: TextIO | None = None

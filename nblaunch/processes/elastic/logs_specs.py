@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DefaultLogsSpecs", "LogsDest", "LogsSpecs", "Std", "to_map"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _CONSOLE = ""
 """Instead of a path: the stream is not redirected."""

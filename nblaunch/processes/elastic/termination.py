@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TERMINATION", "SignalException", "TerminationHandlers", "TerminationHold"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _VARIABLE = "TORCHELASTIC_SIGNALS_TO_HANDLE"
 _DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"

@@ -24,7 +24,7 @@ from nblaunch.payload import shortened, traceback_of, type_name
 
 __all__ = ["ErrorHandler"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # The file may be writable where its directory is not, or be a mount point, as /dev/termination-log in a pod
 # is.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_AVAILABLE", "FailureMessage", "ProcessFailure", "lingered", "read_error_file", "silent_exit"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Bytes; a rank can write anything there, and the file is read into memory.
 _MAX_FILE_BYTES = 64 << 20

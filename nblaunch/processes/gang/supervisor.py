@@ -51,7 +51,7 @@ from nblaunch.processes.watching.stack_requests import StackRequests
 
 __all__ = ["Supervisor"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds; epoll takes no more than 24 days, and looking once an hour costs nothing.
 _MAX_WAIT_SECONDS = 3600.0

@@ -30,7 +30,7 @@ from nblaunch.processes.starting.base import (
 
 __all__ = ["MOST_SPARES", "Connection", "Forkserver", "Unanswered"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _MAX_PACKET_BYTES = 1 << 16
 # Linux passes no more descriptors in one packet (SCM_MAX_FD, unix(7)).
@@ -76,7 +76,7 @@ class Connection:
         self.server = server
         self.environment = environment
         self.spares: deque[tuple[int, socket.socket]] = deque()
-        self.pid = process.pid if process is not None else -1
+        self.pid: int = process.pid if process is not None else -1
         self._process = process
         self._complaints = complaints
         self._guard_writer = guard_writer

@@ -33,7 +33,7 @@ from nblaunch.processes.starting.zygote_client import Ahead, ZygoteClient
 
 __all__ = ["ZYGOTES", "Zygote", "Zygotes"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3

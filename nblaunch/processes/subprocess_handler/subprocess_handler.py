@@ -61,7 +61,7 @@ class SubprocessHandler:
         with ExitStack() as opened:
             files = [opened.enter_context(open(path, "w")) if path else None for path in (stdout, stderr)]
             with on_cpus(cpus):
-                self.proc = subprocess.Popen(
+                self.proc: subprocess.Popen[bytes] = subprocess.Popen(
                     command, env={**os.environ, **env}, stdout=files[0], stderr=files[1], start_new_session=True
                 )
             self._files = opened.pop_all()

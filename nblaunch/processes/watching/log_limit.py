@@ -21,7 +21,7 @@ from nblaunch.wording import in_words
 
 __all__ = ["LogLimit"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A hole begins and ends at the borders of blocks; part of a block would be filled with zeros and take its room.
 _BLOCK = 4096
@@ -44,7 +44,7 @@ class LogLimit:
         See `nblaunch.processes._linux.punch_hole`.
     """
 
-    period = 1.0
+    period: float = 1.0
 
     def __init__(
         self,

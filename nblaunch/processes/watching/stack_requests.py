@@ -86,7 +86,7 @@ class StackRequest:
     """Seconds between two looks for answers."""
 
     def __init__(self, ranks: Mapping[int, tuple[int, str]]) -> None:
-        self.deadline = time.monotonic() + _PATIENCE
+        self.deadline: float = time.monotonic() + _PATIENCE
         self._asked = {rank: _ask(pid, path) for rank, (pid, path) in ranks.items()}
 
     def look(self) -> bool:

@@ -54,7 +54,7 @@ class StallWatch:
         self._stall = stall
         self._straggler = straggler
         times = [seconds for seconds in (stall, straggler) if seconds > 0]
-        self.period = min(_MAX_PERIOD_SECONDS, min(times, default=_MAX_PERIOD_SECONDS) / _LOOKS)
+        self.period: float = min(_MAX_PERIOD_SECONDS, min(times, default=_MAX_PERIOD_SECONDS) / _LOOKS)
         self._working: dict[int, _Watched] = {}
         self._finished_at: float | None = None
         self._stalled: tuple[int, ...] = ()
