@@ -31,6 +31,10 @@ TEST_COLAB = if [ ! -e $(VENV)/.colab ]; then echo "the tests with Google Colab'
 FIND_PYTHON = for found in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python; do \
 	  "$$found" -c 'import venv' 2>/dev/null && { echo "$$found"; break; }; \
 	done
+# Releases are made with tools of their own.
+RELEASE := build/release
+RELEASE_TOOLS := "build>=1.2" "hatchling>=1.27" "pypiserver>=2.3" "towncrier>=24.8" "twine>=6.1"
+WITH_RELEASE_TOOLS = PATH="$(CURDIR)/$(RELEASE)/tools/bin:$$PATH"
 # Debian's packages, where this user may install them: a condition for `if`
 APT_INSTALL = as_root=; \
 	[ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
@@ -39,11 +43,12 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel bench-against map lint format clean
+.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel bench-against map lint format \
+	release try-release clean
 
 help: ## say what can be made
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)]"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: $(VENV)/.demo ## run notebooks/quickstart.ipynb headless and print what came back
 	$(BIN)/python notebooks/execute.py notebooks/quickstart.ipynb
@@ -54,11 +59,11 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-# The other versions are tried in the background, with what the tests here leave of the machine.
+# The other versions, and a release, are tried in the background, with what the tests here leave of the machine.
 test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all the tests, the fast ones first
 	@status=0; \
 	mkdir -p build; \
-	nice -n 19 make --no-print-directory --keep-going VENV=$(VENV) oldest colab >build/other-versions.log 2>&1 & others=$$!; \
+	nice -n 19 make --no-print-directory --keep-going VENV=$(VENV) oldest colab try-release >build/other-versions.log 2>&1 & others=$$!; \
 	trap 'kill $$others 2>/dev/null' EXIT; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
@@ -68,7 +73,7 @@ test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all th
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	wait $$others || status=$$?; \
 	trap - EXIT; \
-	echo "with other versions:"; cat build/other-versions.log; \
+	echo "with other versions, and as a release:"; cat build/other-versions.log; \
 	exit $$status
 
 oldest: $(OF_OLDEST)/.test ## run the fast tests on Python 3.10 with the oldest dependencies
@@ -114,6 +119,7 @@ lint: $(VENV)/.test $(VENV)/.javascript ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@$(BIN)/towncrier build --draft --version next >/dev/null
 	@mkdir -p build
 	@if [ -x $(NODE_BIN)/tsc ]; then echo "$(NODE_BIN)/tsc -p $(JAVASCRIPT)"; $(NODE_BIN)/tsc -p $(JAVASCRIPT); fi
 	@if [ -x $(NODE_BIN)/pyright ]; then $(VERIFY_TYPES); fi
@@ -121,6 +127,13 @@ lint: $(VENV)/.test $(VENV)/.javascript ## check style, format and types
 format: $(VENV)/.test ## put the code into the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+release: $(RELEASE)/.tools ## release VERSION=0.2.0: changelog, archives, commit, tag, upload [INDEX=address]
+	@$(WITH_RELEASE_TOOLS) .ci/release "$(VERSION)" "$(INDEX)"
+
+try-release: $(RELEASE)/.tools ## release a copy into an index on this machine, install it and run two ranks
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(WITH_RELEASE_TOOLS) python .ci/try_release.py; \
+	else echo "no git checkout: the release is not tried"; fi
 
 clean: ## remove what was built; the environment stays
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -139,6 +152,12 @@ $(VENV)/.made:
 	  || { echo "nblaunch needs Python 3.10 or newer: name one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make a virtual environment: on Debian, 'apt install python3-venv'" >&2; exit 1; }
+	@touch $@
+
+$(RELEASE)/.tools:
+	@mkdir -p $(RELEASE)
+	@$(PYTHON) -m venv $(RELEASE)/tools
+	@$(RELEASE)/tools/bin/python -m pip install -qq --no-compile $(RELEASE_TOOLS)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made $(INPUTS)

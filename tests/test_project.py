@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_constraints_pin_the_reference_torch() -> None:
 def test_makefile_says_what_it_can_make() -> None:
     documented = {
         *("help", "demo", "lab", "demo-ddp", "test", "oldest", "colab", "pythons", "chaos", "differential"),
-        *("bench", "bench-panel", "bench-against", "map", "lint", "format", "clean"),
+        *("bench", "bench-panel", "bench-against", "map", "lint", "format", "release", "try-release", "clean"),
     }
     assert make_targets() == documented
     assert make() == make("help")
@@ -149,6 +150,70 @@ def test_ci_runs_tests_and_linters() -> None:
     commands = run.read_text(encoding="utf-8").splitlines()
     assert "set -euo pipefail" in commands
     assert {"make test", "make lint"} <= set(commands)
+    # what the tests run beside them
+    assert "oldest colab try-release >build" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def _refused_release(*arguments: str) -> str:
+    done = subprocess.run([ROOT / ".ci" / "release", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("version", [(), ("",), ("1.2",), ("v1.2.3",), ("1.2.3.dev0",)], ids=str)
+def test_a_release_needs_a_version(version: tuple[str, ...]) -> None:
+    assert _refused_release(*version) == "say which version: make release VERSION=0.2.0 (or 0.2.0rc1)\n"
+
+
+def test_a_release_has_only_what_is_committed(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "release", tmp_path / ".ci")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [tmp_path / ".ci" / "release", "1.2.3"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("a release has what is committed, and there is more here")
+
+
+def test_a_release_that_fails_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
+    """Here it fails because there is no towncrier on the path."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "release", tmp_path / ".ci")
+    (tmp_path / "nblaunch").mkdir()
+    module = tmp_path / "nblaunch" / "__init__.py"
+    module.write_text('__version__ = "1.0.0"\n', encoding="utf-8")
+    by = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], [*by, "commit", "--quiet", "--message", "all"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [tmp_path / ".ci" / "release", "1.2.3"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode not in (0, 2)
+    assert "nothing was released, and the tree is as it was before" in done.stderr
+    assert module.read_text(encoding="utf-8") == '__version__ = "1.0.0"\n'
+    assert subprocess.run(["git", "tag"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_fragments_of_the_changelog_are_entries_of_a_kind_that_there_is() -> None:
+    """The linters have towncrier read them too."""
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    kinds = re.findall(r'^    \{ directory = "(\w+)", name = ', pyproject, re.MULTILINE)
+    readme = (ROOT / "changelog.d" / "README.md").read_text(encoding="utf-8")
+    assert [f"`{kind}`" for kind in kinds] == re.findall(r"`\w+`", readme.partition("Kinds are")[2].partition(".")[0])
+    for path in (ROOT / "changelog.d").iterdir():
+        if path.name != "README.md":
+            assert re.fullmatch(rf"(\+[a-z0-9-]+|\d+)\.({'|'.join(kinds)})(\.\d+)?\.md", path.name)
+            text = path.read_text(encoding="utf-8")
+            assert re.fullmatch(r"[^\n#*-].*[.:`]\n", text, re.DOTALL), f"{path.name} is no entry of whole sentences"
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert changelog.count("<!-- towncrier release notes start -->") == 1
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
