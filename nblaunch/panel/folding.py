@@ -1,4 +1,4 @@
-"""Lines that several ranks wrote alike, shown once with the ranks named; ``terminal.js`` does the same live."""
+"""Lines that several ranks wrote alike, shown once with the ranks named; ``folding.js`` does the same live."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a terminal shows of the bytes of a log: lines of coloured text, for the record and for one-line summaries.
 
-The live panel does the same in ``terminal.js``. Text of ranks is nobody's markup: control characters, those that turn
+The live panel does the same in ``screen.js``. Text of ranks is nobody's markup: control characters, those that turn
 the direction of writing included, become visible and harmless.
 """
 
@@ -20,7 +20,7 @@ _REACH = 50
 # Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
 # over 20,000 of them.
 _GAPS = 100
-# What is not plain text, with the limits of terminal.js, which cannot wait for the end of an escape forever. OSC, DCS,
+# What is not plain text, with the limits of screen.js, which cannot wait for the end of an escape forever. OSC, DCS,
 # SOS, PM and APC are texts up to BEL or ST and not for people; a line feed ends them too, lest one stray escape takes
 # away all that follows. What is unfinished at the very end is left out.
 _TOKEN = re.compile(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Int, Unicode
 
+from nblaunch.panel.joining import STATIC, module_source
 from nblaunch.panel.places import WIDGET
 
 if TYPE_CHECKING:
@@ -18,30 +16,9 @@ else:
     # it derives from HasTraits by way of ipywidgets, which has no types
     from anywidget import AnyWidget
 
-__all__ = ["PanelWidget", "module_source"]
+__all__ = ["PanelWidget"]
 
-_HERE = Path(__file__).parent / "static"
-# Each needs only those before it.
-_FILES = ("terminal.js", "logview.js", "tiles.js", "stacks.js", "notebook.js", "panel.js")
-_RESTING_FILES = ("notebook.js", "resting.js")
-_IMPORT = re.compile(r'^import [\s\S]*? from "\./\w+\.js";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?!default )", re.MULTILINE)
 _MOST_RESTING = 3
-_COMMENT = re.compile(r"^[ \t]*(?:/\*\*[\s\S]*?\*/|//.*)\n", re.MULTILINE)
-
-
-@cache
-def module_source(files: tuple[str, ...] = _FILES) -> str:
-    """Return the panel's files as the one module that a page loads.
-
-    A page cannot load several: a widget's module has no address that the import of another one could be relative to.
-    Comments stay behind, because the text is sent with each widget.
-    """
-    parts = []
-    for name in files:
-        text = _COMMENT.sub("", _IMPORT.sub("", (_HERE / name).read_text(encoding="utf-8")))
-        parts.append(text if name == files[-1] else _EXPORT.sub("", text))
-    return "\n".join(parts)
 
 
 class PanelWidget(AnyWidget):
@@ -68,7 +45,7 @@ class PanelWidget(AnyWidget):
     """
 
     _esm = module_source()
-    _css = (_HERE / "panel.css").read_text(encoding="utf-8")
+    _css = (STATIC / "panel.css").read_text(encoding="utf-8")
     title: str = Unicode().tag(sync=True)
     nprocs: int = Int().tag(sync=True)
     token: str = Unicode().tag(sync=True)
@@ -93,7 +70,7 @@ class PanelWidget(AnyWidget):
         self.record = record
         self.on_msg(_note_that_it_is_placed)
         # comes last: what it loads looks for the record in the notebook
-        self._esm = module_source(_RESTING_FILES)
+        self._esm = module_source("resting.js")
         self._css = ""
         _resting.append(self)
         while len(_resting) > _MOST_RESTING:

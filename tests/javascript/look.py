@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
-from nblaunch.panel.widget import module_source
+from nblaunch.panel.joining import STATIC, module_source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 HERE = Path(__file__).parent
-SOURCES = HERE.parents[1] / "nblaunch" / "panel" / "static"
 ADDRESS = "http://panel.test/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -34,7 +33,7 @@ def show_harness(page: Page) -> None:
 
     def serve(route: Route) -> None:
         name = route.request.url.removeprefix(ADDRESS) or "harness.html"
-        path = (SOURCES if name == "panel.css" else HERE) / name
+        path = (STATIC if name == "panel.css" else HERE) / name
         if name == "panel.js":
             route.fulfill(body=module, content_type=TYPES[".js"])
         elif path.is_file():

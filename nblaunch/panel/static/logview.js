@@ -1,15 +1,21 @@
 // One log on the screen: of all its rows only those in sight are in the document, so that its length costs nothing.
-import { Folder, nameRanks, search, sizeInWords } from "./terminal.js";
+import { make, put } from "./elements.js";
+import { paintLine } from "./painting.js";
+import { isOpen } from "./rows.js";
+import { search } from "./search.js";
+import { counted, nameRanks, sizeInWords } from "./words.js";
+import { hangOf, isWrapped, wrappedRows } from "./wrapping.js";
 
-/** @typedef {import("./terminal.js").Line} Line */
-/** @typedef {import("./terminal.js").Log} TextLog */
-/** @typedef {{kind: "line", line: Line, ranks?: number[]} | {kind: "gap", from: number, to: number}} Row */
+/** @typedef {import("./line.js").Line} Line */
+/** @typedef {import("./line.js").Row} Row */
+/** @typedef {import("./log.js").Log} TextLog */
+/** @typedef {import("./rows.js").Rows} Rows */
+/** @typedef {import("./wrapping.js").Wrap} Wrap */
 /** @typedef {{line: Line, from: number, to: number}} Match */
 /** @typedef {HTMLElement & {painted?: string}} RowElement */
-/** @typedef {"some" | "all" | "none"} Wrap  which lines are wrapped that are too long: those that `isWrapped` names, all, none */
 
 /** Bytes that one request asks for. */
-export const PAGE = 256 * 1024;
+const PAGE = 256 * 1024;
 // Unwrapped, nobody reads further to the right, and the browser would shape all of it at each repaint.
 const LONGEST_UNWRAPPED = 4000;
 // Characters that a monospaced font may draw wider than one column.
@@ -17,233 +23,9 @@ const PERHAPS_WIDE = /[^\x20-\xff\u2010-\u22ff\u2500-\u25ff]/;
 // Of other characters than these the browser may break a line elsewhere than at spaces.
 const BREAKS_ANYWHERE = /[^\w ,.:;=]/;
 const SELECTED_ROWS = 3000;
-// What parts the columns of a table that is printed as text.
-const BETWEEN_COLUMNS = / {2,}| \| |\t/;
-// What frames and rulers are drawn with, and nothing else.
-const DRAWN = /^[-=_+|*#~.:\s\u2500-\u259f]*$/;
-const FRAMED = /[\u2500-\u257f]/;
-
-/**
- * Makes an element; whatever comes from ranks gets in as text only.
- * @param {string} tag
- * @param {string} [name]
- * @param {(Node | string)[]} children
- * @returns {HTMLElement}
- */
-export function make(tag, name = "", ...children) {
-  const element = document.createElement(tag);
-  if (name) element.className = name.replace(/(^| )(?=\S)/g, "$1nbl-");
-  element.append(...children);
-  return element;
-}
-
-/**
- * Sets a text, without touching the document where it is there already.
- * @param {HTMLElement} element
- * @param {string} text
- */
-export function put(element, text) {
-  const node = element.firstChild;
-  if (node instanceof Text && !node.nextSibling) {
-    if (node.data !== text) node.data = text;
-  } else {
-    element.textContent = text;
-  }
-}
-
-/**
- * @param {number} count
- * @param {string} noun
- */
-export function counted(count, noun) {
-  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/**
- * @param {import("./terminal.js").Style} style
- * @param {string} text
- */
-function styledSpan(style, text) {
-  const span = document.createElement("span");
-  let { fg, bg } = style;
-  if (style.inverse) [fg, bg] = [bg ?? "bg", fg ?? "fg"];
-  const names = [];
-  for (const [what, colour] of [["f", fg], ["b", bg]]) {
-    if (colour === null || colour === undefined) continue;
-    if (typeof colour === "string" && colour[0] === "#") {
-      names.push(`nbl-${what}x`);
-      span.style.setProperty(`--${what}`, colour);
-    } else {
-      names.push(`nbl-${what}${colour}`);
-    }
-  }
-  for (const flag of /** @type {const} */ (["bold", "dim", "italic", "underline", "strike"])) {
-    if (style[flag]) names.push(`nbl-${flag}`);
-  }
-  span.className = names.join(" ");
-  span.textContent = text;
-  return span;
-}
-
-/**
- * Writes a line's spans into an element, with what was searched for marked.
- * @param {HTMLElement} element
- * @param {Line} line
- * @param {{from: number, to: number, current?: boolean}[]} marks  in order, not overlapping
- * @param {number} most  characters
- */
-export function paintLine(element, line, marks = [], most = Infinity) {
-  let at = 0;
-  let next = 0;
-  for (const { text: whole, style } of line.spans) {
-    let text = at + whole.length > most ? whole.slice(0, most - at) : whole;
-    while (text) {
-      const mark = marks[next];
-      const inside = mark !== undefined && at >= mark.from;
-      const end = mark === undefined ? Infinity : inside ? mark.to : mark.from;
-      const part = text.slice(0, end - at);
-      text = text.slice(part.length);
-      at += part.length;
-      const node = style ? styledSpan(style, part) : part;
-      element.append(inside ? make("mark", mark.current ? "hit now" : "hit", node) : node);
-      if (inside && at >= mark.to) next++;
-    }
-    if (at >= most) break;
-  }
-}
-
-/** @param {Row} row */
-function isOpen(row) {
-  return row.kind === "line" && !row.line.done;
-}
-
-/** @param {Row} row */
-function isCleared(row) {
-  return row.kind === "line" && row.line.cleared;
-}
-
-/**
- * Columns that the lines of a wrapped row are indented by, after its first.
- * @param {string} prefix
- */
-export function hangOf(prefix) {
-  return Math.min(12, prefix.length + 2);
-}
-
-/**
- * How many lines a row takes that is wrapped at spaces where there are some, as the browser does it.
- * @param {string} text
- * @param {number} columns
- * @param {number} hang
- */
-export function wrappedRows(text, columns, hang) {
-  let rows = 1;
-  for (let from = 0, room = columns; text.length - from > room; room = Math.max(4, columns - hang)) {
-    // spaces at the end of a line take no room
-    let to = text.lastIndexOf(" ", from + room) + 1;
-    if (to <= from) to = from + room;
-    while (text[to] === " ") to++;
-    if (to >= text.length) break;
-    from = to;
-    rows++;
-  }
-  return rows;
-}
-
-/**
- * Whether a line that is too long is wrapped by itself. Tables, rulers and progress bars are not: in pieces nobody could
- * read them.
- * @param {Line} line
- * @param {number} columns
- */
-export function isWrapped(line, columns) {
-  if (line.redrawn) return false;
-  const { text } = line;
-  if (FRAMED.test(text) || DRAWN.test(text)) return false;
-  if (!BETWEEN_COLUMNS.test(text)) return true;
-  const cells = text.trimEnd().split(BETWEEN_COLUMNS);
-  // a cell that has no room even when it is alone, as the message in a line of a log
-  return cells.length < 3 || cells.some((cell) => cell.length > columns);
-}
-
-/** The rows of a log as they are shown: as they are, or those alike folded into one. */
-export class Rows {
-  /**
-   * @param {TextLog} log
-   * @param {boolean} folded
-   */
-  constructor(log, folded) {
-    this.log = log;
-    this.folded = folded;
-    this.version = -1;
-    /** @type {ArrayLike<Row>} */
-    this.rows = [];
-    this.folder = new Folder();
-    this.start = log.start;
-    this.clearings = log.clearings;
-    /** @type {Line | null} */
-    this.last = null;
-    /** @type {Row[]} */
-    this.shown = [];
-    this.settled = 0;
-  }
-
-  /** Takes over what has changed; tells whether anything has. */
-  refresh() {
-    if (this.version === this.log.version) return false;
-    this.version = this.log.version;
-    const rows = this.log.rows;
-    let end = rows.length;
-    let cleared = false;
-    for (; end > 0 && isOpen(rows[end - 1]); end--) cleared ||= isCleared(rows[end - 1]);
-    if (this.folded) this.rows = this.#fold(rows, end);
-    else this.rows = cleared ? rows.filter((row, index) => index < end || !isCleared(row)) : rows;
-    return true;
-  }
-
-  /**
-   * @param {Row[]} rows
-   * @param {number} end  of those that are not written to any more
-   * @returns {Row[]}
-   */
-  #fold(rows, end) {
-    let from = end;
-    for (; from > 0; from--) {
-      const row = rows[from - 1];
-      if (row.kind === "line" && row.line === this.last) break;
-    }
-    // older text came in before what was folded, or all of it has gone: begin again
-    // or what was folded has grown far beyond what is held
-    // or ranks have cleared lines that were
-    const cleared = this.log.clearings !== this.clearings;
-    const grown = this.folder.rows.length > 2 * this.log.limit;
-    if (from === 0 || cleared || this.log.start < this.start || this.folder.stale || grown) {
-      this.folder = new Folder();
-      this.start = this.log.start;
-      this.clearings = this.log.clearings;
-      this.shown = [];
-      this.settled = 0;
-      from = 0;
-    }
-    for (let index = from; index < end; index++) {
-      const row = rows[index];
-      if (row.kind === "line") this.folder.add((this.last = row.line));
-    }
-    // what was made before stays: a group that another rank joins changes by itself
-    const { shown, folder } = this;
-    shown.length = this.settled;
-    for (; this.settled < folder.rows.length; this.settled++) shown.push({ kind: "line", ...folder.rows[this.settled] });
-    for (let index = end; index < rows.length; index++) {
-      const row = rows[index];
-      // a line that still changes, as a progress bar does, is not folded until it is what it will be
-      if (row.kind === "line" && !row.line.cleared) shown.push({ kind: "line", line: row.line, ranks: [row.line.rank] });
-    }
-    return shown;
-  }
-}
 
 /** A log that is scrolled through. */
-export class LogView {
+class LogView {
   /**
    * @param {{
    *   rows: Rows, label: string, prefixed: boolean, wrap: Wrap,
@@ -827,3 +609,5 @@ export class LogView {
     this.touch();
   }
 }
+
+export { LogView, PAGE };

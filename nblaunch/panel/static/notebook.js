@@ -17,7 +17,7 @@ function output(html, text) {
  * Whether several people or the server write to the document.
  * @param {Model} model
  */
-export function isShared(model) {
+function isShared(model) {
   return Boolean(/** @type {any} */ (model.widget_manager)?.context?.model?.collaborative);
 }
 
@@ -51,7 +51,7 @@ function outputsOf(model) {
  * How many pixels tall what the run before has left in the cell of this panel is, which the panel hides: see standing.py.
  * @param {Model} model
  */
-export function heightOfEarlier(model) {
+function heightOfEarlier(model) {
   for (const earlier of document.getElementsByClassName("nblaunch-earlier")) {
     if (/** @type {HTMLElement} */ (earlier).dataset.cell === model.get("cell")) return earlier.clientHeight;
   }
@@ -68,7 +68,7 @@ function noteOfRun(model) {
  * one of the pages.
  * @param {Model} model
  */
-export function placeRecord(model) {
+function placeRecord(model) {
   if (documentOf(model)?.cells) void putRecord(model);
 }
 
@@ -112,7 +112,7 @@ async function isShown(model) {
  * @param {string} inner  HTML
  * @param {string} text
  */
-export function leaveWord(model, inner, text) {
+function leaveWord(model, inner, text) {
   if (!documentOf(model)?.cells) return;
   const found = outputsOf(model);
   const word = output(`<div class="nblaunch-note ${noteOfRun(model)}" style="font-size: 85%">${inner}</div>`, text);
@@ -121,3 +121,5 @@ export function leaveWord(model, inner, text) {
   if (note) note.outputs.set(note.index, word);
   else widget?.outputs.add(word);
 }
+
+export { heightOfEarlier, isShared, leaveWord, placeRecord };

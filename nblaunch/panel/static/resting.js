@@ -1,7 +1,7 @@
 // What a page loads of a panel whose run has ended: the record, for where the page can only know the widget.
 import { placeRecord } from "./notebook.js";
 
-export default {
+const resting = {
   /** @param {{model: import("@anywidget/types").AnyModel<any>}} context */
   initialize({ model }) {
     placeRecord(model);
@@ -11,3 +11,5 @@ export default {
     el.innerHTML = model.get("record");
   },
 };
+
+export default resting;

@@ -1,9 +1,9 @@
 // Where every rank is now: the button that asks, and the text that comes.
-import { counted, make, put } from "./logview.js";
-import { iconButton, sign } from "./tiles.js";
+import { iconButton, make, put, sign } from "./elements.js";
+import { counted } from "./words.js";
 
 /** The button in the panel's header, and what opens below it. */
-export class StacksView {
+class StacksView {
   /**
    * @param {{
    *   ask: () => Promise<string>, copy: (text: string, what: string) => void, when: () => string,
@@ -84,3 +84,5 @@ export class StacksView {
     if (this.button.contains(document.activeElement)) this.lines.focus({ preventScroll: true });
   }
 }
+
+export { StacksView };

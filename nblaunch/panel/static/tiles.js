@@ -1,76 +1,12 @@
 // Ranks as tiles: sign, numbers and curve of each, and the dense map of many.
-import { secondsInWords, sizeInWords } from "./terminal.js";
-import { make, put } from "./logview.js";
+import { SVG, make, put, reshape, sign } from "./elements.js";
+import { elapsedInWords, fateInWords, noteOf } from "./ranks.js";
+import { percentInWords, sizeInWords } from "./words.js";
 
-/**
- * @typedef {{
- *   rank: number, state: string, pid?: number | null, began?: number | null, ended?: number | null,
- *   cpu: number, memory: number, out: number, err: number, line: string, exit: string, why: string,
- *   traceback: string, collateral: boolean, root: boolean, history: number[], asks: string, about: string,
- *   answer: string,
- * }} Rank
- */
-
-const SVG = "http://www.w3.org/2000/svg";
-// Each state has its own shape, so that nobody has to tell them by colour.
-const SIGNS = /** @type {Record<string, string>} */ ({
-  starting: "M6 1.9a4.1 4.1 0 1 0 0 8.2a4.1 4.1 0 1 0 0-8.2z",
-  running: "M6 2a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
-  finished: "M2 6.6l2.7 2.7L10 3.4",
-  failed: "M2.6 2.6l6.8 6.8M9.4 2.6l-6.8 6.8",
-  stopped: "M2.6 2.6h6.8v6.8H2.6z",
-  warning: "M6 1.6L11 10.4H1zM6 4.8v2.4M6 8.9v.1",
-  asks: "M3.6 4.2a2.4 2.4 0 1 1 3.7 2c-.8.5-1.3.9-1.3 1.8M6 10.3v.1",
-  restarting: "M10 6.2a4 4 0 1 1-1.3-3.1M9 .9v2.5H6.5",
-  wrap: "M1.5 3h9M1.5 6h6.7a1.6 1.6 0 0 1 0 3.4H6M7.3 8L5.8 9.4l1.5 1.4M1.5 9.4h2",
-  follow: "M1.5 2.5h9M1.5 5.5h4.5M1.5 8.5h4.5M9 5v5.2M7 8.3l2 2 2-2",
-  copy: "M4.2 4.2h6.3v6.6H4.2zM7.6 4V1.4H1.5V8H4",
-  download: "M6 1v6.2M3.4 4.9L6 7.5l2.6-2.6M1.5 8.3v2.5h9V8.3",
-  previous: "M2.5 7.8L6 4.3l3.5 3.5",
-  next: "M2.5 4.2L6 7.7l3.5-3.5",
-  stacks: "M6 1.4L10.9 3.9L6 6.4L1.1 3.9zM1.1 6.3L6 8.8l4.9-2.5M1.1 8.7L6 11.2l4.9-2.5",
-  close: "M3 3l6 6M9 3l-6 6",
-  search: "M5 1.6a3.4 3.4 0 1 0 0 6.8a3.4 3.4 0 1 0 0-6.8zM7.6 7.6l3 3",
-  larger: "M7.2 1.5h3.3v3.3M10.3 1.7L7 5M4.8 10.5H1.5V7.2M1.7 10.3L5 7",
-});
-
-/** @param {string} shape */
-export function sign(shape) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 12 12");
-  svg.setAttribute("class", "nbl-sign");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  svg.append(path);
-  reshape(svg, shape);
-  return svg;
-}
-
-/**
- * @param {SVGElement} svg
- * @param {string} shape
- */
-export function reshape(svg, shape) {
-  if (svg.dataset.shape === shape) return;
-  svg.dataset.shape = shape;
-  svg.firstElementChild?.setAttribute("d", SIGNS[shape] ?? SIGNS.starting);
-}
-
-/**
- * @param {string} shape
- * @param {string} label
- * @param {() => void} action
- */
-export function iconButton(shape, label, action) {
-  const button = make("button", "icon", sign(shape));
-  button.title = label;
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", action);
-  return button;
-}
+/** @typedef {import("./ranks.js").Rank} Rank */
 
 /** A small curve of the memory of a rank. */
-export class Curve {
+class Curve {
   constructor() {
     this.el = document.createElementNS(SVG, "svg");
     this.el.setAttribute("viewBox", "0 0 59 16");
@@ -101,43 +37,6 @@ export class Curve {
   }
 }
 
-/** @param {number} percent */
-export function percentInWords(percent) {
-  return percent < 999.5 ? `${Math.round(percent)} %` : `${Math.round(percent / 100)} cores`;
-}
-
-/**
- * How long a rank has been running.
- * @param {Rank} rank
- * @param {number} now  seconds since the launch
- */
-export function elapsedInWords(rank, now) {
-  if (rank.began === null || rank.began === undefined) return "";
-  if (rank.ended !== null && rank.ended !== undefined) return secondsInWords(Math.max(0, rank.ended - rank.began));
-  return secondsInWords(Math.max(0, Math.floor(now - rank.began)));
-}
-
-/**
- * What a person may want to know of a rank that goes on: that it asks somebody, or hangs, perhaps.
- * @param {Rank} rank
- * @returns {{shape: "asks" | "warning", text: string} | null}
- */
-export function noteOf(rank) {
-  if (rank.state !== "running") return null;
-  if (rank.asks) return { shape: "asks", text: rank.asks + rank.about };
-  return rank.why ? { shape: "warning", text: rank.why } : null;
-}
-
-/**
- * The same, for as many ranks: "rank 1 waits for it", "ranks 1-2 wait for it".
- * @param {string} words
- * @param {number} count
- */
-export function saidOf(words, count) {
-  if (count === 1) return words;
-  return words.replace(/^(has|asks|waits)\b/, (verb) => (verb === "has" ? "have" : verb.slice(0, -1)));
-}
-
 /**
  * Marks an element of a rank that asks, or may hang.
  * @param {Element} el
@@ -148,18 +47,8 @@ function mark(el, note) {
   el.classList.toggle("nbl-asking", note?.shape === "asks");
 }
 
-/**
- * @param {Rank} rank
- */
-export function fateInWords(rank) {
-  if (rank.collateral) return "stopped";
-  // the command before what may be long
-  if (noteOf(rank)?.shape === "asks") return `${rank.asks}${rank.answer && ` (${rank.answer})`}${rank.about}`;
-  return rank.why || rank.exit || (rank.state === "running" ? "" : rank.state);
-}
-
 /** The numbers of a rank in one line: the head of its log, and the line of details below the map. */
-export class RankLine {
+class RankLine {
   /** @param {number} number */
   constructor(number) {
     this.number = number;
@@ -212,7 +101,7 @@ export class RankLine {
 }
 
 /** Many ranks: a tile each, of which one is chosen with the mouse or the arrow keys. */
-export class RankMap {
+class RankMap {
   /**
    * @param {number} count
    * @param {{open: (rank: number) => void, look: (rank: number | null) => void}} actions
@@ -352,3 +241,5 @@ export class RankMap {
     this.tiles[to].el.focus({ preventScroll: false });
   }
 }
+
+export { RankLine, RankMap };
