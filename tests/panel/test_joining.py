@@ -14,6 +14,7 @@ from nblaunch.panel.joining import STATIC, JoiningError, module_source
 FILES = sorted(path.name for path in STATIC.glob("*.js"))
 # What pages load.
 ENTRIES = ("panel.js", "resting.js")
+MAX_LINES = 400
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
 
@@ -160,3 +161,9 @@ def test_every_file_is_loaded_by_a_page_and_every_export_is_imported() -> None:
             if found:
                 taken |= {(name, imported) for imported in names.split(", ")}
     assert given == taken
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_of_a_size_that_can_be_read_and_contributing_names_them(name: str) -> None:
+    assert len((STATIC / name).read_text().splitlines()) <= MAX_LINES
+    assert f"`{name}`" in (STATIC.parents[2] / "CONTRIBUTING.md").read_text()

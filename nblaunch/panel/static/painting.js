@@ -1,8 +1,16 @@
 // A line of styled text as elements.
 import { make } from "./elements.js";
+import { search } from "./search.js";
+import { counted } from "./words.js";
+import { hangOf } from "./wrapping.js";
 
 /** @typedef {import("./line.js").Line} Line */
+/** @typedef {import("./line.js").Row} Row */
 /** @typedef {import("./styles.js").Style} Style */
+/** @typedef {HTMLElement & {painted?: string}} RowElement  with what it shows */
+
+// Unwrapped, nobody reads further to the right, and the browser would shape all of it at each repaint.
+const LONGEST_UNWRAPPED = 4000;
 
 /**
  * @param {Style} style
@@ -57,4 +65,33 @@ function paintLine(element, line, marks = [], most = Infinity) {
   }
 }
 
-export { paintLine };
+/**
+ * Writes a line of a log into its row, unless that shows it already.
+ * @param {RowElement} element
+ * @param {Extract<Row, {kind: "line"}>} row
+ * @param {{prefix: string, wrapped: boolean, query: string, current: number}} how  `current`: where in the line the match
+ *   is that the person has gone to, or -1
+ */
+function paintRow(element, { line, ranks }, { prefix, wrapped, query, current }) {
+  const is = `${line.version} ${wrapped} ${query} ${current} ${ranks?.length}`;
+  if (element.painted === is) return;
+  element.painted = is;
+  element.className = `nbl-row${line.stream === 2 && !line.redrawn ? " nbl-err" : ""}${wrapped ? " nbl-wrapped" : ""}`;
+  element.textContent = "";
+  if (prefix) {
+    const rank = ranks && ranks.length > 1 ? "many" : (ranks?.[0] ?? line.rank) % 8;
+    element.append(make("span", `prefix r${rank}`, prefix));
+  }
+  element.style.setProperty("--hang", `${hangOf(prefix)}ch`);
+  /** @type {{from: number, to: number, current: boolean}[]} */
+  const marks = query
+    ? search([{ kind: "line", line }], query).map(({ from, to }) => ({ from, to, current: from === current }))
+    : [];
+  const most = wrapped ? Infinity : Math.max(LONGEST_UNWRAPPED, current + 200);
+  paintLine(element, line, marks, most);
+  if (line.text.length > most) {
+    element.append(make("span", "more", ` … ${counted(line.text.length - most, "more character")}; wrapped, all show`));
+  }
+}
+
+export { paintLine, paintRow };

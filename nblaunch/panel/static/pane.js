@@ -35,11 +35,11 @@ class Pane {
       iconButton("download", `download the whole log of ${name}`, () => void view.download(this)),
     );
     head.append(this.tools);
+    /** @type {LogView} */
     this.log = new LogView({
-      rows: new Rows(store.log(this.id), folded),
+      rows: new Rows(store.log(this.id), folded, rank === null),
       label: `log of ${name}`,
-      prefixed: rank === null,
-      wrap: view.wrap,
+      wrap: view.toolbar.wrap,
       request: async (log, from, to) => {
         const { chunk, bytes } = await store.page(log.id, from, to);
         log.fill(chunk, bytes);

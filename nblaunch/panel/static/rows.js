@@ -1,9 +1,12 @@
 // The rows of a log as they are shown.
 import { Folder } from "./folding.js";
+import { search } from "./search.js";
+import { nameRanks, sizeInWords } from "./words.js";
 
 /** @typedef {import("./line.js").Line} Line */
 /** @typedef {import("./line.js").Row} Row */
 /** @typedef {import("./log.js").Log} TextLog */
+/** @typedef {{line: Line, from: number, to: number}} Match */
 
 /** @param {Row} row */
 function isOpen(row) {
@@ -20,10 +23,12 @@ class Rows {
   /**
    * @param {TextLog} log
    * @param {boolean} folded
+   * @param {boolean} [prefixed]  whether each is shown with the rank that has written it
    */
-  constructor(log, folded) {
+  constructor(log, folded, prefixed = false) {
     this.log = log;
     this.folded = folded;
+    this.prefixed = prefixed;
     this.version = -1;
     /** @type {ArrayLike<Row>} */
     this.rows = [];
@@ -88,6 +93,78 @@ class Rows {
       if (row.kind === "line" && !row.line.cleared) shown.push({ kind: "line", line: row.line, ranks: [row.line.rank] });
     }
     return shown;
+  }
+
+  /**
+   * What stands before a row: the ranks that have written it.
+   * @param {Row} row
+   */
+  prefix(row) {
+    return this.prefixed && row.kind === "line" ? `[${row.ranks ? nameRanks(row.ranks) : row.line.rank}] ` : "";
+  }
+
+  /** Rows with the one that stands for what comes before all that is held. */
+  count() {
+    return this.rows.length + this.above();
+  }
+
+  above() {
+    return this.log.start > 0 ? 1 : 0;
+  }
+
+  /**
+   * @param {number} index
+   * @returns {Row}
+   */
+  row(index) {
+    if (!this.above()) return this.rows[index];
+    return index === 0 ? { kind: "gap", from: 0, to: this.log.start } : this.rows[index - 1];
+  }
+
+  /** @param {Row} row */
+  keyOf(row) {
+    return row.kind === "line" ? row.line : `${row.from ? "gap" : "above"} ${row.from || ""}`;
+  }
+
+  /**
+   * Where a row is now, which was at `guess` before rows came or went at either end.
+   * @param {Line | string} key
+   * @param {number} guess
+   */
+  locate(key, guess) {
+    const count = this.count();
+    for (let away = 0; away <= count; away++) {
+      const below = guess - away;
+      const beyond = guess + away;
+      if (below >= 0 && below < count && this.keyOf(this.row(below)) === key) return below;
+      if (beyond >= 0 && beyond < count && this.keyOf(this.row(beyond)) === key) return beyond;
+    }
+    return -1;
+  }
+
+  /** The text that is held, as it would be copied. */
+  text() {
+    const parts = [];
+    for (let index = 0; index < this.rows.length; index++) {
+      const row = this.rows[index];
+      if (row.kind === "gap") parts.push(`… ${sizeInWords(row.to - row.from)} not shown …`);
+      else parts.push(this.prefix(row) + row.line.text);
+    }
+    return parts.join("\n") + "\n";
+  }
+
+  /**
+   * What a query finds in them.
+   * @param {string} query
+   * @returns {Match[]}
+   */
+  matches(query) {
+    this.refresh();
+    const { rows } = this;
+    return search(rows, query).map(({ row, from, to }) => {
+      const found = rows[row];
+      return { line: /** @type {Extract<Row, {kind: "line"}>} */ (found).line, from, to };
+    });
   }
 }
 

@@ -1,10 +1,13 @@
 // What is known of a run, once per panel, and the messages to and from its kernel.
 import { asBytes, bytesOf, cutUp } from "./chunks.js";
-import { make } from "./elements.js";
-import { ALL_RANKS, Log } from "./log.js";
+import { lastWords } from "./last_words.js";
+import { Log } from "./log.js";
 import { leaveWord } from "./notebook.js";
-import { countStates, newRank, noteOf } from "./ranks.js";
-import { endOf, hourOf, secondsInWords } from "./words.js";
+import { Presence } from "./presence.js";
+import { Questions } from "./questions.js";
+import { newRank, noteOf } from "./ranks.js";
+import { Sender } from "./sending.js";
+import { hourOf, secondsInWords } from "./words.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 /** @typedef {import("./chunks.js").Chunk} Chunk */
@@ -24,23 +27,18 @@ const FLOODED_MS = 50;
 // Hellos, 250 ms apart, that no answer has come to when another way of answering is asked for.
 const UNANSWERED = 20;
 const HISTORY = 60;
-// Milliseconds between two looks at what has become of the kernel, and without a word of it until the panel says so. The
-// kernel says something every two seconds, also where there is nothing new.
+// Milliseconds between two looks at what has become of the kernel.
 const BEAT_MS = 250;
-const SILENT_MS = 6000;
-// What a kernel is called that does not know of the run any more.
-const GONE = ["restarting", "autorestarting", "dead"];
 const KERNEL_GONE = "the kernel was restarted or has died";
-// What a page leaves of each log when the kernel is gone.
-const MOST_LAST_LINES = 40;
-const MOST_LAST_CHARACTERS = 20_000;
 
 /** What is known of a run. All views of a panel share one, and so do the messages to and from the kernel. */
 class Store {
   /** @param {Model} model */
   constructor(model) {
-    this.client = Math.random().toString(36).slice(2) + Date.now().toString(36);
     this.model = model;
+    this.sender = new Sender();
+    this.questions = new Questions((message, surely) => this.send(message, surely));
+    this.presence = new Presence(() => this.#lookAtKernel());
     /** @type {Run} */
     this.run = { state: "starting" };
     /** @type {Rank[]} */
@@ -51,32 +49,13 @@ class Store {
     this.views = new Map();
     /** @type {({chunk: Chunk, bytes: Uint8Array} | {ack: number})[]} */
     this.queue = [];
-    /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, message: object, sent: number, tries: number}>} */
-    this.asked = new Map();
-    this.asks = 0;
     this.ack = -1;
-    /** By which of the two ways messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
-    this.channel = "";
-    /** Whether binary buffers get here, as far as is known. */
-    this.buffers = true;
     this.zero = performance.now();
     this.greeted = false;
     /** Whether the kernel has ever told of the run. */
     this.known = false;
     this.hellos = 0;
-    this.said = 0;
     this.sequence = -1;
-    // when the kernel was heard of last, by both clocks, and for how long it has been silent while this page listened
-    this.heardAt = performance.now();
-    this.heardHour = Date.now();
-    this.silence = 0;
-    this.beatAt = performance.now();
-    /** Whether the kernel is known not to know of the run any more. */
-    this.lost = false;
-    /** @type {any} */
-    this.kernel = null;
-    this.kernelId = "";
-    this.heed = () => this.#lookAtKernel();
     this.beats = 0;
     this.frame = 0;
     this.timer = 0;
@@ -98,7 +77,7 @@ class Store {
     view.told(new Map(), true);
     if (this.views.size > 1) return this.watch();
     this.#listen(model);
-    this.beatAt = performance.now();
+    this.presence.listen();
     this.timer = window.setInterval(() => this.#beat(), BEAT_MS);
     document.addEventListener("visibilitychange", this.visibility);
     this.greeted = false;
@@ -120,13 +99,12 @@ class Store {
     if (next) return this.watch();
     // its output was cleared, or the page is closed: the record must not count on it
     if (!this.over && !this.lost) this.send({ kind: "gone" }, true);
-    this.#heedStatus(null);
+    this.presence.leave();
     clearInterval(this.timer);
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     document.removeEventListener("visibilitychange", this.visibility);
-    for (const { reject } of this.asked.values()) reject(new Error("the panel was closed"));
-    this.asked.clear();
+    this.questions.giveUp("the panel was closed");
   }
 
   /** @param {Model} model */
@@ -137,14 +115,25 @@ class Store {
 
   /** Seconds since the launch; they stand still where nobody knows whether the run goes on. */
   now() {
-    return this.run.elapsed ?? Math.max(0, ((this.unheard ? this.heardAt : performance.now()) - this.zero) / 1000);
+    return this.run.elapsed ?? Math.max(0, ((this.unheard ? this.presence.heardAt : performance.now()) - this.zero) / 1000);
   }
 
   /** When the kernel was heard of last, in words, if it is not heard any more; otherwise nothing. */
   get unheard() {
     if (this.over) return "";
-    if (this.lost) return `last heard from at ${hourOf(this.heardHour)}; ${KERNEL_GONE}`;
-    return this.known && this.silence > SILENT_MS ? `not heard from since ${hourOf(this.heardHour)}` : "";
+    const { heardHour, silent } = this.presence;
+    if (this.lost) return `last heard from at ${hourOf(heardHour)}; ${KERNEL_GONE}`;
+    return this.known && silent ? `not heard from since ${hourOf(heardHour)}` : "";
+  }
+
+  /** Whether the kernel is known not to know of the run any more. */
+  get lost() {
+    return this.presence.lost;
+  }
+
+  /** Whether the kernel is known to hear this page. */
+  get isHeard() {
+    return this.sender.channel !== "";
   }
 
   get over() {
@@ -153,54 +142,17 @@ class Store {
 
   /**
    * @param {object} message
-   * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
+   * @param {boolean} [surely]  see `Sender.send`
    */
   send(message, surely = false) {
-    // numbered: over two channels, one that was overtaken could be taken for the last word
-    const content = { client: this.client, n: ++this.said, ...message, ...(this.buffers ? {} : { buffers: false }) };
-    if (surely || this.channel !== "control") {
-      try {
-        this.model.send(content);
-      } catch {
-        // the kernel is gone; the panel stays as it is
-      }
-    }
-    if (surely || this.channel !== "comm") this.#sendControl(content);
-  }
-
-  /**
-   * Also past a kernel whose main thread is busy with the cell: some answer only on the control channel.
-   * @param {object} content
-   */
-  #sendControl(content) {
-    // Voila's server takes no such message, and warns of each in its log
-    if ("voila_finish" in window) return;
-    const kernel = /** @type {any} */ (this.model.widget_manager)?.kernel;
-    if (typeof kernel?.sendControlMessage !== "function") return;
-    const header = {
-      ...{ msg_id: crypto.randomUUID?.() ?? `${this.client}-${Math.random()}`, username: kernel.username ?? "" },
-      ...{ session: kernel.clientId ?? this.client, date: new Date().toISOString() },
-      ...{ msg_type: "nblaunch_request", version: "5.3" },
-    };
-    const widget = this.model.get("token");
-    try {
-      // no reply is waited for: what asks for an answer gets it as a message of the widget
-      const future = kernel.sendControlMessage(
-        { header, parent_header: {}, metadata: {}, channel: "control", content: { widget, ...content }, buffers: [] },
-        false,
-        true,
-      );
-      future?.done?.catch?.(() => {});
-    } catch {
-      // not connected; the same went over the widget's own channel
-    }
+    this.sender.send(this.model, message, surely);
   }
 
   #hello() {
     if (this.greeted || this.lost || this.model.get("over")) return;
     this.hellos++;
     // perhaps the answers are lost with the buffers in them
-    if (this.hellos > UNANSWERED) this.buffers = false;
+    if (this.hellos > UNANSWERED) this.sender.buffers = false;
     this.send({ kind: "hello", view: this.views.size });
     this.watched = "";
     this.watch();
@@ -208,82 +160,32 @@ class Store {
 
   #beat() {
     this.beats++;
-    const now = performance.now();
     const before = this.unheard;
-    // what a page has slept through, it has not listened to
-    this.silence += Math.min(now - this.beatAt, 2 * BEAT_MS);
-    this.beatAt = now;
+    this.presence.goOn(2 * BEAT_MS);
     this.#lookAtKernel();
     if (this.unheard !== before) this.#tellSilence();
     // a kernel that does not answer for long is asked less often
     if (!this.greeted && (this.hellos < 40 || this.beats % 20 === 0)) this.#hello();
-    for (const [id, ask] of this.asked) {
-      if (performance.now() - ask.sent < 5000) continue;
-      if (ask.tries++ < 3) {
-        ask.sent = performance.now();
-        this.send({ ...ask.message, again: true }, true);
-      } else {
-        this.asked.delete(id);
-        ask.reject(new Error("the kernel does not answer"));
-      }
-    }
+    this.questions.repeatLate();
     for (const view of this.views.keys()) view.beat(this.beats);
   }
 
-  /** Finds out whether the kernel that has told of the run is still there, where the frontend says so. */
   #lookAtKernel() {
-    const manager = /** @type {any} */ (this.model.widget_manager);
-    if (this.over || this.lost || !manager || !("kernel" in manager)) return;
-    const { kernel } = manager;
-    if (kernel) this.#heedStatus(kernel);
-    const other = this.kernelId && kernel?.id !== this.kernelId;
-    if (kernel && !this.kernelId) this.kernelId = kernel.id ?? "";
-    if (!other && !GONE.includes(kernel?.status)) return;
-    this.lost = true;
-    for (const { reject } of this.asked.values()) reject(new Error(KERNEL_GONE));
-    this.asked.clear();
+    if (this.over || !this.presence.look(this.model)) return;
+    this.questions.giveUp(KERNEL_GONE);
     this.#tellSilence();
-    const { html, text } = this.#lastWords();
+    const { html, text } = lastWords({
+      title: String(this.model.get("title") ?? ""),
+      when: `${this.unheard} (${secondsInWords(Math.floor(this.now()))} after the launch)`,
+      ranks: this.ranks,
+      folder: this.run.log_dir ?? "",
+      logs: this.logs,
+    });
     leaveWord(this.model, html, text);
-  }
-
-  /** @param {any} kernel  null for none any more */
-  #heedStatus(kernel) {
-    if (kernel === this.kernel) return;
-    this.kernel?.statusChanged?.disconnect?.(this.heed);
-    this.kernel = kernel;
-    kernel?.statusChanged?.connect?.(this.heed);
   }
 
   #tellSilence() {
     for (const view of this.views.keys()) view.toldOfSilence(this.unheard);
-  }
-
-  /** What this page can leave of a run of which nobody else will tell. */
-  #lastWords() {
-    const title = String(this.model.get("title") ?? "");
-    const counts = countStates(this.ranks, true);
-    const states = [...counts].map(([state, count]) => `${count} ${state}`).join(", ");
-    const where = this.run.log_dir ? `; logs in ${this.run.log_dir}` : "";
-    const told = `${this.unheard} (${secondsInWords(Math.floor(this.now()))} after the launch): ${states}${where}`;
-    const el = make("div");
-    el.append(make("span", "", "■ "), Object.assign(document.createElement("b"), { textContent: title }), ` ${told}`);
-    const texts = [`■ ${title}  ${told}`];
-    let left = MOST_LAST_CHARACTERS;
-    for (const [id, log] of [...this.logs].sort()) {
-      const lines = log.rows.slice(-MOST_LAST_LINES).map((row) => (row.kind === "line" ? row.line.text : "…"));
-      const text = endOf(lines.join("\n").trimEnd(), left);
-      if (!text) continue;
-      left = Math.max(1, left - text.length);
-      const name = id === ALL_RANKS ? "all ranks" : `rank ${id}`;
-      const fold = document.createElement("details");
-      const summary = document.createElement("summary");
-      summary.textContent = `last lines of ${name}`;
-      fold.append(summary, Object.assign(document.createElement("pre"), { textContent: text }));
-      el.append(fold);
-      texts.push(`last lines of ${name}:`, text);
-    }
-    return { html: el.innerHTML, text: texts.join("\n") };
   }
 
   watch() {
@@ -327,13 +229,7 @@ class Store {
    * @returns {Promise<any>}
    */
   #ask(question, surely = false) {
-    if (this.lost) return Promise.reject(new Error(KERNEL_GONE));
-    const id = ++this.asks;
-    const message = { id, ...question };
-    return new Promise((resolve, reject) => {
-      this.asked.set(id, { resolve, reject, message, sent: performance.now(), tries: 0 });
-      this.send(message, surely);
-    });
+    return this.lost ? Promise.reject(new Error(KERNEL_GONE)) : this.questions.ask(question, surely);
   }
 
   /** @param {string} id */
@@ -350,28 +246,29 @@ class Store {
   receive(content, buffers) {
     buffers ??= [];
     const before = this.unheard;
-    this.silence = 0;
-    this.heardAt = performance.now();
-    this.heardHour = Date.now();
-    this.lost = false;
+    this.presence.hear();
     if (before) this.#tellSilence();
     if (content?.kind === "tick") this.#tick(content, buffers);
-    if (!["page", "stacks"].includes(content?.kind) || content.client !== this.client) return;
-    const ask = this.asked.get(content.id);
-    const bytes = content.chunk ? bytesOf(content.chunk, buffers[0]) : null;
-    if (ask && content.chunk && !bytes && this.buffers) {
+    if (content?.client !== this.sender.client) return;
+    if (content.kind === "stacks") this.questions.answer(content.id, content.text ?? new Error(content.error));
+    if (content.kind === "page") this.#takePage(content, buffers);
+  }
+
+  /**
+   * @param {any} content
+   * @param {ArrayLike<unknown>} buffers
+   */
+  #takePage({ id, error, chunk }, buffers) {
+    const bytes = chunk ? bytesOf(chunk, buffers[0]) : null;
+    if (chunk && !bytes && this.sender.buffers && this.questions.open.has(id)) {
       this.#doWithoutBuffers();
-      return this.send({ ...ask.message, again: true }, true);
-    }
-    this.asked.delete(content.id);
-    if (typeof content.text === "string") ask?.resolve(content.text);
-    else if (content.error || !bytes) ask?.reject(new Error(content.error || "no bytes came"));
-    else ask?.resolve({ chunk: content.chunk, bytes });
+      this.questions.repeat(id);
+    } else this.questions.answer(id, bytes ? { chunk, bytes } : new Error(error || "no bytes came"));
   }
 
   /** Tells the kernel that buffers do not get here, and asks for everything once more. */
   #doWithoutBuffers() {
-    this.buffers = false;
+    this.sender.buffers = false;
     this.greeted = false;
     this.#hello();
   }
@@ -426,13 +323,13 @@ class Store {
     bytes.forEach((all, index) => {
       for (const [part, some] of all ? cutUp(chunks[index], all) : []) this.queue.push({ chunk: part, bytes: some });
     });
-    this.channel = tick.heard?.[this.client] ?? this.channel;
+    this.sender.channel = tick.heard?.[this.sender.client] ?? this.sender.channel;
     // only where it is asked for: each message makes the kernel say that it is busy, and then idle
     if (tick.ack) this.queue.push({ ack: tick.seq });
     for (const view of this.views.keys()) view.told(news, Boolean(tick.full));
     // the last buffer of the first message is a probe
     const probed = !tick.probe || asBytes(buffers[chunks.length], tick.probe)?.every((byte, index) => byte === index);
-    if (this.buffers && (bytes.includes(null) || !probed)) this.#doWithoutBuffers();
+    if (this.sender.buffers && (bytes.includes(null) || !probed)) this.#doWithoutBuffers();
     // without frames nothing would ever be acknowledged
     if (document.hidden) this.#work(Infinity);
     this.schedule();
