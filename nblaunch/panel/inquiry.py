@@ -10,6 +10,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 
+from nblaunch.panel.page_messages import Found
 from nblaunch.payload import encodable, shortened, why
 
 __all__ = ["Inquiry"]
@@ -35,7 +36,7 @@ class Inquiry:
         self._look = look
         self._waiting: dict[Question, None] = {}
         self._thread: threading.Thread | None = None
-        self._found: dict[str, str] | None = None
+        self._found: Found | None = None
 
     def ask(self, question: Question) -> None:
         """Have a question answered, together with those that wait already."""
@@ -54,8 +55,8 @@ class Inquiry:
         else:
             self._thread = thread
 
-    def answers(self) -> list[tuple[Question, dict[str, str]]]:
-        """Return what was found out since the last time, for each who has asked: a ``"text"`` or an ``"error"``."""
+    def answers(self) -> list[tuple[Question, Found]]:
+        """Return what was found out since the last time, for each who has asked."""
         if self._found is None:
             return []
         found, self._found = self._found, None

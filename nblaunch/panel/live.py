@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.flag import Flag
@@ -41,6 +41,7 @@ from nblaunch.panel.state import Outcome, RunState
 from nblaunch.panel.text import TextPanel, print_lines, print_notices, print_size_notice
 
 if TYPE_CHECKING:
+    from nblaunch.panel.page_messages import Channel, FromPage, ToPage
     from nblaunch.panel.pages import Pages
     from nblaunch.panel.widget import PanelWidget
 
@@ -134,7 +135,7 @@ class LivePanel(Consumer):
         self._over = Flag()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
-        self._heard: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[FromPage, Channel]] = queue.SimpleQueue()
         # of each page: the number of its last word, and whether it shows the panel
         self._views: dict[str, tuple[int, bool]] = {}
         # whether it is in a document that several people or the server write to
@@ -314,7 +315,7 @@ class LivePanel(Consumer):
         parts = self._arrivals.parts
         return next((pause for most, pause in _PARTS if parts < most), _SELDOM)
 
-    def _send(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+    def _send(self, content: ToPage, buffers: list[bytes]) -> None:
         if self._widget is not None:
             self._widget.send(content, buffers)
 
@@ -393,25 +394,29 @@ class LivePanel(Consumer):
 
     # ---- any thread
 
-    def _hear(self, message: Any, channel: str) -> None:
-        """Take a message of a page; it may come twice."""
+    def _hear(self, content: object, channel: Channel) -> None:
+        """Take a message of a page; it may come twice, and what is no message is passed over."""
+        # loaded with the widget, without which there are no messages
+        from nblaunch.panel.page_messages import read
+
         if self._finished:
             return
         self._still_busy()
         self._met.set()
-        if not isinstance(message, dict):
+        message = read(content)
+        if message is None:
             return
-        kind = str(message.get("kind"))
-        client, number = message.get("client"), message.get("n")
-        self._is_shared = self._is_shared or message.get("shared") is True
-        if kind in ("hello", "gone") and isinstance(client, str) and isinstance(number, int):
-            last, _ = self._views.get(client, (0, False))
-            if number >= last:
-                self._views[client] = number, kind == "hello"
-        if kind in ("stop", "kill"):
+        if message["kind"] == "here":
+            self._is_shared = self._is_shared or message["shared"]
+            return
+        if message["kind"] in ("hello", "gone"):
+            last, _ = self._views.get(message["client"], (0, False))
+            if message["n"] >= last:
+                self._views[message["client"]] = message["n"], message["kind"] == "hello"
+        if message["kind"] in ("stop", "kill"):
             # once each: a second interrupt would break off what the first one set going in the ranks
-            order = self._orders.pop(kind, None)
+            order = self._orders.pop(message["kind"], None)
             if order is not None:
                 order()
-        elif kind not in ("here", "gone"):
+        elif message["kind"] != "gone":
             self._heard.put((message, channel))

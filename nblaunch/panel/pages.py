@@ -22,11 +22,25 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from nblaunch.logs.arrivals import ALL, Arrivals, Excerpt
 from nblaunch.logs.clearing import last_clearing
 from nblaunch.panel.inquiry import Inquiry
+from nblaunch.panel.page_messages import (
+    AskPage,
+    AskStacks,
+    Channel,
+    Chunk,
+    FromPage,
+    Page,
+    RankNews,
+    RunNews,
+    Stacks,
+    Tick,
+    TickPerhaps,
+    ToPage,
+)
 from nblaunch.panel.state import RankState, RunState
 from nblaunch.panel.terminal import last_line
 from nblaunch.wording import WORTH_TELLING, listed
@@ -65,7 +79,7 @@ _LINE = 200
 # What a page tells by whether buffers reach it as they are.
 _PROBE = bytes(range(256))
 
-Send = Callable[[dict[str, Any], list[bytes]], None]
+Send = Callable[[ToPage, list[bytes]], None]
 
 
 @dataclass
@@ -76,8 +90,8 @@ class _Page:
     # of all the bytes sent, those that have arrived
     acknowledged: int
     watched: tuple[str, ...] = ()
-    # which of its messages get here: all come over two channels
-    channel: str = ""
+    # by which of two channels its messages get here, once that is known
+    channel: Channel | None = None
     # whether binary buffers reach it
     buffers: bool = True
 
@@ -86,10 +100,10 @@ class _Page:
 class _Sent:
     """What the pages have been told."""
 
-    run: dict[str, Any] = field(default_factory=dict)
-    ranks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    run: RunNews = field(default_factory=RunNews)
+    ranks: dict[int, RankNews] = field(default_factory=dict)
     logs: dict[str, int] = field(default_factory=dict)
-    channels: dict[str, str] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
 
 
 class Pages:
@@ -125,18 +139,13 @@ class Pages:
         self._news = True
         self._answered: dict[tuple[str, int], None] = {}
         # questions for older text that is still on its way here
-        self._late: dict[tuple[str, int], dict[str, Any]] = {}
+        self._late: dict[tuple[str, int], AskPage] = {}
 
     # ---- from a page
 
-    def hear(self, message: dict[str, Any], channel: str = "") -> None:
-        """Take a message of a page; what is no message is passed over.
-
-        `channel` is ``"control"`` or ``"comm"``, if that is known.
-        """
-        client, kind = message.get("client"), message.get("kind")
-        if not isinstance(client, str):
-            return
+    def hear(self, message: FromPage, channel: Channel | None = None) -> None:
+        """Take a message of a page, and note the channel that it came by."""
+        client = message["client"]
         now = time.monotonic()
         page = self._pages.setdefault(client, _Page(now, self._bytes))
         page.heard_at = now
@@ -146,36 +155,34 @@ class Pages:
         # in each message of such a page, because one that was silent for long has been forgotten
         if message.get("buffers") is False:
             page.buffers = False
-        if kind == "hello":
+        if message["kind"] == "hello":
             # from the start: this page knows nothing
             self._sent = _Sent()
             page.acknowledged = self._bytes
             self._news = True
-        elif kind == "ack" and isinstance(message.get("seq"), int):
+        elif message["kind"] == "ack":
             page.acknowledged = max(page.acknowledged, self._asked.get(message["seq"], 0))
             # says that too, because a page that was silent for long has been forgotten
-            if not page.watched and isinstance(message.get("logs"), list) and message["logs"]:
+            if not page.watched and message["logs"]:
                 self._watch(page, message["logs"])
-        elif kind == "watch" and isinstance(message.get("logs"), list):
+        elif message["kind"] == "watch":
             self._watch(page, message["logs"])
-        elif kind == "page" and isinstance(message.get("id"), int) and self._is_new(client, message):
+        elif message["kind"] == "page" and self._is_new(client, message):
             self._answer(client, message)
-        elif kind == "stacks" and isinstance(message.get("id"), int) and self._is_new(client, message):
+        elif message["kind"] == "stacks" and self._is_new(client, message):
             self._inquiry.ask((client, message["id"]))
 
-    def _watch(self, page: _Page, logs: list[object]) -> None:
-        watched = tuple(log for log in logs if isinstance(log, str) and self._arrivals.knows(log))
+    def _watch(self, page: _Page, logs: list[str]) -> None:
+        watched = tuple(log for log in logs if self._arrivals.knows(log))
         for log in watched:
             if log not in page.watched and not self._is_watched(log):
                 self._sent.logs.pop(log, None)
         page.watched = watched
         self._news = True
 
-    def _answer(self, client: str, message: dict[str, Any]) -> None:
-        number, log, start, end = (message.get(name) for name in ("id", "log", "from", "to"))
-        if not (isinstance(number, int) and isinstance(log, str) and isinstance(start, int) and isinstance(end, int)):
-            return
-        answer: dict[str, Any] = {"kind": "page", "id": number, "client": client}
+    def _answer(self, client: str, message: AskPage) -> None:
+        log, start, end = message["log"], message["from"], message["to"]
+        answer: Page = {"kind": "page", "id": message["id"], "client": client}
         if not self._arrivals.knows(log):
             self._send({**answer, "error": f"there is no log {log!r}"}, [])
             return
@@ -184,7 +191,7 @@ class Pages:
         if not self._arrivals.is_at_hand(log, start, min(end, start + _PER_PAGE)):
             # a page asks again for what does not come
             if len(self._late) < _MAX_LATE:
-                self._late[client, number] = message
+                self._late[client, message["id"]] = message
             return
         read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
         try:
@@ -200,7 +207,7 @@ class Pages:
             buffers = _put_into([chunk], buffers)
         self._send({**answer, "chunk": chunk}, buffers)
 
-    def _is_new(self, client: str, message: dict[str, Any]) -> bool:
+    def _is_new(self, client: str, message: AskPage | AskStacks) -> bool:
         """Tell whether this question has not been heard over the other channel."""
         question = (client, message["id"])
         if question in self._answered and not message.get("again"):
@@ -214,7 +221,8 @@ class Pages:
         """Send what is new, if there is anybody to send it to; `grown` are the ranks that have written."""
         self._changed |= grown
         for (client, number), found in self._inquiry.answers():
-            self._send({"kind": "stacks", "id": number, "client": client, **found}, [])
+            answer: Stacks = {"kind": "stacks", "id": number, "client": client, **found}
+            self._send(answer, [])
         now = time.monotonic()
         self._pages = {client: page for client, page in self._pages.items() if now - page.heard_at < _GONE_AFTER}
         late, self._late = self._late, {}
@@ -244,56 +252,55 @@ class Pages:
 
     def _send_tick(self, now: float, budget: int) -> None:
         full = not self._sent.ranks
-        message: dict[str, Any] = {}
+        more: TickPerhaps = {}
         run = self._run()
         if changes := {name: value for name, value in run.items() if self._sent.run.get(name, ...) != value}:
-            message["run"] = changes
+            more["run"] = cast("RunNews", changes)
             self._sent.run = run
         if full or len(self._state.ranks) <= _MANY or now - self._ranks_at >= _MANY_PERIOD:
             self._ranks_at = now
             ranks = {str(rank.rank): news for rank in self._state.ranks if (news := self._news_of(rank))}
             if ranks:
-                message["ranks"] = ranks
+                more["ranks"] = ranks
         chunks, buffers = self._chunks(budget)
-        if chunks:
-            message["chunks"] = chunks
         if full:
-            message["full"] = True
-            message["history"] = {str(rank.rank): list(rank.history) for rank in self._state.ranks if rank.history}
+            more["full"] = True
+            more["history"] = {str(rank.rank): list(rank.history) for rank in self._state.ranks if rank.history}
         channels = {client: page.channel for client, page in self._pages.items() if page.channel}
         if channels != self._sent.channels:
-            message["heard"] = self._sent.channels = channels
+            more["heard"] = self._sent.channels = channels
         overdue = now - self._asked_at >= _ASK_PERIOD
-        if not message and not self._news and not overdue:
+        if not more and not chunks and not self._news and not overdue:
             return
         self._news = False
         self._sequence += 1
         self._sent_at = now
-        self._bytes += sum(map(len, buffers)) + _RANK_NEWS * len(message.get("ranks", ()))
+        self._bytes += sum(map(len, buffers)) + _RANK_NEWS * len(more.get("ranks", ()))
         if overdue or self._bytes - max(self._asked.values(), default=0) >= _ASK_AFTER:
-            message["ack"] = True
+            more["ack"] = True
             self._asked_at = now
             self._asked[self._sequence] = self._bytes
             # more are not on their way, unless pages are gone
             while len(self._asked) > _MAX_ASKED:
                 del self._asked[next(iter(self._asked))]
-        message |= {
+        if not self._pages or not all(page.buffers for page in self._pages.values()):
+            buffers = _put_into(chunks, buffers)
+        elif full:
+            more["probe"] = len(_PROBE)
+            buffers = [*buffers, _PROBE]
+        tick: Tick = {
             "kind": "tick",
             "seq": self._sequence,
             "clock": round(self._state.clock(now), 3),
             "sizes": {log: self._arrivals.size(log) for log in self._watched()},
+            "chunks": chunks,
+            **more,
         }
-        message.setdefault("chunks", [])
-        if not self._pages or not all(page.buffers for page in self._pages.values()):
-            buffers = _put_into(message["chunks"], buffers)
-        elif full:
-            message["probe"] = len(_PROBE)
-            buffers = [*buffers, _PROBE]
-        self._send(message, buffers)
+        self._send(tick, buffers)
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> RunNews:
         state = self._state
-        run: dict[str, Any] = {
+        run: RunNews = {
             "state": state.state,
             "words": state.ending or (state.importing if state.getting_ready else "") or state.restarts,
             "cpu": round(state.cpu),
@@ -303,19 +310,18 @@ class Pages:
             "log_dir": self._arrivals.folder(state.attempt),
             "sent": listed(state.sizes) if sum(state.sizes.values()) >= WORTH_TELLING else "",
             "over": state.over,
-            "counts": state.counts,
         }
         if state.over and state.ended_at is not None:
             run["elapsed"] = round(state.clock(state.ended_at), 3)
         return run
 
-    def _news_of(self, rank: RankState) -> dict[str, Any]:
+    def _news_of(self, rank: RankState) -> RankNews:
         if rank.rank in self._changed:
             self._changed.discard(rank.rank)
             end = self._arrivals.end_of(rank.rank, 4 * _LINE)
             self._lines[rank.rank] = last_line(end[last_clearing(end) :], _LINE)
         out, err = self._arrivals.written(rank.rank)
-        fields: dict[str, Any] = {
+        fields: RankNews = {
             "state": rank.state,
             "pid": rank.pid,
             "began": rank.began,
@@ -334,12 +340,13 @@ class Pages:
             "collateral": rank.state == "stopped" and self._state.root is not None,
             "root": rank.root,
         }
-        before = self._sent.ranks.get(rank.rank, {})
+        before = self._sent.ranks.get(rank.rank, RankNews())
         self._sent.ranks[rank.rank] = fields
-        return {name: value for name, value in fields.items() if before.get(name, ...) != value}
+        return cast("RankNews", {name: value for name, value in fields.items() if before.get(name, ...) != value})
 
-    def _chunks(self, budget: int) -> tuple[list[dict[str, Any]], list[bytes]]:
-        chunks, buffers = [], []
+    def _chunks(self, budget: int) -> tuple[list[Chunk], list[bytes]]:
+        chunks: list[Chunk] = []
+        buffers: list[bytes] = []
         logs = sorted(self._watched(), key=lambda log: (log == ALL, log))
         share = min(_PER_LOG, budget // max(1, len(logs)))
         if logs == [ALL]:
@@ -375,12 +382,12 @@ class Pages:
         return any(log in page.watched for page in self._pages.values())
 
 
-def _put_into(chunks: list[dict[str, Any]], buffers: list[bytes]) -> list[bytes]:
+def _put_into(chunks: list[Chunk], buffers: list[bytes]) -> list[bytes]:
     """Put the bytes of chunks into these, as text; return the buffers that are left, which are none."""
     for chunk, data in zip(chunks, buffers, strict=True):
         chunk["base64"] = b64encode(data).decode("ascii")
     return []
 
 
-def _chunk(log: str, excerpt: Excerpt) -> dict[str, Any]:
-    return {"log": log, "offset": excerpt.offset, "pieces": [list(piece) for piece in excerpt.pieces]}
+def _chunk(log: str, excerpt: Excerpt) -> Chunk:
+    return {"log": log, "offset": excerpt.offset, "pieces": list(excerpt.pieces)}

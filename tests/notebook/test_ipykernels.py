@@ -90,6 +90,7 @@ class PanelKernel(Kernel):
         self._beside = beside
         super().__init__(panel="live")
         self._control = self._connect(zmq.DEALER, "control")
+        self._said = 0
 
     def _environment(self) -> dict[str, str]:
         environment = super()._environment()
@@ -114,7 +115,11 @@ class PanelKernel(Kernel):
 
     def request(self, content: dict[str, Any]) -> None:
         """Send what pages send on the control channel."""
-        self._session.send(self._control, "nblaunch_request", content)
+        self._session.send(self._control, "nblaunch_request", self._numbered(content))
+
+    def _numbered(self, content: dict[str, Any]) -> dict[str, Any]:
+        self._said += 1
+        return {"n": self._said, **content}
 
     def ask(self, kind: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a request on the control channel that has a reply."""
@@ -128,7 +133,7 @@ class PanelKernel(Kernel):
 
     def send_to_widget(self, comm: str, content: dict[str, Any], subshell: str | None) -> None:
         """Send a message of a widget, as a page does: with the subshell that it has made for that, if any."""
-        data = {"method": "custom", "content": content}
+        data = {"method": "custom", "content": self._numbered(content)}
         message = self._session.msg("comm_msg", {"comm_id": comm, "data": data})
         message["header"]["subshell_id"] = subshell
         self._session.send(self._shell, message)
@@ -259,7 +264,7 @@ def test_a_widget_that_a_rank_makes_stays_there(notebook: PanelKernel, method: s
 def test_nobody_listens_when_runs_are_over(notebook: PanelKernel) -> None:
     notebook.quietly("import gc, nblaunch.jupyter.comms as frontend; gc.collect()")
     assert notebook.value("list(frontend._LISTENERS)") == []
-    notebook.request({"widget": "0" * 32, "kind": "stop"})
+    notebook.request({"widget": "0" * 32, "client": "page", "kind": "stop"})
     assert notebook.ask("kernel_info_request")["status"] == "ok"
 
 
@@ -328,7 +333,7 @@ def test_stop_while_a_rank_asks(notebook: PanelKernel) -> None:
     assert isinstance(cell, Watched)
     cell.asked()
     notebook.pump(lambda: bool(cell.outputs), "the widget")
-    notebook.request({"widget": cell.token, "kind": "stop"})
+    notebook.request({"widget": cell.token, "client": "page", "kind": "stop"})
     assert cell.finish().ename == "KeyboardInterrupt"
     notebook.begin("%%multiproc 1\ninput('next? ')", allow_stdin=True).enter("x").finish().ok()
 

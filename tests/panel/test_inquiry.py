@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from nblaunch.panel.inquiry import Inquiry
+from nblaunch.panel.page_messages import Found
 
-Answers = list[tuple[tuple[str, int], dict[str, str]]]
+Answers = list[tuple[tuple[str, int], Found]]
 
 
 def answered(look: Callable[[], str], *questions: tuple[str, int]) -> Answers:

@@ -234,9 +234,9 @@ def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Pat
     panel.note(Launched(1, 100.0))
     panel.follow(at_once=True)
     for number in range(3):
-        panel._hear({"client": "a", "kind": "stacks", "id": number}, "control")
+        panel._hear({"client": "a", "n": number, "kind": "stacks", "id": number}, "control")
     assert asked.wait(30)
-    panel._hear({"client": "a", "kind": "stop"}, "control")
+    panel._hear({"client": "a", "n": 3, "kind": "stop"}, "control")
     assert stopped.is_set()
     # nor does the record
     panel.note(Ended(101.0))

@@ -795,7 +795,7 @@ def test_a_fault_after_the_start_is_no_fault_of_the_start(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(gang._supervisor, "_time_to_deadline", fail)
     # whoever waits for the start hears of it last
-    monkeypatch.setattr(gang._supervisor.all_started, "wait", lambda timeout: gang._supervisor.done.wait(LIMIT))
+    monkeypatch.setattr(gang._supervisor.all_started, "wait", lambda: gang._supervisor.done.wait(LIMIT))
     gang.start()
     assert gang.join(LIMIT)
     ended = events[-1]

@@ -1,6 +1,6 @@
 // What comes of a log in one message: bytes, and who wrote which of them.
 
-/** @typedef {{log: string, offset: number, pieces: [rank: number, stream: number, length: number][]}} Chunk */
+/** @typedef {import("./messages.js").Chunk} Chunk */
 
 const PIECE = 16 * 1024;
 
@@ -21,7 +21,7 @@ function asBytes(buffer, length) {
 
 /**
  * The bytes of a chunk, which are in its message where buffers do not arrive; null if they are lost.
- * @param {Chunk & {base64?: string}} chunk
+ * @param {Chunk} chunk
  * @param {unknown} buffer
  */
 function bytesOf(chunk, buffer) {

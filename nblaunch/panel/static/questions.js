@@ -1,21 +1,25 @@
 // What this page has asked the kernel and has no answer to yet.
 
+/** @typedef {import("./messages.js").AskPage} AskPage */
+/** @typedef {import("./messages.js").AskStacks} AskStacks */
+/** @typedef {import("./sending.js").Word} Word */
+
 // Milliseconds after which a question is asked once more, and how often.
 const UNANSWERED_MS = 5000;
 const MOST_TRIES = 3;
 
 /** Questions by their number; each is asked again until its answer comes, or too often. */
 class Questions {
-  /** @param {(message: object, surely: boolean) => void} send */
+  /** @param {(message: Word, surely: boolean) => void} send */
   constructor(send) {
     this.send = send;
     this.count = 0;
-    /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, message: object, sent: number, tries: number}>} */
+    /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, message: AskPage | AskStacks, sent: number, tries: number}>} */
     this.open = new Map();
   }
 
   /**
-   * @param {object} question
+   * @param {Omit<AskPage, "id"> | Omit<AskStacks, "id">} question
    * @param {boolean} [surely]  see `Sender.send`
    * @returns {Promise<any>}
    */

@@ -1,14 +1,7 @@
 // What is known of a rank, and how it is said.
 import { secondsInWords } from "./words.js";
 
-/**
- * @typedef {{
- *   rank: number, state: string, pid?: number | null, began?: number | null, ended?: number | null,
- *   cpu: number, memory: number, out: number, err: number, line: string, exit: string, why: string,
- *   traceback: string, collateral: boolean, root: boolean, history: number[], asks: string, about: string,
- *   answer: string,
- * }} Rank
- */
+/** @typedef {Required<import("./messages.js").RankNews> & {rank: number, history: number[]}} Rank */
 
 /**
  * @param {number} rank
@@ -16,8 +9,8 @@ import { secondsInWords } from "./words.js";
  */
 function newRank(rank) {
   return {
-    ...{ rank, state: "starting", cpu: 0, memory: 0, out: 0, err: 0, line: "", exit: "", why: "", traceback: "" },
-    ...{ collateral: false, root: false, history: [], asks: "", about: "", answer: "" },
+    ...{ rank, state: "starting", pid: null, began: null, ended: null, cpu: 0, memory: 0, out: 0, err: 0, line: "" },
+    ...{ exit: "", why: "", traceback: "", collateral: false, root: false, history: [], asks: "", about: "", answer: "" },
   };
 }
 
@@ -47,8 +40,8 @@ function countStates(ranks, past = false) {
  * @param {number} now  seconds since the launch
  */
 function elapsedInWords(rank, now) {
-  if (rank.began === null || rank.began === undefined) return "";
-  if (rank.ended !== null && rank.ended !== undefined) return secondsInWords(Math.max(0, rank.ended - rank.began));
+  if (rank.began === null) return "";
+  if (rank.ended !== null) return secondsInWords(Math.max(0, rank.ended - rank.began));
   return secondsInWords(Math.max(0, Math.floor(now - rank.began)));
 }
 

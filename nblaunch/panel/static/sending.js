@@ -1,6 +1,8 @@
 // Messages from this page to the kernel of a run.
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
+/** @typedef {import("./messages.js").FromPage} FromPage */
+/** @typedef {import("./messages.js").Word & {again?: boolean}} Word  without what is in every message */
 
 /** Sends by two ways, until it is known which of them is heard. */
 class Sender {
@@ -16,11 +18,12 @@ class Sender {
 
   /**
    * @param {Model} model
-   * @param {object} message
+   * @param {Word} message
    * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
    */
   send(model, message, surely = false) {
     // numbered: over two channels, one that was overtaken could be taken for the last word
+    /** @type {FromPage} */
     const content = { client: this.client, n: ++this.said, ...message, ...(this.buffers ? {} : { buffers: false }) };
     if (surely || this.channel !== "control") {
       try {
@@ -35,7 +38,7 @@ class Sender {
   /**
    * Also past a kernel whose main thread is busy with the cell: some answer only on the control channel.
    * @param {Model} model
-   * @param {object} content
+   * @param {FromPage} content
    */
   #sendControl(model, content) {
     // Voila's server takes no such message, and warns of each in its log

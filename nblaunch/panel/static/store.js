@@ -13,12 +13,11 @@ import { hourOf, secondsInWords } from "./words.js";
 /** @typedef {import("./chunks.js").Chunk} Chunk */
 /** @typedef {import("./ranks.js").Rank} Rank */
 /** @typedef {import("./view.js").View} View */
-/**
- * @typedef {{
- *   state: string, words?: string, elapsed?: number | null, cpu?: number, memory?: number, about?: boolean,
- *   samples?: number, log_dir?: string, sent?: string, over?: boolean, counts?: Record<string, number>,
- * }} Run
- */
+/** @typedef {import("./messages.js").Page} Page */
+/** @typedef {import("./messages.js").Tick} Tick */
+/** @typedef {import("./messages.js").ToPage} ToPage */
+/** @typedef {import("./messages.js").RunNews & {state: string}} Run */
+/** @typedef {import("./sending.js").Word} Word */
 
 // Time for reading text into lines per frame; the rest waits for the next one.
 const FRAME_MS = 8;
@@ -141,7 +140,7 @@ class Store {
   }
 
   /**
-   * @param {object} message
+   * @param {Word} message
    * @param {boolean} [surely]  see `Sender.send`
    */
   send(message, surely = false) {
@@ -153,7 +152,7 @@ class Store {
     this.hellos++;
     // perhaps the answers are lost with the buffers in them
     if (this.hellos > UNANSWERED) this.sender.buffers = false;
-    this.send({ kind: "hello", view: this.views.size });
+    this.send({ kind: "hello" });
     this.watched = "";
     this.watch();
   }
@@ -198,6 +197,7 @@ class Store {
 
   /** The logs that are in sight. */
   #wanted() {
+    /** @type {Set<string>} */
     const logs = new Set();
     for (const view of this.views.keys()) for (const id of view.watching()) logs.add(id);
     return [...logs].sort();
@@ -224,7 +224,7 @@ class Store {
   }
 
   /**
-   * @param {object} question
+   * @param {Parameters<Questions["ask"]>[0]} question
    * @param {boolean} [surely]
    * @returns {Promise<any>}
    */
@@ -240,7 +240,7 @@ class Store {
   }
 
   /**
-   * @param {any} content
+   * @param {ToPage} content
    * @param {ArrayLike<unknown>} [buffers]
    */
   receive(content, buffers) {
@@ -248,14 +248,15 @@ class Store {
     const before = this.unheard;
     this.presence.hear();
     if (before) this.#tellSilence();
-    if (content?.kind === "tick") this.#tick(content, buffers);
-    if (content?.client !== this.sender.client) return;
-    if (content.kind === "stacks") this.questions.answer(content.id, content.text ?? new Error(content.error));
-    if (content.kind === "page") this.#takePage(content, buffers);
+    if (content.kind === "tick") this.#tick(content, buffers);
+    // answers are for whoever has asked
+    else if (content.kind === "beat" || content.client !== this.sender.client) return;
+    else if (content.kind === "stacks") this.questions.answer(content.id, content.text ?? new Error(content.error));
+    else this.#takePage(content, buffers);
   }
 
   /**
-   * @param {any} content
+   * @param {Page} content
    * @param {ArrayLike<unknown>} buffers
    */
   #takePage({ id, error, chunk }, buffers) {
@@ -274,11 +275,11 @@ class Store {
   }
 
   /**
-   * @param {any} tick
+   * @param {Tick} tick
    * @param {ArrayLike<unknown>} buffers
    */
   #tick(tick, buffers) {
-    if (typeof tick.clock === "number") this.zero = performance.now() - tick.clock * 1000;
+    this.zero = performance.now() - tick.clock * 1000;
     // one that did not come, while the connection was lost, may have had what none will say again
     const missed = this.sequence >= 0 && tick.seq > this.sequence + 1 && !tick.full;
     this.sequence = tick.seq;
@@ -299,7 +300,7 @@ class Store {
       if (!rank) continue;
       const before = rank.state;
       const last = noteOf(rank);
-      const waited = rank.asks?.startsWith("waits");
+      const waited = rank.asks.startsWith("waits");
       Object.assign(rank, changes);
       const note = noteOf(rank);
       // said once: where a debugger is now, or for how long a rank has done nothing, is on the screen
@@ -316,9 +317,8 @@ class Store {
       rank.history.push(rank.memory);
       if (rank.history.length > HISTORY) rank.history.shift();
     }
-    for (const [id, size] of Object.entries(tick.sizes ?? {})) this.log(id).setSize(Number(size));
-    /** @type {Chunk[]} */
-    const chunks = tick.chunks ?? [];
+    for (const [id, size] of Object.entries(tick.sizes)) this.log(id).setSize(size);
+    const { chunks } = tick;
     const bytes = chunks.map((chunk, index) => bytesOf(chunk, buffers[index]));
     bytes.forEach((all, index) => {
       for (const [part, some] of all ? cutUp(chunks[index], all) : []) this.queue.push({ chunk: part, bytes: some });

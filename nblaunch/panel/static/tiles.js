@@ -91,7 +91,7 @@ class RankLine {
     const fate = rank.root && rank.traceback ? rank.exit || rank.state : fateInWords(rank);
     put(this.fate, fate);
     this.fate.title = rank.collateral ? "ended because another rank had failed" : fate;
-    const over = rank.ended !== null && rank.ended !== undefined;
+    const over = rank.ended !== null;
     put(this.cpu, rank.pid && !over ? percentInWords(rank.cpu) : "");
     put(this.memory, rank.memory ? sizeInWords(rank.memory) : "");
     put(this.written, rank.out + rank.err ? sizeInWords(rank.out + rank.err) : "");
