@@ -11,7 +11,6 @@ import contextlib
 import contextvars
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,11 +36,11 @@ from nblaunch.events import (
 )
 from nblaunch.flag import Flag
 from nblaunch.jupyter.comms import under_its_cell
-from nblaunch.logs.files import from_its_middle, is_within_line
 from nblaunch.logs.following import LogFollower
 from nblaunch.logs.reader import STDERR, STDOUT, FindLogs, RankLog
 from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.consumer import Consumer
+from nblaunch.panel.log_lines import LogLines
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.stacks.folding import Stacks
 from nblaunch.wording import WORTH_TELLING, in_words, listed, name_ranks
@@ -54,66 +53,6 @@ _PERIOD = 0.05
 _PER_LOOK = 32_000
 _IN_ALL = 1_000_000
 _LEAST_PER_STREAM = 4_000
-# Seconds between two states of a progress bar, which a terminal would overwrite and a notebook cannot.
-_PROGRESS_PERIOD = 1.0
-# Lines of the end of a log that are shown although its middle was not.
-_LAST_LINES = 10
-_LAST_BYTES = 4_000
-
-
-@dataclass
-class _Source:
-    """One log file on its way to the screen."""
-
-    prefix: str
-    follower: LogFollower
-    to_stderr: bool
-    left: int
-    # whether its progress bar is drawn over elsewhere
-    in_place: bool = False
-    progress: str = ""
-    progress_at: float = 0.0
-
-    def read(self, limit: int) -> list[str]:
-        """Return new lines, or the present state of a progress bar now and then."""
-        if self.left <= 0:
-            return []
-        before = self.follower.offset
-        try:
-            lines = self.follower.read(limit=min(limit, self.left))
-        except OSError:
-            self.left = 0  # one log that cannot be read shall not silence the others
-            return []
-        now = time.monotonic()
-        redrawn = self.follower.offset > before and not lines and self.follower.overwritten
-        if redrawn and not self.in_place and now - self.progress_at > _PROGRESS_PERIOD:
-            self.progress_at = now
-            self.progress = self.follower.unfinished
-            lines = [self.progress]
-        printed = sum(len(self.prefix) + len(line) + 1 for line in lines)
-        # of a progress bar much is read and little is shown; of everything else all that is read will be
-        self.left -= printed if self.follower.overwritten else max(printed, min(limit, self.follower.offset - before))
-        return lines
-
-    def bar(self) -> str:
-        """Return the progress bar that stands at the end of the log now; empty if there is none."""
-        shown = self.in_place and self.left > 0 and self.follower.overwritten
-        unfinished = self.follower.unfinished if shown else ""
-        return f"{self.prefix}{unfinished}" if unfinished.strip() else ""
-
-    def rest(self) -> list[str]:
-        """Return the last line if it was never ended, once all has been read."""
-        lines = self.follower.read(final=True) if self.follower.unread() == 0 else []
-        return [line for line in lines if line != self.progress]
-
-    def last_lines(self) -> list[str]:
-        log = self.follower.log
-        size = log.size()
-        start = log.held_from(max(self.follower.offset, size - _LAST_BYTES))
-        data = log.read(start, size - start)
-        if is_within_line(log, start):
-            data = from_its_middle(data)
-        return data.decode(errors="replace").splitlines()[-_LAST_LINES:]
 
 
 @dataclass(frozen=True)
@@ -143,9 +82,9 @@ class TextPanel(Consumer):
         self._size_notice = size_notice
         self._quiet = quiet
         self._state = RunState("")
-        self._sources: list[_Source] = []
+        self._sources: list[LogLines] = []
         # on its way from the thread that watches the ranks: remarks, and the logs of the next attempt
-        self._arriving: deque[str | _Lines | list[_Source]] = deque()
+        self._arriving: deque[str | _Lines | list[LogLines]] = deque()
         self._failure: Callable[[], str] | None = None
         self._bars: BarsInPlace | None = None
         # what is asked, by rank and number: a question stands at the end of the terminal, where bars would be drawn
@@ -236,7 +175,7 @@ class TextPanel(Consumer):
         if self._bars is not None:
             self._bars.go_on()
 
-    def _arrive(self, item: str | _Lines | list[_Source]) -> None:
+    def _arrive(self, item: str | _Lines | list[LogLines]) -> None:
         self._arriving.append(item)
         self._woken.set()
 
@@ -273,7 +212,7 @@ class TextPanel(Consumer):
             for stream in (STDOUT, STDERR):
                 follower = LogFollower(RankLog(reader, rank, stream), overwriting=True)
                 prefix = f"[{rank:>{width}}] "
-                sources.append(_Source(prefix, follower, stream == STDERR, share, in_place=self._bars is not None))
+                sources.append(LogLines(prefix, follower, stream == STDERR, share, in_place=self._bars is not None))
         self._arrive(sources)
 
     def follow(self, at_once: bool = False) -> None:
@@ -359,7 +298,7 @@ class TextPanel(Consumer):
 
     def _print_rest(self) -> None:
         """Print what has not been printed, rank by rank, because none of them writes any more."""
-        batch: list[tuple[_Source, list[str]]] = []
+        batch: list[tuple[LogLines, list[str]]] = []
         size = 0
         for source in self._sources:
             before = -1
@@ -373,7 +312,7 @@ class TextPanel(Consumer):
                     batch, size = [], 0
         self._write(batch)
 
-    def _write(self, batches: list[tuple[_Source, list[str]]]) -> None:
+    def _write(self, batches: list[tuple[LogLines, list[str]]]) -> None:
         for to_stderr, stream in ((False, sys.stdout), (True, sys.stderr)):
             self._print(
                 stream,
