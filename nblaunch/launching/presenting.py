@@ -24,7 +24,7 @@ from nblaunch.panel.outputs import Publish, kernel_publisher, show_outputs
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.text import TextPanel
 from nblaunch.panel.values import ShownValues
-from nblaunch.runs.failures import failure_in_words
+from nblaunch.runs.failure_text import failure_in_words
 from nblaunch.runs.run import Run
 
 __all__ = ["Presentation", "untold"]

@@ -326,14 +326,8 @@ class TextPanel(Consumer):
 
     def _tell_what_was_left_out(self) -> None:
         for source in self._sources:
-            unread = source.follower.unread()
-            if unread > 0:
-                stream = sys.stderr if source.to_stderr else sys.stdout
-                lines = source.last_lines()
-                released = source.follower.released()
-                kept = f"the last {in_words(unread - released)}" if released else "all"
-                notice = f"… {in_words(unread)} more, {kept} of it in {source.follower.log.path}, ending with"
-                self._print(stream, [f"{source.prefix}{line}\n" for line in (notice, *lines)])
+            stream = sys.stderr if source.to_stderr else sys.stdout
+            self._print(stream, [f"{source.prefix}{line}\n" for line in source.left_out()])
 
 
 def _write(stream: TextIO, lines: list[str]) -> None:

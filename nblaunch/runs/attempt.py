@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from nblaunch.exports import exported_by
 from nblaunch.logs.run_logs import RankLogs
-from nblaunch.runs.failures import RankFailure, place_of
+from nblaunch.runs.failure_text import place_of
+from nblaunch.runs.failures import RankFailure
 from nblaunch.runs.outcome import first_to_fail
 from nblaunch.stacks.folding import Stacks
 from nblaunch.wording import spans

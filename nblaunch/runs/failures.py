@@ -1,4 +1,4 @@
-"""How the failure of ranks reads: `RankFailure`, one per rank, and `RanksFailed`, the exception of a failed run."""
+"""What has failed: `RankFailure`, one per rank, and `RanksFailed`, the exception of a failed run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 import signal
 import sys
 import traceback as _traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import ErrorFile, Stack
 from nblaunch.exports import exported_by
-from nblaunch.payload import encodable, shortened, traceback_of, type_name
+from nblaunch.payload import encodable, traceback_of, type_name
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
+from nblaunch.runs.failure_text import colours_are_wanted, details, headline, no_line, no_variables
 from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut, is_cut_off
-from nblaunch.stacks.folding import CUT_OFF, Stacks, frame_text, label_cells, users_frames
-from nblaunch.wording import count_ranks, name_ranks
+from nblaunch.stacks.folding import CUT_OFF, frame_text, label_cells, users_frames
 
 if TYPE_CHECKING:
     from nblaunch.runs.run import Run
@@ -31,9 +31,6 @@ CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBU
 _MAX_SUMMARY_CHARACTERS = 300
 # Characters of a traceback that a panel is told, at its beginning and at its end.
 _TRACEBACK_ENDS = 20_000
-# Ranks that failed at the same line with another text, before they are only counted.
-_SHOWN_ALIKE = 6
-_PDB = "A debugger in the rank itself, at the line where it raises, comes with --pdb (pdb=True)"
 _STACK = re.compile(rf"^{THREAD.pattern}\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -140,7 +137,7 @@ class RanksFailed(Exception):
         self.root_cause: RankFailure | None = run.root_cause
         first = f"; rank {self.root_cause.rank} first: {self.root_cause.summary()}" if self.root_cause else ""
         before = f"; before that, {'; '.join(run.earlier)}" if run.status == "timed out" and run.earlier else ""
-        super().__init__(encodable(_headline(run) + first + before))
+        super().__init__(encodable(headline(run) + first + before))
         if sys.version_info >= (3, 11):
             # a plain interpreter prints notes below the message
             self.add_note(self._text(coloured=False))
@@ -149,165 +146,11 @@ class RanksFailed(Exception):
         # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
         root = self.root_cause
         ranks = None if root is None or root.exception is None else traceback_of(root.exception)
-        leave_users_frames(self, _no_line(self.run, root), ranks, "" if root is None else _no_variables(root))
-        return [f"RanksFailed: {self._text(coloured=_colours_are_wanted())}"]
+        leave_users_frames(self, no_line(self.run, root), ranks, "" if root is None else no_variables(root))
+        return [f"RanksFailed: {self._text(coloured=colours_are_wanted())}"]
 
     def _text(self, *, coloured: bool) -> str:
-        return encodable("\n\n".join([_headline(self.run), *_details(self.run, coloured)]))
-
-
-def _no_line(run: Run, root: RankFailure | None) -> str:
-    what = _headline(run) if root is None else f"rank {root.rank}: {root.summary()}"
-    return f"There is no line of a rank to look at ({what}). {_PDB}"
-
-
-def _no_variables(root: RankFailure) -> str:
-    return f"the variables of rank {root.rank} have ended with it. {_PDB}"
-
-
-def failure_in_words(run: Run, title: str, bound: str = "") -> str:
-    """Say what a run has failed of, as its exception would, where nobody waits whom that could reach.
-
-    Returns an empty text if no rank has failed by itself: one that was ended by order is no news.
-
-    Parameters
-    ----------
-    title : str
-        What has run.
-    bound : str
-        The variables that hold what came of it.
-    """
-    if run.defect:
-        return encodable(f"{title}: {run.defect}")
-    if run.status not in ("failed", "timed out") and run.root_cause is None:
-        return ""
-    see = f" (see {bound})" if bound else ""
-    coloured = _shell() is not None and _colours_are_wanted()
-    return encodable("\n\n".join([f"{title}: {run.summary()}{see}", *_details(run, coloured)]))
-
-
-def _details(run: Run, coloured: bool) -> list[str]:
-    root = run.root_cause
-    parts = _others(run)
-    if run.refused:
-        parts.append(f"{run.refused[0].upper()}{run.refused[1:]}")
-    parts.append(_where_the_others_were(run))
-    if run.earlier:
-        parts.append("\n".join(["What had failed before:", *(f"  {line}" for line in run.earlier)]))
-    if not run.logs.temporary:
-        parts.append(f"Logs: {run.logs.path}")
-    # last, because pytest and many a log show the last line only
-    parts.append("" if root is None else _root_text(root, coloured))
-    return [part for part in parts if part]
-
-
-def _shell() -> Any:
-    ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython is not None else None
-
-
-def _colours_are_wanted() -> bool:
-    return str(getattr(_shell(), "colors", "")).lower() != "nocolor"
-
-
-def _headline(run: Run) -> str:
-    failed = [failure for failure in run.failures.values() if not failure.collateral]
-    total = count_ranks(run.nprocs)
-    if run.status == "timed out":
-        late = sum(isinstance(failure.exception, RankTimeout) for failure in failed)
-        text = f"the run was ended by its timeout; {late} of {total} had not finished"
-        if len(failed) > late:
-            text += f", {len(failed) - late} had failed before"
-    elif run.status in ("interrupted", "stopped") and not failed:
-        text = f"the run was {run.status} before {len(run.failures)} of {total} had finished"
-    else:
-        text = f"{len(failed)} of {total} failed"
-    if run.results:
-        text += f"; {'the result' if len(run.results) == 1 else 'results'} of {name_ranks(run.results)} kept"
-    return text
-
-
-def _root_text(root: RankFailure, coloured: bool) -> str:
-    if root.is_timeout():
-        return ""
-    lines = [f"Rank {root.rank} failed first:"]
-    trace = (root.coloured if coloured else "") or root.traceback
-    if root.exception is not None and trace:
-        lines += [root.lingered] if root.lingered else []
-        lines.append(shortened(trace.rstrip(), 2 * _TRACEBACK_ENDS))
-        return "\n".join(lines)
-    if trace:
-        lines.append(trace.rstrip())
-    if root.stderr_tail:
-        lines.append("  The last lines of its stderr:")
-        lines += [f"  | {line}" for line in root.stderr_tail.splitlines()]
-    lines.append(f"  {root.summary()}")
-    return "\n".join(lines)
-
-
-def _others(run: Run) -> list[str]:
-    root = run.root_cause
-    own = [failure for failure in run.failures.values() if not failure.collateral]
-    lines = []
-    while own:
-        first = own[0]
-        alike = [failure for failure in own if failure.same_as(first)]
-        own = [failure for failure in own if not failure.same_as(first)]
-        if first.is_timeout():
-            lines.append(f"{_who_was(alike)} still running")
-        elif root is not None and first.same_as(root):
-            lines += _like_root(alike, root)
-        else:
-            who = name_ranks(failure.rank for failure in alike)
-            lines.append(f"{who}: {first.summary()}{place_of(first)}")
-        lines += [
-            f"rank {failure.rank}: {failure.lingered}" for failure in alike if failure.lingered and failure is not root
-        ]
-    collateral = [failure for failure in run.failures.values() if failure.collateral]
-    if collateral:
-        why = "with the run" if root is None else "because of that"
-        lines.append(f"{_who_was(collateral)} ended {why}")
-    return ["\n".join(lines)] if lines else []
-
-
-def _where_the_others_were(run: Run) -> str:
-    """Say where the ranks were that did not fail by themselves, which is what they waited for."""
-    victims = [failure for failure in run.failures.values() if failure.collateral or failure.is_timeout()]
-    stacks = {failure.rank: failure.stack for failure in victims if failure.stack is not None}
-    if not stacks:
-        return ""
-    root = run.root_cause
-    if root is None or root.is_timeout():
-        title = "Where they were then:"
-    else:
-        one = len(stacks) == 1
-        title = f"Where {'it was' if one else 'they were'} when rank {root.rank} failed:"
-    return "\n".join([title, *(f"  {line}" for line in Stacks(stacks).lines())])
-
-
-def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
-    def reads_alike(failure: RankFailure) -> bool:
-        # without an exception the texts differ by process ids only
-        return root.exception is None or failure.summary() == root.summary()
-
-    same = [failure.rank for failure in alike if failure is not root and reads_alike(failure)]
-    others = [failure for failure in alike if not reads_alike(failure)]
-    lines = [f"{name_ranks(same)}: the same as rank {root.rank}"] if same else []
-    lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
-    if others[_SHOWN_ALIKE:] and root.exception is not None:
-        more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
-        lines.append(f"{more}: {type_name(root.exception)} from the same line")
-    return lines
-
-
-def place_of(failure: RankFailure) -> str:
-    """Return the line of a cell where it failed, in brackets behind a space; empty if there is none."""
-    places = re.findall(r"Cell In\[\d+\], line \d+", failure.traceback)
-    return f" ({places[-1]})" if places else ""
-
-
-def _who_was(failures: Sequence[RankFailure]) -> str:
-    return f"{name_ranks(failure.rank for failure in failures)} {'was' if len(failures) == 1 else 'were'}"
+        return encodable("\n\n".join([headline(self.run), *details(self.run, coloured)]))
 
 
 def without_escapes(text: str) -> str:
