@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 import nblaunch
 from nblaunch.launching.option_table import OPTIONS, Kind
@@ -29,6 +31,14 @@ def requirements(extra: str | None = None) -> dict[str, Requirement]:
     if extra is None:
         return {each.name: each for each in parsed if each.marker is None}
     return {each.name: each for each in parsed if each.marker and each.marker.evaluate({"extra": extra})}
+
+
+def lowest_versions() -> dict[str, str]:
+    """Return the lowest version that is allowed of each dependency of the package and of its tests."""
+    return {
+        name: next(one.version for one in requirement.specifier if one.operator == ">=")
+        for name, requirement in {**requirements(), **requirements("test")}.items()
+    }
 
 
 def make(*arguments: str) -> str:
@@ -128,11 +138,14 @@ def test_the_oldest_dependencies_are_those_that_are_declared(tmp_path: Path) -> 
     said = make("--dry-run", f"{tmp_path / 'venv'}-oldest/.test", f"VENV={tmp_path / 'venv'}")
     (command,) = re.findall(r"(sed -n '/\^dependencies.*?) >\S+oldest\.txt", said.replace("\\\n", " "), re.DOTALL)
     read = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    lowest = {
-        name: next(one.version for one in requirement.specifier if one.operator == ">=")
-        for name, requirement in {**requirements(), **requirements("test")}.items()
+    assert dict(line.split("==") for line in read.splitlines()) == lowest_versions()
+
+
+@pytest.mark.skipif(not Path(sys.prefix, "oldest.txt").exists(), reason="this is not the environment of `make oldest`")
+def test_the_oldest_dependencies_are_installed_where_they_are_tried() -> None:
+    assert {name: Version(version(name)) for name in lowest_versions()} == {
+        name: Version(lowest) for name, lowest in lowest_versions().items()
     }
-    assert dict(line.split("==") for line in read.splitlines()) == lowest
 
 
 def test_declared_pythons_are_those_that_are_tried() -> None:
