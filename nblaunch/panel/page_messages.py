@@ -4,6 +4,7 @@
 
     pages ─► Here, Hello, Gone, Watch, Acknowledge, AskPage, AskStacks, Stop, Kill ─► panel
     pages ◄─ Tick, Page, Stacks, Beat                                              ◄─ panel
+    pages ─► Placed                                                                ─► widget of a run that has ended
 
 This is the one place where they are told. mypy checks the panel against it. ``static/messages.d.ts`` is made from it,
 and TypeScript checks the page against that. What a page sends is not believed: `read` checks it, field by field.
@@ -25,6 +26,7 @@ __all__ = [
     "Found",
     "FromPage",
     "Page",
+    "Placed",
     "RankNews",
     "RunNews",
     "Stacks",
@@ -126,6 +128,12 @@ class Kill(SaidPerhaps):
     """The ranks are to be killed."""
 
     kind: Literal["kill"]
+
+
+class Placed(TypedDict):
+    """The record of a run that has ended stands in the notebook of the page: no other page has to put it there."""
+
+    kind: Literal["placed"]
 
 
 # ---- to a page

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Int, Unicode
 
 from nblaunch.panel.joining import STATIC, module_source
+from nblaunch.panel.page_messages import Placed, fits
 from nblaunch.panel.places import WIDGET
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class PanelWidget(AnyWidget):
         return data, shown[1] if isinstance(shown, tuple) else {}
 
 
-def _note_that_it_is_placed(widget: PanelWidget, content: Any, _buffers: object) -> None:
-    if isinstance(content, dict) and content.get("kind") == "placed":
+def _note_that_it_is_placed(widget: PanelWidget, content: object, _buffers: object) -> None:
+    if fits(content, Placed):
         widget.placed = True
 
 

@@ -5,6 +5,7 @@
 import { createInterface } from "node:readline";
 
 import panel from "../../nblaunch/panel/static/panel.js";
+import resting from "../../nblaunch/panel/static/resting.js";
 import { Store } from "../../nblaunch/panel/static/store.js";
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
@@ -76,6 +77,13 @@ const ACTIONS = {
   stop: () => store.send({ kind: "stop" }, true),
   kill: () => store.send({ kind: "kill" }, true),
   leave: () => store.leave(view),
+  rest: (record) => {
+    const cell = { id: "cell", outputs: { length: 1, get: () => ({ data: { "text/html": record } }) } };
+    const context = { model: { cells: { length: 1, get: () => cell } } };
+    const its = { ...traits, record };
+    const get = (/** @type {keyof typeof its} */ name) => its[name];
+    resting.initialize({ model: /** @type {Model} */ (/** @type {unknown} */ ({ ...model, get, widget_manager: { context } })) });
+  },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

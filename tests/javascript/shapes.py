@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from nblaunch.panel.joining import STATIC
-from nblaunch.panel.page_messages import FROM_PAGES, TO_PAGES, SaidPerhaps
+from nblaunch.panel.page_messages import FROM_PAGES, TO_PAGES, Placed, SaidPerhaps
 
 PATH = STATIC / "messages.d.ts"
 NAMES = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
@@ -27,7 +27,7 @@ def declarations() -> str:
     for message in FROM_PAGES:
         own = {name: kind for name, kind in get_type_hints(message).items() if name not in envelope}
         found[message.__name__] = _type(message.__name__, message, own)
-    for message in TO_PAGES:
+    for message in (Placed, *TO_PAGES):
         _declare(message, found)
     unions = [
         f"export type Word = {' | '.join(message.__name__ for message in FROM_PAGES)};\n",

@@ -17,7 +17,7 @@ import pytest
 from nblaunch.events import Ended, Launched, Sampled, Started, Usage
 from nblaunch.panel import pages, widget
 from nblaunch.panel.live import LivePanel
-from nblaunch.panel.page_messages import FROM_PAGES, TO_PAGES, Chunk, RankNews, RunNews, fits
+from nblaunch.panel.page_messages import FROM_PAGES, TO_PAGES, Chunk, Placed, RankNews, RunNews, fits
 from nblaunch.panel.state import Outcome
 from nblaunch.panel.widget import PanelWidget
 from tests.javascript.shapes import PATH, declarations
@@ -40,19 +40,21 @@ class Talk:
         self.news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.buffers_arrive = True
+        self.widgets: list[PanelWidget] = []
         self.stacks: Callable[[], str] = lambda: "rank 0 is in f"
         talk = self
 
         class Widget(PanelWidget):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                talk.widgets.append(self)
+
             def send(self, content: Any, buffers: Any = None) -> None:
                 with talk.said:
                     talk.to_page.append(json.loads(json.dumps(content)))
                     talk.said.notify_all()
                 arriving = [b64encode(data).decode() for data in buffers] if talk.buffers_arrive else []
                 talk.tell(message=content, buffers=arriving)
-
-            def rest(self, record: str, text: str) -> None:
-                self.close()
 
         monkeypatch.setattr(widget, "PanelWidget", Widget)
         monkeypatch.setattr(pages, "_BEAT_PERIOD", 0.3)
@@ -86,7 +88,11 @@ class Talk:
         for text in self.page.stdout:
             line = json.loads(text)
             if "said" in line:
-                self.panel._hear(line["said"], line["channel"])
+                if line["said"]["kind"] == "placed":
+                    # the panel has gone, and its widget hears that
+                    self.widgets[0]._handle_custom_msg(line["said"], [])
+                else:
+                    self.panel._hear(line["said"], line["channel"])
                 with self.said:
                     self.from_page.append(line["said"])
                     self.said.notify_all()
@@ -197,9 +203,14 @@ def test_each_message_is_understood_by_the_other_side(talk: Talk) -> None:
     last = talk.known(lambda known: known["run"].get("over"))
     assert last["run"]["elapsed"] == 30.0
 
+    assert not talk.widgets[0].placed
+    talk.call("rest", talk.widgets[0].record)
+    talk.wait_for("placed", talk.from_page)
+    assert talk.widgets[0].placed
+
     # and nothing was said that the table does not have, and all of it was said
     assert {field for message in talk.from_page for field in message} >= {*EVERYWHERE}
-    assert _said(talk.from_page, FROM_PAGES) == _told(FROM_PAGES)
+    assert _said(talk.from_page, (*FROM_PAGES, Placed)) == _told((*FROM_PAGES, Placed))
     assert _said(talk.to_page, TO_PAGES) == _told(TO_PAGES)
     ticks = [message for message in talk.to_page if message["kind"] == "tick"]
     for parts, shape in (

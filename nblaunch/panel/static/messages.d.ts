@@ -55,6 +55,10 @@ export type Kill = {
   kind: "kill";
 };
 
+export type Placed = {
+  kind: "placed";
+};
+
 export type RunNews = {
   state?: string;
   words?: string;

@@ -2,6 +2,7 @@
 // saved. What a kernel publishes does not get there once the page was reloaded or the kernel is restarted.
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
+/** @typedef {import("./messages.js").Placed} Placed */
 
 const VIEW = "application/vnd.jupyter.widget-view+json";
 
@@ -94,7 +95,9 @@ async function putRecord(model) {
       stands = true;
     }
   }
-  if (stands && !model.get("placed")) model.send({ kind: "placed" });
+  /** @type {Placed} */
+  const said = { kind: "placed" };
+  if (stands && !model.get("placed")) model.send(said);
 }
 
 /**
