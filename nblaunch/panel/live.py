@@ -39,6 +39,7 @@ from nblaunch.panel.places import NOTHING, Bundle
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
 from nblaunch.panel.text import TextPanel, print_lines, print_notices, print_size_notice
+from nblaunch.panel.viewers import Viewers
 
 if TYPE_CHECKING:
     from nblaunch.panel.page_messages import Channel, FromPage, ToPage
@@ -136,10 +137,7 @@ class LivePanel(Consumer):
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
         self._heard: queue.SimpleQueue[tuple[FromPage, Channel]] = queue.SimpleQueue()
-        # of each page: the number of its last word, and whether it shows the panel
-        self._views: dict[str, tuple[int, bool]] = {}
-        # whether it is in a document that several people or the server write to
-        self._is_shared = False
+        self._viewers = Viewers()
         # that no page shows it any more has been acted upon
         self._started_anew = False
         self._still_busy = keep_busy()
@@ -290,7 +288,7 @@ class LivePanel(Consumer):
                     print_lines(["… goes on in the panel"])
             elif self._lines is None and time.monotonic() - self._opened_at > _ALONE_AFTER:
                 self._print_lines()
-            if not self._is_cleared():
+            if not self._viewers.has_left():
                 shown_at = time.monotonic()
                 self._started_anew = False
             elif not self._started_anew and time.monotonic() - shown_at > _CLEARED_AFTER:
@@ -358,14 +356,12 @@ class LivePanel(Consumer):
         is_met = (
             self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())) if self._is_open else True
         )
-        # a server that runs the cell for pages takes no updates, and none of them has drawn the panel
-        is_drawn = bool(self._views) or not self._is_shared
-        if not (is_met and is_drawn) or self._is_cleared():
+        if not (is_met and self._viewers.takes_updates()) or self._viewers.has_left():
             # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
             # shall not be there twice.
             self._publish(NOTHING, {}, {"display_id": self._place("panel")}, update=True)
             name = "record"
-        if self._is_cleared():
+        if self._viewers.has_left():
             if not self._started_anew:
                 self._start_anew()
             self._outputs.put_above(Bundle(data, {}))
@@ -384,11 +380,6 @@ class LivePanel(Consumer):
         if widget is not None:
             widget.rest(*record)
 
-    def _is_cleared(self) -> bool:
-        """Tell whether pages have shown the panel and none does now: its output was cleared, or they were closed."""
-        views = list(self._views.values())
-        return bool(views) and not any(shown for _, shown in views)
-
     def _place(self, name: str) -> str:
         return f"nblaunch-{self._token}-{name}"
 
@@ -406,17 +397,11 @@ class LivePanel(Consumer):
         message = read(content)
         if message is None:
             return
-        if message["kind"] == "here":
-            self._is_shared = self._is_shared or message["shared"]
-            return
-        if message["kind"] in ("hello", "gone"):
-            last, _ = self._views.get(message["client"], (0, False))
-            if message["n"] >= last:
-                self._views[message["client"]] = message["n"], message["kind"] == "hello"
+        self._viewers.note(message)
         if message["kind"] in ("stop", "kill"):
             # once each: a second interrupt would break off what the first one set going in the ranks
             order = self._orders.pop(message["kind"], None)
             if order is not None:
                 order()
-        elif message["kind"] != "gone":
+        elif message["kind"] not in ("here", "gone"):
             self._heard.put((message, channel))

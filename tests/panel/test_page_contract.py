@@ -196,7 +196,7 @@ def test_each_message_is_understood_by_the_other_side(talk: Talk) -> None:
     assert talk.orders.get(timeout=WITHIN) == "kill"
     talk.call("leave")
     talk.wait_for("gone", talk.from_page)
-    assert panel._is_cleared()
+    assert panel._viewers.has_left()
     talk.call("join")
     panel.note(Ended(130.0))
     panel.close()
