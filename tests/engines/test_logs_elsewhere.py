@@ -12,8 +12,10 @@ import nblaunch
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import LocalRanks
-from nblaunch.events import Event
+from nblaunch.events import Ended, Event, Launched, Raised, Restarting, Started
 from nblaunch.logs.reader import LogReader
+from nblaunch.panel.record import record
+from nblaunch.panel.state import Outcome
 from tests.logs.readers import Elsewhere, logs_in
 from tests.panel.test_record import Played
 
@@ -72,3 +74,19 @@ def test_a_record_names_where_they_are(tmp_path: Path, nprocs: int, folder: str)
     _, text = run.finish()
     assert re.search(rf"4.3 MB of output( each)?, the last [\d,]+ lines of it; all of it in {folder}\n", text)
     assert f"39999 {'x' * 100}" in text
+
+
+@pytest.mark.parametrize("refused", ["", "no more processes"])
+def test_the_logs_that_are_named_are_those_of_the_attempt_that_counts(tmp_path: Path, refused: str) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    run = Played(tmp_path, 1, Elsewhere(logs_in(tmp_path, 1), 0))
+    run.write(0, "".join(f"{number} {'x' * 100}\n" for number in range(40_000)))
+    run.note(Raised(0, "ValueError: bad", "", 101.0, 101.0), Restarting(1, 1, 101.1))
+    run.arrivals.go_on(Elsewhere(logs_in(again, 1), 1))
+    run.note(Launched(1, 101.2, 1))
+    if not refused:
+        run.note(Started(0, 1, 101.3))
+    run.note(Ended(101.5, refused=refused))
+    _, text = record(run.state, Outcome("failed", ""), run.arrivals)
+    assert f"; all of it in /on/node7/attempt_{0 if refused else 1}/0\n" in text
