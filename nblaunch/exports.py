@@ -29,8 +29,10 @@ def exported_by(module: str) -> Callable[[_T], _T]:
                 name: ForwardRef(text, is_argument=False, module=home, is_class=True)
                 for name, text in thing.__annotations__.items()
             }
-        # by assignment: in the body of the class, Python 3.13 would take the line for one of the other file
         thing.__module__ = module
+        # the line of a class in its own file, which Python 3.13 would look up in the other one
+        if "__firstlineno__" in vars(thing):
+            delattr(thing, "__firstlineno__")
         return thing
 
     return decorate
