@@ -13,16 +13,13 @@ from typing import Any, Literal
 
 from nblaunch.processes.starting.start_methods import START_METHODS
 
-__all__ = ["MAX_LOG", "OPTIONS", "PANELS", "Kind", "Option", "option_named"]
+__all__ = ["MAX_LOG", "OPTIONS", "Kind", "Option"]
 
 MAX_LOG = 1 << 30
 """Bytes of a log that are kept where nobody says how many."""
 
-PANELS = ("live", "text", "none")
-"""What a run can be shown as: a widget and its record, plain lines, or nothing."""
-
-ABSENT = object()
-"""What an option has in the place of something that it does not have."""
+# What an option has in the place of something that it does not have.
+_ABSENT = object()
 
 
 class Kind(Enum):
@@ -71,13 +68,13 @@ class Option:
     sets : bool
         What a flag on the line makes it.
     off : object
-        What ``none`` on the line stands for, or `ABSENT`.
+        What ``none`` on the line stands for, if it may be there.
     off_means : str
         The same in words.
     off_line : str
         A flag of the line that stands for ``none`` too.
     setting : object
-        What the setting is until somebody changes it; `ABSENT` if it cannot be configured.
+        What the setting is until somebody changes it, if it can be configured.
     in_python : bool
         Whether it is an argument of `nblaunch.launch`.
     takes : str
@@ -93,22 +90,22 @@ class Option:
     metavar: str | None = None
     choices: Sequence[str] = ()
     sets: bool = True
-    off: Any = ABSENT
+    off: Any = _ABSENT
     off_means: str = ""
     off_line: str = ""
-    setting: Any = ABSENT
+    setting: Any = _ABSENT
     in_python: bool = True
     takes: str = ""
 
     @property
     def is_configurable(self) -> bool:
         """Whether there is a setting for it."""
-        return self.setting is not ABSENT
+        return self.setting is not _ABSENT
 
     @property
     def has_off(self) -> bool:
         """Whether ``none`` may be its value on the line."""
-        return self.off is not ABSENT
+        return self.off is not _ABSENT
 
     @property
     def opposite(self) -> str:
@@ -162,7 +159,7 @@ OPTIONS = (
     ),
     Option(
         "panel", Kind.CHOICE, None, "How a run is shown; by default what NBLAUNCH_PANEL says, or live.",
-        line="--panel", choices=PANELS, off="none", off_line="--no-panel",
+        line="--panel", choices=("live", "text", "none"), off="none", off_line="--no-panel",
         off_means="not at all; results and failures are bound all the same", setting="",
         takes="'live', 'text' or 'none'",
     ),
@@ -227,10 +224,3 @@ OPTIONS = (
     Option("engine", Kind.OBJECT, None, "Where the ranks live.", "launch"),
 )  # fmt: skip
 """The options, in the order in which the help of the line has them."""
-
-_BY_NAME = {option.name: option for option in OPTIONS}
-
-
-def option_named(name: str) -> Option:
-    """Return an option."""
-    return _BY_NAME[name]

@@ -35,7 +35,8 @@ def _chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
 
 
 _DEFAULTS: dict[str, Any] = {option.name: option.default for option in OPTIONS}
-_OF_OPTIONS = tuple(option for option in OPTIONS if option.goes_to == "Options")
+_NAMES = tuple(option.name for option in OPTIONS if option.goes_to == "Options")
+_CHECKED = tuple(option for option in OPTIONS if option.takes)
 
 
 def _is_size(value: Any) -> bool:
@@ -46,7 +47,7 @@ def _is_size(value: Any) -> bool:
     return True
 
 
-# Which values make sense. None does where it is the default.
+# Which values make sense. The default always does.
 _MAKES_SENSE: dict[Kind, Callable[[Any], bool]] = {
     Kind.DURATION: lambda value: value >= 0 and math.isfinite(value),
     Kind.POSITIVE_DURATION: lambda value: value > 0 and math.isfinite(value),
@@ -56,13 +57,13 @@ _MAKES_SENSE: dict[Kind, Callable[[Any], bool]] = {
     Kind.BYTES: lambda value: value >= 0,
 }
 
-
 # How fields are made of what may be given for them.
 _MADE: dict[str, Callable[[Any], Any]] = {
     "args": tuple,
     "capture": tuple,
     "collect": tuple,
     "env": lambda env: dict(env or ()),
+    # what is no size is refused by the check
     "max_log": lambda size: in_bytes(size) if _is_size(size) else size,
     "panel": lambda panel: _default_panel() if panel is None else panel,
     "show_ranks": _chosen_ranks,
@@ -111,13 +112,16 @@ class Options:
 
         What is not there has its default. What goes elsewhere is passed over.
         """
-        given = {option.name: chosen[option.name] for option in _OF_OPTIONS if option.name in chosen}
-        return cls(**{name: _MADE[name](value) if name in _MADE else value for name, value in given.items()})
+        given = {name: chosen[name] for name in _NAMES if name in chosen}
+        for name, make in _MADE.items():
+            if name in given:
+                given[name] = make(given[name])
+        return cls(**given)
 
     def __post_init__(self) -> None:
-        for option in _OF_OPTIONS:
+        for option in _CHECKED:
             value = getattr(self, option.name)
-            if not option.takes or (value is None and option.default is None):
+            if value is option.default:
                 continue
             makes_sense = value in option.choices if option.kind is Kind.CHOICE else _MAKES_SENSE[option.kind](value)
             if not makes_sense:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nblaunch
-from nblaunch.launching.option_table import OPTIONS, Kind, option_named
+from nblaunch.launching.option_table import OPTIONS, Kind
 from nblaunch.launching.options import Options
 
 IN_PYTHON = [option for option in OPTIONS if option.in_python]
@@ -60,11 +60,11 @@ def test_launch_documents_what_it_takes() -> None:
 
 
 def test_a_run_has_the_fields_that_the_table_says() -> None:
-    of_run = {option.name for option in OPTIONS if option.goes_to == "Options"}
-    assert {each.name for each in fields(Options)} == of_run
+    of_run = {option.name: option.default for option in OPTIONS if option.goes_to == "Options"}
+    assert {each.name for each in fields(Options)} == of_run.keys()
     for each in fields(Options):
         if each.default is not MISSING:
-            assert each.default == option_named(each.name).default
+            assert each.default == of_run[each.name]
 
 
 def test_what_is_not_chosen_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
