@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 from nblaunch import capture
 from nblaunch.exports import exported_by
 from nblaunch.jupyter.input_box import Box, NoInput, find_box
 from nblaunch.messages.work import CellSource
+from nblaunch.payload.modules import module_of_globals
 
 __all__ = ["Notebook"]
 
@@ -78,7 +78,7 @@ class Notebook:
         shell = getattr(ipython, "get_ipython", lambda: None)()
         found = cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
         homes = [found.namespace, getattr(shell, "user_ns", None), getattr(shell, "user_global_ns", None)]
-        if caller is None or any(caller is home for home in homes) or _are_of_library(caller):
+        if caller is None or any(caller is home for home in homes) or module_of_globals(caller) is not None:
             return found
         return replace(found, namespace=caller)
 
@@ -129,15 +129,6 @@ class Notebook:
             if lines:
                 found[name] = CellSource(self.numbers[name], tuple(lines))
         return found
-
-
-def _are_of_library(space: dict[str, Any]) -> bool:
-    """Tell whether variables are those of a module that was imported."""
-    name = space.get("__name__")
-    return name != "__main__" and isinstance(name, str) and vars(sys.modules.get(name, _NONE)) is space
-
-
-_NONE = ModuleType("")
 
 
 # Numbers of the cells that were named here: their text is not in the history, which has them with their magic's line.

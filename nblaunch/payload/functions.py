@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Iterable
 from types import CellType, FunctionType
 from typing import Any
 
 from cloudpickle import cloudpickle as _tracker
 
+from nblaunch.payload.modules import module_of_globals
 from nblaunch.payload.names_in_text import names_in_constants
 from nblaunch.payload.names_looked_up import names_looked_up_by
 from nblaunch.payload.receiving import provided_here
@@ -29,12 +29,10 @@ __all__ = ["HiddenNames", "ModuleGlobals", "globals_of_module", "names_of_the_ra
 
 def globals_of_module(function: FunctionType) -> str | None:
     """Return the name of the importable module whose variables are a function's globals; None if there is none."""
-    name = function.__globals__.get("__name__")
-    if not isinstance(name, str) or name == "__main__":
+    module = module_of_globals(function.__globals__)
+    if module is None or getattr(module, "__spec__", None) is None:
         return None
-    module = sys.modules.get(name)
-    if module is None or getattr(module, "__spec__", None) is None or vars(module) is not function.__globals__:
-        return None
+    name: str = function.__globals__["__name__"]
     return name
 
 

@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__ = ["import_home", "reduce_module"]
+__all__ = ["import_home", "module_of_globals", "reduce_module"]
 
 
 # Names of modules that could not be imported, as no file has them.
@@ -35,6 +35,13 @@ def import_home(kind: Any) -> None:
         importlib.import_module(name)
     except Exception:  # a library's code
         _homeless.add(name)
+
+
+def module_of_globals(space: dict[str, Any]) -> ModuleType | None:
+    """Return the imported module whose variables these are; None for those of the main module, and all others."""
+    name = space.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
+    return module if module is not None and vars(module) is space else None
 
 
 def reduce_module(module: ModuleType) -> Any:

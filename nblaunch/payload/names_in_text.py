@@ -16,6 +16,7 @@ __all__ = [
     "names_in_annotations",
     "names_in_argument",
     "names_in_constants",
+    "texts_in",
 ]
 
 # Functions and methods by the last part of their name: how their texts name variables.
@@ -96,7 +97,7 @@ def names_in_constants(code: CodeType) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for one in codes if called else ():
         own = {*one.co_varnames, *one.co_cellvars, *one.co_freevars}
-        for text in _texts(one.co_consts):
+        for text in texts_in(one.co_consts):
             if called & _SQL:
                 found |= {name: found.get(name, True) for name in _TABLE.findall(text) if name not in own}
             if called & _WITH_AT:
@@ -104,9 +105,10 @@ def names_in_constants(code: CodeType) -> dict[str, bool]:
     return found
 
 
-def _texts(constants: Iterable[object]) -> Iterator[str]:
+def texts_in(constants: Iterable[object]) -> Iterator[str]:
+    """Yield the texts among constants of code, those in tuples and sets of them included."""
     for constant in constants:
         if isinstance(constant, str):
             yield constant
         elif isinstance(constant, (tuple, frozenset)):
-            yield from _texts(constant)
+            yield from texts_in(constant)

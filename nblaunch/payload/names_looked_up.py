@@ -7,8 +7,9 @@ variables of the notebook, and can be sent, travel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from types import CodeType
+
+from nblaunch.payload.names_in_text import texts_in
 
 __all__ = ["NAMESPACES", "names_looked_up", "names_looked_up_by"]
 
@@ -44,7 +45,7 @@ def names_looked_up_by(code: CodeType) -> list[str]:
     texts: dict[str, None] = {}
     for one in codes:
         names |= dict.fromkeys(one.co_names)
-        texts |= dict.fromkeys(_texts(one.co_consts))
+        texts |= dict.fromkeys(texts_in(one.co_consts))
         codes += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
     in_main = "__main__" in names or ("__main__" in texts and not _IMPORTING.isdisjoint(names))
     if not in_main and NAMESPACES.isdisjoint(names):
@@ -54,11 +55,3 @@ def names_looked_up_by(code: CodeType) -> list[str]:
     for text in texts:
         found |= dict.fromkeys(names_looked_up(text))
     return list(found)
-
-
-def _texts(constants: Iterable[object]) -> Iterator[str]:
-    for constant in constants:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, (tuple, frozenset)):
-            yield from _texts(constant)
