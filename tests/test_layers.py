@@ -25,7 +25,7 @@ LAYERS = (
     ("capture", "messages", "settings"),
     ("processes._linux", "processes.numa"),
     ("processes.threads",),
-    ("processes.channel", "processes.errors", "processes.redirects", "processes.subprocess_handler"),
+    ("processes.wire", "processes.errors", "processes.redirects", "processes.subprocess_handler"),
     ("processes.child", "processes.tail_log"),
     ("processes.starting", "processes.watching"),
     ("processes.gang",),

@@ -1,6 +1,6 @@
 """What a rank asks a person: `Question`; `QuestionTakenBack`, if it needs no answer any more; and `DebuggerLeft`.
 
-A question has a number, which the answer has too; see `nblaunch.processes.channel`.
+A question has a number, which the answer has too; see `nblaunch.processes.wire`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import os
 
 from nblaunch.messages.questions import DebuggerLeft, Question
 from nblaunch.payload import encodable, unpack_plain
-from nblaunch.processes.channel import Channel, in_whole
+from nblaunch.processes.child.channel import Channel, in_whole
 
 __all__ = ["PACKAGE", "Asker", "become_asker", "current_asker"]
 

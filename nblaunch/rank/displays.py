@@ -25,7 +25,7 @@ from IPython.core.displaypub import DisplayPublisher
 
 from nblaunch.messages.displays import Display
 from nblaunch.payload import NotEnoughMemory, Packed, store_if_large
-from nblaunch.processes.channel import Channel, in_whole
+from nblaunch.processes.child.channel import Channel, in_whole
 from nblaunch.rank.cleared import ClearedLogs
 from nblaunch.wording import in_words
 

@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from nblaunch.messages.work import Work
 from nblaunch.payload import traceback_of
-from nblaunch.processes.channel import Channel
+from nblaunch.processes.child.channel import Channel
 from nblaunch.rank.cell_names import name_cells
 from nblaunch.rank.displays import RankDisplayPublisher
 from nblaunch.rank.hints import add_hints

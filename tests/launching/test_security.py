@@ -171,7 +171,7 @@ def test_only_these_unpickle() -> None:
     assert {name.partition("/")[0] for name in modules_that_name("pickle", "cloudpickle", "marshal")} == {"payload"}
     users = {name for name in modules_that_name("unpack", "unpack_named") if not name.startswith("payload/")}
     # which the kernel asks about reports of ranks, and ranks about what the kernel has sent
-    in_kernel = {"runs/attempt.py", "runs/rebuilding.py", "processes/elastic/function_context.py"}
+    in_kernel = {"runs/attempt_recorder.py", "runs/rebuilding.py", "processes/elastic/function_context.py"}
     in_ranks = {
         "rank/main.py",
         "rank/main_module.py",
@@ -179,7 +179,8 @@ def test_only_these_unpickle() -> None:
         "rank/settings.py",
         "processes/elastic/function.py",
     }
-    assert users - {"processes/channel.py"} == in_kernel | in_ranks  # struct.Struct has a method of that name
+    # struct.Struct has a method of that name
+    assert users - {"processes/child/channel.py", "processes/gang/inbox.py"} == in_kernel | in_ranks
 
 
 FORGED: list[tuple[str, bytes]] = [

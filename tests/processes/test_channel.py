@@ -20,7 +20,8 @@ from nblaunch.messages.decoder import decode
 from nblaunch.messages.message import Message
 from nblaunch.messages.questions import Question, QuestionTakenBack
 from nblaunch.payload import pack, store, unpack
-from nblaunch.processes.channel import Channel, Inbox, ProtocolError, Received
+from nblaunch.processes.child.channel import Channel
+from nblaunch.processes.gang.inbox import Inbox, ProtocolError, Received
 
 HEADER = struct.Struct("!4sBQd")
 

@@ -21,7 +21,8 @@ from nblaunch.events import Displayed
 from nblaunch.messages.decoder import decode
 from nblaunch.messages.displays import Display
 from nblaunch.payload import NotEnoughMemory
-from nblaunch.processes.channel import Channel, Inbox
+from nblaunch.processes.child.channel import Channel
+from nblaunch.processes.gang.inbox import Inbox
 from nblaunch.rank import displays
 from nblaunch.rank.displays import DisplayNotSent, RankDisplayPublisher, as_plain
 

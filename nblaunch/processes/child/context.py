@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nblaunch.payload import Parts, Stored
-from nblaunch.processes.channel import Channel
+from nblaunch.processes.child.channel import Channel
 from nblaunch.processes.child.log_files import lead_to_files
 from nblaunch.processes.child.rank_spec import RankSpec
 

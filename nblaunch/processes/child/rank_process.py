@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from nblaunch.payload import Parts, Stored
 from nblaunch.processes import _linux
-from nblaunch.processes.channel import Channel
+from nblaunch.processes.child.channel import Channel
 from nblaunch.processes.child.cleaners import set_apart
 from nblaunch.processes.child.context import Context
 from nblaunch.processes.child.debuggers import past_debuggers

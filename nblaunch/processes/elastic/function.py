@@ -20,7 +20,7 @@ from nblaunch.exports import exported_by
 from nblaunch.messages.reports import ErrorReport
 from nblaunch.messages.values import Value
 from nblaunch.payload import Packed, Stored, pack, received_classes, store_if_large, text_of, type_name, unpack, why
-from nblaunch.processes.channel import Channel
+from nblaunch.processes.child.channel import Channel
 from nblaunch.processes.child.context import Context
 from nblaunch.processes.child.leaving import exit_code
 from nblaunch.processes.elastic.inheritance import inheriting

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from nblaunch.payload import Packed, store
 from nblaunch.processes import _linux
-from nblaunch.processes.channel import Inbox
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
+from nblaunch.processes.gang.inbox import Inbox
 from nblaunch.processes.gang.watched_rank import WatchedRank
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS, StartMethod
 from nblaunch.processes.threads import cores

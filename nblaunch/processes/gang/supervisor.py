@@ -34,11 +34,11 @@ from nblaunch.events import (
 from nblaunch.flag import Flag
 from nblaunch.messages.decoder import decode
 from nblaunch.payload import Packed
-from nblaunch.processes.channel import Inbox, ProtocolError
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.gang.clock import RanksClock
 from nblaunch.processes.gang.ending import GangEnding
 from nblaunch.processes.gang.escalation import KILL, escalation
+from nblaunch.processes.gang.inbox import Inbox, ProtocolError
 from nblaunch.processes.gang.orders import Orders
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.rank_maker import RankMaker

@@ -12,7 +12,7 @@ from signal import SIGKILL
 
 from nblaunch.events import Event, TaskEnded
 from nblaunch.payload import Packed, store
-from nblaunch.processes.channel import ProtocolError
+from nblaunch.processes.gang.inbox import ProtocolError
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.watched_rank import WatchedRank
 from nblaunch.processes.threads import cores

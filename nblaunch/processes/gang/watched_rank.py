@@ -11,7 +11,7 @@ from signal import SIGCONT, SIGKILL, Signals
 import psutil
 
 from nblaunch.events import LastWord
-from nblaunch.processes.channel import Inbox
+from nblaunch.processes.gang.inbox import Inbox
 
 __all__ = ["WatchedRank"]
 
