@@ -167,7 +167,7 @@ def fails_to_be_rebuilt(error: BaseException) -> bool:
 
 
 def nests_too_deeply(error: BaseException) -> bool:
-    """Tell a RecursionError, also in the clothes that cloudpickle gives it."""
+    """Tell whether an error is a RecursionError, possibly wrapped by cloudpickle."""
     if fails_to_be_rebuilt(error):
         return False
     return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)

@@ -173,7 +173,7 @@ class LocalRanks:
 
         In the thread of the gang that has just ended: nobody else may be left to do it.
         """
-        # one that was ordered to end, or could not be started, is followed by none
+        # no restart after a stop or a failed start
         possible = self._attempt < self._plan.max_restarts and not (ended.ordered or ended.refused or ended.defect)
         if possible and not self._failed:
             self._on_event(AllExited(time.monotonic()))

@@ -39,7 +39,7 @@ _LISTENERS: weakref.WeakValueDictionary[str, _Listener] = weakref.WeakValueDicti
 
 
 class _Listener:
-    """Somebody who hears what pages say to one panel; is deaf when nobody holds it any more."""
+    """A weakly held listener of the control channel: it hears what pages say to one panel while somebody holds it."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.hear = hear

@@ -104,7 +104,7 @@ def _read_socket(module: Any) -> dict[str, Any]:
 
 def _read_multiprocessing(module: Any) -> dict[str, Any]:
     method = module.get_start_method(allow_none=True)
-    # whoever asks for it settles it, at the first, which is the system's
+    # the first call that asks for it fixes it, at the system's default
     return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
 
 

@@ -1,4 +1,4 @@
-"""What is settled when a process begins: variables that are read only once, and what its parent hands down."""
+"""What a process cannot change later: variables that it reads only once, and what its parent hands down."""
 
 from __future__ import annotations
 
