@@ -25,9 +25,9 @@ from nblaunch.processes.gang import policy
 from nblaunch.processes.gang.escalation import KILL
 from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.gang.supervisor import Supervisor
-from nblaunch.processes.starting import forkserver_client, zygote_client, zygotes
+from nblaunch.processes.starting import forkserver_connection, zygote_client, zygotes
 from nblaunch.processes.starting.base import PARENT_ONLY_FDS, Preparation
-from nblaunch.processes.starting.forkserver_client import Connection
+from nblaunch.processes.starting.forkserver_connection import Connection
 from nblaunch.processes.starting.zygote_client import Ahead
 from nblaunch.processes.starting.zygotes import ZYGOTES, Zygote
 from tests.processes import targets
@@ -246,7 +246,7 @@ def test_a_forkserver_that_dies_before_its_spares_have_let_go_of_its_connection(
         assert_gone([helper])
         assert ZYGOTES.state()[0]["spares"][0] == 0
         # the spares hold on to the connection, so that there is no end of it to wait for
-        monkeypatch.setattr(forkserver_client, "PATIENCE", 0.0)
+        monkeypatch.setattr(forkserver_connection, "PATIENCE", 0.0)
         assert not {pid for pid, _ in ask(WHO, 2, engine=engine).values()} & set(waiting)
     assert_gone(waiting)
     assert (len(zygote_pids()), no_failures) == (1, [])

@@ -8,7 +8,7 @@ from typing import Any
 from nblaunch.engines.local import LocalEngine
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
-from nblaunch.processes.starting.forkserver_client import Connection
+from nblaunch.processes.starting.forkserver_connection import Connection
 from nblaunch.processes.starting.zygotes import ZYGOTES
 from nblaunch.runs.run import Run
 from tests.processes.targets import LIMIT

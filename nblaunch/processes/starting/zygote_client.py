@@ -25,7 +25,7 @@ from nblaunch.processes.starting.base import (
     own_path,
     spawn_helper,
 )
-from nblaunch.processes.starting.forkserver_client import Connection, Unanswered
+from nblaunch.processes.starting.forkserver_connection import Connection, Unanswered
 from nblaunch.processes.starting.load_time import Kind, differ_for_libraries_only, kind_of
 
 __all__ = ["Ahead", "Grandchild", "ZygoteClient"]

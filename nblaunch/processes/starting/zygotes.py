@@ -27,7 +27,8 @@ from nblaunch.payload.memory import available_memory
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.starting.base import Preparation, StartMethod, Watch
 from nblaunch.processes.starting.direct import Spawn
-from nblaunch.processes.starting.forkserver_client import MOST_SPARES, Connection, Forkserver
+from nblaunch.processes.starting.forkserver_client import Forkserver
+from nblaunch.processes.starting.forkserver_connection import MOST_SPARES, Connection
 from nblaunch.processes.starting.load_time import differ_at_load, kind_of
 from nblaunch.processes.starting.zygote_client import Ahead, ZygoteClient
 
