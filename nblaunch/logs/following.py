@@ -109,7 +109,7 @@ class LogFollower:
 
     def released(self) -> int:
         """Return how many of the bytes beyond `offset` were released, and will never be read."""
-        return self.log.held_from(self.offset) - self.offset
+        return self.log.held_from(self.offset) - self.offset if self.unread() else 0
 
     @property
     def unfinished(self) -> str:

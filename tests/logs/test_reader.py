@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nblaunch.logs.files import add_note, order_path, pack_block, pack_order, text_of
+from nblaunch.logs.following import LogFollower
 from nblaunch.logs.reader import STDERR, STDOUT, LocalLogs, LogReader, RankLog
 from nblaunch.logs.run_logs import RankLogs
 from nblaunch.processes._linux import punch_hole
@@ -93,3 +94,15 @@ def test_what_a_user_has_of_a_rank_is_read_through_the_door(reader: LogReader, t
     assert (len(logs.stdout), logs.stderr) == (20_005, "oops\n")
     assert logs.ends() == (f"…{'x' * (16_384 - 5)}\nend\n", "oops\n")
     assert repr(logs) == f"RankLogs({logs.path!r})"
+
+
+def test_a_log_is_followed_without_being_kept_open(reader: LogReader) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    follower = LogFollower(RankLog(reader, 0, STDOUT))
+    assert (follower.read(), follower.unread(), follower.released()) == ([], 0, 0)
+    write(reader, 0, STDOUT, b"one\ntw")
+    assert follower.read() == ["one"]
+    write(reader, 0, STDOUT, b"o\nthree")
+    assert follower.read(limit=2) == ["two"]
+    assert follower.read(final=True) == ["three"]
+    assert set(os.listdir("/proc/self/fd")) == before

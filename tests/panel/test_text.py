@@ -359,6 +359,23 @@ def test_what_a_run_failed_of_is_told_although_its_logs_are_gone(tmp_path: Path)
     assert err.getvalue() == "2 ranks failed\n"
 
 
+def test_the_rest_of_a_log_that_is_gone_is_told_to_be_missing(tmp_path: Path) -> None:
+    panel = TextPanel(logs(tmp_path))
+    with screens() as (out, err):
+        panel.note(launched(tmp_path, 2))
+        panel.follow()
+        for rank in range(2):
+            add(tmp_path / f"{rank}.out", b"first\n")
+            out.wait_for(f"[{rank}] first\n")
+        (tmp_path / "0.out").unlink()
+        panel.note(Ended(1.0))
+        panel.close()
+    lines = sorted(out.getvalue().splitlines())
+    gone = f"[0] … the rest cannot be read any more: [Errno 2] No such file or directory: '{tmp_path}/0.out'"
+    assert lines == ["[0] first", gone, "[1] first"]
+    assert err.getvalue() == ""
+
+
 def test_answers_come_in_any_thread(tmp_path: Path) -> None:
     panel = TextPanel(logs(tmp_path))
     panel.note(launched(tmp_path, 1))
