@@ -116,7 +116,10 @@ class Prepared:
 def prepare(
     fn_or_source: Callable[..., Any] | str, nprocs: int, options: Options, notebook: Notebook, title: str = ""
 ) -> Prepared:
-    """Check, capture and pack; code of the user's runs only where objects say themselves how they are pickled.
+    """Check, capture and pack.
+
+    Nothing is left of it but the lines of the cell, which tracebacks find by the name of its file. Code of the user's
+    runs only where objects say themselves how they are pickled.
 
     Parameters
     ----------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import threading
+import weakref
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -61,6 +64,16 @@ def test_it_may_be_started_more_than_once() -> None:
     for _ in range(2):
         assert _run(Session(prepared, LocalEngine())) == {0: ["a", "b", 0], 1: ["a", "b", 1]}
     assert words == ["a", "b"]
+
+
+def test_a_session_does_not_keep_what_was_packed() -> None:
+    prepared = prepare("len(text) + rank", 2, Options(panel="text"), Notebook({"text": "x" * 1000}))
+    kept: list[weakref.ref[Any]] = [weakref.ref(prepared), *(weakref.ref(packed) for packed in prepared.payload)]
+    session = Session(prepared, LocalEngine())
+    del prepared
+    assert _run(session) == {0: 1000, 1: 1001}
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None, None]
 
 
 def test_a_folder_of_logs_that_cannot_be_made_is_told_before_the_start(tmp_path: Path) -> None:
