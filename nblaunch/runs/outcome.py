@@ -42,6 +42,9 @@ class _Failed(Protocol):
     def at(self) -> float: ...
 
 
+# States of which nothing but a refused value makes another one, however the process ends.
+_HAVE_TOLD = ("finished", "failed")
+
 Failed = TypeVar("Failed", bound=_Failed)
 
 
@@ -184,6 +187,8 @@ class RunOutcome:
                 self._fail_of_raised(one)
         elif isinstance(event, Refused):
             one.refused = event
+            if one.state == "finished":
+                one.state = "running"
             self._fail(one, event.sent_at)
         elif isinstance(event, Abandoned):
             one.abandoned = True
@@ -196,6 +201,8 @@ class RunOutcome:
             self.before = []
 
     def _time_out(self, one: RankOutcome, event: TimedOut) -> None:
+        if one.state in _HAVE_TOLD:
+            return  # its process may still be exiting
         # one that is held for a debugger had failed before
         if one.raised is None:
             one.timed_out = event
@@ -203,7 +210,7 @@ class RunOutcome:
 
     def _exit(self, one: RankOutcome, exited: Exited) -> None:
         one.exited = exited
-        if one.state in ("finished", "failed"):
+        if one.state in _HAVE_TOLD:
             return
         if one.raised is not None:
             self._fail_of_raised(one)
@@ -227,6 +234,6 @@ class RunOutcome:
             self._fail(one, at)
 
     def _fail(self, one: RankOutcome, at: float) -> None:
-        if one.state != "failed":
+        if one.state not in _HAVE_TOLD:
             one.state, one.at = "failed", at
             self._find_root()
