@@ -174,7 +174,7 @@ def test_a_record_whose_place_was_cleared_gets_one_of_its_own(
 ) -> None:
     panel._is_open = True
     for client, number, kind in said:
-        message = {"kind": "here", "shared": True} if kind == "shared" else {"kind": kind}
+        message = {"kind": "here", "shared": kind == "shared"} if kind in ("here", "shared") else {"kind": kind}
         panel._hear({"client": client, "n": number, **message}, "control")
     end(panel)
     panel.close()
