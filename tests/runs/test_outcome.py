@@ -212,7 +212,7 @@ def test_a_rank_whose_value_is_here_when_the_time_is_over_has_finished() -> None
     """Its process may take long to exit, and counts as running until then."""
     played = Played().begin().note(value(0, 101.0), *OVER)
     assert [rank.state for rank in played.state.ranks] == ["finished", "failed"]
-    played.note(Exited(0, -9, "value", True, 107.0), Exited(1, -15, None, True, 102.2), Ended(108.0)).check()
+    played.note(Exited(0, -9, LastWord.VALUE, True, 107.0), Exited(1, -15, None, True, 102.2), Ended(108.0)).check()
     assert (played.run.results, list(played.run.failures)) == ({0: 1}, [1])
 
 
