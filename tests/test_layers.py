@@ -19,7 +19,7 @@ PACKAGE = Path(nblaunch.__file__).parent
 ROOT = PACKAGE.parent
 # From below. What stands in one line does not import from one another.
 LAYERS = (
-    ("events", "exports", "interrupts", "refusals", "wording"),
+    ("cell_threads", "events", "exports", "interrupts", "refusals", "wording"),
     ("flag",),
     ("jupyter", "logs", "payload", "stacks"),
     ("capture", "messages", "settings"),

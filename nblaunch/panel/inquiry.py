@@ -6,10 +6,10 @@ a time: neither the pages' other messages nor a Stop wait for it, and whoever as
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Callable
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.panel.page_messages import Found
 from nblaunch.payload import encodable, shortened, why
 
@@ -45,9 +45,7 @@ class Inquiry:
         self._waiting[question] = None
         if self._thread is not None:
             return
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._find_out,), name="nblaunch-inquiry", daemon=True
-        )
+        thread = cell_thread("nblaunch-inquiry", self._find_out)
         try:
             thread.start()
         except RuntimeError:  # the system gives no more threads

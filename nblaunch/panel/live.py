@@ -13,7 +13,6 @@ A consumer: it owns no process, and neither a page that is slow nor one that is 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import logging
 import queue
 import threading
@@ -22,6 +21,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.events import Captured, Displayed, Ended, Event, GettingReady, Launched
 from nblaunch.flag import Flag
 from nblaunch.jupyter.comms import (
@@ -34,11 +34,12 @@ from nblaunch.jupyter.comms import (
 from nblaunch.logs.arrivals import Arrivals
 from nblaunch.logs.reader import FindLogs
 from nblaunch.panel.consumer import Consumer
+from nblaunch.panel.notices import print_lines, print_notices, print_size_notice
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import NOTHING, Bundle
 from nblaunch.panel.record import record, still_running
 from nblaunch.panel.state import Outcome, RunState
-from nblaunch.panel.text import TextPanel, print_lines, print_notices, print_size_notice
+from nblaunch.panel.text import TextPanel
 from nblaunch.panel.viewers import Viewers
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class LivePanel(Consumer):
         # of all attempts
         self._launches: list[Launched] = []
         self._lines: TextPanel | None = None
+        self._viewers = Viewers()
         # a page has said a word
         self._met = Flag()
         self._opened_at = 0.0
@@ -205,13 +207,8 @@ class LivePanel(Consumer):
         self._finish()
 
     def _begin(self, work: Callable[..., None], *args: object) -> None:
-        # The context says which cell it belongs to. A daemon, so that an interpreter whose run was never waited for can
-        # end.
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(work, *args), name="nblaunch-panel", daemon=True
-        )
         # before it starts: after an interrupt there must not be two
-        self._thread = thread
+        self._thread = thread = cell_thread("nblaunch-panel", work, *args)
         try:
             thread.start()
         except RuntimeError:  # no more threads: there will be the record

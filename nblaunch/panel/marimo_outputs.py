@@ -17,9 +17,9 @@ from typing import Any
 from nblaunch.events import Ended, Event
 from nblaunch.flag import Flag
 from nblaunch.panel.consumer import Consumer
+from nblaunch.panel.notices import print_lines
 from nblaunch.panel.outputs import OutputArea
 from nblaunch.panel.places import Bundle, text_of
-from nblaunch.panel.text import print_lines
 
 __all__ = ["MarimoOutputs", "variables_of_figures"]
 

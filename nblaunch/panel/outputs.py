@@ -12,7 +12,6 @@ published, the last state is seen.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import copy
 import logging
 import sys
@@ -21,10 +20,11 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.events import Displayed, Ended, Event, Launched
 from nblaunch.panel.consumer import Consumer
+from nblaunch.panel.notices import print_lines
 from nblaunch.panel.places import NOTHING, Bundle, Places, text_of
-from nblaunch.panel.text import print_lines
 
 __all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_outputs"]
 
@@ -209,14 +209,7 @@ class OutputArea(Consumer):
         if self._publish is None or self._held:
             return
         if self._thread is None and not self._over:
-            # The context says which cell it belongs to: it is that of the thread that launches. A daemon, so that an
-            # interpreter whose run was never waited for can end.
-            thread = threading.Thread(
-                target=contextvars.copy_context().run,
-                args=(self._keep_publishing,),
-                name="nblaunch-outputs",
-                daemon=True,
-            )
+            thread = cell_thread("nblaunch-outputs", self._keep_publishing)
             with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is published at the end
                 thread.start()
                 self._thread = thread

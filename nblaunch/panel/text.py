@@ -8,14 +8,14 @@ more than about 1 MB/s; the logs keep everything.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.events import (
     Answered,
     Asked,
@@ -35,17 +35,17 @@ from nblaunch.events import (
     Straggling,
 )
 from nblaunch.flag import Flag
-from nblaunch.jupyter.comms import under_its_cell
 from nblaunch.logs.following import LogFollower
 from nblaunch.logs.reader import STDERR, STDOUT, FindLogs, RankLog
 from nblaunch.panel.bars_in_place import BarsInPlace
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.log_lines import LogLines
+from nblaunch.panel.notices import print_notices, print_size_notice, write
 from nblaunch.panel.state import RunState, stalls_for, straggles
 from nblaunch.stacks.folding import Stacks
-from nblaunch.wording import WORTH_TELLING, in_words, listed, name_ranks
+from nblaunch.wording import WORTH_TELLING, listed, name_ranks
 
-__all__ = ["TextPanel", "print_lines", "print_notices", "print_size_notice"]
+__all__ = ["TextPanel"]
 
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
@@ -195,7 +195,7 @@ class TextPanel(Consumer):
         # a closed stream: there is nobody to tell
         with contextlib.suppress(ValueError, OSError):
             if sum(sizes.values()) >= WORTH_TELLING:
-                _write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
+                write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
             print_size_notice(sizes, self._size_notice)
 
     def _begin(self, launched: Launched) -> None:
@@ -222,11 +222,7 @@ class TextPanel(Consumer):
                 self._start()
 
     def _start(self) -> None:
-        # The context says which cell the output belongs to: it is that of the thread that launches. A daemon, so
-        # that an interpreter whose run was never waited for can end.
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._show,), name="nblaunch-panel", daemon=True
-        )
+        thread = cell_thread("nblaunch-panel", self._show)
         with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is printed at the end
             thread.start()
             self._thread = thread
@@ -259,7 +255,7 @@ class TextPanel(Consumer):
         if lines and self._bars is not None:
             # also where that stream is not the one whose writes are noticed
             self._bars.take_away()
-        _write(stream, lines)
+        write(stream, lines)
 
     def _tell(self) -> None:
         if self._failure is not None:
@@ -328,38 +324,3 @@ class TextPanel(Consumer):
         for source in self._sources:
             stream = sys.stderr if source.to_stderr else sys.stdout
             self._print(stream, [f"{source.prefix}{line}\n" for line in source.left_out()])
-
-
-def _write(stream: TextIO, lines: list[str]) -> None:
-    if lines:
-        place = under_its_cell(stream)
-        place.write("".join(lines))
-        place.flush()
-
-
-def print_lines(lines: Sequence[str]) -> None:
-    """Print lines where those of the ranks are printed."""
-    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
-        _write(sys.stdout, [f"{line}\n" for line in lines])
-
-
-def print_notices(notices: Sequence[str]) -> None:
-    """Print sentences about objects that will not mean in the ranks what they mean in the notebook."""
-    _write(sys.stderr, [f"{notice}\n" for notice in notices])
-
-
-def print_size_notice(sizes: dict[str, int], limit: float) -> None:
-    """Say what can be done about the objects that are sent to each rank, if they are so many bytes; 0 is never."""
-    total = sum(sizes.values())
-    if limit and total >= limit:
-        _write(sys.stderr, [f"{_notice(sizes, total)}\n"])
-
-
-def _notice(sizes: dict[str, int], total: int) -> str:
-    largest = max(sizes, key=lambda name: sizes[name])
-    return (
-        f"This cell takes {in_words(total)} along, most of it in {largest} ({in_words(sizes[largest])}). Ranks share "
-        "that memory until they write to it. If they need only a part, select it in an ordinary cell before; or save "
-        "it to a file that the ranks open, for example with numpy.load(path, mmap_mode='r'). "
-        "(size_notice sets from when on this is shown.)"
-    )

@@ -10,7 +10,6 @@ what is left out, and where it is.
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import sys
 import threading
@@ -19,13 +18,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.folding import prefix
+from nblaunch.panel.notices import print_lines
 from nblaunch.panel.outputs import Publish
 from nblaunch.panel.places import PLAIN, Bundle, are_of_several_ranks, is_image, label_of, text_of
 from nblaunch.panel.terminal import visible
-from nblaunch.panel.text import print_lines
 from nblaunch.wording import in_words, name_ranks
 
 __all__ = ["ShownValues"]
@@ -176,11 +176,7 @@ class _Formatting:
 
         In a thread also what is a number: somebody may have registered a formatter for numbers, which takes its time.
         """
-        # The context has settings, such as those of NumPy, and the cell that texts belong to which a repr prints. A
-        # daemon: it may never return.
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._work,), name="nblaunch-shown-values", daemon=True
-        )
+        thread = cell_thread("nblaunch-shown-values", self._work)
         try:
             thread.start()
         except RuntimeError:  # the system gives no more threads: they are in the results

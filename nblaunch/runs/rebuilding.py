@@ -12,12 +12,12 @@ so it is kept out of the thread that watches the ranks for as long as there are 
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.events import Finished
 from nblaunch.flag import Flag
 from nblaunch.messages.work import VALUE
@@ -83,10 +83,7 @@ class Rebuilding:
             self._waiting.append(report)
             if not self._idle.is_set():
                 return  # there is one
-            # The context says which cell it belongs to what the user's code prints. A daemon: it may never return.
-            self._thread = thread = threading.Thread(
-                target=contextvars.copy_context().run, args=(self._work,), name="nblaunch-values", daemon=True
-            )
+            self._thread = thread = cell_thread("nblaunch-values", self._work)
             self._idle.clear()
         try:
             thread.start()
