@@ -17,6 +17,7 @@ __all__ = [
     "Answered",
     "Asked",
     "Captured",
+    "DisplayKind",
     "Displayed",
     "Ended",
     "Ending",
@@ -29,6 +30,7 @@ __all__ = [
     "Imported",
     "LastWord",
     "Launched",
+    "QuestionKind",
     "QuestionWithdrawn",
     "Raised",
     "Refused",
@@ -52,6 +54,29 @@ class LastWord(str, Enum):
 
     VALUE = "value"
     ERROR = "error"
+
+
+class DisplayKind(str, Enum):
+    """A new output; other content for the outputs with this name; or the end of all outputs of a rank."""
+
+    NEW = "display"
+    UPDATE = "update"
+    CLEAR = "clear"
+
+
+class QuestionKind(str, Enum):
+    """What a rank asks for.
+
+    A line; a line that must not be seen; a command for the debugger; the rank has raised and waits before it reports
+    that; a debugger at such a failure was left, and the rank waits again, or its user wants all to end.
+    """
+
+    LINE = "input"
+    PASSWORD = "password"
+    COMMAND = "command"
+    HELD = "held"
+    LEFT = "left"
+    QUIT = "quit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,19 +234,19 @@ class Displayed:
 
     Parameters
     ----------
-    kind : {"display", "update", "clear"}
-        A new output; other content for the outputs with this `display_id`; or the end of all outputs of this rank.
+    kind : DisplayKind
+        Whether it is something new, or what becomes of what the rank has displayed before.
     data, metadata : dict of str to object
         As in Jupyter's ``display_data``: representations by MIME type, and what belongs to them. Nothing but what JSON
-        has. Empty for ``"clear"``.
+        has. Empty for `DisplayKind.CLEAR`.
     display_id : str or None
         Name that the rank has given to the output, one of many in this rank only.
     wait : bool
-        With ``"clear"``: not at once, but when the next output of this rank comes.
+        With `DisplayKind.CLEAR`: not at once, but when the next output of this rank comes.
     """
 
     rank: int
-    kind: str
+    kind: DisplayKind
     data: dict[str, Any] = field(repr=False)
     metadata: dict[str, Any] = field(repr=False)
     display_id: str | None
@@ -293,9 +318,8 @@ class Asked:
     ----------
     number : int
         Number of the question, one of many in this rank only.
-    kind : {"input", "password", "command", "held", "left", "quit"}
-        A line; a line that must not be seen; a command for the debugger; the rank has raised and waits before it
-        reports that; a debugger at such a failure was left, and the rank waits again, or its user wants all to end.
+    kind : QuestionKind
+        What it asks for.
     prompt : str
         What stands before the answer.
     text : str
@@ -308,7 +332,7 @@ class Asked:
 
     rank: int
     number: int
-    kind: str
+    kind: QuestionKind
     prompt: str
     text: str = field(repr=False)
     where: str

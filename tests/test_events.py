@@ -16,7 +16,7 @@ SAMPLES = [
     events.Started(0, 77, 2.0),
     events.Finished(0, bytearray(b"secret"), 3.0),
     events.Imported(0, ("torch._dynamo",), 3.1),
-    events.Displayed(0, "display", {"text/plain": "secret"}, {}, "id", 3.5),
+    events.Displayed(0, events.DisplayKind.NEW, {"text/plain": "secret"}, {}, "id", 3.5),
     events.Raised(0, "ValueError: x", "secret", 3.6, 3.6, False, "secret"),
     events.GettingReady("sklearn", 3.55),
     events.Refused(0, "ValueError: x", 3.6, 3.65),
@@ -24,7 +24,7 @@ SAMPLES = [
     events.StacksTaken({0: events.Stack(((events.Frame("secret.py", 1, "f"),),), "S")}, "failure", 3.8),
     events.Stalled((0,), 60.0, 3.9),
     events.Straggling((0,), 60.0, 3.9),
-    events.Asked(0, 1, "command", "ipdb> ", "secret", "Cell In[2], line 3", 2, 3.8),
+    events.Asked(0, 1, events.QuestionKind.COMMAND, "ipdb> ", "secret", "Cell In[2], line 3", 2, 3.8),
     events.Answered(0, 1, 3.85),
     events.QuestionWithdrawn(0, 1, 3.9),
     events.SessionEnded(0, 2, "secret", False, 3.95),
@@ -43,7 +43,17 @@ SAMPLES = [
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(sample) for sample in SAMPLES} == set(get_args(events.Event))
     assert sorted(events.__all__) == sorted(
-        ["ErrorFile", "Event", "Frame", "LastWord", "Stack", "Usage", *(type(sample).__name__ for sample in SAMPLES)]
+        [
+            "DisplayKind",
+            "ErrorFile",
+            "Event",
+            "Frame",
+            "LastWord",
+            "QuestionKind",
+            "Stack",
+            "Usage",
+            *(type(sample).__name__ for sample in SAMPLES),
+        ]
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nblaunch.events import Displayed
-from nblaunch.messages.message import Body, Message, require_types
-from nblaunch.payload import Packed, pack_plain, unpack_plain
+from nblaunch.events import Displayed, DisplayKind
+from nblaunch.messages.message import Body, Message, pack_fields, read_fields, require_types
+from nblaunch.payload import Packed
 
 __all__ = ["Display"]
 
@@ -19,7 +19,7 @@ class Display(Message):
     KIND = "display"
     VERB = "displayed"
 
-    kind: str
+    kind: DisplayKind
     data: dict[str, Any] = field(default_factory=dict, repr=False)
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
     display_id: str | None = None
@@ -33,16 +33,15 @@ class Display(Message):
         ValueError
             If one of them holds something else.
         """
-        return pack_plain(vars(self))
+        return pack_fields(self)
 
     @classmethod
     def read(cls, body: Body) -> Display:
         """Read the fields."""
-        display = cls(**unpack_plain(body))
-        require_types(display, kind=str, data=dict, metadata=dict, display_id=(str, type(None)), wait=bool)
-        if display.kind not in ("display", "update", "clear"):
-            raise ValueError(f"no kind of display: {display.kind!r:.100}")
-        if display.kind == "update" and display.display_id is None:
+        fields = read_fields(body)
+        display = cls(DisplayKind(fields.pop("kind")), **fields)
+        require_types(display, data=dict, metadata=dict, display_id=(str, type(None)), wait=bool)
+        if display.kind == DisplayKind.UPDATE and display.display_id is None:
             raise ValueError("an update of nothing")
         return display
 

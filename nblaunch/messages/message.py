@@ -7,12 +7,13 @@ makes a `Display` of them again (see `nblaunch.messages.decoder`) and tells what
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from enum import Enum
+from typing import Any, ClassVar
 
 from nblaunch.events import Event, LastWord
-from nblaunch.payload import Packed, Parts, Stored
+from nblaunch.payload import Packed, Parts, Stored, pack_plain, unpack_plain
 
-__all__ = ["Body", "Message", "require_types"]
+__all__ = ["Body", "Message", "pack_fields", "read_fields", "require_types"]
 
 Body = bytearray | Parts
 """What the gang receives: the bytes as they came, or, if they were many, views of mapped memory."""
@@ -58,6 +59,26 @@ class Message(ABC):
     @abstractmethod
     def event(self, rank: int, at: float) -> Event:
         """Return what the gang tells of it; `at` is the time at which the rank has sent it."""
+
+
+def pack_fields(message: Message) -> Packed:
+    """Pack the fields of a message that has none but plain objects and enumerations."""
+    fields: dict[str, Any] = vars(message)
+    return pack_plain({name: each.value if isinstance(each, Enum) else each for name, each in fields.items()})
+
+
+def read_fields(body: Body) -> dict[str, Any]:
+    """Read what `pack_fields` has packed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    fields = unpack_plain(body)
+    if not isinstance(fields, dict):
+        raise TypeError(f"its fields are a {type(fields).__name__}")
+    return fields
 
 
 def require_types(message: Message, **types: type | tuple[type, ...]) -> None:

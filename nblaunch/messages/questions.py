@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nblaunch.events import Asked, QuestionWithdrawn, SessionEnded
-from nblaunch.messages.message import Body, Message, require_types
-from nblaunch.payload import Packed, pack_plain, unpack_plain
+from nblaunch.events import Asked, QuestionKind, QuestionWithdrawn, SessionEnded
+from nblaunch.messages.message import Body, Message, pack_fields, read_fields, require_types
+from nblaunch.payload import Packed
 
 __all__ = ["DebuggerLeft", "Question", "QuestionTakenBack"]
 
-_KINDS = ("input", "password", "command", "held", "left", "quit")
 # Numbers that an answer has room for.
 _NUMBERS = range(1 << 64)
 # Characters of a question that are shown.
@@ -27,7 +26,7 @@ class Question(Message):
     KIND = "ask"
     VERB = "asked"
 
-    kind: str
+    kind: QuestionKind
     prompt: str
     text: str = field(default="", repr=False)
     where: str = ""
@@ -36,15 +35,14 @@ class Question(Message):
 
     def pack(self) -> Packed:
         """Return the fields as plain objects."""
-        return pack_plain(vars(self))
+        return pack_fields(self)
 
     @classmethod
     def read(cls, body: Body) -> Question:
         """Read the fields."""
-        question = cls(**unpack_plain(body))
-        require_types(question, kind=str, prompt=str, text=str, where=str, session=int)
-        if question.kind not in _KINDS:
-            raise ValueError(f"no kind of question: {question.kind!r:.100}")
+        fields = read_fields(body)
+        question = cls(QuestionKind(fields.pop("kind")), **fields)
+        require_types(question, prompt=str, text=str, where=str, session=int)
         _require_number(question, question.number)
         return question
 
@@ -65,12 +63,12 @@ class QuestionTakenBack(Message):
 
     def pack(self) -> Packed:
         """Return the number as a plain object."""
-        return pack_plain(vars(self))
+        return pack_fields(self)
 
     @classmethod
     def read(cls, body: Body) -> QuestionTakenBack:
         """Read the number."""
-        taken_back = cls(**unpack_plain(body))
+        taken_back = cls(**read_fields(body))
         _require_number(taken_back, taken_back.number)
         return taken_back
 
@@ -92,12 +90,12 @@ class DebuggerLeft(Message):
 
     def pack(self) -> Packed:
         """Return the fields as plain objects."""
-        return pack_plain(vars(self))
+        return pack_fields(self)
 
     @classmethod
     def read(cls, body: Body) -> DebuggerLeft:
         """Read the fields."""
-        left = cls(**unpack_plain(body))
+        left = cls(**read_fields(body))
         require_types(left, session=int, text=str, quit=bool)
         return left
 

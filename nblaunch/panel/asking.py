@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from nblaunch.events import Answered, Asked, QuestionWithdrawn, SessionEnded
+from nblaunch.events import Answered, Asked, QuestionKind, QuestionWithdrawn, SessionEnded
 
 __all__ = ["Asking"]
 
@@ -66,11 +66,11 @@ class Asking:
         self._say()
 
     def _take(self, question: Asked) -> None:
-        if question.kind in ("input", "password"):
+        if question.kind in (QuestionKind.LINE, QuestionKind.PASSWORD):
             self._lines[question.number] = _line(question)
-        elif question.kind in ("left", "quit"):
+        elif question.kind in (QuestionKind.LEFT, QuestionKind.QUIT):
             self._sessions.pop(question.session, None)
-            if question.kind == "left":
+            if question.kind == QuestionKind.LEFT:
                 self._left.add(question.number)
         else:
             self._commands[question.number] = question.session
@@ -86,7 +86,8 @@ class Asking:
 
 def _at_debugger(asked: Asked) -> tuple[str, str]:
     where = _in_one_line(asked.where)
-    return "waits at its failure" if asked.kind == "held" else "waits in its debugger", f", {where}" if where else ""
+    what = "waits at its failure" if asked.kind == QuestionKind.HELD else "waits in its debugger"
+    return what, f", {where}" if where else ""
 
 
 def _line(asked: Asked) -> tuple[str, str]:

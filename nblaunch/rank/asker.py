@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from nblaunch.events import QuestionKind
 from nblaunch.messages.questions import DebuggerLeft, Question
 from nblaunch.payload import encodable, unpack_plain
 from nblaunch.processes.child.channel import Channel, in_whole
@@ -44,7 +45,13 @@ class Asker:
         return os.getpid() == self._owner
 
     def ask(
-        self, kind: str, prompt: str, text: str = "", where: str = "", session: int = 0, timeout: float | None = None
+        self,
+        kind: QuestionKind,
+        prompt: str,
+        text: str = "",
+        where: str = "",
+        session: int = 0,
+        timeout: float | None = None,
     ) -> str:
         """Ask, and return the line that was answered; for the fields see `nblaunch.events.Asked`.
 

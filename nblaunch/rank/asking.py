@@ -18,6 +18,7 @@ import sys
 from types import FrameType
 from typing import Any
 
+from nblaunch.events import QuestionKind
 from nblaunch.processes.child.imports import when_imported
 from nblaunch.rank.asker import PACKAGE, Asker, become_asker, current_asker
 
@@ -66,12 +67,12 @@ _OWN = (__file__, os.path.join(os.path.dirname(__file__), "write_order.py"))
 
 def _input(prompt: object = "", /) -> str:
     """Ask for a line in the notebook; the prompt says which rank asks."""
-    return _line("input()", "input", prompt)
+    return _line("input()", QuestionKind.LINE, prompt)
 
 
 def _getpass(prompt: str = "Password: ", stream: object = None) -> str:
     """Ask for a line in the notebook that is not shown."""
-    return _line("getpass()", "password", prompt)
+    return _line("getpass()", QuestionKind.PASSWORD, prompt)
 
 
 class _Stdin(io.TextIOWrapper):
@@ -79,12 +80,12 @@ class _Stdin(io.TextIOWrapper):
 
     def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
         try:
-            return f"{_line('sys.stdin.readline()', 'input', '')}\n"
+            return f"{_line('sys.stdin.readline()', QuestionKind.LINE, '')}\n"
         except EOFError:
             return ""
 
 
-def _line(what: str, kind: str, prompt: object) -> str:
+def _line(what: str, kind: QuestionKind, prompt: object) -> str:
     asker = current_asker()
     if not asker.belongs_here():
         raise EOFError(

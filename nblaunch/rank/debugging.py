@@ -26,6 +26,7 @@ from typing import Any, TextIO, cast
 
 from IPython.core import debugger as _ipython
 
+from nblaunch.events import QuestionKind
 from nblaunch.payload import traceback_of
 from nblaunch.rank.asker import PACKAGE, Asker, current_asker
 
@@ -89,9 +90,8 @@ class RankDebugger(_ipython.Pdb):
         text = text[: len(text) - len(prompt)]
         where = _place(self.curframe) if self.curframe is not None else ""
         try:
-            line = self.asker.ask(
-                "command", f"rank {self.asker.rank} {prompt or '... '}", text, where, self.session, self.timeout
-            )
+            prompt = f"rank {self.asker.rank} {prompt or '... '}"
+            line = self.asker.ask(QuestionKind.COMMAND, prompt, text, where, self.session, self.timeout)
         except EOFError:
             return ""
         return f"{line}\n"
@@ -347,11 +347,11 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
     where, session = _place(last.tb_frame), next(_SESSIONS)
     # whatever becomes of the debugger, the failure is reported: a command may raise what it likes
     with contextlib.suppress(BaseException), _leaving_when_ended():
-        asker.ask("held", "", shown, where, session, asker.hold)
+        asker.ask(QuestionKind.HELD, "", shown, where, session, asker.hold)
         debugger = RankDebugger()
         # with the exception, IPython's command `exceptions` gets at those that it was raised from
         debugger.debug(error if hasattr(debugger, "do_exceptions") else tb, session, asker.hold)
-        kind = "quit" if debugger.has_quit else "left"
+        kind = QuestionKind.QUIT if debugger.has_quit else QuestionKind.LEFT
         asker.ask(kind, "", debugger.leftover(), where, session, asker.hold)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from IPython.core.displaypub import DisplayPublisher
 
+from nblaunch.events import DisplayKind
 from nblaunch.messages.displays import Display
 from nblaunch.payload import NotEnoughMemory, Packed, store_if_large
 from nblaunch.processes.child.channel import Channel, in_whole
@@ -89,7 +90,7 @@ class RankDisplayPublisher(DisplayPublisher):
                 self._has_shown = True
                 if self._logs is not None:
                     self._logs.clear_if_waiting()
-            kind = "update" if update else "display"
+            kind = DisplayKind.UPDATE if update else DisplayKind.NEW
             name = None if display_id is None else str(display_id)
             self._send(Display(kind, as_plain(data), as_plain(metadata or {}), name))
         if is_widget and not self._hinted:
@@ -105,17 +106,17 @@ class RankDisplayPublisher(DisplayPublisher):
         self._logs.clear(bool(wait))
         if self._has_shown:
             self._has_shown = bool(wait)
-            self._send(Display("clear", wait=bool(wait)))
+            self._send(Display(DisplayKind.CLEAR, wait=bool(wait)))
 
     def _text_comes(self) -> None:
         """Take note that what waited to be cleared has been, because something is printed."""
         if self._has_shown and self._is_connected():
             self._has_shown = False
-            self._send(Display("clear"))
+            self._send(Display(DisplayKind.CLEAR))
 
     def rehearse(self, channel: Channel | None) -> None:
         """Send an empty output, over this channel if there is one; without a thread, whose first one leaves traces."""
-        packed = store_if_large(Display("display", as_plain({"text/html": ""})).pack())
+        packed = store_if_large(Display(DisplayKind.NEW, as_plain({"text/html": ""})).pack())
         if channel is not None:
             channel.send(Display.KIND, packed)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from nblaunch.events import Displayed
+from nblaunch.events import Displayed, DisplayKind
 
 __all__ = ["Displaying"]
 
@@ -35,19 +35,19 @@ class Displaying(ABC, Generic[Item]):
     def note(self, event: Displayed) -> None:
         """Take what a rank displayed, updated or cleared."""
         rank = event.rank
-        if event.kind == "clear":
+        if event.kind == DisplayKind.CLEAR:
             if event.wait:
                 self._to_clear.add(rank)
             else:
                 self._clear(rank)
             return
-        if event.kind == "display" and rank in self._to_clear:
+        if event.kind == DisplayKind.NEW and rank in self._to_clear:
             self._clear(rank)
         named = self._named.setdefault(rank, {})
         # as frontends do, also when something new is displayed under a name that there is already
         for item in named.get(event.display_id, ()) if event.display_id is not None else ():
             self.change(item, event)
-        if event.kind == "display":
+        if event.kind == DisplayKind.NEW:
             item = self.made(event)
             self.by_rank.setdefault(rank, []).append(item)
             if event.display_id is not None:

@@ -26,6 +26,7 @@ from nblaunch.events import (
     Exited,
     Finished,
     LastWord,
+    QuestionKind,
     QuestionWithdrawn,
     Raised,
     Refused,
@@ -146,12 +147,12 @@ class Questions:
             return
         self._open[question.rank, question.number] = question
         session = (question.rank, question.session)
-        if question.kind in ("left", "quit"):
+        if question.kind in (QuestionKind.LEFT, QuestionKind.QUIT):
             self._sessions.discard(session)
-            if question.kind == "quit" and session not in self._cut_off:
+            if question.kind == QuestionKind.QUIT and session not in self._cut_off:
                 self._quit(question.rank)
             return
-        if question.kind == "held":
+        if question.kind == QuestionKind.HELD:
             self._held.add(session)
         if self._closing:
             self._let_go(question)
@@ -201,9 +202,9 @@ class Questions:
     def _let_go(self, question: Asked) -> None:
         """Let a rank report that is held; one that asks for anything else waits for its end, and fails of nothing."""
         session = (question.rank, question.session)
-        if question.kind in ("held", "left", "quit"):
+        if question.kind in (QuestionKind.HELD, QuestionKind.LEFT, QuestionKind.QUIT):
             self._answer(question, _GO)
-        elif question.kind == "command" and self._closing and session in self._held:
+        elif question.kind == QuestionKind.COMMAND and self._closing and session in self._held:
             self._cut_off.add(session)
             self._answer(question, _END)
 
@@ -253,7 +254,7 @@ class Questions:
 
     def _put(self, question: Asked, box: Box) -> None:
         key = (question.rank, question.number)
-        if question.kind == "held":
+        if question.kind == QuestionKind.HELD:
             tell(
                 f"{question.text}\n\nrank {question.rank} waits at {question.where}. c looks at the next rank that has "
                 "failed, or lets all of them report; q ends the run; h shows all commands.\n"
@@ -267,7 +268,7 @@ class Questions:
             try:
                 line = box.ask(
                     question.prompt,
-                    hidden=question.kind == "password",
+                    hidden=question.kind == QuestionKind.PASSWORD,
                     withdrawn=lambda: self._open.get(key) is not question,
                 )
             except EOFError:
@@ -303,12 +304,12 @@ class Questions:
 
 
 def _is_put(question: Asked) -> bool:
-    return question.kind not in ("left", "quit")
+    return question.kind not in (QuestionKind.LEFT, QuestionKind.QUIT)
 
 
 def _what(question: Asked) -> str:
-    if question.kind == "held":
+    if question.kind == QuestionKind.HELD:
         return f"held at its failure, {question.where}"
-    if question.kind == "command":
+    if question.kind == QuestionKind.COMMAND:
         return f"in the debugger, {question.where}"
     return f"asks {question.prompt.partition(': ')[2]!r:.100}"

@@ -364,10 +364,10 @@ def test_questions_that_make_no_sense_harm_nobody(kind: str, caplog: pytest.LogC
 
 def test_a_rank_that_does_not_take_its_answers_is_ended_and_blocks_nobody() -> None:
     source = (
-        "import threading\nfrom nblaunch.messages.questions import Question\n"
+        "import threading\nfrom nblaunch.events import QuestionKind\nfrom nblaunch.messages.questions import Question\n"
         "from nblaunch.rank.asker import current_asker\n"
         "for number in range(100):\n"
-        "    current_asker()._channel.tell(Question('input', 'rank 0: more? ', number=number))\n"
+        "    current_asker()._channel.tell(Question(QuestionKind.LINE, 'rank 0: more? ', number=number))\n"
         "threading.Event().wait()"
     )
     script = Script()

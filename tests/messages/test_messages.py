@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nblaunch
-from nblaunch.events import Asked, Displayed, Finished, Imported, LastWord, QuestionWithdrawn, Raised, SessionEnded
+from nblaunch.events import (
+    Asked,
+    Displayed,
+    DisplayKind,
+    Finished,
+    Imported,
+    LastWord,
+    QuestionKind,
+    QuestionWithdrawn,
+    Raised,
+    SessionEnded,
+)
 from nblaunch.messages.decoder import KINDS, decode
 from nblaunch.messages.displays import Display
 from nblaunch.messages.imports import HeavyImports
@@ -29,12 +40,12 @@ SAMPLES: list[tuple[Message, object]] = [
     (Value(pack([1, 2])), Finished(3, bytearray(bytes(pack([1, 2]))), 2.5)),
     (ErrorReport("E", "no", "Traceback", 1.5), Raised(3, "E: no", "Traceback", 2.5, 1.5)),
     (HeldReport("E", "", "Traceback", 1.5), Raised(3, "E", "Traceback", 2.5, 1.5, held=True)),
-    (Display("display", {"a": "<b>"}, {"m": 1}), Displayed(3, "display", {"a": "<b>"}, {"m": 1}, None, 2.5)),
-    (Display("update", {"a": 1}, {}, "d"), Displayed(3, "update", {"a": 1}, {}, "d", 2.5)),
-    (Display("clear", wait=True), Displayed(3, "clear", {}, {}, None, 2.5, wait=True)),
+    (Display(DisplayKind.NEW, {"a": "<b>"}), Displayed(3, DisplayKind.NEW, {"a": "<b>"}, {}, None, 2.5)),
+    (Display(DisplayKind.UPDATE, {}, {"m": 1}, "d"), Displayed(3, DisplayKind.UPDATE, {}, {"m": 1}, "d", 2.5)),
+    (Display(DisplayKind.CLEAR, wait=True), Displayed(3, DisplayKind.CLEAR, {}, {}, None, 2.5, wait=True)),
     (
-        Question("command", "ipdb> ", "text \udcff", "here", 2, (1 << 64) - 1),
-        Asked(3, (1 << 64) - 1, "command", "ipdb> ", "text \udcff", "here", 2, 2.5),
+        Question(QuestionKind.COMMAND, "ipdb> ", "text \udcff", "here", 2, (1 << 64) - 1),
+        Asked(3, (1 << 64) - 1, QuestionKind.COMMAND, "ipdb> ", "text \udcff", "here", 2, 2.5),
     ),
     (QuestionTakenBack(7), QuestionWithdrawn(3, 7, 2.5)),
     (DebuggerLeft(2, "last words", True), SessionEnded(3, 2, "last words", True, 2.5)),
@@ -117,7 +128,7 @@ class Rebuilt(Exception):
 
 
 def test_large_displays_are_read_where_they_are_mapped() -> None:
-    display = Display("display", {"image/png": "x" * 3_000_000})
+    display = Display(DisplayKind.NEW, {"image/png": "x" * 3_000_000})
     with store(display.pack()) as stored:
         (parts,) = stored.parts()
         assert decode(0, Display.KIND, parts) == display
@@ -125,7 +136,7 @@ def test_large_displays_are_read_where_they_are_mapped() -> None:
 
 def test_what_is_shown_of_texts_is_bounded() -> None:
     long = "begins " + "x" * 1_000_000 + " ends"
-    asked = again(Question("input", long, long, long)).event(0, 1.0)
+    asked = again(Question(QuestionKind.LINE, long, long, long)).event(0, 1.0)
     assert isinstance(asked, Asked)
     assert {len(text) for text in (asked.prompt, asked.text, asked.where)} == {200_000}
     assert asked.text.endswith(" ends")
@@ -253,7 +264,7 @@ def _compares_or_sends_a_kind(node: Any) -> bool:
     if isinstance(node, ast.Compare):
         texts = {inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant)}
         names = {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
-        return bool(texts & KINDS.keys() and names & {"KIND", "reported", "LAST_WORD"})
+        return bool(texts & KINDS.keys() and names & {"kind", "KIND", "reported", "LAST_WORD"})
     return False
 
 

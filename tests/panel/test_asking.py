@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from nblaunch.events import Answered, Asked, Ending, Exited, QuestionWithdrawn, Raised, Restarting, SessionEnded
+from nblaunch.events import (
+    Answered,
+    Asked,
+    Ending,
+    Exited,
+    QuestionKind,
+    QuestionWithdrawn,
+    Raised,
+    Restarting,
+    SessionEnded,
+)
 from nblaunch.panel.state import RunState
 from tests.panel.test_state import launched
 
@@ -12,7 +22,7 @@ from tests.panel.test_state import launched
 def asks(
     number: int = 1, kind: str = "input", prompt: str = "rank 1: name? ", where: str = "", session: int = 0
 ) -> Asked:
-    return Asked(1, number, kind, prompt, "", where, session, 101.0)
+    return Asked(1, number, QuestionKind(kind), prompt, "", where, session, 101.0)
 
 
 def said(state: RunState) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Displayed, Ended
+from nblaunch.events import Displayed, DisplayKind, Ended
 from nblaunch.panel.marimo_outputs import MarimoOutputs
 
 
@@ -23,7 +23,7 @@ def test_where_nothing_can_be_shown_a_line_says_where_it_is(
     outputs = MarimoOutputs(marimo)
     outputs.follow(at_once=True)
     if shows:
-        outputs.note(Displayed(1, "display", {"text/html": "<b>"}, {}, None, 0.0))
+        outputs.note(Displayed(1, DisplayKind.NEW, {"text/html": "<b>"}, {}, None, 0.0))
     outputs.note(Ended(1.0))
     line = (
         "What the ranks have displayed is in run.outputs, because this marimo shows nothing below a cell that has "

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nblaunch.events import Displayed, Ended, Launched, Started
+from nblaunch.events import Displayed, DisplayKind, Ended, Launched, Started
 from nblaunch.panel import outputs
 from nblaunch.panel.outputs import OutputArea, OutputLines, kernel_publisher, show_outputs
 from nblaunch.panel.places import Bundle
@@ -66,7 +66,7 @@ def words(data: dict[str, Any]) -> str:
 
 
 def show(rank: int, text: str, display_id: str | None = None, *, kind: str = "display") -> Displayed:
-    return Displayed(rank, kind, {"text/html": text}, {}, display_id, 0.0)
+    return Displayed(rank, DisplayKind(kind), {"text/html": text}, {}, display_id, 0.0)
 
 
 def update(rank: int, text: str, display_id: str) -> Displayed:
@@ -74,7 +74,7 @@ def update(rank: int, text: str, display_id: str) -> Displayed:
 
 
 def clear(rank: int, *, wait: bool = False) -> Displayed:
-    return Displayed(rank, "clear", {}, {}, None, 0.0, wait=wait)
+    return Displayed(rank, DisplayKind.CLEAR, {}, {}, None, 0.0, wait=wait)
 
 
 def shown(*events: Displayed, **options: Any) -> list[str]:
@@ -101,7 +101,7 @@ def test_each_output_has_a_label() -> None:
 
 
 def image(rank: int, data: str) -> Displayed:
-    return Displayed(rank, "display", {"image/png": data, "text/plain": "<Figure>"}, {}, None, 0.0)
+    return Displayed(rank, DisplayKind.NEW, {"image/png": data, "text/plain": "<Figure>"}, {}, None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_data_and_metadata_have_to_be_alike() -> None:
     page = Page()
     area = OutputArea(page.publish)
     for rank, (data, metadata) in enumerate(bundles):
-        area.note(Displayed(rank, "display", data, metadata, None, 0.0))
+        area.note(Displayed(rank, DisplayKind.NEW, data, metadata, None, 0.0))
     area.close()
     assert [text for text in page.text if text.startswith("rank")] == ["ranks 0-1:", "rank 2:", "rank 3:"]
     assert [metadata for _, _, metadata in page.outputs] == [{}, {}, {}, {}, {}, {"x": 1}]
@@ -305,7 +305,7 @@ def test_no_text_of_a_rank_gets_into_labels() -> None:
     nasty = "<script>alert(1)</script>"
     page = Page()
     area = OutputArea(page.publish)
-    area.note(Displayed(0, "display", {nasty: nasty}, {nasty: nasty}, nasty, 0.0))
+    area.note(Displayed(0, DisplayKind.NEW, {nasty: nasty}, {nasty: nasty}, nasty, 0.0))
     area.close()
     (_, label, metadata), (_, content, _) = page.outputs
     assert nasty not in str(label)
@@ -347,7 +347,7 @@ def test_an_output_that_cannot_be_published_does_not_keep_others(caplog: pytest.
 def test_an_event_that_breaks_it_stays_inside(caplog: pytest.LogCaptureFixture) -> None:
     area = OutputArea(Page().publish)
     with caplog.at_level(logging.ERROR):
-        area.note(Displayed(0, "display", {"a": object()}, {}, None, 0.0))
+        area.note(Displayed(0, DisplayKind.NEW, {"a": object()}, {}, None, 0.0))
     assert "could not be shown" in caplog.text
     area.close()
 
@@ -418,9 +418,9 @@ def test_in_a_program_the_text_is_printed(capsys: pytest.CaptureFixture[str]) ->
     made = show_outputs({0, 11})
     assert isinstance(made, OutputLines)
     made.note(Launched(12, 0.0))
-    made.note(Displayed(0, "display", {"text/html": "<b>", "text/plain": "one\ntwo"}, {}, None, 0.0))
-    made.note(Displayed(11, "update", {"image/png": "iVBOR"}, {}, "x", 0.0))
-    made.note(Displayed(1, "display", {"text/plain": "not shown"}, {}, None, 0.0))
+    made.note(Displayed(0, DisplayKind.NEW, {"text/html": "<b>", "text/plain": "one\ntwo"}, {}, None, 0.0))
+    made.note(Displayed(11, DisplayKind.UPDATE, {"image/png": "iVBOR"}, {}, "x", 0.0))
+    made.note(Displayed(1, DisplayKind.NEW, {"text/plain": "not shown"}, {}, None, 0.0))
     made.note(clear(0))
     made.note(Ended(1.0))
     made.close()
@@ -431,7 +431,7 @@ def test_what_is_printed_has_an_end(capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr(outputs, "_MAX_PRINTED_CHARACTERS", 100)
     made = OutputLines()
     for _ in range(50):
-        made.note(Displayed(0, "display", {"text/plain": "x" * 20}, {}, None, 0.0))
+        made.note(Displayed(0, DisplayKind.NEW, {"text/plain": "x" * 20}, {}, None, 0.0))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "[0] … more outputs, all of them in run.outputs"
     assert len(lines) < 8

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from nblaunch.events import Answered, Asked, Ended, Finished, Sampled, Usage
+from nblaunch.events import Answered, Asked, Ended, Finished, QuestionKind, Sampled, Usage
 from nblaunch.logs.reader import LogReader
 from nblaunch.panel import pages as pages_module
 from nblaunch.panel.page_messages import TO_PAGES, Channel, ToPage, fits, read
@@ -398,7 +398,7 @@ def test_pages_are_told_who_asks_and_which_command_answers(talk: Talk) -> None:
     talk.hear(kind="hello")
     talk.tick()
     talk.state.detached = True
-    talk.note(Asked(1, 1, "input", "rank 1: name? ", "", "", 0, 101.0))
+    talk.note(Asked(1, 1, QuestionKind.LINE, "rank 1: name? ", "", "", 0, 101.0))
     assert talk.tick()["ranks"] == {"1": {"asks": "asks", "about": ": name?", "answer": "%multiproc debug 1"}}
     talk.note(Answered(1, 1, 101.0))
     assert talk.tick()["ranks"] == {"1": {"asks": "", "about": "", "answer": ""}}

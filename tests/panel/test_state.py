@@ -6,6 +6,7 @@ from nblaunch.events import (
     Abandoned,
     Captured,
     Displayed,
+    DisplayKind,
     Ended,
     Ending,
     Exited,
@@ -182,7 +183,7 @@ def test_a_restart_says_why() -> None:
 def test_displays_are_shown_elsewhere() -> None:
     state = launched(1)
     before = states(state)
-    state.note(Displayed(0, "display", {}, {}, None, 101.0))
+    state.note(Displayed(0, DisplayKind.NEW, {}, {}, None, 101.0))
     assert states(state) == before
 
 

@@ -22,6 +22,7 @@ from nblaunch.events import (
     Exited,
     GettingReady,
     Launched,
+    QuestionKind,
     QuestionWithdrawn,
     Raised,
     Restarting,
@@ -380,11 +381,11 @@ def test_answers_come_in_any_thread(tmp_path: Path) -> None:
     panel = TextPanel(logs(tmp_path))
     panel.note(launched(tmp_path, 1))
     panel.note(Started(0, 1, 0.0))
-    panel.note(Asked(0, 1, "input", "rank 0: name? ", "", "", 0, 1.0))
+    panel.note(Asked(0, 1, QuestionKind.LINE, "rank 0: name? ", "", "", 0, 1.0))
     panel.note(Answered(0, 1, 1.1))
     # two threads must not change the same state
     assert panel._state.ranks[0].asking._lines == {}
-    panel.note(Asked(0, 2, "input", "rank 0: name? ", "", "", 0, 1.2))
+    panel.note(Asked(0, 2, QuestionKind.LINE, "rank 0: name? ", "", "", 0, 1.2))
     assert panel._state.ranks[0].asking._lines == {}
 
 
@@ -393,7 +394,7 @@ def test_what_is_asked_is_known_by_rank_and_number(tmp_path: Path) -> None:
     panel.note(launched(tmp_path, 2))
 
     def ask(rank: int, number: int) -> None:
-        panel.note(Asked(rank, number, "input", "name? ", "", "", 0, 1.0))
+        panel.note(Asked(rank, number, QuestionKind.LINE, "name? ", "", "", 0, 1.0))
 
     ask(0, 1)
     ask(0, 2)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nblaunch.events import QuestionKind
 from nblaunch.messages.decoder import decode
 from nblaunch.messages.message import Message
 from nblaunch.messages.questions import Question, QuestionTakenBack
@@ -333,7 +334,7 @@ class Exchange:
     def begin(self, question: str, timeout: float | None = None) -> None:
         def ask() -> None:
             try:
-                self.results[question] = self.channel.ask(Question("input", question), timeout)
+                self.results[question] = self.channel.ask(Question(QuestionKind.LINE, question), timeout)
             except Exception as error:
                 self.results[question] = error
 
@@ -427,7 +428,7 @@ def test_closing_wakes_those_who_wait(exchange: Exchange) -> None:
     exchange.join()
     assert isinstance(exchange.results["who?"], EOFError)
     with pytest.raises(OSError):
-        exchange.channel.ask(Question("input", "and now?"))
+        exchange.channel.ask(Question(QuestionKind.LINE, "and now?"))
 
 
 def test_a_gang_that_is_gone_answers_nobody(exchange: Exchange) -> None:
@@ -442,7 +443,7 @@ def test_a_forked_child_cannot_ask(exchange: Exchange) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            exchange.channel.ask(Question("input", "me too?"))
+            exchange.channel.ask(Question(QuestionKind.LINE, "me too?"))
         except ChildProcessError:
             os._exit(7)
         finally:

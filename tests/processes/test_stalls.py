@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from nblaunch.events import Asked, Event, Exited, Finished, QuestionWithdrawn, Raised, Stalled, Started, Straggling
+from nblaunch.events import (
+    Asked,
+    Event,
+    Exited,
+    Finished,
+    QuestionKind,
+    QuestionWithdrawn,
+    Raised,
+    Stalled,
+    Started,
+    Straggling,
+)
 from nblaunch.processes.watching import stalls
 from nblaunch.processes.watching.sampling import cpu_seconds, family
 from nblaunch.processes.watching.stalls import StallWatch
@@ -83,7 +94,7 @@ def test_ranks_that_have_reported_are_at_work_no_more(tmp_path: Path, used: Used
 def test_ranks_that_wait_for_a_person_are_at_work(tmp_path: Path, used: Used) -> None:
     made = watch(tmp_path, 1)
     for number in (1, 2):
-        made.note(Asked(0, number, "input", "name? ", "", "", 0, 1.0))
+        made.note(Asked(0, number, QuestionKind.LINE, "name? ", "", "", 0, 1.0))
     made.answered(0, 1)
     assert told(made, 70.0) == []
     made.note(QuestionWithdrawn(0, 2, 70.0))

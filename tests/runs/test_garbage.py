@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nblaunch.events import Ended, Exited, Launched, Started
+from nblaunch.events import DisplayKind, Ended, Exited, Launched, Started
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
 from nblaunch.logs.run_logs import Logs
@@ -24,7 +24,7 @@ from nblaunch.runs.run import Run
 GOOD = {
     "value": bytes(pack_named({VALUE: [1, 2.5, "text"], "loss": 0.5})),
     "error": ErrorReport.of(ValueError("boom"), "Traceback").pack(),
-    "display": bytes(Display("display", {"text/html": "<b>"}).pack()),
+    "display": bytes(Display(DisplayKind.NEW, {"text/html": "<b>"}).pack()),
 }
 
 plain = st.recursive(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nblaunch.events import Displayed
+from nblaunch.events import Displayed, DisplayKind
 from nblaunch.runs.outputs import Output, Outputs
 
 
 def show(outputs: Outputs, rank: int, text: str, kind: str = "display", display_id: str | None = None) -> None:
-    outputs.note(Displayed(rank, kind, {"text/html": text}, {}, display_id, 0.0))
+    outputs.note(Displayed(rank, DisplayKind(kind), {"text/html": text}, {}, display_id, 0.0))
 
 
 def test_who_shows_an_output_may_change_what_it_gets() -> None:
@@ -21,7 +21,7 @@ def test_who_shows_an_output_may_change_what_it_gets() -> None:
 
 
 def clear(outputs: Outputs, rank: int, *, wait: bool = False) -> None:
-    outputs.note(Displayed(rank, "clear", {}, {}, None, 0.0, wait=wait))
+    outputs.note(Displayed(rank, DisplayKind.CLEAR, {}, {}, None, 0.0, wait=wait))
 
 
 def texts(outputs: Outputs) -> dict[int, list[str]]:
