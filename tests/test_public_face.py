@@ -109,18 +109,7 @@ def test_a_traceback_of_a_program_names_what_it_can_catch() -> None:
     assert "\nnblaunch.RanksFailed: 1 of 1 rank failed; rank 0 first: ZeroDivisionError" in done.stderr
 
 
-# What only the launcher calls, on its way to a class of its own.
-RECORDER = {"belongs_to", "give_up", "leave", "note", "refused_late"}
-
-
-def test_a_run_has_what_its_users_may_call_and_nothing_else() -> None:
-    """The names of methods and properties; attributes stand in the docstring."""
-    assert {name for name in vars(nblaunch.Run) if not name.startswith("_")} - RECORDER == {
-        *("interrupt", "kill", "signal", "stop", "wait"),
-        *("asking", "debug", "stacks", "stacks_at_failure"),
-        *("defect", "earlier", "elapsed", "ok", "ordered", "outputs", "pids", "root_cause"),
-        *("raise_for_failures", "summary"),
-    }
+def test_what_a_run_has_is_documented() -> None:
     run = nblaunch.launch("rank", 1)
     documented = inspect.getdoc(nblaunch.Run) or ""
     for name in {name for name in vars(run) if not name.startswith("_")}:

@@ -242,7 +242,7 @@ class Session:
         options = prepared.options
         logs = Logs(options.log_dir)
         self._recorder = Recorder(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
-        self.run = self._recorder.run
+        self.run: Run = self._recorder.run
         self._presentation = Presentation(self.run, prepared, self._logs, bound, raises, publish)
         plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
         self._ranks = engine.prepare(plan, self._consume)

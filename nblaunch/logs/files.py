@@ -73,7 +73,7 @@ class LogFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self._descriptor: int | None = None
 
     def size(self) -> int:

@@ -59,9 +59,9 @@ class LogFollower:
     def __init__(self, log: Log, overwriting: bool = False) -> None:
         self.log = log
         self._overwriting = overwriting
-        self.offset = 0
+        self.offset: int = 0
         self._partial = bytearray()  # read, but its line has not ended yet
-        self.overwritten = False
+        self.overwritten: bool = False
 
     def read(self, final: bool = False, limit: int = READ_LIMIT) -> list[str]:
         """Return the lines that have become whole since the last call, without their ends.

@@ -131,7 +131,7 @@ class LocalLogs:
 
     def __init__(self, path: str, stdouts: Mapping[int, str], stderrs: Mapping[int, str]) -> None:
         self.path = path
-        self.nprocs = len(stdouts)
+        self.nprocs: int = len(stdouts)
         self._paths = [(stdouts[rank], stderrs[rank]) for rank in range(self.nprocs)]
         self._sizes = [(0, 0)] * self.nprocs
 

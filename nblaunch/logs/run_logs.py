@@ -30,7 +30,7 @@ class RankLogs:
     """
 
     def __init__(self, reader: LogReader, rank: int) -> None:
-        self.path = os.path.dirname(reader.place(rank, STDOUT))
+        self.path: str = os.path.dirname(reader.place(rank, STDOUT))
         self._stdout = RankLog(reader, rank, STDOUT)
         self._stderr = RankLog(reader, rank, STDERR)
 

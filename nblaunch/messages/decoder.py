@@ -14,7 +14,7 @@ from nblaunch.payload import why
 
 __all__ = ["KINDS", "decode"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 KINDS: dict[str, type[Message]] = {
     each.KIND: each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nblaunch.events import Displayed, DisplayKind
 from nblaunch.messages.message import Body, Message, pack_fields, read_fields, require_types
@@ -16,8 +16,8 @@ __all__ = ["Display"]
 class Display(Message):
     """An output, other content for outputs, or the end of all of them; for the fields see `Displayed`."""
 
-    KIND = "display"
-    VERB = "displayed"
+    KIND: ClassVar[str] = "display"
+    VERB: ClassVar[str] = "displayed"
 
     kind: DisplayKind
     data: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nblaunch.events import Imported
 from nblaunch.messages.message import Body, Message
@@ -15,8 +16,8 @@ __all__ = ["HeavyImports"]
 class HeavyImports(Message):
     """Names of modules, each of which has brought many others along."""
 
-    KIND = "imported"
-    VERB = "imported"
+    KIND: ClassVar[str] = "imported"
+    VERB: ClassVar[str] = "imported"
 
     modules: tuple[str, ...]
 

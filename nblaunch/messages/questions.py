@@ -6,6 +6,7 @@ A question has a number, which the answer has too; see `nblaunch.processes.wire`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from nblaunch.events import Asked, QuestionKind, QuestionWithdrawn, SessionEnded
 from nblaunch.messages.message import Body, Message, pack_fields, read_fields, require_types
@@ -23,8 +24,8 @@ _MAX_QUESTION_CHARACTERS = 200_000
 class Question(Message):
     """A rank waits for an answer; for the fields see `nblaunch.events.Asked`. The channel sets the number."""
 
-    KIND = "ask"
-    VERB = "asked"
+    KIND: ClassVar[str] = "ask"
+    VERB: ClassVar[str] = "asked"
 
     kind: QuestionKind
     prompt: str
@@ -56,8 +57,8 @@ class Question(Message):
 class QuestionTakenBack(Message):
     """A rank does not wait for the answer to the question with this number any more."""
 
-    KIND = "unask"
-    VERB = "asked"
+    KIND: ClassVar[str] = "unask"
+    VERB: ClassVar[str] = "asked"
 
     number: int
 
@@ -81,8 +82,8 @@ class QuestionTakenBack(Message):
 class DebuggerLeft(Message):
     """The debugger of a rank was left; for the fields see `nblaunch.events.SessionEnded`."""
 
-    KIND = "session_ended"
-    VERB = "asked"
+    KIND: ClassVar[str] = "session_ended"
+    VERB: ClassVar[str] = "asked"
 
     session: int
     text: str = field(repr=False)

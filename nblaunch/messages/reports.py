@@ -40,7 +40,7 @@ class ErrorReport(Message):
         Why there is nothing of all that, because the rank has sent something else; empty if there is.
     """
 
-    KIND = "error"
+    KIND: ClassVar[str] = "error"
     LAST_WORD: ClassVar[LastWord | None] = LastWord.ERROR
     HELD: ClassVar[bool] = False
 
@@ -116,6 +116,6 @@ class ErrorReport(Message):
 class HeldReport(ErrorReport):
     """The same of a rank that is held for a debugger, for the case that it does not live to report it."""
 
-    KIND = "held"
-    LAST_WORD = None
-    HELD = True
+    KIND: ClassVar[str] = "held"
+    LAST_WORD: ClassVar[LastWord | None] = None
+    HELD: ClassVar[bool] = True

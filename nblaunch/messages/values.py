@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nblaunch.events import Finished, LastWord
 from nblaunch.messages.message import Body, Message
@@ -22,8 +22,8 @@ class Value(Message):
         The packed value, which the gang does not look into: rebuilding it may run code of the user's.
     """
 
-    KIND = "value"
-    LAST_WORD = LastWord.VALUE
+    KIND: ClassVar[str] = "value"
+    LAST_WORD: ClassVar[LastWord | None] = LastWord.VALUE
 
     body: Any = field(repr=False)
 

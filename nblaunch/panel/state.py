@@ -169,13 +169,14 @@ class RunState:
         self.detached = False
         self.sizes: dict[str, int] = {}
         self.ranks: list[RankState] = []
-        self.attempt = 0
-        self.getting_ready = False
-        self.importing = ""
-        self.ending = ""
-        self.restarts = self.restarted = ""
-        self.over = False
-        self.launched_at = 0.0
+        self.attempt: int = 0
+        self.getting_ready: bool = False
+        self.importing: str = ""
+        self.ending: str = ""
+        self.restarts: str = ""
+        self.restarted: str = ""
+        self.over: bool = False
+        self.launched_at: float = 0.0
         self.ended_at: float | None = None
         self._outcome = RunOutcome()
         self._root: RankOutcome | None = None

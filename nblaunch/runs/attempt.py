@@ -39,7 +39,7 @@ class Attempt:
     def __init__(self, number: int) -> None:
         self.number = number
         self.failures: dict[int, RankFailure] = {}
-        self.stacks_at_failure = Stacks({})
+        self.stacks_at_failure: Stacks = Stacks({})
         self.logs: dict[int, RankLogs] = {}
         self.pids: dict[int, int] = {}
 

@@ -72,7 +72,7 @@ class AttemptRecorder:
     ) -> None:
         self.attempt = attempt
         self.launched: Launched | None = None
-        self.outputs = Outputs(len(outcome.ranks))
+        self.outputs: Outputs = Outputs(len(outcome.ranks))
         self._outcome = outcome
         self._rebuilding = Rebuilding(collect, refuse)
         self._keeps = keeps

@@ -124,10 +124,11 @@ class RunOutcome:
     """
 
     def __init__(self, nprocs: int = 0) -> None:
-        self.ranks = [RankOutcome(rank) for rank in range(nprocs)]
+        self.ranks: list[RankOutcome] = [RankOutcome(rank) for rank in range(nprocs)]
         self.root: RankOutcome | None = None
         self.before: list[RankOutcome] = []
-        self.timed_out = self.rolled_back = False
+        self.timed_out: bool = False
+        self.rolled_back: bool = False
         self._began = 0.0
         self._ending_at: float | None = None
 

@@ -29,7 +29,7 @@ from nblaunch.runs.run import Run
 
 __all__ = ["Recorder"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
 _PATIENCE = 1.0
@@ -71,7 +71,7 @@ class Recorder:
         self._last = self._new_attempt(0, logs)
         # of the attempt before, which counts if the ranks cannot be started once more
         self._before: AttemptRecorder | None = None
-        self.run = Run(nprocs, logs, self._last.attempt, self._last.outputs, collect, cells, captured)
+        self.run: Run = Run(nprocs, logs, self._last.attempt, self._last.outputs, collect, cells, captured)
         # what comes back is being put together; guarded: who leaves before that is done comes from another thread
         self._concluding = self._impatient = False
         self._conclusion = threading.Lock()

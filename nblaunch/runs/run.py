@@ -114,7 +114,7 @@ class Run:
         self.results: dict[int, Any] = {}
         self.failures: dict[int, RankFailure] = {}
         self.collected: dict[str, dict[int, Any]] = {name: {} for name in collect}
-        self.captured = dict(captured)
+        self.captured: dict[str, int] = dict(captured)
         self.logs = logs
         self.attempts: list[Attempt] = []
         self.refused = ""

@@ -20,7 +20,7 @@ from nblaunch.processes.gang.watched_rank import WatchedRank
 
 __all__ = ["GangEnding"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class GangEnding:
@@ -65,7 +65,7 @@ class GangEnding:
         self._resume_helpers = resume_helpers
         self._exited = exited
         self._steps: deque[Step] = deque()
-        self.begun = False
+        self.begun: bool = False
         self.step_ends_at: float | None = None
 
     def begin(self, reason: str, steps: Iterable[Step]) -> None:

@@ -43,7 +43,7 @@ from nblaunch.refusals import start_or_refuse
 
 __all__ = ["Gang"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds that a look of the sampler may still take.
 _SAMPLER_PATIENCE = 1.0

@@ -23,7 +23,7 @@ class Orders:
     """
 
     def __init__(self) -> None:
-        self.ended = False
+        self.ended: bool = False
         self._ends: deque[tuple[str, tuple[Step, ...]]] = deque()
         self._callbacks: deque[Callable[[], None]] = deque()
         # apart from the others, because they are obeyed while ranks start too; with each waits a thread

@@ -105,18 +105,18 @@ class Supervisor:
         self._start_deadline = math.inf
         self._out_of_memory = OutOfMemory()
         self._selector = selectors.DefaultSelector()
-        self.orders = Orders()
-        self.policy = policy
-        self.clock = RanksClock()
-        self.ending = GangEnding(
+        self.orders: Orders = Orders()
+        self.policy: Policy = policy
+        self.clock: RanksClock = RanksClock()
+        self.ending: GangEnding = GangEnding(
             self._running, self._tell, self.clock, self.orders, self._method.resume_helpers, self.exited
         )
         self.ranks: dict[int, WatchedRank] = {}
         self.tasks: TaskQueue | None = None
         if any(rank_spec.stays for rank_spec in self._rank_specs):
             self.tasks = TaskQueue(self._running, self._begin_task, self._tell)
-        self.all_started = Flag()
-        self.done = Flag()
+        self.all_started: Flag = Flag()
+        self.done: Flag = Flag()
         self.start_error: BaseException | None = None
 
     def run(self) -> None:

@@ -19,7 +19,7 @@ from nblaunch.processes.threads import cores
 
 __all__ = ["GangTask", "TaskQueue"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -80,8 +80,8 @@ class TaskQueue:
         self._tell = tell
         self._waiting: deque[GangTask] = deque()
         self._number = 0
-        self.rests = False
-        self.finished = False
+        self.rests: bool = False
+        self.finished: bool = False
 
     def submit(self, task: GangTask) -> None:
         """Have ranks do something more when none is busy."""

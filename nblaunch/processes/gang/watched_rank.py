@@ -15,7 +15,7 @@ from nblaunch.processes.gang.inbox import Inbox
 
 __all__ = ["WatchedRank"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass
