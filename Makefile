@@ -43,7 +43,7 @@ APT_INSTALL = as_root=; \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab demo-ddp test oldest colab pythons chaos differential browser bench bench-panel bench-against map lint format \
+.PHONY: help demo lab demo-ddp test oldest frameworks colab pythons chaos differential browser bench bench-panel bench-against map lint format \
 	release try-release clean
 
 help: ## say what can be made
@@ -59,27 +59,30 @@ lab: $(VENV)/.demo ## open the same notebook in JupyterLab
 demo-ddp: $(VENV)/.demo-ddp ## run notebooks/ddp.ipynb (torch, DistributedDataParallel) headless
 	$(BIN)/python notebooks/execute.py notebooks/ddp.ipynb
 
-# The other versions, and a release, are tried in the background, with what the tests here leave of the machine.
+# Other versions, a release and frameworks are tried in the background, with what the tests here leave of the machine.
 test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all the tests, the fast ones first
 	@status=0; \
 	mkdir -p build; \
-	nice -n 19 make --no-print-directory --keep-going VENV=$(VENV) oldest colab try-release >build/other-versions.log 2>&1 & others=$$!; \
+	nice -n 19 make --no-print-directory --keep-going VENV=$(VENV) oldest colab try-release frameworks \
+	  >build/other-versions.log 2>&1 & others=$$!; \
 	trap 'kill $$others 2>/dev/null' EXIT; \
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "$(FAST)" || status=$$?; \
 	$(BIN)/python -m pytest -m "(kernel or notebook or browser) and not chaos" || status=$$?; \
-	$(BIN)/python -m pytest -m frameworks || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	wait $$others || status=$$?; \
 	trap - EXIT; \
-	echo "with other versions, and as a release:"; cat build/other-versions.log; \
+	echo "with other versions, as a release, and with frameworks:"; cat build/other-versions.log; \
 	exit $$status
 
 oldest: $(OF_OLDEST)/.test ## run the fast tests on Python 3.10 with the oldest dependencies
 	@if [ -x $(OF_OLDEST)/bin/pytest ]; then \
 	  $(OF_OLDEST)/bin/python -m pytest -m "$(FAST)" -W ignore::DeprecationWarning -p no:cacheprovider; \
 	else echo "no Python $(OLDEST) here: the tests with the oldest dependencies are skipped"; fi
+
+frameworks: $(VENV)/.test ## run the tests that train with Lightning, transformers, accelerate and jax
+	@$(BIN)/python -m pytest -m frameworks
 
 colab: $(VENV)/.colab ## run tests of kernels, and the quick start, with the versions that Google Colab has
 	@$(TEST_COLAB)

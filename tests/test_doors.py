@@ -12,7 +12,7 @@ import nblaunch
 PACKAGE = Path(nblaunch.__file__).parent
 MODULES = [path for name in ("panel", "runs") for path in sorted((PACKAGE / name).rglob("*.py"))]
 # What a browser loads is part of nblaunch.
-OWN_FILES = {"panel/widget.py"}
+OWN_FILES = {"panel/joining.py", "panel/widget.py"}
 
 # Calls that look at files by their paths; of methods only the name can be seen.
 FUNCTIONS = {"open", "io.open"}
