@@ -30,7 +30,6 @@ from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import Prepared, prepare
 from nblaunch.launching.presenting import Presentation, untold
 from nblaunch.launching.source import Notebook
-from nblaunch.logs.reader import LogReader
 from nblaunch.logs.run_logs import Logs
 from nblaunch.panel.outputs import Publish
 from nblaunch.runs.questions import Questions
@@ -243,9 +242,10 @@ class Session:
         logs = Logs(options.log_dir)
         self._recorder = Recorder(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
         self.run: Run = self._recorder.run
-        self._presentation = Presentation(self.run, prepared, self._logs, bound, raises, publish)
         plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
+        # first: if this is refused, nothing holds the run, and the folder of its logs goes at once
         self._ranks = engine.prepare(plan, self._consume)
+        self._presentation = Presentation(self.run, prepared, self._ranks.logs, bound, raises, publish)
         self._questions = Questions(
             self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0
         )
@@ -389,9 +389,6 @@ class Session:
         self._presentation.note(event)
         # last, because another thread may answer at once, and nothing is answered before it is shown to be asked
         self._questions.note(event)
-
-    def _logs(self, attempt: int) -> LogReader:
-        return self._ranks.logs(attempt)
 
     def _answer(self, rank: int, number: int, body: bytes) -> None:
         self._ranks.answer(rank, number, body)
