@@ -1,7 +1,6 @@
 """Run a notebook cell on several real processes and get results and failures back as objects.
 
-Names are handed on lazily, so that a rank, which imports ``nblaunch.rank`` only, pays for nothing that it does
-not use.
+Each exported name is imported on its first use: a rank imports ``nblaunch.rank`` only, and does not pay for the rest.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ if sys.platform != "linux":
         "On Windows run Jupyter inside WSL 2; on other systems use a Linux container."
     )
 
-_HOME = {
+_MODULES = {
     "Attempt": "nblaunch.runs.attempt",
     "CaptureError": "nblaunch.capture.errors",
     "Engine": "nblaunch.engines.base",
@@ -65,8 +64,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'nblaunch' has no attribute {name!r}")
 
 

@@ -10,10 +10,9 @@ __all__ = ["cell_thread"]
 
 
 def cell_thread(name: str, work: Callable[..., object], *args: object) -> threading.Thread:
-    """Return a thread, yet to be started, that prints and displays under the cell which runs now.
+    """Return an unstarted thread that prints and displays under the cell which runs now.
 
-    That is what the copy of the context is for; it has settings too, such as those of NumPy. The thread is a daemon,
-    so that an interpreter can end whose run was never waited for, or that waits for code of the user's which never
-    returns.
+    It runs in a copy of the present context, which tells ipykernel the cell and holds settings such as NumPy's. The
+    thread is a daemon: the interpreter can end while the thread waits for a run, or for user code that never returns.
     """
     return threading.Thread(target=contextvars.copy_context().run, args=(work, *args), name=name, daemon=True)

@@ -1,4 +1,4 @@
-"""Interrupts that would be lost, or heard late; and Ctrl-Z, which stops the ranks too."""
+"""Interrupts that Python would lose or handle late; and Ctrl-Z, which has to stop the ranks too."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Any
 
 __all__ = ["MAX_WAIT_SLICE", "lost_interrupts_repeated", "stopping_together"]
 
-# Seconds that the main thread waits at once: an interrupt that comes just before is heard only when a wait ends.
+# Seconds of one wait of the main thread. An interrupt that comes just before a wait is handled only when it ends.
 MAX_WAIT_SLICE = 0.5
 # Seconds between two looks at whether the main thread has left the finalizer.
-_LOOK_AGAIN = 0.001
+_FINALIZER_POLL = 0.001
 
 
 @contextlib.contextmanager
 def lost_interrupts_repeated() -> Iterator[None]:
-    """Have an interrupt come once more if it hit a finalizer, whose exceptions are printed and go nowhere else.
+    """Repeat each interrupt that was raised in a finalizer, where Python only prints exceptions.
 
-    The main thread runs finalizers (``__del__``, callbacks of weak references) between any two steps; an interrupt that
-    happens to come meanwhile is raised in there, and reaches ``sys.unraisablehook`` instead of whoever waits.
+    The main thread may run finalizers (``__del__``, callbacks of weak references) between any two steps. An interrupt
+    that comes meanwhile is raised in the finalizer, and reaches ``sys.unraisablehook`` instead of the code that waits.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # interrupts are the main thread's
+        yield  # Python raises interrupts in the main thread only
         return
     before = sys.unraisablehook
 
     def hook(lost: sys.UnraisableHookArgs, /) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            # by another thread and later, or it would be raised in here; if it hits a finalizer again, it is repeated
+            # Another thread sends it when this hook has returned: sent now, it would be raised in here.
             with contextlib.suppress(RuntimeError):  # no more threads
                 threading.Thread(
                     target=_interrupt_main_thread, args=(hook.__code__,), name="nblaunch-interrupt", daemon=True
@@ -47,31 +47,31 @@ def lost_interrupts_repeated() -> Iterator[None]:
     try:
         yield
     finally:
-        # not if somebody has put a hook of theirs before it meanwhile
+        # Other code may have installed a hook of its own meanwhile, which stays.
         if sys.unraisablehook is hook:
             sys.unraisablehook = before
 
 
 @contextlib.contextmanager
 def stopping_together(hold: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
-    """Have Ctrl-Z (SIGTSTP) stop others before it stops this program, and ``fg`` or ``bg`` set them going after it.
+    """On Ctrl-Z (SIGTSTP) call `hold`, stop this program, and call `resume` when ``fg`` or ``bg`` continues it.
 
-    Whatever handler the program has for SIGTSTP is called between the two, and is back afterwards. One Ctrl-Z after the
-    other, as of somebody who is impatient, stops the program once; one that comes when it was set going stops it again.
+    A handler that the program has for SIGTSTP itself is called in between, and is restored at the end. Further Ctrl-Z
+    before the program stops count as one with the first; one that comes after it has continued stops it again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python installs handlers in the main thread only
         return
     before = signal.getsignal(signal.SIGTSTP)
     if before is None or before == signal.SIG_IGN:
-        yield  # it cannot be put back, or nobody is to stop
+        yield  # the handler is one of C code, which Python cannot restore; or the program ignores Ctrl-Z
         return
     process = os.getpid()
     busy = again = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal busy, again
-        if os.getpid() != process:  # a copy of this program, whose others these are not
+        if os.getpid() != process:  # a fork of this program: `hold` is not for it
             _stop_as_before(before, number, frame)
             return
         if busy:
@@ -93,13 +93,13 @@ def stopping_together(hold: Callable[[], None], resume: Callable[[], None]) -> I
         signal.signal(signal.SIGTSTP, stop)
         yield
     finally:
-        # not if the program has installed another one meanwhile
+        # The program may have installed another handler meanwhile, which stays.
         if signal.getsignal(signal.SIGTSTP) is stop:
             signal.signal(signal.SIGTSTP, before)
 
 
 def _stop_as_before(before: Any, number: int, frame: FrameType | None) -> None:
-    """Do what the program would do of a signal that stops it, if nobody else had a handler for that."""
+    """Do what the program would have done on the signal: call its handler `before`, or stop."""
     if callable(before):
         before(number, frame)
         return
@@ -111,9 +111,9 @@ def _stop_as_before(before: Any, number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_main_thread(hook: CodeType) -> None:
-    """Interrupt the main thread when it has returned from this hook, and so from the finalizer before it."""
+    """Interrupt the main thread as soon as it has returned from the hook with this code, and so from the finalizer."""
     main = threading.main_thread().ident
     assert main is not None
     while any(frame.f_code is hook for frame, _ in walk_stack(sys._current_frames().get(main))):
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_FINALIZER_POLL)
     signal.pthread_kill(main, signal.SIGINT)

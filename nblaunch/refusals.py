@@ -1,4 +1,4 @@
-"""What the system refuses, and what can be done about it."""
+"""Errors of a system that refuses a process, a thread, a file or disk space, with advice on what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 __all__ = ["FULL", "explained", "start_or_refuse"]
 
-# Errors of a disk, or a user's share of it, that has no room.
+# Error numbers of a full disk, and of a user's quota that is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _ADVICE = {
@@ -22,19 +22,19 @@ _ADVICE = {
 
 
 def explained(refusal: OSError) -> OSError:
-    """Return the error with what can be done about it, if that is known."""
+    """Return the error with advice on what to do, if there is any."""
     advice = _ADVICE.get(refusal.errno or 0)
     return OSError(refusal.errno, f"{refusal.strerror}: {advice}") if advice else refusal
 
 
 def start_or_refuse(thread: threading.Thread) -> None:
-    """Start a thread that is needed.
+    """Start a thread; if the system refuses it, raise an error with advice.
 
     Raises
     ------
     BlockingIOError
-        If the system refuses it, as it would refuse a process: with what can be done about it. Python itself raises a
-        RuntimeError that says neither.
+        If the system refuses the thread: the error that it gives for a process. Python's own RuntimeError has no
+        reason and no advice.
     """
     try:
         thread.start()

@@ -1,4 +1,4 @@
-"""How ranks and sizes in bytes read, how people write sizes, and the variables that name ranks in their own code."""
+"""Ranks and sizes in words, sizes as people write them, and the variables that each rank has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def count_ranks(number: int) -> str:
 
 
 def spans(ranks: Iterable[int]) -> str:
-    """Return numbers with runs of them folded: ``"0-2, 5"``."""
+    """Return numbers with consecutive ones as a range: ``"0-2, 5"``."""
     found: list[list[int]] = []
     for number in sorted(ranks):
         if found and number == found[-1][1] + 1:
@@ -38,7 +38,7 @@ def spans(ranks: Iterable[int]) -> str:
 
 
 def name_ranks(ranks: Iterable[int]) -> str:
-    """Name ranks in words, runs of them folded: ``"ranks 0-2, 5"``."""
+    """Name ranks in words, consecutive ones as a range: ``"ranks 0-2, 5"``."""
     numbers = list(ranks)
     return f"rank{'s' if len(numbers) != 1 else ''} {spans(numbers)}"
 
@@ -50,7 +50,7 @@ def in_a_row(words: Iterable[str]) -> str:
 
 
 WORTH_TELLING = 1_000_000
-"""Bytes sent to each rank from which on a person is told."""
+"""Bytes sent to each rank, from which on the panel and the record tell the user."""
 
 _UNITS = "KMGTP"
 _SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*(?:([{_UNITS}])(iB|B)?|B)?", re.IGNORECASE)

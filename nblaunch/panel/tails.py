@@ -23,7 +23,7 @@ from nblaunch.logs.reader import STDERR, STDOUT
 from nblaunch.panel.folding import Group, fold
 from nblaunch.panel.terminal import Line, render
 from nblaunch.panel.turns import in_turns
-from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut_off
+from nblaunch.stacks.dump import FATAL, THREAD, frames_of, has_more_frames
 from nblaunch.stacks.folding import users_frames
 
 __all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "marked_where_torn", "tail", "whole"]
@@ -359,7 +359,7 @@ def _of_user(threads: Sequence[tuple[tuple[int, Line], list[tuple[int, Line]]]])
     found = []
     for head, lines in threads:
         texts = [line.text for _, line in lines]
-        count = len(users_frames(frames_of(texts), is_cut_off(texts)))
+        count = len(users_frames(frames_of(texts), has_more_frames(texts)))
         # those that have no frame of Python are the launcher's, or a library's
         if count:
             found += [head, *lines[:count]]

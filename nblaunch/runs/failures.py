@@ -16,7 +16,7 @@ from nblaunch.payload import encodable, traceback_of, type_name
 from nblaunch.payload.made_frames import leave_users_frames
 from nblaunch.processes.errors import ProcessFailure
 from nblaunch.runs.failure_text import colours_are_wanted, details, headline, no_line, no_variables
-from nblaunch.stacks.dump import FATAL, THREAD, frames_of, is_cut, is_cut_off
+from nblaunch.stacks.dump import FATAL, THREAD, frames_of, has_more_frames, has_more_threads
 from nblaunch.stacks.folding import CUT_OFF, frame_text, label_cells, users_frames
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         return ""
     headline = f"{FATAL}{dump.splitlines()[0]}, most recent call first"
     crashed = next((stack for stack in stacks if stack["whose"] == "Current thread"), None)
-    if crashed is None and is_cut(dump):
+    if crashed is None and has_more_threads(dump):
         return (
             f"{FATAL}{dump.splitlines()[0]} (in a thread that Python does not tell of: it had more than a hundred, and "
             "Python tells of the newest)"
@@ -186,7 +186,7 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
     # up to the next thread, which begins behind an empty line
     lines = dump[crashed.end() :].partition("\n\n")[0].splitlines()
     named = label_cells({0: Stack((tuple(frames_of(lines)),), "")}, cells)[0].threads[0]
-    cut = is_cut_off(lines)
+    cut = has_more_frames(lines)
     shown = [frame_text(frame) for frame in users_frames(named, cut)] + ([CUT_OFF] if cut else [])
     return "\n".join([headline, *(f"  {line}" for line in shown)])
 

@@ -1,1 +1,1 @@
-"""Where ranks are: stacks as they are taken, and as they are shown."""
+"""Stacks of ranks: `dump` has a rank write them and reads them, `folding` turns them into text."""

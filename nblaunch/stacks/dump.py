@@ -1,16 +1,17 @@
-"""Where ranks are just now: a signal has each write the stacks of its threads into a file of its own.
+"""Stacks of running ranks: on a signal, each rank writes the stacks of its threads to a file of its own.
 
 ::
 
-    gang ─ signal to the main thread ─► rank: Python's faulthandler writes, in a C signal handler ─► file ─► `Stack`
-                another one, if all other threads wait: all of them ───────────────────────────────────►
+    gang ─ SIGNAL_FOR_MAIN ─► rank: faulthandler, in a C signal handler, writes its main thread ─► file ─► Answer
+         ─ SIGNAL, if all its other threads wait ─► the same for all its threads ───────────────►
 
-The handler needs no interpreter lock and runs no Python code, so it answers while C code holds that lock, which is
-where ranks hang. A rank that only waits goes on waiting: system calls are restarted by the kernel or, those that are
-not (poll and sleep, signal(7)), by Python; C code of others may see them interrupted.
+The handler needs no interpreter lock and runs no Python code. So it answers while C code holds that lock, which is
+where ranks hang. A rank that waits goes on waiting: the Linux kernel restarts its system calls, and Python restarts
+those that the kernel does not (poll and sleep, see signal(7)). In C code, such a call may end with EINTR.
 
-A thread that tells of itself does no harm. But faulthandler follows the frames of other threads without any lock, and
-a process in which one of them starts, ends or calls just then may crash: it is not asked for those of threads that run.
+A thread that writes its own stack does no harm. But faulthandler reads the frames of other threads without any lock,
+and the process may crash if one of them starts, ends or calls a function just then. So `SIGNAL` is not sent while other
+threads run.
 """
 
 from __future__ import annotations
@@ -37,51 +38,51 @@ __all__ = [
     "Answer",
     "answer_with_stacks",
     "frames_of",
-    "is_cut",
-    "is_cut_off",
+    "has_more_frames",
+    "has_more_threads",
     "read_answer",
 ]
 
 FATAL = "Fatal Python error: "
-"""Begins what faulthandler writes when the process crashes."""
+"""The beginning of what faulthandler writes when a process crashes."""
 
 THREAD = re.compile(r"(?P<whose>Current thread|Thread) 0x[0-9a-f]+ ?(?:\[.*\] )?\(most recent call first\):")
-"""The line before the frames of each thread, for `fullmatch`; whose it is when the process has crashed."""
+"""The line before the frames of each thread, for `fullmatch`. "Current thread" is the one that has crashed."""
 
-# Two that hardly anybody uses for anything else; the one above them is for the death of the parent.
+# Hardly any program uses these signals. `nblaunch.processes` has the one above them announce the death of the parent.
 SIGNAL = signal.SIGRTMAX - 1
 """Asks a process for the stacks of all its threads."""
 
 SIGNAL_FOR_MAIN = signal.SIGRTMAX - 2
-"""Asks a thread for its own stack alone. Of all threads Python tells the newest hundred; the main one is the oldest."""
+"""Asks a thread for its own stack alone. `SIGNAL` may miss the main thread: faulthandler writes the newest hundred."""
 
-_ALONE = "Stack (most recent call first):"
-_REST = "  ..."
-_FEWEST_OF_A_CUT = 100 if sys.version_info < (3, 14) else 50
-# What a stack that is complete ends with: a thread, and a program that was started by its module's name or its file's.
+_OWN_STACK_HEADER = "Stack (most recent call first):"
+_MORE_FRAMES = "  ..."
+_MIN_FRAMES_OF_A_CUT = 100 if sys.version_info < (3, 14) else 50
+# The outermost frame of a complete stack: of a thread, of a program started by a module's name, and by a file's.
 _BOTTOM_OF_A_THREAD = ("_bootstrap", "threading.py")
 _BOTTOM_OF_A_MODULE = ("_run_module_as_main", "<frozen runpy>")
 _BOTTOM_OF_A_PROGRAM = "<module>"
-# And what is in every one of a rank's main thread, whose program came from no file: what calls the rank's function.
+# A rank's program comes from no file. In each complete stack of its main thread, this calls the rank's function.
 _CALLS_A_RANK = ("_call", os.path.join("nblaunch", "processes", "child", "rank_process.py"))
 
 HEAD = re.compile(rb" *(\d+)\n")
-"""The first line of the file: the descriptor to write to, so that others can see whether it still is this file."""
+"""The first line of the file: the rank's descriptor, by which others can check that it still leads to this file."""
 
-# Programs close the low descriptors without asking what they are; this one must not become another file of theirs. Not
-# higher, because the system keeps a table of all descriptors up to the highest, and copies it when it forks.
-_OUT_OF_REACH = 1023
+# Some programs close all low descriptors and use the numbers again, so this one is high. It is not higher, because the
+# system keeps a table of all descriptors up to the highest, and copies it at each fork.
+_HIGH_DESCRIPTOR = 1023
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.+)$')
 
 
 def answer_with_stacks(path: str) -> None:
-    """Have this process write the stacks of its threads to a file whenever it is asked; without one, nothing happens.
+    """Have this process write the stacks of its threads to a file on `SIGNAL` and `SIGNAL_FOR_MAIN`.
 
     Parameters
     ----------
     path : str
-        The file; an empty string is none.
+        The file. Nothing is done if it is empty.
     """
     if not path:
         return
@@ -93,11 +94,11 @@ def answer_with_stacks(path: str) -> None:
 
 
 def _moved_up(descriptor: int) -> int:
-    """Move a descriptor to the highest free number that is out of reach, and not beyond it if that can be."""
+    """Move a descriptor to a free number as near to `_HIGH_DESCRIPTOR` as the limit of this process allows."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    highest = _OUT_OF_REACH if limit == resource.RLIM_INFINITY else min(_OUT_OF_REACH, limit - 1)
+    highest = _HIGH_DESCRIPTOR if limit == resource.RLIM_INFINITY else min(_HIGH_DESCRIPTOR, limit - 1)
     for number in range(highest, descriptor, -1):
-        with contextlib.suppress(OSError):  # it is in use, and so are all above it that there may be
+        with contextlib.suppress(OSError):  # this number and all above it are in use
             moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
             os.close(descriptor)
             return moved
@@ -113,9 +114,9 @@ class Answer:
     main : tuple of Frame or None
         The frames of the main thread, the innermost first.
     cut : bool
-        Whether there are more of them, further out.
+        Whether outer frames of the main thread are missing.
     others : tuple of tuple of Frame
-        Those of other threads.
+        The frames of each other thread.
     """
 
     main: tuple[Frame, ...] | None
@@ -129,33 +130,34 @@ def read_answer(text: str) -> Answer:
     threads: list[list[str]] = []
     lines: list[str] = []
     for line in text.splitlines():
-        if line == _ALONE or THREAD.fullmatch(line):
-            (alone if line == _ALONE else threads).append(lines := [])
+        if line == _OWN_STACK_HEADER or THREAD.fullmatch(line):
+            (alone if line == _OWN_STACK_HEADER else threads).append(lines := [])
         else:
             lines.append(line)
-    if threads and not is_cut(text):
-        # the main one was the first one, and is written last
+    if threads and not has_more_threads(text):
+        # faulthandler writes the oldest thread last, which is the main one
         alone.append(threads.pop())
     others = tuple(tuple(frames_of(part)) for part in reversed(threads))
-    return Answer(tuple(frames_of(alone[0])), is_cut_off(alone[0]), others) if alone else Answer(None, False, others)
+    main = alone[0] if alone else []
+    return Answer(tuple(frames_of(main)) if alone else None, has_more_frames(main), others)
 
 
-def is_cut_off(lines: list[str]) -> bool:
-    """Tell whether there were more frames, further out, than those in lines of faulthandler."""
-    if _REST in lines:
+def has_more_frames(lines: list[str]) -> bool:
+    """Tell whether faulthandler has left outer frames out of the lines of a stack."""
+    if _MORE_FRAMES in lines:
         return True
     if sys.version_info < (3, 13):
         return False
-    # It does not say so any more. A hundred are counted, but from 3.14 on those that C code begins with are left out:
-    # at least every other one is.
+    # From 3.13 on, faulthandler stops after a hundred frames without a mark. From 3.14 on it counts the entry frames of
+    # C code, but does not write them. At most every other frame is one.
     frames = frames_of(lines)
-    return len(frames) >= _FEWEST_OF_A_CUT and not _is_complete(frames)
+    return len(frames) >= _MIN_FRAMES_OF_A_CUT and not _is_complete(frames)
 
 
 def _is_complete(frames: list[Frame]) -> bool:
     outermost = frames[-1]
     if outermost.function == _BOTTOM_OF_A_PROGRAM:
-        # what `exec` and `eval` run is called a module too, wherever it is in the stack
+        # the frames of `exec` and `eval` are called "<module>" too, wherever they are in the stack
         complete = not outermost.file.startswith("<")
     else:
         complete = any(_is(outermost, *bottom) for bottom in (_BOTTOM_OF_A_THREAD, _BOTTOM_OF_A_MODULE))
@@ -166,13 +168,13 @@ def _is(frame: Frame, function: str, file: str) -> bool:
     return frame.function == function and frame.file.endswith(file)
 
 
-def is_cut(text: str) -> bool:
-    """Tell whether there were more threads than those in a text of faulthandler."""
+def has_more_threads(text: str) -> bool:
+    """Tell whether faulthandler has left threads out of its text."""
     return "\n...\n" in text
 
 
 def frames_of(lines: list[str]) -> list[Frame]:
-    """Return the frames that lines of faulthandler tell of, the innermost first, as they do."""
+    """Return the frames in lines of faulthandler, the innermost first."""
     matches = (_FRAME.match(line) for line in lines)
     return [
         Frame(unescaped(match["file"]), int(match["line"]) if match["line"].isdigit() else 0, unescaped(match["name"]))

@@ -1,7 +1,8 @@
 r"""Names of files and functions as Python's faulthandler writes them: in ASCII, with escapes for everything else.
 
-Its escapes are ``\xe9``, ``\u6f22`` and ``\U0001f600``, and a backslash that is part of a name is written as it is. So
-``\xe9`` may be either, and two names are compared as they are written; for a person the escape is read as the letter.
+Its escapes are ``\xe9``, ``\u6f22`` and ``\U0001f600``. It writes a backslash that is part of a name as it is, so
+``\xe9`` in its output may be a letter or four characters of the name. That is why names are compared as written, and
+only for display an escape is turned into its letter.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ __all__ = ["as_written", "unescaped"]
 
 _ESCAPE = re.compile(r"\\[xuU](?P<digits>(?<=x)[0-9a-f]{2}|(?<=u)[0-9a-f]{4}|(?<=U)(?:000[0-9a-f]|0010)[0-9a-f]{4})")
 _NOT_ASCII = re.compile(r"[^ -~]")
-# Characters of a name that are written; behind them comes this.
+# faulthandler writes so many characters of a name, and then the mark.
 _MAX_NAME_CHARACTERS = 500
 _CUT = "..."
 
 
 def as_written(name: str) -> str:
-    r"""Return a name as faulthandler writes it; also one that `unescaped` has returned.
+    r"""Return a name as faulthandler writes it; the name may come from `unescaped` too.
 
     Examples
     --------
@@ -50,5 +51,5 @@ def unescaped(written: str) -> str:
 
 def _letter(found: re.Match[str]) -> str:
     letter = chr(int(found["digits"], 16))
-    is_its = not letter.isascii() and letter.isprintable() and _escape(letter) == found[0]
-    return letter if is_its else found[0]
+    is_escape = not letter.isascii() and letter.isprintable() and _escape(letter) == found[0]
+    return letter if is_escape else found[0]

@@ -1,4 +1,4 @@
-"""How the stacks of ranks read: down to the user's own code, equal ones folded with their ranks.
+"""Stacks of ranks as text: down to the user's own code, with ranks at the same place in one line.
 
 ::
 
@@ -24,22 +24,22 @@ from nblaunch.wording import name_ranks
 __all__ = ["CUT_OFF", "Stacks", "frame_text", "label_cells", "users_frames", "where"]
 
 CUT_OFF = "… and all that are further out: Python tells of no more than a hundred"
-"""Follows the frames of a stack that Python has cut off."""
+"""The line after the frames of a stack whose outer frames are missing."""
 
 _CELL = "Cell In["
-# names of files are compared as faulthandler writes them: what its escapes stand for is not always clear
+# Names of files are compared as faulthandler writes them: what its escapes stand for is not always clear.
 _PACKAGE = as_written(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""))
-# Frames of one stack in a text, the innermost: what is above them hardly ever differs.
-_SHOWN = 8
+# Innermost frames of one stack in a text, and at most as many of the user's own further out.
+_MAX_FRAMES = 8
 # Groups of ranks in a text.
-_MOST_GROUPS = 12
+_MAX_GROUPS = 12
 # Places of other threads in the text of a group.
-_MOST_PLACES = 4
-# Threads that Python tells of, besides the main one.
-_TOLD_AT_ONCE = 100
-# Where a rank waits for a person.
+_MAX_PLACES = 4
+# Threads besides the main one that faulthandler writes.
+_MAX_OTHER_THREADS = 100
+# Files of the functions in which a rank waits for an answer from the user.
 _ASKING = (os.path.join("nblaunch", "rank", "asking.py"), os.path.join("nblaunch", "rank", "debugging.py"))
-# What decorators and modules put around the function that a person has called.
+# Functions that decorators and torch modules put around the one that the user has called, without their underscores.
 _WRAPPERS = {
     "call",
     "call_impl",
@@ -51,11 +51,12 @@ _WRAPPERS = {
     "wrapper",
     "<lambda>",
 }
-_WORDS = {"R": "running in", "S": "waiting in"}
+# By the state of the thread in /proc.
+_STATE_WORDS = {"R": "running in", "S": "waiting in"}
 
 
 def label_cells(stacks: Mapping[int, Stack], cells: Mapping[str, int]) -> dict[int, Stack]:
-    """Give the files that cells were compiled under the names that these have in the notebook.
+    """Replace the file names of cells by what the notebook calls them, such as ``Cell In[7]``.
 
     Parameters
     ----------
@@ -82,16 +83,16 @@ def users_frames(frames: Iterable[Frame], cut: bool = False) -> list[Frame]:
     Parameters
     ----------
     frames : iterable of Frame
-        All of a thread, the innermost first.
+        All frames of a thread, the innermost first.
     cut : bool
-        Whether the outermost, which are the launcher's, are not among them.
+        Whether the outermost frames, which are the launcher's, are missing.
     """
     found = list(frames)
-    # the outermost call of the shell: the user's code may call the shell too
+    # the outermost call of the shell counts: the user's code may call the shell too
     shells = [index for index, frame in enumerate(found) if frame.file.endswith("IPython/core/interactiveshell.py")]
     cells = [index for index in shells if found[index].function == "run_code"]
     end = next(iter(cells[-1:] or shells[:1]), len(found))
-    # the outermost of ours that follow each other; others belong to what the user's code has called, as input() does
+    # The launcher's frames are the outermost unbroken row of ours. Others are called by the user's code: input() is.
     ours = [index for index, frame in enumerate(found[:end]) if _is_ours(frame)]
     while ours and (ours[-1] - 1 in ours):
         ours.pop()
@@ -119,11 +120,11 @@ def where(stack: Stack) -> str:
     position = _position(frames)
     if _asks(frames):
         return f"waiting for an answer, {frame_text(frames[position])}"
-    return _called(frames, position, _WORDS.get(stack.state, "in"))
+    return _called(frames, position, _STATE_WORDS.get(stack.state, "in"))
 
 
 def _position(frames: list[Frame]) -> int:
-    """Return where the user's own code begins."""
+    """Return the index of the innermost frame of the user's own code; of the outermost frame if there is none."""
     return next((index for index, frame in enumerate(frames) if _is_users(frame)), len(frames) - 1)
 
 
@@ -142,7 +143,7 @@ def _called(frames: list[Frame], position: int, does: str) -> str:
 
 @exported_by("nblaunch")
 class Stacks(Mapping[int, Stack]):
-    """Where ranks are, by rank; its text folds those that are at the same place.
+    """Stacks by rank; the text shows ranks at the same place together.
 
     Examples
     --------
@@ -178,11 +179,11 @@ class Stacks(Mapping[int, Stack]):
         """Return the text, as lines."""
         groups = self.groups()
         found = []
-        for ranks, stack in groups[:_MOST_GROUPS]:
+        for ranks, stack in groups[:_MAX_GROUPS]:
             found.append(f"{name_ranks(ranks)}: {where(stack)}")
             frames = users_frames(stack.threads[0], stack.cut) if stack.threads else []
             if _asks(frames):
-                frames = frames[_position(frames) :]  # what asks is ours
+                frames = frames[_position(frames) :]  # the inner frames, which ask, are nblaunch's
             if stack.native:
                 found += [f"    {line}" for line in stack.native.splitlines()]
             elif len(frames) > 1:
@@ -190,14 +191,14 @@ class Stacks(Mapping[int, Stack]):
             if not stack.native:
                 found += [f"    {line}" for line in _thread_lines([self._stacks[rank] for rank in ranks])]
             left_out = [self._stacks[rank].left_out for rank in ranks]
-            if len(stack.threads) > _TOLD_AT_ONCE and any(left_out) and not stack.native:
+            if len(stack.threads) > _MAX_OTHER_THREADS and any(left_out) and not stack.native:
                 number = f"{min(left_out)}-{max(left_out)}" if min(left_out) != max(left_out) else f"{left_out[0]}"
                 found.append(
                     f"    (Python tells of this thread, the main one, and of the newest hundred; {number} more are "
                     "left out)"
                 )
-        if groups[_MOST_GROUPS:]:
-            found.append(f"… and {name_ranks(rank for ranks, _ in groups[_MOST_GROUPS:] for rank in ranks)} elsewhere")
+        if groups[_MAX_GROUPS:]:
+            found.append(f"… and {name_ranks(rank for ranks, _ in groups[_MAX_GROUPS:] for rank in ranks)} elsewhere")
         return found
 
     def __str__(self) -> str:
@@ -208,26 +209,26 @@ class Stacks(Mapping[int, Stack]):
 
 
 def _thread_lines(stacks: Iterable[Stack]) -> list[str]:
-    """Return where the user's own code was in threads besides the main one, those at the same place together."""
+    """Return lines that say where the user's own code was in other threads than the main one."""
     places: Counter[str] = Counter()
     for stack in stacks:
         for frames in map(list, stack.threads[1:]):
             if any(map(_is_users, frames)):
                 places[_called(frames, _position(frames), "in")] += 1
-    shown = places.most_common(_MOST_PLACES)
+    shown = places.most_common(_MAX_PLACES)
     lines = [f"{f'{count} other threads' if count > 1 else 'another thread'}: {place}" for place, count in shown]
     others = places.total() - sum(count for _, count in shown)
     return [*lines, f"… and {others} other threads elsewhere"] if others else lines
 
 
 def _frame_lines(frames: list[Frame], cut: bool) -> list[str]:
-    """Return the innermost frames, and others of the user's own: those are what a person looks for."""
+    """Return the innermost frames and the user's own frames as lines; each row of equal frames is one line."""
     runs = [(frame, len(list(same))) for frame, same in groupby(frames)]
-    inner, outer = runs[:_SHOWN], runs[_SHOWN:]
+    inner, outer = runs[:_MAX_FRAMES], runs[_MAX_FRAMES:]
     users = [run for run in outer if _is_users(run[0])]
-    if len(users) > _SHOWN:
-        # of a recursion, where it began is worth as much as where it is
-        users = users[: _SHOWN // 2] + users[-_SHOWN // 2 :]
+    if len(users) > _MAX_FRAMES:
+        # in a recursion, where it began is as useful as where it is now
+        users = users[: _MAX_FRAMES // 2] + users[-_MAX_FRAMES // 2 :]
     shown = inner + users
     lines = [frame_text(frame) + (f" ({count} times)" if count > 1 else "") for frame, count in shown]
     missing = len(frames) - sum(count for _, count in shown)
