@@ -1,1 +1,1 @@
-"""What travels between a launch and its ranks: `work` there, all others back, one file for each kind."""
+"""Messages between a launch and its ranks, a file for each kind: `work` goes to a rank, all others come from one."""

@@ -20,30 +20,30 @@ KINDS: dict[str, type[Message]] = {
     each.KIND: each
     for each in (Value, ErrorReport, HeldReport, Display, Question, QuestionTakenBack, DebuggerLeft, HeavyImports)
 }
-"""The classes of all messages, by what their headers say."""
+"""The class of each message, by what its header says."""
 
 
 def decode(rank: int, kind: str, body: Body) -> Message | None:
-    """Return the message, or None, and a warning in the log, if it makes no sense; for garbage it never raises.
+    """Return the message; for one that makes no sense, log a warning and return None. It never raises an error.
 
     Parameters
     ----------
     rank : int
-        Who has sent it.
+        The sender.
     kind : str
-        What its header says.
+        What the header of the message says.
     body : bytearray or Parts
-        The rest.
+        The rest of the message.
     """
-    made = KINDS.get(kind)
-    if made is None:
+    message_type = KINDS.get(kind)
+    if message_type is None:
         logger.warning("rank %d sent a message of a kind that there is not: %.100r", rank, kind)
         return None
     try:
-        return made.read(body)
+        return message_type.read(body)
     except (KeyError, TypeError, ValueError, MemoryError) as error:
-        message = made.unreadable(why(error))
+        message = message_type.unreadable(why(error))
         if message is None:
-            # as text: who keeps log records would keep the run with the exception's frames
-            logger.warning("rank %d %s what makes no sense: %s", rank, made.VERB, why(error))
+            # The error is logged as text: a log record with the exception would keep its frames, and so the run, alive.
+            logger.warning("rank %d %s what makes no sense: %s", rank, message_type.VERB, why(error))
         return message

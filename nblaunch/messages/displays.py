@@ -14,7 +14,7 @@ __all__ = ["Display"]
 
 @dataclass(frozen=True)
 class Display(Message):
-    """An output, other content for outputs, or the end of all of them; for the fields see `Displayed`."""
+    """A new output, new content for earlier outputs, or their removal; for the fields see `Displayed`."""
 
     KIND: ClassVar[str] = "display"
     VERB: ClassVar[str] = "displayed"
@@ -31,7 +31,7 @@ class Display(Message):
         Raises
         ------
         ValueError
-            If one of them holds something else.
+            If a field holds an object that is not plain.
         """
         return pack_fields(self)
 

@@ -1,4 +1,4 @@
-"""`HeavyImports`: which modules a rank has imported that took long; see `nblaunch.rank.heavy_imports`."""
+"""`HeavyImports`: the modules that took a rank long to import; see `nblaunch.rank.heavy_imports`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["HeavyImports"]
 
 @dataclass(frozen=True)
 class HeavyImports(Message):
-    """Names of modules, each of which has brought many others along."""
+    """Names of imported modules, each of which has imported many others."""
 
     KIND: ClassVar[str] = "imported"
     VERB: ClassVar[str] = "imported"
@@ -34,5 +34,5 @@ class HeavyImports(Message):
         return cls(tuple(modules))
 
     def event(self, rank: int, at: float) -> Imported:
-        """Tell which modules they are."""
+        """Return the event with these names."""
         return Imported(rank, self.modules, at)

@@ -1,7 +1,7 @@
-"""`Message`: what every kind of message of a rank has. Each kind is a frozen dataclass in a file of this package.
+"""`Message`: the base class of the messages of a rank. Each kind is a frozen dataclass in a file of this package.
 
-For example `nblaunch.messages.displays.Display`: the rank calls ``Display(…).pack()`` and sends the bytes, the gang
-makes a `Display` of them again (see `nblaunch.messages.decoder`) and tells what its ``event(…)`` returns.
+For example `nblaunch.messages.displays.Display`: the rank calls ``Display(…).pack()`` and sends the bytes. The gang
+makes a `Display` of them again (see `nblaunch.messages.decoder`), and reports what its ``event(…)`` returns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nblaunch.payload import Packed, Parts, Stored, pack_plain, unpack_plain
 __all__ = ["Body", "Message", "pack_fields", "read_fields", "require_types"]
 
 Body = bytearray | Parts
-"""What the gang receives: the bytes as they came, or, if they were many, views of mapped memory."""
+"""What the gang receives: the bytes of a small message, or views of mapped memory for a large one."""
 
 
 class Message(ABC):
@@ -25,11 +25,11 @@ class Message(ABC):
     Attributes
     ----------
     KIND : str
-        What the header of the message says. It stands nowhere else.
+        What the header of the message says. No other module repeats this text.
     LAST_WORD : LastWord or None
-        What such a message ends a rank's work with; None if the rank goes on.
+        How the rank's work has ended, if this message ends it; None if the rank goes on.
     VERB : str
-        What a rank has done that sends one, for a sentence about one that makes no sense.
+        The verb of the warning about an unreadable message, as in "rank 2 displayed what makes no sense".
     """
 
     KIND: ClassVar[str]
@@ -43,7 +43,7 @@ class Message(ABC):
     @classmethod
     @abstractmethod
     def read(cls, body: Body) -> Message:
-        """Make the message again. This runs in the gang's thread, so it runs no code of the user's.
+        """Rebuild the message. This happens in the gang's thread, so it must not run user code.
 
         Raises
         ------
@@ -53,16 +53,16 @@ class Message(ABC):
 
     @classmethod
     def unreadable(cls, why: str) -> Message | None:
-        """Return what counts in place of a message that makes no sense; None if the rank is as well without it."""
+        """Return what takes the place of a message that makes no sense; None if it may be dropped."""
         return None
 
     @abstractmethod
     def event(self, rank: int, at: float) -> Event:
-        """Return what the gang tells of it; `at` is the time at which the rank has sent it."""
+        """Return what the gang reports; `at` is the time (`time.monotonic`) at which the rank sent the message."""
 
 
 def pack_fields(message: Message) -> Packed:
-    """Pack the fields of a message that has none but plain objects and enumerations."""
+    """Pack the fields of a message, which must be plain objects or enumerations."""
     fields: dict[str, Any] = vars(message)
     return pack_plain({name: each.value if isinstance(each, Enum) else each for name, each in fields.items()})
 
@@ -73,7 +73,7 @@ def read_fields(body: Body) -> dict[str, Any]:
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If the body is something else.
     """
     fields = unpack_plain(body)
     if not isinstance(fields, dict):
@@ -82,7 +82,7 @@ def read_fields(body: Body) -> dict[str, Any]:
 
 
 def require_types(message: Message, **types: type | tuple[type, ...]) -> None:
-    """Raise a TypeError if an attribute of the message is of another type than is said here."""
+    """Raise a TypeError if an attribute of the message is not of the type given here."""
     for name, kinds in types.items():
         kind = type(getattr(message, name))
         if kind not in (kinds if isinstance(kinds, tuple) else (kinds,)):

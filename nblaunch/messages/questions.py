@@ -1,6 +1,6 @@
-"""What a rank asks a person: `Question`; `QuestionTakenBack`, if it needs no answer any more; and `DebuggerLeft`.
+"""What a rank asks the user: `Question`; `QuestionTakenBack`, if it needs no answer any more; and `DebuggerLeft`.
 
-A question has a number, which the answer has too; see `nblaunch.processes.wire`.
+A question has a number, which its answer repeats; see `nblaunch.processes.wire`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nblaunch.payload import Packed
 
 __all__ = ["DebuggerLeft", "Question", "QuestionTakenBack"]
 
-# Numbers that an answer has room for.
+# An answer has eight bytes for the number of its question.
 _NUMBERS = range(1 << 64)
 # Characters of a question that are shown.
 _MAX_QUESTION_CHARACTERS = 200_000
@@ -48,7 +48,7 @@ class Question(Message):
         return question
 
     def event(self, rank: int, at: float) -> Asked:
-        """Tell what the rank asks, of long texts the end."""
+        """Return the event, with the end of each text that is too long."""
         prompt, text, where = (each[-_MAX_QUESTION_CHARACTERS:] for each in (self.prompt, self.text, self.where))
         return Asked(rank, self.number, self.kind, prompt, text, where, self.session, at)
 
@@ -74,7 +74,7 @@ class QuestionTakenBack(Message):
         return taken_back
 
     def event(self, rank: int, at: float) -> QuestionWithdrawn:
-        """Tell that the question is none any more."""
+        """Return the event that the question needs no answer any more."""
         return QuestionWithdrawn(rank, self.number, at)
 
 
@@ -101,11 +101,11 @@ class DebuggerLeft(Message):
         return left
 
     def event(self, rank: int, at: float) -> SessionEnded:
-        """Tell that the debugger was left, of a long text the end."""
+        """Return the event that the debugger was left, with the end of a text that is too long."""
         return SessionEnded(rank, self.session, self.text[-_MAX_QUESTION_CHARACTERS:], self.quit, at)
 
 
 def _require_number(message: Message, number: int) -> None:
     require_types(message, number=int)
     if number not in _NUMBERS:
-        raise ValueError(f"no number of a question: {number!r:.100}")
+        raise ValueError(f"{number!r:.100} is not the number of a question")

@@ -1,7 +1,7 @@
-"""`ErrorReport`, which is what a rank reports of its exception, and `HeldReport`, the same while it still waits.
+"""`ErrorReport`: the exception of a rank; `HeldReport`: the same while the rank waits for a debugger.
 
-A report has two parts: texts, which can be read without running code of the user's, and so in the thread that watches
-the ranks; and the exception itself, whose class may do anything when it is rebuilt.
+A report has two parts. The texts can be read without running user code, and so in the thread that watches the ranks.
+The exception itself cannot: its class may do anything when it is rebuilt.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from nblaunch.payload import encodable, pack_exception, pack_plain, split, text_
 
 __all__ = ["ErrorReport", "HeldReport"]
 
-# Characters; the whole text is in the exception and in its traceback.
+# The whole text is in the exception and in its traceback.
 _MAX_SUMMARY_CHARACTERS = 300
-# Characters of a traceback that a panel is told, at its beginning and at its end.
-_TRACEBACK_ENDS = 20_000
+# Characters at the beginning and at the end of a long traceback that a panel shows.
+_MAX_TRACEBACK_END_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
 class ErrorReport(Message):
-    """The exception of a rank, its last word.
+    """The exception that ended a rank's work.
 
     Parameters
     ----------
     type_name, text : str
-        Name of its type, and ``str()`` of it.
+        Name of the exception's type, and its ``str()``.
     traceback : str
-        As a notebook shows it, with its colours.
+        The traceback as a notebook shows it, with its colours.
     raised_at : float
         `time.monotonic` at which it was raised: the rank may have been held for a debugger since.
     exception : Packed in the rank, Parts in the gang
-        What `nblaunch.payload.unpack` rebuilds it from; None if the exception itself does not travel.
+        What `nblaunch.payload.unpack` rebuilds the exception from; None if it cannot be sent.
     problem : str
-        Why there is nothing of all that, because the rank has sent something else; empty if there is.
+        Why the report could not be read, so that all other fields are empty; empty if it could.
     """
 
     KIND: ClassVar[str] = "error"
@@ -65,26 +65,26 @@ class ErrorReport(Message):
         Parameters
         ----------
         error : BaseException
-            What was raised.
+            The exception.
         traceback : str
-            How it reads.
+            Its traceback as text.
         home_classes : frozenset of str
             See `nblaunch.payload.pack`.
         raised_at : float, optional
-            When; by default now.
+            `time.monotonic` at which it was raised; by default now.
         """
         at = time.monotonic() if raised_at is None else raised_at
         return cls(type_name(error), text_of(error), traceback, at, pack_exception(error, home_classes=home_classes))
 
     def pack(self) -> bytes:
-        """Return the two parts, one behind the other."""
+        """Return the two parts, one after the other."""
         names = ("type_name", "text", "traceback", "raised_at")
         texts = pack_plain({name: getattr(self, name) for name in names})
         return bytes(texts) + (b"" if self.exception is None else bytes(self.exception))
 
     @classmethod
     def read(cls, body: Body) -> ErrorReport:
-        """Read the texts, and leave the exception as it is."""
+        """Read the texts, and leave the exception packed."""
         parts = [] if isinstance(body, list) else split(body)
         if len(parts) not in (1, 2):
             raise ValueError("it does not have two parts")
@@ -94,7 +94,7 @@ class ErrorReport(Message):
 
     @classmethod
     def unreadable(cls, why: str) -> ErrorReport:
-        """Return a report without an exception: its rank has failed all the same."""
+        """Return a report without an exception: the rank has failed, whatever it has sent."""
         problem = (
             f"it sent bytes that are no exception ({why}). Look for code in this rank that writes to descriptors or "
             "sockets which it has not opened itself"
@@ -102,19 +102,20 @@ class ErrorReport(Message):
         return cls("", "", "", 0.0, problem=problem)
 
     def event(self, rank: int, at: float) -> Raised:
-        """Tell of the exception; what is shown of it is short, and the rest is in the report."""
+        """Return the event, with texts short enough to be shown; the report in it has the rest."""
         if self.problem:
             return Raised(rank, encodable(self.problem), "", at, at, self.HELD, self)
         summary = (f"{self.type_name}: {self.text}".splitlines() or [""])[0].removesuffix(": ")
         traceback = self.traceback
-        if len(traceback) > 2 * _TRACEBACK_ENDS:
-            traceback = f"{traceback[:_TRACEBACK_ENDS]}\n…\n{traceback[-_TRACEBACK_ENDS:]}"
+        end = _MAX_TRACEBACK_END_CHARACTERS
+        if len(traceback) > 2 * end:
+            traceback = f"{traceback[:end]}\n…\n{traceback[-end:]}"
         summary = encodable(summary[:_MAX_SUMMARY_CHARACTERS])
         return Raised(rank, summary, encodable(traceback), at, self.raised_at, self.HELD, self)
 
 
 class HeldReport(ErrorReport):
-    """The same of a rank that is held for a debugger, for the case that it does not live to report it."""
+    """The exception of a rank that waits for a debugger: it may be ended before it can send an `ErrorReport`."""
 
     KIND: ClassVar[str] = "held"
     LAST_WORD: ClassVar[LastWord | None] = None

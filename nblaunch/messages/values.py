@@ -1,4 +1,4 @@
-"""`Value`: what a rank sends that has finished."""
+"""`Value`: what a rank sends when it has finished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Value(Message):
     Parameters
     ----------
     body : Packed or Stored in the rank, bytearray or Parts in the gang
-        The packed value, which the gang does not look into: rebuilding it may run code of the user's.
+        The packed value. The gang does not rebuild it, because that may run user code.
     """
 
     KIND: ClassVar[str] = "value"

@@ -1,4 +1,4 @@
-"""`Work`: what a rank is told to do, apart from the notebook objects that travel beside it."""
+"""`Work`: what a rank has to do; the notebook objects that it needs are sent beside it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 __all__ = ["VALUE", "CellSource", "Elsewhere", "SetUp", "Work"]
 
-# What a rank's value is packed as, beside its collected variables; no variable can have this name.
+# The name under which a rank's value is packed, beside its collected variables; no variable can have this name.
 VALUE = "the value of the last expression"
 
 
 @dataclass(frozen=True)
 class CellSource:
-    """A cell of the notebook that captured functions were defined in, so that tracebacks can show its lines."""
+    """A notebook cell that has defined captured functions: tracebacks of the rank show its lines."""
 
     number: int
     lines: tuple[str, ...] = field(repr=False)
@@ -21,23 +21,23 @@ class CellSource:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Variables that a rank may miss although they exist, or existed, elsewhere; names are joined by blanks.
+    """Names that exist elsewhere, for hints in the errors of a rank. Each `str` is names joined by spaces.
 
     Parameters
     ----------
     notebook : str
-        The notebook's variables, all of them.
+        All variables of the notebook.
     ranks : dict of str to int
-        What other cells have bound that were run on ranks before, with the number of the latest such cell.
+        Variables that earlier cells have bound in ranks, with the number of the latest such cell.
     bound : str
-        What this cell binds itself.
+        Variables that this cell binds itself.
     remedy : {"", "line", "launch", "function"}
-        How something more is taken along: by the ``%%multiproc`` line, by an argument of `nblaunch.launch`, or by the
+        Where more variables can be named: on the ``%%multiproc`` line, in an argument of `nblaunch.launch`, or in the
         function that is launched. Empty for a rank that was launched in none of these ways.
     no_capture : bool
-        Whether it was wished that nothing but what is named so is taken along.
+        Whether only variables that were named in such a way are sent (``--no-capture``).
     magics : str
-        The notebook's magics that are not of IPython itself.
+        The notebook's magics that are not IPython's own.
     """
 
     notebook: str = field(default="", repr=False)
@@ -55,17 +55,17 @@ class SetUp:
     Parameters
     ----------
     source : str
-        The cell.
+        The text of the cell.
     filename : str
-        Name that it is compiled under, the same as in the notebook.
+        Name that the cell is compiled under, the same as in the notebook.
     number : int
-        Its number in the notebook, as in ``In[5]``.
+        The cell's number in the notebook, as in ``In[5]``.
     compiler_flags : int
         ``from __future__`` imports that were in force in the notebook.
     lines : dict of str to int
-        The line that uses each object of the notebook.
+        The line of the cell that uses each object of the notebook.
     own : tuple of str
-        Variables that stay as it has bound them in the rank, whatever the notebook has under their names.
+        Variables that the cell has bound in the rank, and that objects of the notebook must not replace.
     """
 
     source: str
@@ -103,21 +103,21 @@ class Work:
     show_locals : bool
         Show the local variables of each frame in tracebacks.
     figures : dict of str to object
-        What is set about inline figures in the notebook, such as ``InlineBackend.figure_formats``.
+        The notebook's settings for inline figures, such as ``InlineBackend.figure_formats``.
     no_input_reason : str
-        Why nobody can answer what a rank asks; empty if somebody can.
+        Why nobody can answer a question of a rank; empty if somebody can.
     hold : float
-        Seconds that a rank that has raised waits for a debugger; 0 does not wait.
+        Seconds for which a rank that has raised waits for a debugger; 0 does not wait.
     places : dict of str to str
-        Files of modules that the notebook has imported and an import would not find.
+        Files of modules that the notebook has imported, where an import in the rank would not find them.
     lines : dict of str to int
-        The line of the cell that uses each object that travels, for those that the cell names.
+        The line of the cell that uses each object that is sent, for those that the cell names.
     settings : dict of str to dict
-        Settings of libraries that the notebook has changed, by library, as `nblaunch.settings.pack_settings` says.
+        Settings that the notebook has changed, by library, as `nblaunch.settings.pack_settings` returns them.
     setup : SetUp or None
-        What runs first; the objects that it uses travel before those of the cell.
+        What runs first; the objects that it uses are sent before those of the cell.
     elsewhere : Elsewhere
-        Variables that the rank may miss.
+        Names for hints in the errors of the rank.
     """
 
     nprocs: int = 1

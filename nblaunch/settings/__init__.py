@@ -1,4 +1,4 @@
-"""Settings of libraries that were made in the notebook and hold for a process: ranks get them too.
+"""Process-wide settings of libraries that the notebook has changed: ranks get them too.
 
 ::
 
@@ -7,15 +7,15 @@
 Only what differs from a library's defaults travels, so that a fresh notebook sends nothing.
 
 ===========================  ======================================================================
-`library`                    one library's settings: how to read them here and make them there
-`standard`                   those of the standard library
+`library`                    `Library`: how to read a library's settings here and make them in a rank
+`standard`                   the standard library
 `warning_filters`            which warnings are shown
 `log_lines`                  which log lines are written, and where to
-`numeric`, `tensors`         those of libraries that compute; with tensors
-`mathematics`                those of libraries for exact numbers, symbols and graphs
-`tables`, `figures`          those of libraries that hold and show tables; and figures and pictures
-`table`                      all of them
-`reading`                    what is not as by default, and how it travels
+`numeric`, `tensors`         libraries for arrays; for tensors
+`mathematics`                libraries for exact numbers, symbols and graphs
+`tables`, `figures`          libraries for tables; for figures and pictures
+`table`                      the table of all libraries
+`reading`                    reads the settings that differ from the defaults, and packs them
 ===========================  ======================================================================
 """
 

@@ -1,4 +1,4 @@
-"""Settings of the libraries that show figures and pictures: matplotlib, Pillow, Plotly."""
+"""Settings of libraries for figures and pictures: matplotlib, Pillow, Plotly."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["FIGURES"]
 
 _matplotlib = Remembered()
 
-# The first of lists that `rcParamsDefault` shares with `rcParams`: one that was changed in place differs from nothing.
+# The first element of lists that `rcParamsDefault` shares with `rcParams`: a change in place changes both.
 _FIRST = {
     "font.family": "sans-serif", "font.serif": "DejaVu Serif", "font.sans-serif": "DejaVu Sans",
     "font.monospace": "DejaVu Sans Mono", "font.cursive": "Apple Chancery", "font.fantasy": "Chicago",
 }  # fmt: skip
 
-# How a figure is shown is arranged for each process by its shell.
+# The shell of each process chooses how figures are shown.
 _BACKENDS = ("backend", "backend_fallback", "interactive", "toolbar")
 
 
 def _read_matplotlib(module: Any) -> dict[str, Any]:
     values: Any = module.rcParams
-    # of the dictionary behind it: `rcParams["backend"]` would choose one
+    # Read as a plain dictionary: `rcParams["backend"]` would choose a backend.
     if not dict.__eq__(values, _matplotlib.values):
         default, original = module.rcParamsDefault, module.rcParamsOrig
         _matplotlib.changed = {
             name: value
             for name, value in dict.items(values)
             if name not in _BACKENDS
-            # what its file says, a rank reads too
+            # a rank reads the settings file (matplotlibrc) itself
             and (
                 value != dict.get(default, name)
                 or value != dict.get(original, name)
@@ -48,12 +48,12 @@ def _read_matplotlib(module: Any) -> dict[str, Any]:
 
 
 def _registered(module: Any) -> dict[str, Any]:
-    """Return the maps of colours, and the rows of them, that were given a name here."""
+    """Return the colour maps and colour sequences that were registered here."""
     maps, rows = attribute(module, "colormaps"), attribute(module, "color_sequences")
     found: dict[str, Any] = {}
     of_library = attribute(maps, "_builtin_cmaps")
     if of_library is not None and len(maps) != len(of_library):
-        # seaborn registers its own when it is imported, in a rank too
+        # seaborn registers its colour maps when it is imported, also in a rank
         known = {*of_library, *vars(sys.modules.get("seaborn.cm", object))}
         found["colormaps"] = {name: maps[name] for name in maps if name not in known and name[:-2] not in known}
     of_library = attribute(rows, "_BUILTIN_COLOR_SEQUENCES")
@@ -76,7 +76,7 @@ def _apply_matplotlib(module: Any, name: str, value: Any) -> None:
 
 
 def _making_room(registry: Any, register: Any, ours: set[str]) -> Any:
-    """Return the function that registers, as a library sees it that registers one of ours when it is imported later."""
+    """Return a function that registers colour maps, and lets a library that is imported later replace ours once."""
 
     @functools.wraps(register)
     def registering(cmap: Any, *, name: str | None = None, force: bool = False) -> None:
@@ -90,7 +90,7 @@ def _making_room(registry: Any, register: Any, ours: set[str]) -> Any:
 
 
 def _read_units(module: Any) -> dict[str, Any]:
-    """Return what is registered for classes of the notebook's, or does it by them: libraries register theirs."""
+    """Return the unit converters whose own class, or the class that they convert, is the notebook's."""
     found = {
         kind: converter
         for kind, converter in module.registry.items()
@@ -118,4 +118,4 @@ FIGURES = (
     Library("PIL.ImageFile", _read_pillow("ImageFile"), set_attribute),
     Library("plotly.io", _read_plotly, set_attribute),
 )
-"""What the libraries have that show figures and pictures."""
+"""Settings of the libraries for figures and pictures."""

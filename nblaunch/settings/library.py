@@ -15,14 +15,15 @@ class Library(NamedTuple):
     Attributes
     ----------
     module : str
-        The module that has them: they are read where it was imported, and made as soon as it is.
+        The module that has the settings. They are read if the notebook has imported it, and made in a rank as soon as
+        the rank imports it.
     read : callable
-        Gets the module and returns the settings that differ from the library's defaults, as plainly as possible.
-        ``"stays"`` is no setting, but sentences about what cannot be made elsewhere.
+        Gets the module and returns the settings that differ from the library's defaults, as plain objects if possible.
+        The name ``"stays"`` is no setting: it holds sentences about what cannot be made in a rank.
     apply : callable
-        Gets the module, the name of a setting and its value.
+        Gets the module, the name of a setting and its value, and makes the setting.
     again_after : callable
-        Gets name and value of a setting, and returns the modules whose import changes it, or makes it possible.
+        Gets name and value of a setting, and returns modules: when one of them is imported, the setting is made again.
     """
 
     module: str
@@ -32,7 +33,7 @@ class Library(NamedTuple):
 
 
 class Remembered:
-    """What was read last and what came of it: comparing hundreds of values takes far less time than reading them."""
+    """All values at the last reading, and those of them that differed: comparing is much faster than reading again."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -40,7 +41,7 @@ class Remembered:
 
 
 def differing(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is not as by default; what has no default here is left out."""
+    """Return the values that differ from their defaults; values without a default here are left out."""
     return {name: found[name] for name, default in defaults.items() if name in found and found[name] != default}
 
 

@@ -1,8 +1,7 @@
-"""Which log lines are written, where to and how: levels, handlers and formats of `logging`.
+"""Settings of `logging`: levels, handlers, formats, the factory of records and the class of loggers.
 
-The factory of records and the class of loggers travel. Only handlers whose lines a rank can write itself do: to its own
-standard output and error, and to a file, at its end. Those that lead to something in the notebook's process stay there,
-which is told.
+Handlers are sent if a rank can write their lines itself: to its own standard output or error, or to the end of a file.
+Others lead to something in the notebook's process. They stay there, and a notice says so.
 """
 
 from __future__ import annotations
@@ -15,26 +14,27 @@ from nblaunch.settings.library import Library
 
 __all__ = ["LOGGING"]
 
-# Loggers of the kernel, and handlers that belong to this process alone.
+# Loggers of a Jupyter kernel.
 _OF_KERNELS = ("IPKernelApp", "traitlets", "tornado", "asyncio", "comm", "parso")
-# Levels that torch gives its loggers when it is imported, in a rank too.
+# Levels that torch gives its loggers when it is imported, also in a rank.
 _OF_LIBRARIES = {
     "torch": 30, "torch.__trace": 10, "torch.fx.passes.utils.matcher_utils": 30,
     "torch.fx.passes.infra.pass_manager": 30, "c10d-NullHandler-default": 10,
     "strobelight_function_profiler": 20, "strobelight_compile_time_profiler": 20,
 }  # fmt: skip
+# Modules whose handlers are meant for the notebook's process, so that no notice is needed.
 _OF_THIS_PROCESS = ("_pytest.", "ipykernel.", "absl.")
 
 _LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL", 0: "NOTSET"}
 
-# A handler: which, its level, how it formats, its filters.
+# A handler: where it writes, its level, its format, its filters.
 _Described = tuple[tuple[str, ...], int, Any, tuple[Any, ...]]
 
 
 def _read(module: Any) -> dict[str, Any]:
     root = module.root
     found: dict[str, Any] = {}
-    # first of all: they hold for the loggers and lines to come
+    # These two come first: they hold for loggers and records that are made later.
     if module.getLogRecordFactory() is not module.LogRecord:
         found["logRecordFactory"] = module.getLogRecordFactory()
     if module.getLoggerClass() is not module.Logger:
@@ -52,7 +52,7 @@ def _read(module: Any) -> dict[str, Any]:
     if root.handlers:
         handlers[""] = _described_all("the root logger", root.handlers, found)
     for name, logger in list(root.manager.loggerDict.items()):
-        # those that only hold a place have neither
+        # `logging.PlaceHolder` has neither
         if not getattr(logger, "level", 0) and not getattr(logger, "handlers", None):
             continue
         if name.partition(".")[0] in _OF_KERNELS or _OF_LIBRARIES.get(name) == logger.level:
@@ -71,7 +71,7 @@ def _read(module: Any) -> dict[str, Any]:
 
 
 def _is_the_users(name: str) -> bool:
-    """Tell whether nobody but the notebook sets up a logger: a package does so for its own when it is imported."""
+    """Tell whether the notebook has set up a logger; packages set up their own when they are imported."""
     top = name.partition(".")[0]
     return top == "__main__" or (top not in sys.modules and top not in _OF_LIBRARIES)
 
@@ -109,9 +109,9 @@ def _described(handler: Any) -> _Described | None:
 
 
 def _stream(stream: Any) -> str:
-    """Return which of the two standard streams this is; empty if neither."""
+    """Return the name of the standard stream that this is; empty if it is neither."""
     for name in ("stdout", "stderr"):
-        # a kernel's own have the names alone, those of the process have brackets; a fork has replaced both
+        # A kernel's streams are called "stdout", those of the process "<stdout>". A fork has replaced both.
         if stream in (getattr(sys, name), getattr(sys, f"__{name}__")):
             return name
         if getattr(stream, "name", "") in (name, f"<{name}>"):
@@ -123,7 +123,7 @@ def _apply(module: Any, name: str, value: Any) -> None:
     if name == "root.level":
         module.root.setLevel(value)
     elif name == "logRecordFactory":
-        # a fork has the notebook's already
+        # a fork of the notebook's process has this factory already
         if module.getLogRecordFactory() is module.LogRecord:
             module.setLogRecordFactory(value)
     elif name == "loggerClass":
@@ -148,7 +148,7 @@ def _apply(module: Any, name: str, value: Any) -> None:
 def _add_missing(module: Any, logger: Any, described: tuple[_Described, ...]) -> None:
     here = [_told_apart_by(one) for handler in logger.handlers for one in [_described(handler)] if one is not None]
     for handler in logger.handlers:
-        # in a fork of the notebook's process they still are the notebook's
+        # in a fork, the handlers still write to the streams of the notebook
         name = _stream(handler.stream) if type(handler) is module.StreamHandler else ""
         if name:
             handler.setStream(getattr(sys, name))
@@ -158,7 +158,7 @@ def _add_missing(module: Any, logger: Any, described: tuple[_Described, ...]) ->
 
 
 def _told_apart_by(described: _Described) -> tuple[Any, ...]:
-    """Return what equal handlers have in common: what has travelled is another object than what a fork has already."""
+    """Return what equal handlers have in common: a fork already has the handlers that also arrive as copies."""
     which, level, formatter, filters = described
     return (
         which,
@@ -176,7 +176,7 @@ def _kind(thing: object) -> tuple[str, str]:
 def _made(module: Any, described: _Described) -> Any:
     which, level, formatter, filters = described
     if which[0] == "file":
-        # at its end, whatever was chosen here: what the notebook has written stays
+        # Mode "a", whatever the notebook's handler has: what is in the file must stay.
         handler = module.FileHandler(which[1], "a", encoding=which[2] or None, delay=True)
     else:
         handler = module.StreamHandler(getattr(sys, which[0]))

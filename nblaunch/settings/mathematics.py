@@ -1,4 +1,4 @@
-"""Settings of the libraries for mathematics: mpmath, gmpy2, SymPy, NetworkX."""
+"""Settings of libraries for mathematics: mpmath, gmpy2, SymPy, NetworkX."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _read_gmpy2(module: Any) -> dict[str, Any]:
     context = module.get_context()
     found = {name: getattr(context, name, default) for name, default in _GMPY2.items()}
     for name in ("real_prec", "imag_prec", "real_round", "imag_round"):
-        # these two follow the general ones unless they are set
+        # real and imaginary parts follow the general setting unless they have their own
         if found[name] == found["precision" if name.endswith("prec") else "round"]:
             found[name] = None
     return differing(found, _GMPY2)
@@ -44,7 +44,7 @@ def _read_sympy(module: Any) -> dict[str, Any]:
 
 
 def _apply_sympy(module: Any, name: str, value: bool) -> None:
-    # not as soon as its part with the parameters is imported: the others must be made with the usual ones
+    # Not as soon as `sympy.core.parameters` is imported: SymPy itself must be imported with the default parameters.
     setattr(module.core.parameters.global_parameters, name, value)
 
 
@@ -58,13 +58,13 @@ def _read_networkx(module: Any) -> dict[str, Any]:
     if ignored:
         found["warnings_to_ignore"] = sorted(ignored)
     priority = getattr(config, "backend_priority", ())
-    # a list in older versions
+    # older versions have a list here
     priority = list(priority) if isinstance(priority, list) else dict(priority)
     if any(priority.values() if isinstance(priority, dict) else priority):
         found["backend_priority"] = priority
     backends = {name: dict(of_backend) for name, of_backend in dict(getattr(config, "backends", ())).items()}
     if any(backends.values()):
-        # what their defaults were nobody tells
+        # NetworkX does not tell the defaults of backends, so all their options are sent
         found["backends"] = backends
     return found
 
@@ -86,4 +86,4 @@ MATHEMATICS = (
     Library("sympy", _read_sympy, _apply_sympy),
     Library("networkx", _read_networkx, _apply_networkx),
 )
-"""What the libraries have that are for mathematics."""
+"""Settings of the libraries for mathematics."""

@@ -1,4 +1,4 @@
-"""Settings of the libraries that compute: NumPy, SciPy, scikit-learn, joblib."""
+"""Settings of libraries for arrays: NumPy, SciPy, scikit-learn, joblib."""
 
 from __future__ import annotations
 
@@ -108,4 +108,4 @@ NUMERIC = (
     ),
     Library("joblib.parallel", _read_joblib, lambda module, _, value: module.parallel_config(**value)),
 )
-"""What the libraries have that compute."""
+"""Settings of the libraries for arrays."""

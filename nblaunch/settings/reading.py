@@ -1,4 +1,4 @@
-"""The settings of this process that are not as by default, and the form in which they travel."""
+"""The settings of this process that differ from the defaults, and the form in which they are sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class Sent:
-    """A setting that is no plain text, number or container of such, packed."""
+    """The packed value of a setting that is not plain: no text, number or container of such."""
 
     data: bytes
 
@@ -25,7 +25,7 @@ class Sent:
 def changed_settings() -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
     """Return the settings that differ from their library's defaults, by library; and sentences about what stays here.
 
-    Only libraries that are imported are asked, and nothing is imported for it.
+    Only imported libraries are read, and nothing is imported.
     """
     found: dict[str, dict[str, Any]] = {}
     notices = []
@@ -36,7 +36,7 @@ def changed_settings() -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
             continue
         try:
             settings = library.read(module)
-        except Exception as error:  # a version that keeps them elsewhere, or a thread that is importing it just now
+        except Exception as error:  # this version keeps them elsewhere, or another thread is importing it just now
             notices.append(_sentence(f"the settings of {library.module} cannot be read here", error))
             continue
         notices += settings.pop("stays", ())
@@ -48,7 +48,7 @@ def changed_settings() -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
 def pack_settings(
     found: Mapping[str, Mapping[str, Any]], namespace: dict[str, Any], provided: Mapping[str, object]
 ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    """Return settings in the form in which they travel; and sentences about those that cannot."""
+    """Return settings in the form in which they are sent; and sentences about those that cannot be sent."""
     sent: dict[str, dict[str, Any]] = {}
     notices = []
     for library, settings in found.items():
@@ -82,7 +82,7 @@ _MAX_VALUE_CHARACTERS = 60
 
 
 def settings_in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return settings for a person, as in ``torch.default_dtype=float64, sys.recursionlimit=5000``."""
+    """Return settings as text: ``torch.default_dtype=float64, sys.recursionlimit=5000``."""
     return ", ".join(
         f"{library}.{name}={_short(value)}" for library, settings in found.items() for name, value in settings.items()
     )
@@ -91,6 +91,6 @@ def settings_in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
 def _short(value: object) -> str:
     try:
         text = value if type(value) is str else repr(value)
-    except Exception:  # anybody's
+    except Exception:  # the __repr__ may be of any class
         text = f"a {type(value).__name__}"
     return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[: _MAX_VALUE_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""Settings of the standard library: limits, numbers, times and texts."""
+"""Settings of the standard library, but for warnings and logging."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["STANDARD"]
 
 def _read_sys(module: Any) -> dict[str, Any]:
     found = {"recursionlimit": module.getrecursionlimit()}
-    if hasattr(module, "get_int_max_str_digits"):  # came with a correction of 3.10
+    if hasattr(module, "get_int_max_str_digits"):  # Python 3.10.7
         found["int_max_str_digits"] = module.get_int_max_str_digits()
     return differing(found, {"recursionlimit": 1000, "int_max_str_digits": 4300})
 
@@ -29,7 +29,7 @@ _DECIMAL: dict[str, Any] = {
     "prec": 28, "rounding": "ROUND_HALF_EVEN", "Emin": -999999, "Emax": 999999, "capitals": 1, "clamp": 0,
 }  # fmt: skip
 _TRAPS = ["DivisionByZero", "InvalidOperation", "Overflow"]
-# The contexts that others are copied from: what they begin with.
+# The contexts that others are copied from: their defaults, and their default traps.
 _TEMPLATES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "DefaultContext": (_DECIMAL, _TRAPS),
     "BasicContext": (
@@ -70,10 +70,10 @@ _CATEGORIES = ("LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMER
 
 def _read_locale(module: Any) -> dict[str, Any]:
     found = {name: module.setlocale(getattr(module, name)) for name in _CATEGORIES if hasattr(module, name)}
-    # Python itself sets this one, and a rank as it does here, so that alone it says nothing
-    alone = found.pop("LC_CTYPE", "C")
+    # Python sets LC_CTYPE when it starts, in a rank as here. So it is sent only beside another category.
+    characters = found.pop("LC_CTYPE", "C")
     changed = {name: value for name, value in found.items() if value != "C"}
-    return {"LC_CTYPE": alone, **changed} if changed else {}
+    return {"LC_CTYPE": characters, **changed} if changed else {}
 
 
 def _apply_locale(module: Any, name: str, value: str) -> None:
@@ -85,7 +85,7 @@ def _read_time(module: Any) -> dict[str, Any]:
 
 
 def _apply_time(module: Any, _: str, value: tuple[str, str]) -> None:
-    # a process that was made before the variable was set has read it before
+    # a rank that was forked before TZ was set has read the old value
     if module.tzname != value:
         module.tzset()
 
@@ -104,7 +104,7 @@ def _read_socket(module: Any) -> dict[str, Any]:
 
 def _read_multiprocessing(module: Any) -> dict[str, Any]:
     method = module.get_start_method(allow_none=True)
-    # the first call that asks for it fixes it, at the system's default
+    # a mere question of some library fixes the method at the system's default
     return {} if method in (None, module.get_all_start_methods()[0]) else {"start_method": method}
 
 
@@ -145,4 +145,4 @@ STANDARD = (
     Library("xml.etree.ElementTree", _read_xml, _apply_xml),
     Library("socket", _read_socket, lambda module, _, value: module.setdefaulttimeout(value)),
 )
-"""What the standard library has, but for warnings and logging."""
+"""Settings of the standard library, but for warnings and logging."""

@@ -1,4 +1,4 @@
-"""The table of all settings that travel."""
+"""The table of all libraries whose settings are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the libraries that hold data and show tables: pandas, Polars, xarray, attrs."""
+"""Settings of libraries for tables and data: pandas, Polars, xarray, attrs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _read_pandas(module: Any) -> dict[str, Any]:
             value: Any = config._global_config
             for part in key.split("."):
                 value = value[part]
-            # an option without a default of its own shows itself as callable values do
+            # the same object is the default, however it compares
             if value is not option.defval and value != option.defval:
                 _pandas.changed[key] = value
         _pandas.values = copy.deepcopy(config._global_config)
@@ -32,11 +32,11 @@ _POLARS = {"set_fmt_float": "mixed", "set_decimal_separator": "."}
 
 
 def _read_polars(module: Any) -> dict[str, Any]:
-    # variables of the environment, which ranks have anyway, and what has none
+    # Polars' configuration: environment variables, which ranks have anyway, and options that have none.
     state = module.Config.state(if_set=True, env_only=False)
     found = any(value and value != _POLARS.get(name) for name, value in state.items())
     changed = {"config": module.Config.save()} if found else {}
-    # deprecated where all categories are in one cache anyway
+    # it is deprecated in versions that keep all categories in one cache anyway
     if not hasattr(module.using_string_cache, "__deprecated__") and module.using_string_cache():
         changed["string_cache"] = True
     return changed
@@ -76,4 +76,4 @@ TABLES = (
         lambda module, name, value: module.set_options(**{name: value}),
     ),
 )
-"""What the libraries have that hold data and show tables."""
+"""Settings of the libraries for tables and data."""

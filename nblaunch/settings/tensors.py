@@ -17,12 +17,12 @@ _TORCH = {
     "backends.cuda.matmul.allow_fp16_accumulation": False,
     "utils.deterministic.fill_uninitialized_memory": True,
 }  # fmt: skip
-# The newer way to choose the precision of products, one by one. torch refuses to read the older ones after that.
+# The newer settings for the precision of products. After one of them was made, torch refuses to read the older ones.
 _TORCH_PRECISION = {
     "cuda.matmul": "none", "cudnn.conv": "tf32", "cudnn.rnn": "tf32", "mkldnn.matmul": "none", "mkldnn.conv": "none",
     "mkldnn.rnn": "none",
 }  # fmt: skip
-# Which algorithms of attention may be taken: function that tells, by the name of the one that chooses.
+# Whether an attention algorithm may be used: the function that sets this, and the one that reads it.
 _TORCH_ATTENTION = {
     "enable_flash_sdp": "flash_sdp_enabled", "enable_mem_efficient_sdp": "mem_efficient_sdp_enabled",
     "enable_math_sdp": "math_sdp_enabled", "enable_cudnn_sdp": "cudnn_sdp_enabled",
@@ -34,21 +34,21 @@ _TORCH_PRINTING = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth
 def _read_torch(module: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path, default in _TORCH.items():
-        with contextlib.suppress(RuntimeError):  # some refuse to be read after others were set in a newer way
+        with contextlib.suppress(RuntimeError):  # see _TORCH_PRECISION
             found[path] = attribute(module, path, default)
     found = differing(found, _TORCH)
     if module.get_default_dtype() is not module.float32:
         found["default_dtype"] = str(module.get_default_dtype()).rpartition(".")[2]
     device = attribute(module, "_GLOBAL_DEVICE_CONTEXT.device_context")  # what torch.get_default_device() looks at
     if device is not None:
-        # which one of several each rank chooses for itself, with torch.cuda.set_device
+        # without its number: each rank chooses one of several devices itself, with torch.cuda.set_device
         found["default_device"] = device.device.type
     if module.are_deterministic_algorithms_enabled():
         found["deterministic_algorithms"] = module.is_deterministic_algorithms_warn_only_enabled()
     try:
         if module.get_float32_matmul_precision() != "highest":
             found["float32_matmul_precision"] = module.get_float32_matmul_precision()
-        # refuses too where only a convolution's was chosen
+        # this refuses too, also where only the newer setting for convolutions was made
         attribute(module, "backends.cudnn.allow_tf32")
     except RuntimeError:
         now = {path: attribute(module, f"backends.{path}.fp32_precision", "none") for path in _TORCH_PRECISION}
@@ -68,7 +68,7 @@ def _read_torch(module: Any) -> dict[str, Any]:
     return found
 
 
-# Types of numbers that are taken on a device where they are chosen automatically.
+# The default dtype of `torch.autocast` on each device.
 _AUTOCAST = {"cpu": "bfloat16", "cuda": "float16"}
 
 
@@ -123,7 +123,7 @@ def _read_distributions(module: Any) -> dict[str, Any]:
 
 
 def _read_hooks(module: Any) -> dict[str, Any]:
-    """Return what is to be told of hooks for all modules: what they do, they mostly do to objects of the notebook."""
+    """Return a notice about hooks for all modules: they stay, because they mostly use objects of the notebook."""
     names = sorted(name for name, hooks in vars(module).items() if name in _GLOBAL_HOOKS and hooks)
     if not names:
         return {}
@@ -138,8 +138,8 @@ _GLOBAL_HOOKS = {
 }  # fmt: skip
 
 
-# The defaults of JAX, which it does not tell. One that a version lacks is left out, and a wrong one does no harm: the
-# rank then is told what it has.
+# JAX does not tell its defaults. Options that a version lacks are left out. A default that is wrong for a version does
+# no harm: the rank then gets the value that it has anyway.
 _JAX = {
     "jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True, "jax_enable_custom_prng": False, "jax_random_seed_offset": 0,
@@ -163,11 +163,11 @@ def _read_jax(module: Any) -> dict[str, Any]:
     for name, default in _JAX.items():
         value = getattr(module.config, name, default)
         if hasattr(value, "_member_map_") or name == "jax_explicit_x64_dtypes":
-            # a choice of several, which is set by its word
+            # the value is a member of an enumeration, and is set by its name
             value = str(getattr(value, "name", default)).lower()
         if value == default:
             continue
-        # a device is one of this process; which kind it is holds for a rank too
+        # a device object belongs to this process, so its platform is sent
         found[name] = getattr(value, "platform", value) if name == "jax_default_device" else value
     return found
 
@@ -194,4 +194,4 @@ TENSORS = (
     Library("jax", _read_jax, lambda module, name, value: module.config.update(name, value)),
     Library("keras", _read_keras, lambda module, name, value: getattr(module.config, f"set_{name}")(value)),
 )
-"""What the libraries have that compute with tensors."""
+"""Settings of the libraries for tensors."""

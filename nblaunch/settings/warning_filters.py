@@ -1,4 +1,4 @@
-"""Which warnings are shown, in the order in which `warnings` looks at its filters."""
+"""Settings of `warnings`: which warnings are shown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from nblaunch.settings.library import Library
 
 __all__ = ["FILTERS"]
 
-# A filter: action, message, category, module, line. A category is named, as "module:name", unless it is the notebook's.
+# A filter: action, message, category, module, line. A category of the notebook is the class itself, others are named:
+# "module:name".
 _Described = tuple[str, Any, Any, Any, int]
 
-# What Python itself begins with.
+# The filters that Python begins with.
 _OF_PYTHON: tuple[_Described, ...] = (
     ("default", None, "builtins:DeprecationWarning", "__main__", 0),
     ("ignore", None, "builtins:DeprecationWarning", None, 0),
@@ -23,7 +24,7 @@ _OF_PYTHON: tuple[_Described, ...] = (
     ("ignore", None, "builtins:ResourceWarning", None, 0),
 )
 
-# What libraries add when they are imported, in a rank too.
+# Filters that libraries add when they are imported, also in a rank.
 _OF_LIBRARIES: frozenset[_Described] = frozenset(
     {
         ("ignore", ("numpy.dtype size changed", 34), "builtins:Warning", None, 0),
@@ -40,10 +41,10 @@ _OF_LIBRARIES: frozenset[_Described] = frozenset(
     }
 )
 
-# Beginnings of messages that kernels and shells filter for themselves.
+# Beginnings of the messages in filters that kernels and shells add.
 _OF_SHELLS = (".*Trio's signal handling code", "To exit: use")
 
-# the filters that were described last: looking at all of them again takes longer than seeing that they are the same
+# The filters at the last reading: to compare them is faster than to describe all of them again.
 _last: list[Any] = []
 _described_last: tuple[_Described, ...] = ()
 
@@ -83,7 +84,7 @@ def _read(module: Any) -> dict[str, Any]:
 
 
 def _is_chosen(described: _Described) -> bool:
-    # a class of the notebook's may be of a kind that cannot be looked up
+    # a class of the notebook may be unhashable, so it is not looked up
     return not isinstance(described[2], str) or described not in _OF_LIBRARIES
 
 
@@ -93,12 +94,12 @@ def _apply(module: Any, _: str, value: tuple[_Described, ...]) -> None:
     own = {_pattern(part): part for entry in module.filters for part in (entry[1], entry[3]) if part is not None}
     kept = [entry for entry in module.filters if _is_a_shells(entry)]
     module.filters[:] = kept + [entry for described in value if (entry := _built(described, own)) is not None]
-    # what else looks at the filters keeps what it has seen until it is told
+    # `warnings` caches which warnings it has shown, until it is told that the filters have changed
     getattr(module, "_filters_mutated", lambda: None)()
 
 
 def _built(described: _Described, own: dict[Any, Any]) -> Any:
-    """Return a filter; None if the library whose warnings it is about is not there yet."""
+    """Return a filter for `warnings.filters`; None if the library of its category is not imported yet."""
     action, message, category, module, line = described
     if isinstance(category, str):
         place, _, name = category.partition(":")
@@ -113,7 +114,7 @@ def _built(described: _Described, own: dict[Any, Any]) -> Any:
 
 
 def _again_after(_: str, value: tuple[_Described, ...]) -> Iterator[str]:
-    """Yield the modules whose warnings filters are about, and those that put filters of their own before the others."""
+    """Yield the modules of the categories, and those that put filters of their own before the others."""
     yield from {described[2].partition(":")[0] for described in value if isinstance(described[2], str)}
     yield from ("numpy", "pandas", "scipy.special", "sklearn", "sympy", "torch")
 
