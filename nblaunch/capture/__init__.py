@@ -1,12 +1,12 @@
-"""Capture: which notebook objects a cell needs, and why one of them cannot travel.
+"""Capture: which notebook objects a cell needs, and why one of them cannot be sent.
 
-The cell's text flows in and a mapping of names to lines flows out (`names_of`); later, where those objects
-refuse to be pickled, the objects flow in and an error that names the guilty part flows out (`explain`).
-Nothing is pickled here, and nothing is taken from a namespace: the caller does both.
+`names_of` takes the text of a cell, and returns the names that it needs, each with a line. If the objects with these
+names cannot be pickled, `explain` takes them, and returns an error that names the part to blame. Both leave it to the
+caller to look names up in a namespace and to pickle objects.
 
 ========================  ==================================================================
+`names`                   `names_of`: which names, and on which line
 `scopes`                  which scope a name belongs to
-`names`                   the question: which names, and on which line
 `flow`                    statements, in the order in which they run
 `expressions`             the same for expressions and assignment targets
 `deferred`                function bodies: what they read, and from when on
@@ -14,7 +14,7 @@ Nothing is pickled here, and nothing is taken from a namespace: the caller does 
 `texts`                   texts and attributes that may name variables: ``globals()["k"]``
 `parts`, `search`         an object taken apart, and the smallest part that cannot be pickled
 `places`, `tables`        where a part sits, in words; columns and elements of data frames
-`advice`, `errors`        what to do about it, and the error that says so
+`advice`, `errors`        what to do about it, and `explain`
 ========================  ==================================================================
 """
 

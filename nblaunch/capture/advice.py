@@ -1,7 +1,7 @@
-"""Advice: what kind of thing cannot travel, and what its owner can do about it.
+"""Advice: of which kind an object is that cannot be sent, and what the user can do about it.
 
-An object (and the error it gave) flows in, one of the keys of `ADVICE` flows out. Kinds are told by the
-names of the object's classes, so that nothing is imported to ask.
+A kind is a key of `ADVICE`. It is found by the names of the object's classes, so that no library is imported for it,
+and then by the error that pickling raised.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ADVICE = {
     "memory": "There is too little memory for a copy: load it inside the cell.",
     "rebuild": (
         "Its class has code of its own that runs when it is unpickled (__new__, __setstate__, __getattr__, __hash__): "
-        "give it a __reduce__ that leads round that, or create it inside the cell."
+        "give it a __reduce__ that avoids this code, or create it inside the cell."
     ),
     "alone": "Make it inside the cell: there it finds the other ranks.",
     "jitclass": "numba compiles a jitclass into this process: define it inside the cell, and send what it holds.",
@@ -47,10 +47,10 @@ ADVICE = {
     "objects": "Polars does not pickle a column of dtype Object: send x.to_list(), and make the frame in the cell.",
     "other": "Create it inside the cell, or leave it out (--no-capture).",
 }
-"""Kind of object -> what to do."""
+"""What to do, by the kind of the object."""
 
-# Names of classes (or, with a trailing dot, of modules and packages) that tell the kind of an object whose
-# class or base class they name. The first match counts.
+# The kind by the name of a class or base class; a name with a dot at its end is that of a module or package. The first
+# match counts.
 _KINDS = {
     "_thread.lock": "lock",
     "_thread.RLock": "lock",
@@ -131,7 +131,7 @@ _KINDS = {
 
 def kind_of(obj: object) -> str:
     """Tell the kind of an object by its classes: a key of `ADVICE`, "other" if none fits."""
-    cls = type(obj)  # not isinstance(): it would ask a proxy object for its `__class__`, which may raise
+    cls = type(obj)  # isinstance() would ask a proxy object for its `__class__`, which may raise an error
     if issubclass(cls, types.ModuleType):
         return "module"
     for name in _class_names(cls):
@@ -142,12 +142,12 @@ def kind_of(obj: object) -> str:
             return "cuda"
         if name.startswith("polars.") and name.endswith(".Series") and str(getattr(obj, "dtype", "")) == "Object":
             return "objects"
-    # An iterator with attributes is taken apart instead: one of them may be the guilty part.
+    # An iterator with attributes is "other": it is taken apart, because one of them may be the part to blame.
     return "iterator" if hasattr(cls, "__next__") and not cls.__dictoffset__ else "other"
 
 
 def kind_of_failure(obj: object, error: BaseException) -> str:
-    """Tell the kind by the object, and where that says nothing, by the error."""
+    """Tell the kind by the object, or else by the error."""
     kind = kind_of(obj)
     if kind != "other":
         return kind
@@ -162,7 +162,7 @@ def kind_of_failure(obj: object, error: BaseException) -> str:
 
 
 def fails_to_be_rebuilt(error: BaseException) -> bool:
-    """Tell whether an object could be pickled, and was then not rebuilt: `nblaunch.payload.NotRebuilt`."""
+    """Tell whether an object was pickled, but could not be rebuilt (`nblaunch.payload.NotRebuilt`)."""
     return getattr(error, "advice", "") == "rebuild"
 
 

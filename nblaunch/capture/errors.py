@@ -1,8 +1,4 @@
-"""Errors: the message that says which notebook objects cannot be sent, why, and what to do now.
-
-Captured objects that failed to be pickled together flow in; a `CaptureError` with one `Problem` for each
-guilty name flows out.
-"""
+"""`CaptureError` says which notebook objects cannot be sent, why, and what to do now; `explain` makes it."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NOTHING_STARTED = "Nothing was started: no rank has run any of the cell."
-_MAX_REASON = 200
+_MAX_REASON_CHARACTERS = 200
 _PART_OF_A_CLASS = re.compile(r"cannot pickle '\w*descriptor' object")
 
 
@@ -72,7 +68,7 @@ class CaptureError(Exception):
     Parameters
     ----------
     problems : sequence of Problem
-        One for each guilty name. None at all if every object can be sent alone, but not all together.
+        One for each object that cannot be sent. Empty if each can be sent alone, but not all together.
 
     Attributes
     ----------
@@ -100,14 +96,14 @@ class CaptureError(Exception):
         return [first, *blocks, _NOTHING_STARTED]
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows: where in nblaunch the error was raised is of no use to the reader."""
+        """Return what IPython shows, without the frames of nblaunch, which do not help the user."""
         first, *others = self._lines()
         leave_users_frames(self, f"There is no line of a rank to look at: {first}")
         return [f"{type(self).__name__}: {first}", *others]
 
 
 def explain(captured: Mapping[str, object], lines: Mapping[str, int | None], why: Why) -> CaptureError:
-    """Say which captured objects cannot be pickled, and why.
+    """Return the error that says which captured objects cannot be pickled, and why.
 
     Parameters
     ----------
@@ -151,19 +147,19 @@ def _kind(culprit: Culprit) -> str:
 def _type_name(cls: type) -> str:
     if cls.__module__ in ("builtins", "__main__"):
         return cls.__qualname__
-    # of one that was made on the fly the name alone: its module does not have it
+    # a class that was made by a function is not in its module, so the module would mislead
     return cls.__name__ if goes_by_value(cls) else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _reason(culprit: Culprit) -> str:
-    """Return the error's text on one line, its type if it has none."""
+    """Return the text of the error on one line, or the name of its type if it has no text."""
     try:
         text = " ".join(str(culprit.error).split()).rstrip(".")
-    except Exception:  # an exception of the user's whose __str__ fails must not hide the real trouble
+    except Exception:  # the exception may be of the user's class, whose __str__ fails
         text = ""
     if _PART_OF_A_CLASS.fullmatch(text) and not isinstance(culprit.cause, type):
-        # of a class that is made of C, which was to be taken apart
+        # pickling has failed in the object's class, which is made of C: name the class instead
         text = f"cannot pickle '{_type_name(type(culprit.cause))}' object"
-    if len(text) > _MAX_REASON:
-        text = text[: _MAX_REASON - 1] + "…"
+    if len(text) > _MAX_REASON_CHARACTERS:
+        text = text[: _MAX_REASON_CHARACTERS - 1] + "…"
     return text or type(culprit.error).__name__

@@ -1,8 +1,7 @@
-"""Expressions and assignment targets, in the order in which Python evaluates them.
+"""The walk over expressions and assignment targets, in the order in which Python evaluates them.
 
-Reads and bindings flow to the ledger together with what is certainly assigned at that point. Plain
-expressions are walked with a stack, not by recursion: a sum of two thousand terms is nested two thousand
-deep.
+Reads and bindings are reported to a ledger, with what is certainly assigned at that point. Plain expressions are walked
+with a stack instead of recursion: a sum of two thousand terms is nested two thousand deep.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
 NO_TEXTS = Texts()
 
 State = set[Key] | None
-"""What is certainly assigned; None where the code cannot be reached."""
+"""The names that are certainly assigned; None where the code cannot be reached."""
 
 
 def copied(state: State) -> State:
-    """Return a state that can change on its own."""
+    """Return a copy of a state."""
     return None if state is None else set(state)
 
 
 def joined(*states: State) -> State:
-    """Return what is certain where several ways through the code meet."""
+    """Return what is certainly assigned where several branches meet."""
     reached = [state for state in states if state is not None]
     return set.intersection(*reached) if reached else None
 
@@ -54,7 +53,7 @@ def _last_name(function: ast.expr) -> str:
 
 
 def _names_in_texts(call: ast.Call) -> dict[str, bool]:
-    """Return what the constant texts of a call may name, where the function evaluates them."""
+    """Return the names in the constant texts of a call that evaluates them, and whether as a table only."""
     arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
     texts = [
         part.value
@@ -70,7 +69,7 @@ def _names_in_texts(call: ast.Call) -> dict[str, bool]:
 
 
 class Expressions(ABC):
-    """The half of the walk that knows expressions; `nblaunch.capture.flow.Flow` adds the statements.
+    """The walk over expressions; the subclass `nblaunch.capture.flow.Flow` adds statements.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ class Expressions(ABC):
     annotations : bool
         Whether annotations are evaluated.
     texts : Texts
-        How texts may name variables: ``"a > @limit"``.
+        How texts may name variables.
     """
 
     def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: Texts = NO_TEXTS) -> None:
@@ -90,9 +89,9 @@ class Expressions(ABC):
         self.annotations = annotations
         self.texts = texts
         self.assigned: State = set()
-        self.bound: set[str] = set()  # global names that are bound on any way
+        self.bound: set[str] = set()  # global names that are bound in any branch
         self.in_loop = False
-        self.branches: int = 0  # how many enclosing constructs may or may not run: 0 means certainly
+        self.branches: int = 0  # number of enclosing constructs that may or may not run
 
     @abstractmethod
     def block(self, body: Sequence[ast.stmt]) -> None:
@@ -146,7 +145,7 @@ class Expressions(ABC):
                     todo.extend(reversed(list(ast.iter_child_nodes(node))))
 
     def condition(self, test: ast.expr) -> tuple[State, State]:
-        """Walk a test; return the states in which it is true and in which it is false."""
+        """Walk a test; return the state if it is true, and the state if it is false."""
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             true, false = self.condition(test.operand)
             return false, true
@@ -173,7 +172,7 @@ class Expressions(ABC):
                     self.target(element)
             case ast.Starred():
                 self.target(node.value)
-            case _:  # an attribute or an item: its object is read
+            case _:  # assigning to an attribute or an item reads the object
                 self.expr(*ast.iter_child_nodes(node))
 
     def load(self, name: str, node: ast.AST, *, in_text: bool = False, as_table: bool = False) -> None:
@@ -191,13 +190,13 @@ class Expressions(ABC):
             self.ledger.read(read, self.assigned, again=self.in_loop)
 
     def look_up(self, name: str, node: ast.AST) -> None:
-        """Report that a global variable may be looked up by its name, whatever has that name in this scope."""
+        """Report that a global variable may be looked up by its name, even if this scope has that name too."""
         if self.assigned is not None:
             read = Read(name, getattr(node, "lineno", 1), getattr(node, "col_offset", 0), in_text=True)
             self.ledger.read(read, self.assigned, again=self.in_loop)
 
     def bind(self, name: str) -> Key | None:
-        """Note that a name is assigned; return its key, None for a local of a function."""
+        """Note that a name is assigned; return its key, or None for a local variable of a function."""
         key = self.scope.bind_key(name)
         if key is not None and self.assigned is not None:
             self.assigned.add(key)
@@ -251,7 +250,7 @@ class Expressions(ABC):
             self.branches -= uncertain
 
     def _branch(self, state: State, *expressions: ast.AST | None) -> State:
-        """Walk expressions from a state without keeping what they assign; return where they end."""
+        """Walk expressions from a state, and return the state at their end; the present state stays."""
         kept, self.assigned = copied(self.assigned), copied(state)
         with self.maybe():
             self.expr(*expressions)
@@ -272,7 +271,7 @@ class Expressions(ABC):
         self.assigned = kept
 
     def _embedded(self, piece: Expanded | Code | Bound) -> None:
-        """Walk what a magic or shell command takes from the namespace, runs, or binds."""
+        """Walk an expression or code of a magic or shell command, or a name that it binds."""
         match piece:
             case Expanded():
                 self.expr(piece.expression)
@@ -283,6 +282,6 @@ class Expressions(ABC):
             case Code() if self.scope.kind == "module":
                 self.block(piece.body)
             case Code():
-                # Run by exec() with a copy of the caller's locals: what it assigns does not come back.
+                # IPython runs it by exec() with a copy of the caller's locals: what it assigns does not come back.
                 with self.inside(class_scope(piece.body, self.scope)):
                     self.block(piece.body)

@@ -1,8 +1,8 @@
-"""Statements, in the order in which they run.
+"""The walk over statements, in the order in which they run.
 
-Statements flow in; reads and bindings flow to the ledger, each with what is *certainly* assigned at that
-point. Where ways through the code meet, what is certain is what every way has assigned; a way that surely
-ends in ``raise``, ``return``, ``continue`` or ``break`` has no say.
+Reads and bindings are reported to a ledger, each with what is *certainly* assigned at that point. Where branches meet,
+that is what each of them has assigned; a branch that ends in ``raise``, ``return``, ``continue`` or ``break`` does not
+reach that point.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PASSIVE_DECORATORS = frozenset(
         *("contextmanager", "asynccontextmanager", "dataclass"),
     }
 )
-"""Last parts of the names of decorators known not to run what they decorate."""
+"""Decorators that do not run what they decorate, by the last part of their name."""
 
 SWALLOWING = frozenset(
     {
@@ -34,15 +34,15 @@ SWALLOWING = frozenset(
         *("raises", "assertRaises", "assertRaisesRegex", "subTest"),
     }
 )
-"""Last parts of the names of context managers that may end their body early without an exception."""
+"""Context managers that may end their body early without an exception, by the last part of their name."""
 
 
 class Flow(Expressions):
-    """The whole walk. `assigned` is what is certain at the current point."""
+    """The walk over statements and expressions. `assigned` is what is certainly assigned at the current point."""
 
     def __init__(self, scope: Scope, ledger: Ledger, *, annotations: bool, texts: Texts = NO_TEXTS) -> None:
         super().__init__(scope, ledger, annotations=annotations, texts=texts)
-        self._breaks: list[list[State]] = []  # one list for each loop around
+        self._breaks: list[list[State]] = []  # for each enclosing loop, the states at its ``break``
         self._methods: list[Body] | None = None  # collected while a class body runs
 
     def block(self, body: Sequence[ast.stmt]) -> None:
@@ -144,7 +144,7 @@ class Flow(Expressions):
         """Bind a name to deferred bodies."""
         if self.assigned is None:
             return
-        if at_once:  # before the name is bound: a decorator that calls the function finds the old name
+        if at_once:  # before the name is bound: a decorator that calls the function finds the name's old value
             self.ledger.run(bodies, self.assigned)
         key = self.bind(name)
         if key is None:
@@ -181,7 +181,7 @@ class Flow(Expressions):
                 self.assigned = otherwise
                 match node.orelse:
                     case [ast.If() as node]:
-                        continue  # a long chain of elif is nested as deep as it is long
+                        continue  # without recursion: each elif of a chain is nested in the one before
                 self.block(node.orelse)
                 break
         self.assigned = joined(*ends, self.assigned)
@@ -223,7 +223,7 @@ class Flow(Expressions):
                 if handler.name is not None:
                     self.unbind(handler.name)
                 ends.append(self.assigned)
-            # Once for the way through it with an exception on its way, once for the ordinary way.
+            # once as after an exception that goes on, and once as after an ordinary end
             for self.assigned in (before, joined(*ends)):
                 self.block(node.finalbody)
 

@@ -1,8 +1,7 @@
-"""Names: the question that a cell is asked.
+"""`names_of`: which global names a cell reads and binds.
 
-Source text flows in; an ordered mapping of names to lines, and the names that the cell binds, flow out. The cell
-is walked in the order in which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads need
-the notebook.
+The cell is walked in the order in which it runs (`flow`, `expressions`), and a ledger (`deferred`) decides which reads
+need the notebook.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ class CellNames(NamedTuple):
     Attributes
     ----------
     read : dict of str to int
-        Names that it reads before it has certainly assigned them itself, each with the first line (counted from 1)
-        that needs it, in order of appearance. Builtins are among them: only the caller knows whether the notebook has
+        Names that the cell may read before it has assigned them itself, in order of appearance, each with the first
+        line (counted from 1) that reads it. Builtins are included: only the caller knows whether the notebook has
         replaced one.
     bound : frozenset of str
-        Names that its own statements bind, perhaps only on some way through it.
+        Names that the cell's own statements may bind.
     in_texts : dict of str to bool
-        Those that it reads which nothing but texts may name, and whether as a table only: see
+        The names in `read` that only texts may mean, and whether as a table only: see
         `nblaunch.payload.names_in_text` and `nblaunch.payload.names_looked_up`.
     """
 
@@ -66,7 +65,7 @@ def names_of(source: str, *, filename: str = "<cell>", future_annotations: bool 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the ranks compile the cell too, and warn
         tree = compile(source, filename, "exec", allowed | future | ast.PyCF_ONLY_AST, dont_inherit=True)
-        # Some errors, such as a stray `return`, are found only by compiling to the end.
+        # some errors, such as a `return` outside a function, are found only by compiling to the end
         compile(source, filename, "exec", allowed | future, dont_inherit=True)
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":

@@ -1,8 +1,7 @@
-"""Parts: an object taken apart the way pickling would, without pickling it.
+"""`parts_of`: takes an object apart as pickling would, without pickling it.
 
-An object flows in; groups of parts flow out, each part with the words for where it sits. `search` asks
-which part is guilty. Nothing of the user's runs here, except what pickling itself would call
-(``__getstate__``, ``__reduce_ex__``).
+It yields groups of parts, each part with the words for where it sits; `search` finds the part to blame among them. No
+user code runs here, except what pickling would call too (``__getstate__``, ``__reduce_ex__``).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType)
 _OF_C = (types.MethodDescriptorType, types.ClassMethodDescriptorType, types.WrapperDescriptorType)
-_CLASS_FURNITURE = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"})
+_ATTRIBUTES_OF_PYTHON = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__slots__", "__annotations__"})
 
 
 def parts_of(obj: object, place: Place, *, rebuilt: bool = True) -> Iterator[Parts]:
@@ -38,12 +37,12 @@ def parts_of(obj: object, place: Place, *, rebuilt: bool = True) -> Iterator[Par
     place : Place
         Where it sits.
     rebuilt : bool
-        Also into what it is rebuilt from, which is made for the occasion and may be large.
+        Whether the arguments of its ``__reduce_ex__`` are parts too. They are made when it is called, and may be large.
 
     Yields
     ------
     Parts
-        Items, attributes, what a function uses …; what reads best comes first.
+        Items, attributes, what a function uses …; parts whose place is easy to read come first.
     """
     if isinstance(obj, dict):
         keys = list(obj)
@@ -77,7 +76,7 @@ def parts_of(obj: object, place: Place, *, rebuilt: bool = True) -> Iterator[Par
         own = {
             name: value
             for name, value in vars(obj).items()
-            if name not in _CLASS_FURNITURE and not isinstance(value, _DESCRIPTORS)
+            if name not in _ATTRIBUTES_OF_PYTHON and not isinstance(value, _DESCRIPTORS)
         }
         yield _values(own, lambda name: place.inner(f".{name}"))
         bases, meta = obj.__bases__, type(obj)
@@ -89,10 +88,10 @@ def parts_of(obj: object, place: Place, *, rebuilt: bool = True) -> Iterator[Par
 
 
 def _instance_parts(obj: object, place: Place, rebuilt: bool) -> Iterator[Parts]:
-    """Yield what the owner calls its parts, the attributes, the class, and what the object is rebuilt from."""
+    """Yield what users know as parts of the object, its attributes, its class, and what it is rebuilt from."""
     wrapped = getattr(obj, "__wrapped__", None)
     if isinstance(wrapped, types.FunctionType) and not isinstance(obj, types.FunctionType):
-        yield Parts([wrapped], lambda _: place)  # which is what the owner knows under this name
+        yield Parts([wrapped], lambda _: place)  # the user knows the wrapper and the function by the same name
     yield from table_parts(obj, place)
     if (type(obj).__module__, type(obj).__name__) == ("numpy", "ndarray"):
         yield from _array_parts(obj, place)
@@ -109,7 +108,7 @@ def _instance_parts(obj: object, place: Place, rebuilt: bool) -> Iterator[Parts]
         return
     try:
         reduced = obj.__reduce_ex__(4)
-    except Exception:  # the user's or a library's code; that it fails is what is being explained
+    except Exception:  # it fails for the user's object, and that is what `explain` is about
         return
     if isinstance(reduced, tuple) and len(reduced) >= 2 and isinstance(reduced[1], tuple):
         rebuild = (part for part in (*reduced[1], *reduced[2:3]) if not isinstance(part, type))
@@ -117,13 +116,13 @@ def _instance_parts(obj: object, place: Place, rebuilt: bool) -> Iterator[Parts]
 
 
 def _array_parts(array: Any, place: Place) -> Iterator[Parts]:
-    """Yield the elements of a NumPy array of objects; other arrays hold nothing that cannot travel."""
+    """Yield the elements of a NumPy array of objects; other arrays can always be pickled."""
     if array.dtype == object:
         yield Parts(array.ravel().tolist(), lambda i: place.inner(_subscript(i, array.shape)))
 
 
 def _subscript(position: int, shape: tuple[int, ...]) -> str:
-    """Return ``[row, column]`` of an element counted along the rows."""
+    """Return ``[row, column]`` of an element, given its position row by row."""
     indices: list[int] = []
     for size in reversed(shape):
         position, index = divmod(position, size)
@@ -164,13 +163,13 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 
 
 def _custom_state(obj: object) -> dict[str, object] | None:
-    """Return the attributes that the class chooses to pickle, None if it leaves that to Python."""
+    """Return the attributes that the class's ``__getstate__`` chooses; None if it has no such method."""
     chosen = getattr(type(obj), "__getstate__", None)
     if chosen is None or chosen is getattr(object, "__getstate__", None):  # Python 3.11 gives one to every object
         return None
     try:
         state = chosen(obj)
-    except Exception:  # the user's code; that it fails is what is being explained
+    except Exception:  # see _instance_parts
         return None
     return state if isinstance(state, dict) else {"__getstate__()": state}
 
@@ -192,7 +191,7 @@ def _slots(cls: type) -> tuple[str, ...]:
 
 
 def goes_by_value(cls: type) -> bool:
-    """Tell whether a class travels itself, and not its name only; one that is made of C never can."""
+    """Tell whether a class is sent itself, and not by its name only; a class of C code never is."""
     module = sys.modules.get(cls.__module__)
     if cls.__module__ != "__main__" and getattr(module, cls.__qualname__.partition(".")[0], None) is not None:
         return False

@@ -1,7 +1,4 @@
-"""Places: where a part of an object sits, in words that its owner can follow.
-
-Objects and the way to each flow in; `Parts` hold them together for `nblaunch.capture.search`.
-"""
+"""`Place`: where in a captured object a part sits, in words; `Parts`: parts of an object with their places."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ class Place:
     Attributes
     ----------
     expression : str
-        Python that reaches the part, such as ``config["db"].lock``; from the last step of `story`, if any.
+        Python that reaches the part, such as ``config["db"].lock``. It begins where the last step of `story` ends.
     story : tuple of str
-        Steps that are no expression, such as "train uses the global lock".
+        Steps that have no expression, such as "train uses the global lock".
     opaque : bool
-        Whether steps from here on would mean nothing to the reader.
+        Whether further steps would mean nothing to the user, so that they are left out.
     """
 
     expression: str
@@ -36,23 +33,23 @@ class Place:
         return self if self.opaque else replace(self, expression=self.expression + suffix)
 
     def hidden(self) -> Place:
-        """Return the place of a part for which there is no expression, nor for what is in it."""
+        """Return a place for a part that no expression reaches, and for all that is in it."""
         return replace(self.told("has a part deep inside", "that part"), opaque=True)
 
     def told(self, step: str, expression: str) -> Place:
-        """Return a place that takes a sentence to reach."""
+        """Return the place that the sentence `step` leads to, and that is called `expression` from there on."""
         return self if self.opaque else Place(expression, (*self.story, f"{self.expression} {step}"))
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of one sort. `place` tells where number ``i`` of them sits, asked for the guilty one only."""
+    """Parts of one sort; ``place(i)`` is where number ``i`` sits, and is called for the part to blame only."""
 
     objects: Sequence[object]
     place: Callable[[int], Place]
 
     def without(self, skip: Callable[[object], bool]) -> Parts:
-        """Return the parts that are worth looking at."""
+        """Return the parts that `skip` is false of, and that are not plain values, which can always be pickled."""
         kept = [i for i, part in enumerate(self.objects) if type(part) not in _PLAIN and not skip(part)]
         return Parts([self.objects[i] for i in kept], lambda i: self.place(kept[i]))
 
@@ -62,7 +59,7 @@ _reprs.maxother = _reprs.maxstring = 40
 
 
 def shown(value: object) -> str:
-    """Return a short text for a key or element; `reprlib` survives a failing ``__repr__``."""
+    """Return a short text for a key or element, also if its ``__repr__`` fails."""
     if isinstance(value, str) and len(value) <= 40:
         return json.dumps(value, ensure_ascii=False)
     return _reprs.repr(value)

@@ -1,9 +1,8 @@
-"""Scopes: where a name that is read or bound in some piece of the cell really lives.
+"""`Scope`: which variable a name means in a part of the cell (a function, a class body, a comprehension).
 
-An AST node flows in (the body of a function, of a class, a comprehension) and a `Scope` comes out, which
-turns a name as written into a `Key`: a string for a global name, a pair for a name of a class body, or None
-for a name that lives in a function and so never touches the notebook. `symtable` knows the same, but its
-tables cannot be matched with AST nodes, and it knows nothing about code inside magics.
+It turns a name into a `Key`: a string for a global variable, a pair for a variable of a class body, or None for a local
+variable, which the notebook cannot have. The standard library's `symtable` cannot be used: its tables do not say which
+AST node they belong to, and it does not know code inside magics.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ class Scope:
     Attributes
     ----------
     kind : {"module", "class", "function", "comprehension"}
-        "class" also stands for code that runs with a mapping of locals of its own, as code in a magic does.
+        "class" also stands for code that runs with a mapping of locals of its own, such as the code of a magic.
     bound : set of str
         The names that a function or comprehension binds itself.
     to_global, to_outer : set of str
-        Its ``global`` and ``nonlocal`` declarations.
+        The names in its ``global`` and ``nonlocal`` declarations.
     private : str
-        Name of the class whose ``__names`` are mangled here, or "".
+        Name of the class whose private names (``__x``) are mangled here, or "".
     serial : int
-        Tells the keys of one class body from those of another; an `id` could be given out again.
+        Distinguishes the keys of class bodies. An `id` would not do, because it may be used again.
     """
 
     kind: Literal["module", "class", "function", "comprehension"]
@@ -67,7 +66,7 @@ class Scope:
         return (self.serial, name)
 
     def read_key(self, name: str) -> str | None:
-        """Return the global name that reading `name` reaches past class bodies, or None for a local."""
+        """Return the global name that reading `name` outside class bodies means, or None for a local variable."""
         name = self.mangled(name)
         scope: Scope | None = self
         inside_function = False
@@ -85,12 +84,12 @@ class Scope:
         return name
 
     def bind_key(self, name: str) -> Key | None:
-        """Return the key that binding `name` here writes to, or None for a local of a function."""
+        """Return the key that binding `name` here writes to, or None for a local variable of a function."""
         scope = self
         while scope.kind == "comprehension" and scope.parent is not None:
             if scope.mangled(name) in scope.bound:
                 return None
-            scope = scope.parent  # a walrus binds outside
+            scope = scope.parent  # ``:=`` in a comprehension binds in the scope around it
         if scope.kind == "class":
             return scope.class_key(name) or (self.mangled(name) if name in scope.to_global else None)
         if scope.kind == "function" and scope.mangled(name) not in scope.to_global:
@@ -127,7 +126,7 @@ def class_scope(body: list[ast.stmt], parent: Scope, private: str = "") -> Scope
 
 
 def comprehension_scope(generators: list[ast.comprehension], parent: Scope) -> Scope:
-    """Return the scope of a comprehension: only its targets are its own."""
+    """Return the scope of a comprehension: only its targets belong to it."""
     targets = [name for generator in generators for name in ast.walk(generator.target)]
     names = {node.id for node in targets if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return Scope("comprehension", parent, {parent.mangled(name) for name in names}, private=parent.private)
@@ -157,14 +156,14 @@ def _declare(scope: Scope, body: Iterable[ast.AST]) -> None:
 
 
 def imported_name(alias: ast.alias) -> str | None:
-    """Return the name that one part of an import binds; None for ``*``, of which nothing is known."""
+    """Return the name that a part of an import binds; None for ``*``, whose names are not known."""
     if alias.name == "*":
         return None
     return alias.asname or alias.name.partition(".")[0]
 
 
 def _own_nodes(body: Iterable[ast.AST]) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield the nodes that belong to one scope, each with whether it stands in a comprehension."""
+    """Yield the nodes of one scope, and for each whether it is inside a comprehension."""
     todo = [(node, False) for node in body]
     while todo:
         node, in_comprehension = todo.pop()

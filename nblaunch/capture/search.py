@@ -1,9 +1,7 @@
-"""Search: the smallest part of an object that cannot be pickled.
+"""`Search`: finds the smallest part of an object that cannot be pickled, and its place.
 
-An object that failed flows in, with a function that tries to pickle one object; the guilty part and its
-place flow out. Parts are tried together and then by halves, so a list of a million items costs some twenty
-trials, not a million; trials, depth and time are bounded, and a search that is cut short answers with the
-smallest part that it is sure of.
+Parts are tried all together, and then by halves: in a list of a million items, twenty trials find the one to blame.
+Trials, depth and time are limited. A search that reaches a limit returns the smallest part found so far.
 """
 
 from __future__ import annotations
@@ -28,11 +26,11 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 MAX_TRIALS = 300
 MAX_DEPTH = 25
 MAX_SECONDS = 10.0
-# Objects that are looked at for one of the type that an error names.
+# Objects that are searched for one of the type that an error names.
 MAX_LOOKS = 20_000
 
 _NAMED = re.compile(r"cannot pickle '([\w.]+)' object")
-# What a library does not show to those who use it.
+# Private attributes, which users of a library do not know.
 _PRIVATE = re.compile(r"\.(?:_(?!_)\w*|__getstate__\(\))")
 _PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.__file__), "")
@@ -50,7 +48,7 @@ class Culprit(NamedTuple):
     error : BaseException
         What pickling it raised.
     cause : object
-        What is to blame inside: `obj` itself, or something private of it.
+        The part inside that cannot be pickled: `obj` itself, or a private part of it.
     """
 
     obj: object
@@ -59,7 +57,7 @@ class Culprit(NamedTuple):
     cause: object
 
 
-class _Spent(Exception):
+class _LimitReached(Exception):
     """The trials or the time are used up."""
 
 
@@ -77,24 +75,24 @@ class Search:
         self._trials = MAX_TRIALS
         self._deadline = time.monotonic() + MAX_SECONDS
         self._entered: set[int] = set()
-        self._keep: list[object] = []  # parts may be made on the fly; an id must not be given out twice
+        self._keep: list[object] = []  # parts may be temporary objects; kept, so that no other object gets the same id
 
     def culprit(self, name: str, obj: object, error: BaseException) -> Culprit:
-        """Return the guilty part of `obj`, which failed with `error`; `obj` itself if no part is guilty."""
+        """Return the part of `obj` to blame for `error`; `obj` itself if that is no single part."""
         whole = Culprit(obj, Place(name), error, obj)
         if nests_too_deeply(error) or isinstance(error, MemoryError):
-            return whole  # no single part is guilty
+            return whole  # no single part is to blame
         found = self._inside(whole, 0) or whole
         return self._nearest_named(whole, found) or found
 
     def _inside(self, whole: Culprit, depth: int) -> Culprit | None:
-        """Return the guilty part of what failed; None if only parts that are being searched are left."""
+        """Return the part to blame in `whole`; None if all that fails in it are objects that are being searched."""
         if depth >= MAX_DEPTH or kind_of(whole.obj) != "other":
             return whole
         if getattr(whole.error, "guilty", None) is whole.obj:
             return whole
         if fails_to_be_rebuilt(whole.error) and type(whole.obj) not in _CONTAINERS:
-            return whole  # its parts may all be well: it is what its class makes of them
+            return whole  # its class fails to rebuild it, and its parts may all be fine
         self._entered.add(id(whole.obj))
         self._keep.append(whole.obj)
         in_circle = False
@@ -108,17 +106,17 @@ class Search:
                         return _shown_to_users(whole, found)
                     in_circle = True
                     parts = parts.without(lambda part: id(part) in self._entered)
-        except Exception:  # _Spent, or whatever the user's properties raise when they are looked at
+        except Exception:  # _LimitReached, or an error of the user's properties
             return whole
         return None if in_circle else whole
 
     def _nearest_named(self, whole: Culprit, found: Culprit) -> Culprit | None:
-        """Return the nearest part of the type that the error names, where the search has ended at another one.
+        """Return the nearest part of the type that the error names, if the search has found one of another type.
 
-        In objects that refer to each other in circles, such as figures and their axes, each holds the guilty part.
+        In objects that refer to each other, such as a figure and its axes, each one contains the part to blame.
         """
         named = None
-        with suppress(Exception):  # an exception of the user's whose __str__ fails
+        with suppress(Exception):  # the exception may be of the user's class, whose __str__ fails
             named = _NAMED.search(str(found.error))
         if named is None or kind_of(found.obj) != "other" or _is_called(found.cause, named[1]):
             return None
@@ -136,7 +134,7 @@ class Search:
                         self._keep.append(part)
                         if not _is_of_many(part):
                             queue.append((part, parts.place(number)))
-        except Exception:  # whatever the user's properties raise when they are looked at
+        except Exception:  # an error of the user's properties
             return None
         return None
 
@@ -156,12 +154,12 @@ class Search:
             else:
                 low = middle
         final = self._try(parts, low, high)
-        # Only together they fail (or the last trial of a half was a fluke): no single part is to blame.
+        # No single part is to blame if the parts fail only together.
         return None if final is None else Culprit(parts.objects[low], parts.place(low), final, parts.objects[low])
 
     def _try(self, parts: Parts, low: int, high: int) -> BaseException | None:
         if not self._trials or time.monotonic() > self._deadline:
-            raise _Spent
+            raise _LimitReached
         self._trials -= 1
         some = parts.objects[low:high]
         return self._why(some[0] if len(some) == 1 else list(some))
@@ -173,20 +171,20 @@ def _is_called(obj: object, name: str) -> bool:
 
 
 def _is_of_many(obj: object) -> bool:
-    """Tell whether a part belongs to all who use a library, and not to the object that is looked at."""
+    """Tell whether a part is a module or a class of one, and so does not belong to the object that is searched."""
     return kind_of(obj) == "module" or (isinstance(obj, type) and obj.__module__ != "__main__")
 
 
 def _shown_to_users(whole: Culprit, found: Culprit) -> Culprit:
-    """Return `whole` in place of a private attribute of an object of a library: users know the object only."""
+    """Return `whole` if `found` is a private attribute of a library's object: users know only the object."""
     suffix = found.place.expression.removeprefix(whole.place.expression)
-    if found.place.story == whole.place.story and _PRIVATE.fullmatch(suffix) and _of_library(type(whole.obj)):
+    if found.place.story == whole.place.story and _PRIVATE.fullmatch(suffix) and _is_of_library(type(whole.obj)):
         return whole._replace(error=found.error, cause=found.cause)
     return found
 
 
-def _of_library(cls: type) -> bool:
-    """Tell whether a class is nobody's own: of an installed package, of the standard library, or made of C."""
+def _is_of_library(cls: type) -> bool:
+    """Tell whether a class is of an installed package, of the standard library, or of C code."""
     if cls.__module__ == "__main__" or cls.__module__ not in sys.modules:
         return False
     path = getattr(sys.modules[cls.__module__], "__file__", None)

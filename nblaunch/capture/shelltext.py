@@ -1,8 +1,7 @@
-"""Shell text: what IPython takes out of the namespace on behalf of a string.
+"""`embedded`: the expressions and statements in the strings of magics and shell commands, with the cell's line numbers.
 
-IPython turns ``!ls {path}`` into ``get_ipython().system('ls {path}')`` and expands ``{path}`` and ``$path``
-when the call is made; ``%timeit f(x)`` becomes a call whose string is code. Such a call flows in, and the
-expressions and statements that hide in its strings flow out, with the cell's line numbers.
+IPython turns ``!ls {path}`` into ``get_ipython().system('ls {path}')``, and expands ``{path}`` and ``$path`` when the
+call is made. ``%timeit f(x)`` becomes a call whose string is code.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Expanded(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Statements that a magic runs; `in_function`: as the body of a function, with locals of its own."""
+    """Statements that a magic runs; with `in_function`, as the body of a function, with local variables."""
 
     body: list[ast.stmt]
     in_function: bool
@@ -37,7 +36,7 @@ class Bound(NamedTuple):
 
 
 class _CodeMagic(NamedTuple):
-    """How a magic that runs code reads its line: option letters without and with a value."""
+    """A magic that runs code: the letters of its options without and with a value, and how it runs the code."""
 
     flags: str = ""
     valued: str = ""
@@ -50,10 +49,10 @@ CODE_MAGICS = {
     "prun": _CodeMagic("rq", "DlsT"),
     "debug": _CodeMagic("", "b"),
 }
-"""Magics whose argument is code. Their line is not expanded."""
+"""Magics whose argument is code; IPython does not expand ``{x}`` and ``$x`` in their line."""
 
 SHELL_MAGICS = frozenset({"!", "sx", "system"})
-"""Cell magics whose body is expanded too."""
+"""Cell magics whose body IPython expands too."""
 
 OBJECT_MAGICS = frozenset({"pinfo", "pinfo2", "pdef", "pdoc", "pfile", "psource"})
 """Line magics that look at an object: ``x?`` becomes ``%pinfo x``."""
@@ -64,19 +63,9 @@ _Node = TypeVar("_Node", bound=ast.AST)
 
 
 def transform(cell: str) -> str:
-    """Turn IPython syntax into Python with IPython's default rules.
+    """Turn a cell in IPython's syntax into Python source, by IPython's default rules.
 
-    For callers that have no shell; a shell's own `transform_cell` also knows the user's rules.
-
-    Parameters
-    ----------
-    cell : str
-        Text of a cell.
-
-    Returns
-    -------
-    str
-        Python source.
+    This is for callers without a shell; the `transform_cell` of a shell also knows the user's rules.
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -95,7 +84,7 @@ def embedded(call: ast.Call) -> list[_Piece] | None:
     Returns
     -------
     list or None
-        Empty for a call whose strings hide nothing; None if it is no call of IPython with a constant string.
+        Empty for a call whose strings have nothing of the kind; None for a call that is not IPython's.
     """
     match call.func:
         case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"), args=[], keywords=[]), attr=method):
@@ -157,7 +146,7 @@ def _code(text: str, line: int, magic: _CodeMagic) -> Iterator[Code]:
     blank = re.match(r"(?:[ \t]*\n)*", text)
     if blank is not None:  # IPython drops these lines, and with them the count
         text, line = text[blank.end() :], line + blank[0].count("\n")
-    # A magic's code may hold magics. Without IPython there are none; errors IPython reports in the rank.
+    # The code of a magic may contain magics, if IPython is there. IPython reports errors in it, in the rank.
     with suppress(ImportError, SyntaxError):
         text = transform(text)
     try:
@@ -169,7 +158,7 @@ def _code(text: str, line: int, magic: _CodeMagic) -> Iterator[Code]:
 
 
 def _expansions(text: str, line: int) -> Iterator[Expanded]:
-    """Yield what ``{expr}`` and ``$name`` stand for; nothing if IPython would leave the text alone."""
+    """Yield the expressions in ``{expr}`` and ``$name``; nothing if IPython would not expand the text."""
     found: list[Expanded] = []
     try:
         for literal, field, spec, _ in Formatter().parse(text):
@@ -182,13 +171,13 @@ def _expansions(text: str, line: int) -> Iterator[Expanded]:
     except (
         SyntaxError,
         ValueError,
-    ):  # IPython gives up as a whole on an unbalanced brace or a bad expression
+    ):  # IPython then expands nothing in the text
         return
     yield from found
 
 
 def _dollar_names(literal: str) -> list[str]:
-    """Return what follows the dollars: ``$a.b``, but not ``$$a`` and not between single quotes."""
+    """Return the names after dollars, as in ``$a.b``, but not in ``$$a`` and not between single quotes."""
     return [
         found[1]
         for found in re.finditer(r"\$(\$?[\w.]+)", literal)

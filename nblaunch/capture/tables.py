@@ -1,6 +1,6 @@
-"""Tables: the parts of data frames as those who use them know them: columns, and elements of a column.
+"""The parts of data frames that users know: columns, and elements of a column.
 
-What pandas and Polars pickle is their own arrangement, such as ``df._mgr``, which says nothing to anybody else.
+What pandas and Polars pickle are private parts such as ``df._mgr``, which mean nothing to users.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["table_parts"]
 
 def table_parts(table: Any, place: Place) -> Iterator[Parts]:
     """Yield the columns of a data frame, or the elements of a column; nothing for anything else."""
-    # by name, so that nothing is imported to ask
+    # by name, so that no library is imported for it
     names = {(base.__module__.partition(".")[0], base.__name__) for base in type(table).__mro__}
     if not names.isdisjoint({("pandas", "DataFrame"), ("pandas", "Series")}):
         yield Parts([table.attrs], lambda _: place.inner(".attrs"))

@@ -1,7 +1,7 @@
-"""Texts: which constants and attributes of a cell may name variables of the notebook.
+"""`Texts`: which constants and attributes of a cell may name variables, as in ``globals()["limit"]``.
 
-The source and the tree of a cell flow in, what to ask each text and each attribute flows out. A cell that looks no
-variable up by its name pays for a search of its source.
+Most cells look up no variable by its name. `texts_of` finds that out by a search of the source, before it walks the
+tree.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _WORDS = NAMESPACES | _OF_A_CELL | {"__main__"}
 
 
 class Texts(NamedTuple):
-    """How a cell may name variables other than by their names.
+    """How texts and attributes of a cell may name variables.
 
     Attributes
     ----------
     marked : bool
-        Whether texts may mark them: ``"a > @limit"``.
+        Whether texts may mark variables with an ``@``: ``"a > @limit"``.
     looked_up : bool
-        Whether the cell looks into a namespace with names that it has as texts: ``globals()["limit"]``.
+        Whether the cell may look variables up in a namespace: ``globals()["limit"]``.
     mains : frozenset of str
-        What the cell calls the module ``__main__``.
+        Names under which the cell has the module ``__main__``.
     """
 
     marked: bool = False
@@ -34,7 +34,7 @@ class Texts(NamedTuple):
     mains: frozenset[str] = frozenset()
 
     def names_behind_at(self, text: str) -> list[str]:
-        """Return the names that a text marks."""
+        """Return the names that a text marks with an ``@``."""
         return names_behind_at(text) if self.marked else []
 
     def names_looked_up(self, text: str) -> list[str]:
@@ -54,7 +54,7 @@ class Texts(NamedTuple):
 
 
 def texts_of(source: str, tree: ast.AST) -> Texts:
-    """Find out how a cell may name variables in its texts."""
+    """Find out how texts and attributes of a cell may name variables."""
     marked = may_mark_names(source)
     if not any(word in source for word in _WORDS):
         return Texts(marked)
