@@ -1,17 +1,17 @@
 """Objects to bytes and back: the only form in which anything crosses the border of a process.
 
-`pack` cloudpickles an object into a pickle stream plus the large buffers in it (pickle protocol 5, PEP 574), which are
-referred to rather than copied. `Packed` writes them one behind the other. What is large goes into a file in memory
-(`store`), which a receiver maps; `unpack` builds arrays on top of the mapping, or of one received block, without a
-further copy. They are writable there, and their memory goes when they do.
+`pack` cloudpickles an object into a pickle stream and the large buffers in it (pickle protocol 5, PEP 574), which are
+referred to rather than copied. `Packed` writes them one after the other. Large ones go into a file in memory (`store`),
+which a receiver maps. `unpack` builds arrays on top of the mapping, or of one received block, without a further copy.
+They are writable, and the memory is freed with the last of them.
 
 Three things differ from plain cloudpickle:
 
 * *Shared globals*: functions of the notebook arrive with the receiver's own namespace as their globals instead of a
   private copy, so that ``lr = 0.5; step()`` in a cell is seen by ``step``.
-* *Home classes*: an instance of a class that came from the notebook returns as an instance of that very class, and its
-  return does not write over the class.
-* *Exceptions* travel with their traceback, cause, context and notes, whatever their constructor takes.
+* *Home classes*: an instance of a class that came from the notebook returns as an instance of that very class, and the
+  class in the notebook stays as it is.
+* *Exceptions* are sent with their traceback, cause, context and notes, whatever their constructor takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Classes that annotations name in texts, so that `typing.get_type_hints` finds them on the other side."""
+"""Classes that annotations name in texts are sent too, so that `typing.get_type_hints` finds them in the receiver."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def own_annotations(annotated: Any) -> Mapping[str, Any]:
         found = _OF_CLASSES.__get__(annotated).get("__annotations__")
     else:
         found = None
-        with contextlib.suppress(Exception):  # Python 3.14 computes them, with names that may be gone
+        with contextlib.suppress(Exception):  # Python 3.14 evaluates them now, with names that may not exist any more
             found = annotated.__annotations__
     return found if isinstance(found, dict) else {}
 
 
 def is_type(value: Any) -> bool:
-    """Tell whether a variable is what annotations are made of: other variables of that name are not meant."""
+    """Tell whether an annotation may mean this value: a class, a module, or an object of `typing`."""
     return isinstance(value, (type, ModuleType)) or type(value).__module__ in ("typing", "types", "typing_extensions")
 
 
 def with_names(reduced: Any, names: dict[str, Any]) -> Any:
-    """Return how to rebuild a class, with the variables that are to be found there when it is looked at."""
+    """Return how to rebuild a class, and to bind variables in the receiver that its annotations name."""
     if not names:
         return reduced
     *most, fill = reduced

@@ -1,7 +1,8 @@
-"""NumPy and Arrow arrays that their own pickling would copy into the stream, or send more of than there is to see.
+"""NumPy and Arrow arrays as buffers beside the stream, where their own pickling would copy them into it.
 
-NumPy keeps plain contiguous arrays out of the stream by itself. It copies the others into it: what is not contiguous,
-dates and times, masked arrays, and subclasses such as `numpy.matrix`, `numpy.recarray` and parts of a `numpy.memmap`.
+NumPy itself makes buffers only of plain contiguous arrays. It copies all others into the stream: arrays that are not
+contiguous, dates and times, masked arrays, and subclasses such as `numpy.matrix`, `numpy.recarray` and parts of a
+`numpy.memmap`. Arrow sends all of an array for each slice of it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = [
     "with_attributes",
 ]
 
-# Bytes: below this a copy in the stream costs less than a buffer of its own.
-_WORTH_IT = 4096
+# Bytes below which a copy in the stream costs less than a buffer of its own.
+_MIN_BUFFER_BYTES = 4096
 
 
 def array_type() -> Any:
@@ -39,7 +40,7 @@ def arrow_types() -> Any:
 
 
 def is_plain_array(array: Any) -> bool:
-    """Tell whether an array is nothing but numbers in memory, and pickled as NumPy does it."""
+    """Tell whether an array has no objects, and no code of a subclass that changes how NumPy pickles it."""
     import numpy
 
     kind = type(array)
@@ -47,12 +48,12 @@ def is_plain_array(array: Any) -> bool:
 
 
 def is_small_and_simple(array: Any) -> bool:
-    """Tell whether NumPy's own way is the right one for an array that is no view of another one."""
-    return bool(array.nbytes < _WORTH_IT and array.flags.writeable)
+    """Tell whether NumPy's own pickling is right for an array that is not a view of another one."""
+    return bool(array.nbytes < _MIN_BUFFER_BYTES and array.flags.writeable)
 
 
 def is_array_of_objects(array: Any) -> bool:
-    """Tell whether an array is nothing but references to objects."""
+    """Tell whether an array is a plain one of Python objects."""
     import numpy
 
     return type(array) is numpy.ndarray and bool(array.dtype == object)
@@ -64,22 +65,22 @@ def row_type() -> Any:
 
 
 def reduce_array(array: Any) -> Any:
-    """Return how to rebuild a NumPy array from one buffer, or None where NumPy's own way is as good or the only one."""
+    """Return how to rebuild a NumPy array from one buffer, or None for NumPy's own way, if it is as good."""
     import numpy
 
     kind = type(array)
     dtype = array.dtype
-    # not numpy.ma, which NumPy imports when it is asked for: a zygote that lacks it would be made anew for nothing
+    # `numpy.ma` as an attribute would import the module, and a zygote that has not imported it would be replaced
     if kind is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None) and not dtype.hasobject:
-        # its data may lie on the memory of another array
+        # its parts are pickled as arrays, because they may share memory with other arrays
         return _masked, (array._data, array._mask, array._fill_value, array.hardmask)
     if kind is numpy.ndarray and not array.flags.writeable:
         repeated = [stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True)]
         if any(repeated):
             return _broadcast, (array[tuple(slice(0, 1 if again else None) for again in repeated)], array.shape)
-    # NumPy keeps it so where it sends a buffer
+    # NumPy itself keeps an array read-only if it sends a buffer
     read_only = not array.flags.writeable and not (kind is numpy.ndarray and array.flags.forc and _exports(array))
-    if (array.nbytes < _WORTH_IT and not read_only) or dtype.hasobject or dtype.kind not in "biufcmMSUV":
+    if (array.nbytes < _MIN_BUFFER_BYTES and not read_only) or dtype.hasobject or dtype.kind not in "biufcmMSUV":
         return None
     if kind is numpy.ndarray:
         if array.flags.forc and _exports(array):
@@ -98,14 +99,14 @@ def reduce_array(array: Any) -> Any:
 
 
 def with_attributes(array: Any, reduced: Any) -> Any:
-    """Return how to rebuild an array of a subclass with the attributes that it has, which NumPy leaves out.
+    """Return how to rebuild an array of a subclass with its attributes, which NumPy does not send.
 
     Parameters
     ----------
     array : numpy.ndarray
-        What is sent.
+        The array.
     reduced : tuple or None
-        How it is rebuilt otherwise; None is NumPy's own way.
+        How to rebuild it without attributes; None is NumPy's own way.
     """
     attributes = getattr(array, "__dict__", None)
     if not attributes:
@@ -122,7 +123,7 @@ def _set_attributes(array: Any, state: tuple[Any, dict[str, Any]]) -> None:
 
 
 def _exports(array: Any) -> bool:
-    """Tell whether the array offers itself as a buffer; dates and times do not."""
+    """Tell whether an array has the buffer protocol; arrays of dates and times do not."""
     try:
         memoryview(array)
     except (ValueError, TypeError, BufferError):
@@ -139,7 +140,7 @@ def _reduces_as_array(kind: type, base: type) -> bool:
 def _array(kind: Any, shape: tuple[int, ...], dtype: Any, order: Any, buffer: Any) -> Any:
     import numpy
 
-    # as numpy's own reconstruction does it, so that subclasses see the same steps
+    # NumPy's own unpickling does the same, so subclasses see the same calls
     return numpy.ndarray.__new__(kind, shape, dtype, buffer, order=order)
 
 
@@ -157,8 +158,7 @@ def _masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
 
 def reduce_arrow(array: Any) -> Any:
     """Return how to rebuild a slice of an Arrow array or table without the rest of it, or None for the usual way."""
-    shown = array.nbytes
-    if array.get_total_buffer_size() < 2 * shown + _WORTH_IT:
+    if array.get_total_buffer_size() < 2 * array.nbytes + _MIN_BUFFER_BYTES:
         return None
     compact = _compact(array)
     return None if compact is None else compact.__reduce__()

@@ -1,4 +1,4 @@
-"""How a class computes the hash that it assigns to an attribute, as an expression of nothing but the object.
+"""How a class computes the hash that it keeps in an attribute, as an expression that needs only the object.
 
 ::
 
@@ -8,7 +8,8 @@
         key = (name, self.deps)
         self._hash = hash(key)              ─►  hash((self.name, self.deps))
 
-It is found in the source, in the process that has the source, and can be computed wherever the class is.
+The sender finds the expression in the source of the class, and the receiver computes it. For what it is needed, see
+`nblaunch.payload.hashes`.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from types import FunctionType
 __all__ = ["Recipe", "evaluate", "recipes"]
 
 Recipe = tuple[int, str, str]
-"""Which function of a class assigns it (by the place of its owner in the MRO, and its name there), and what."""
+"""The function that assigns the attribute (by its class's place in the MRO, and its name), and the expression."""
 
-# Local variables that are made of others, before this is given up: one may be made of itself.
-_DEEPEST = 20
-# An expression that cannot be computed: something is assigned, but nobody can tell what.
+# Levels of local variables that are replaced by what they were assigned; one may be assigned from itself.
+_MAX_DEPTH = 20
+# Stands for the expression of a function whose source cannot be read.
 _NO_SOURCE = ""
 _SETTERS = ("__setattr__", "setattr", "_setattr")
+# The variable that holds the object, the name of the attribute, and the value.
 _Assigned = tuple[str, str, ast.expr]
 
 
 def recipes(kind: type, names: set[str]) -> Iterator[Recipe]:
-    """Give what the methods of a class assign to these attributes, if it is made with anything named like a hash.
+    """Yield what the methods of a class assign to these attributes, if it calls a function with "hash" in its name.
 
-    Nothing else: to compute it once more could draw the next number, for example, or open a file.
+    Other expressions are not computed again: that could draw the next random number, for example, or open a file.
     """
     for place, owner in enumerate(kind.__mro__):
         for key in vars(owner):
@@ -55,12 +57,12 @@ def recipes(kind: type, names: set[str]) -> Iterator[Recipe]:
 
 
 def evaluate(recipe: Recipe, obj: object) -> int:
-    """Compute an expression for an object of the class.
+    """Compute the expression for an object of the class.
 
     Raises
     ------
     Exception
-        Whatever that raises.
+        Any error of the expression.
     """
     place, key, text = recipe
     function = _function(type(obj), place, key)
@@ -97,7 +99,7 @@ def _is_made_by_hashing(expression: ast.expr) -> bool:
 
 
 def _assignments(function: ast.FunctionDef, owner: str) -> Iterator[_Assigned]:
-    """Give what is assigned to attributes: the variable that holds the object, the attribute's name, and the value."""
+    """Yield all assignments to attributes in a function."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
@@ -122,7 +124,7 @@ def _assigned(target: ast.expr, value: ast.expr, owner: str) -> Iterator[_Assign
 
 
 def _set_by_call(call: ast.Call) -> Iterator[_Assigned]:
-    """Give what ``object.__setattr__(self, "name", value)``, ``setattr`` and ``super().__setattr__`` assign."""
+    """Yield what a call assigns, as ``object.__setattr__(self, "name", value)`` and ``setattr`` do."""
     called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if called in _SETTERS and len(call.args) in (2, 3):
         *whose, name, value = call.args
@@ -136,17 +138,17 @@ def _mangled(name: str, owner: str) -> str:
 
 
 class _Local:
-    """What the local variables of a method are, in terms of the object's attributes."""
+    """The local variables of a method: which of them are the object, its class, an attribute, or an expression."""
 
     def __init__(self, function: ast.FunctionDef, assigned: list[_Assigned]) -> None:
         arguments = function.args
         given = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
         self.parameters = [one.arg for one in given if one is not None]
-        # def __init__(self, values, hash=hash)
+        # such as `hash` in def __init__(self, values, hash=hash)
         self.defaults = {one.id for one in (*arguments.defaults, *arguments.kw_defaults) if isinstance(one, ast.Name)}
         makes = function.name == "__new__"
         self.class_of = self.parameters[0] if makes and self.parameters else ""
-        # __new__ has the object in a variable of its own
+        # __new__ has the object in a local variable, __init__ in its first parameter
         self.itself = {whose for whose, _, _ in assigned if whose} | set(() if makes else self.parameters[:1])
         self.attributes = {value.id: name for _, name, value in assigned if isinstance(value, ast.Name)}
         self.values: dict[str, ast.expr] = {}
@@ -161,7 +163,7 @@ class _Local:
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Puts what the object knows in the place of what only the method knows."""
+    """Replaces local variables of a method by attributes of the object."""
 
     def __init__(self, local: _Local, owner: str, bound: set[str], depth: int) -> None:
         self._local = local
@@ -170,11 +172,11 @@ class _Rewriter(ast.NodeTransformer):
         self._depth = depth
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """Write the names of private attributes out."""
+        """Replace the name of a private attribute (``__x``) by its mangled name."""
         return ast.Attribute(self.visit(node.value), _mangled(node.attr, self._owner), ast.Load())
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Replace a variable of the method."""
+        """Replace a local variable."""
         local, name = self._local, node.id
         itself = ast.Name("self", ast.Load())
         if name in self._bound:
@@ -185,7 +187,7 @@ class _Rewriter(ast.NodeTransformer):
             return ast.Attribute(itself, "__class__", ast.Load())
         if name in local.attributes:
             return ast.Attribute(itself, local.attributes[name], ast.Load())
-        if name in local.values and self._depth < _DEEPEST:
+        if name in local.values and self._depth < _MAX_DEPTH:
             return _rewritten(local.values[name], local, self._owner, self._depth + 1)
         is_attribute = name in local.parameters and name not in local.defaults
         return ast.Attribute(itself, name, ast.Load()) if is_attribute else node
@@ -193,7 +195,7 @@ class _Rewriter(ast.NodeTransformer):
 
 def _rewritten(expression: ast.expr, local: _Local, owner: str, depth: int) -> ast.expr:
     nodes = list(ast.walk(expression))
-    # those of comprehensions and lambdas are their own
+    # the variables of comprehensions and lambdas inside the expression
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
     copy = ast.parse(ast.unparse(expression), mode="eval").body

@@ -1,7 +1,6 @@
 """What an object holds in its `__dict__` and in its slots, and what a dotted name leads to.
 
-Both are read and set past what its class says of setting attributes, as a frozen dataclass or a member of an
-enumeration would refuse it.
+They are set without the ``__setattr__`` of the class: a frozen dataclass or an enumeration would refuse.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ Held = tuple[dict[str, Any], dict[str, Any]]
 
 
 def held_by(obj: Any) -> Held:
-    """Return what an object holds; a slot that nothing was put into is left out."""
+    """Return what an object holds; empty slots are left out."""
     attributes = dict(getattr(obj, "__dict__", None) or {})
     names: list[str] = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]  # typeshed leaves it out
     return attributes, {name: getattr(obj, name) for name in names if hasattr(obj, name)}
 
 
 def hold(obj: Any, held: Held) -> None:
-    """Put what another object holds into this one."""
+    """Set what `held_by` has returned for another object."""
     attributes, slots = held
     if attributes:
         vars(obj).update(attributes)
@@ -33,7 +32,7 @@ def hold(obj: Any, held: Held) -> None:
 
 
 def follow(holder: Any, names: Iterable[str]) -> Any:
-    """Return the attribute of the attribute, and so on; None where there is none.
+    """Return what a dotted name leads to from an object; None if it leads nowhere.
 
     Examples
     --------

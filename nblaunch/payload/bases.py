@@ -1,4 +1,4 @@
-"""Where a class and its bases come from, by name, whatever their metaclass makes of such questions."""
+"""Module and name of a class and its bases, read without the metaclass, which may answer anything."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ _MRO, _NAME, _MODULE = (vars(type)[name] for name in ("__mro__", "__name__", "__
 def names_of_bases(kind: type) -> Iterator[tuple[str, str]]:
     """Yield module and name of a class and of each of its bases, the nearest first."""
     for base in _MRO.__get__(kind):
-        # a property of its instances may have that name
+        # not a text if the class has a property of this name for its instances
         module: Any = _MODULE.__get__(base)
         yield module if isinstance(module, str) else "", _NAME.__get__(base)

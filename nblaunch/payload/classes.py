@@ -1,13 +1,13 @@
-"""Classes that are sent by value: how they are taken apart, and rebuilt as what they are.
+"""Classes that are sent by value: how they are taken apart, and rebuilt without running user code.
 
 ::
 
-    class ─► what it is born with (metaclass, bases, slots) ─► an empty class ─┐
-          └► its attributes, all of them, and what is registered with it ──────┴─► the class
+    class ─► what it must be made with (metaclass, bases, slots) ─► an empty class ─┐
+          └► all its attributes, and what is registered with it ────────────────────┴─► the class
 
-cloudpickle rebuilds a class by running its metaclass and the hooks of its bases once more, without the arguments that
-the first time had, and leaves out slots and whatever equals an attribute of a base. Here nothing of the user's runs:
-what the hooks have done the first time is in the attributes.
+cloudpickle rebuilds a class by running its metaclass and the hooks of its bases once more, without the arguments of the
+first time. It leaves out slots, and attributes that are equal to those of a base. Here no hook runs again, because its
+effects are among the attributes.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from nblaunch.payload.structs import is_struct, make_struct, take_out_layout
 
 __all__ = ["attributes_of", "c_level", "name_in_class", "name_of", "reduce_class"]
 
-# Read through `type` itself: a metaclass may make anything of ``cls.__name__`` and ``cls.__dict__``.
+# Read through `type` itself: a metaclass may return anything for ``cls.__name__`` and ``cls.__dict__``.
 name_of: Callable[[type], str] = vars(type)["__name__"].__get__
 attributes_of: Callable[[type], Any] = vars(type)["__dict__"].__get__
 _qualname_of = vars(type)["__qualname__"].__get__
 _bases_of: Any = vars(type)["__bases__"].__get__
 
-# Setting these would change the class, or fail, whatever its body says of them.
+# Attributes of `type`: setting them on the finished class would change it, or fail.
 _CANNOT_BE_SET = {
     *("__dict__", "__weakref__"),
     *(name for name, thing in vars(type).items() if isinstance(thing, (GetSetDescriptorType, MemberDescriptorType))),
     "__class__",
 } - {"__module__", "__qualname__", "__doc__", "__abstractmethods__", "__annotations__", "__type_params__"}
-# Made by Python itself, or caches.
-_FURNITURE = ("__slotnames__", "_abc_impl", "__annotate_func__", "__annotations_cache__")
-# ctypes lays a class out when it is made, or when these are set; the fields themselves are of C.
+# Attributes that Python adds itself, and caches.
+_NOT_SENT = ("__slotnames__", "_abc_impl", "__annotate_func__", "__annotations_cache__")
+# ctypes computes the layout of a class when it is made, from these attributes; the field descriptors are C objects.
 _LAYOUT = ("_pack_", "_align_", "_anonymous_", "_layout_", "_type_", "_length_", "_flags_", "_restype_", "_argtypes_")
 
 
@@ -59,7 +59,7 @@ def reduce_class(kind: type) -> Any:
     for name in _CANNOT_BE_SET & own.keys():
         thing = own.pop(name)
         if not isinstance(thing, GetSetDescriptorType):
-            born_with[name] = thing  # a property of the user's, for instances
+            born_with[name] = thing  # a property of this name, for instances
     if sys.version_info >= (3, 14) and "__annotate_func__" in own:
         own["__annotations__"] = _annotations(kind)
     if is_struct(type(kind)):
@@ -71,17 +71,17 @@ def reduce_class(kind: type) -> Any:
     if issubclass(type(kind), abc.ABCMeta):
         registry = _registry(kind)
     joined, registrations = _registered_with(kind), registrations_of(kind)
-    for name in _FURNITURE:
+    for name in _NOT_SENT:
         own.pop(name, None)
     bases = _bases_of(kind)
-    # those of C often have no name that leads to them
+    # a metaclass of C often cannot be pickled, so it is taken from the first base if it is the same
     metaclass = None if type(kind) is type(bases[0]) else type(kind)
     args = (metaclass, name_of(kind), bases, born_with, slots, identity.token_of(kind), origin_and_args(own))
     return _make_class, args, (own, registry, joined, registrations), None, None, _fill_class
 
 
 def name_in_class(method: MethodType) -> str:
-    """Return the name under which the class of its object has a method; empty if it has it under none."""
+    """Return the name by which the class of a bound method's object has that method; empty if it does not have it."""
     owner = method.__self__
     for base in (owner if isinstance(owner, type) else type(owner)).__mro__:
         for name, thing in attributes_of(base).items():
@@ -95,7 +95,7 @@ def _slots(kind: type, own: dict[str, Any]) -> tuple[str, ...] | None:
     if "__slots__" not in own:
         return None
     written = own["__slots__"]
-    # an iterator, which is used up, can neither tell the names nor be sent
+    # `__slots__` may be an iterator, which is used up and cannot be sent
     told = isinstance(written, (str, tuple, list, dict, set, frozenset))
     names = [written] if isinstance(written, str) else list(written) if told else []
     for name, thing in list(own.items()):
@@ -126,7 +126,7 @@ def _note_layout(kind: type, own: dict[str, Any], born_with: dict[str, Any]) -> 
 
 
 def _annotations(kind: type) -> Any:
-    # from Python 3.14 on they are computed, by a function that holds the namespace of the class body
+    # Python 3.14 computes them by a function that refers to the namespace of the class body
     import annotationlib  # type: ignore[import-not-found]
 
     return annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF)
@@ -141,7 +141,7 @@ def _make_class(
     token: str | None,
     origin: Origin | None,
 ) -> type:
-    """Return an empty class, or the one that is known by this token or as this parametrisation."""
+    """Return an empty class; or the class that this process has for the token or the generic origin already."""
     known: type | None = identity.lookup(token)
     if known is not None:
         return known
@@ -150,10 +150,10 @@ def _make_class(
         return identity.tracked(token, known)
     metaclass = metaclass or type(bases[0])
     namespace = dict(born_with) if slots is None else {**born_with, "__slots__": slots}
-    with _hooks_off(bases):
+    with _without_init_subclass(bases):
         made: type
         if metaclass.__module__ == "_ctypes":
-            # of C, and from Python 3.13 on it does its work in its __init__
+            # its __new__ and, from Python 3.13 on, its __init__ are C code, which has to run
             made = metaclass(name, bases, namespace)
         elif is_struct(metaclass):
             made = make_struct(metaclass, name, bases, namespace)
@@ -167,7 +167,7 @@ def _make_class(
     return identity.tracked(token, made)
 
 
-# Classes that were made and not filled yet.
+# Classes that were made, and have not got their attributes yet, by id.
 _empty: dict[int, type] = {}
 
 
@@ -175,11 +175,11 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
     if _empty.pop(id(kind), None) is None and not writes_over():
         return
     attributes, registry, joined, registrations = state
-    # not the metaclass's own, which may refuse, as that of enumerations does
+    # the metaclass of enumerations, for example, refuses to set members
     put = c_level(type(kind), "__setattr__", WrapperDescriptorType)
     first_line = attributes.pop("__firstlineno__", None)
     if "_fields_" in attributes_of(kind):
-        attributes.pop("_fields_", None)  # of a structure of ctypes, which takes them once
+        attributes.pop("_fields_", None)  # a structure of ctypes can get them only once
     for name, value in attributes.items():
         put(kind, name, value)
     if first_line is not None:
@@ -192,7 +192,7 @@ def _fill_class(kind: type, state: tuple[dict[str, Any], list[type] | None, list
 
 
 def _registry(abstract: type) -> list[type]:
-    """Return the classes that were registered with an abstract one, as far as they still exist."""
+    """Return the classes that were registered with an abstract class and still exist."""
     references = abc._get_dump(abstract)[0]  # type: ignore[attr-defined]  # typeshed leaves it out
     return [registered for registered in (reference() for reference in references) if registered is not None]
 
@@ -209,17 +209,18 @@ def _registered_with(kind: type) -> list[type]:
                     for registered in _registry(abstract):
                         found.setdefault(id(registered), []).append(abstract)
         _registered = (token, found)
-    # its number may have been that of another class before
+    # `issubclass`, because another class may have had the same id before
     return [abstract for abstract in dict.fromkeys(_registered[1].get(id(kind), ())) if issubclass(kind, abstract)]
 
 
 _ABSTRACT = ("collections.abc", "numbers", "os", "io", "contextlib", "importlib.abc")
-# What was registered by the ids of the classes, for as long as nothing more is.
+# The token of the `abc` caches, and the abstract classes by the id of the registered class. Each registration changes
+# the token.
 _registered: tuple[object, dict[int, list[type]]] = (None, {})
 
 
 def c_level(kind: type, name: str, sort: type) -> Any:
-    """Return the nearest method of this name that is written in C, past those of Python that may do anything."""
+    """Return the nearest method of this name in the MRO that is written in C, and so runs no user code."""
     return next(found for base in kind.__mro__ if isinstance(found := vars(base).get(name), sort))
 
 
@@ -227,8 +228,8 @@ _patching = threading.RLock()
 
 
 @contextlib.contextmanager
-def _hooks_off(bases: tuple[type, ...]) -> Iterator[None]:
-    """Keep the bases of a class from running their `__init_subclass__` when it is made in this thread."""
+def _without_init_subclass(bases: tuple[type, ...]) -> Iterator[None]:
+    """Do not run the `__init_subclass__` of these bases while this thread makes a class in this block."""
     owners = [
         owner
         for owner in dict.fromkeys(owner for base in bases for owner in base.__mro__[:-1])
@@ -241,13 +242,13 @@ def _hooks_off(bases: tuple[type, ...]) -> Iterator[None]:
         for owner in owners:
             hook = attributes_of(owner)["__init_subclass__"]
             with contextlib.suppress(TypeError):  # a class of C cannot be changed
-                type.__setattr__(owner, "__init_subclass__", _elsewhere(hook, threading.get_ident()))
+                type.__setattr__(owner, "__init_subclass__", _in_other_threads(hook, threading.get_ident()))
                 stack.callback(type.__setattr__, owner, "__init_subclass__", hook)
         yield
 
 
-def _elsewhere(hook: Any, thread: int) -> Any:
-    """Return the hook as other threads see it: in this one it does nothing."""
+def _in_other_threads(hook: Any, thread: int) -> Any:
+    """Return a hook that does nothing in this thread, and what `hook` does in all others."""
 
     def run(kind: Any, /, **keywords: Any) -> None:
         if threading.get_ident() != thread:

@@ -1,7 +1,7 @@
-"""The part of the pickler for code: functions, classes, and what has a name in a module.
+"""`CodePickler`: the part of the pickler for functions, classes and other objects that have a name in a module.
 
-Each goes by reference where the receiver finds the same by its name. It goes by value where that name is of
-``__main__``, which each process has for itself.
+They are sent by reference if the receiver finds the same object by its name. They are sent by value if they are of
+``__main__``, because each process has its own.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ from nblaunch.payload.rules import reduce_singledispatch
 if TYPE_CHECKING:
     from pickle import Pickler
 else:
-    # it has no types, and derives from that of pickle
+    # cloudpickle has no types; its Pickler is a subclass of this one
     from cloudpickle import Pickler
 
 __all__ = ["CodePickler"]
 
 
 class CodePickler(Pickler):
-    """Takes functions, classes and named objects apart.
+    """Pickles functions, classes and named objects; a base class of `nblaunch.payload.pickler.Pickler`.
 
     Parameters
     ----------
-    keep_out_of_band
-        Is called with each buffer, and returns whether it goes into the stream all the same.
+    keep_out_of_band : callable
+        Gets each buffer, and returns whether it is copied into the stream after all.
     shared_globals, main_by_reference, home_classes
         See `nblaunch.payload.pack`.
 
     Attributes
     ----------
     main_names : MainNames
-        What was met that has a name in ``__main__``.
+        Pickled objects that have a name in ``__main__``.
     hidden_names : HiddenNames
-        What functions of scripts will find in place of variables of their own.
+        Variables of scripts that the ranks' own variables hide.
     filenames : set of str
-        Where the functions that were met are from.
+        Files of the functions that were pickled.
     """
 
-    # of cloudpickle: which dictionary stands for a function's globals
+    # an attribute of cloudpickle: what is pickled for a function's globals, by the id of these
     globals_ref: dict[int, Any]
 
     def __init__(
@@ -71,7 +71,7 @@ class CodePickler(Pickler):
         home_classes: frozenset[str],
     ) -> None:
         self._stream = io.BytesIO()
-        # pickle looks up the class of each object: a plain dictionary answers in a tenth of a ChainMap's time
+        # pickle looks up each object's class in it, and a dictionary is ten times faster than cloudpickle's ChainMap
         self.dispatch_table: dict[type, Callable[[Any], Any]] = {
             **copyreg.dispatch_table,
             **_tracker.Pickler._dispatch_table,
@@ -80,7 +80,7 @@ class CodePickler(Pickler):
         self._shared_globals = shared_globals
         if shared_globals is not None:
             self.globals_ref[id(shared_globals)] = SHARED_GLOBALS
-        # ranks share the globals of their cell
+        # only what is sent to ranks has shared globals
         self._to_ranks = shared_globals is not None
         self._main_by_reference = main_by_reference
         self._home_classes = home_classes
@@ -99,7 +99,7 @@ class CodePickler(Pickler):
         return super().reducer_override(function)
 
     def _dynamic_function_reduce(self, function: Any) -> Any:
-        # of cloudpickle, for a function by value
+        # overrides the method by which cloudpickle sends a function by value
         module = globals_of_module(function)
         if module is not None:
             self.globals_ref.setdefault(id(function.__globals__), ModuleGlobals(module))
@@ -121,12 +121,12 @@ class CodePickler(Pickler):
                 names = names_of_the_rank(function)
                 self.hidden_names.note(function, names)
                 used.update(names)
-        # cloudpickle gives each function cells of its own, so that functions no longer share what they write to
+        # cloudpickle would give each function its own closure cells, and functions that share a cell would not any more
         others["__closure__"] = None
         return with_overloads(function, (make, (*args, function.__closure__), (attributes, others), *rest))
 
     def may_travel(self, value: object) -> bool:
-        """Tell whether a variable can be sent that is perhaps not meant at all."""
+        """Tell whether a variable can be sent; asked for variables that a function may not need at all."""
         return True
 
     def _reduce_class(self, kind: Any) -> Any:
@@ -137,7 +137,7 @@ class CodePickler(Pickler):
             return home
         import_home(kind)
         reduced = super().reducer_override(kind)
-        # cloudpickle tells which classes go by value, but does not keep them what they are
+        # cloudpickle decides which classes are sent by value, and `reduce_class` how
         if reduced is NotImplemented or reduced[0] not in (_tracker._make_skeleton_class, _tracker._make_skeleton_enum):
             return reduced
         if attributes_of(kind).get("__module__") == "__main__":
@@ -145,7 +145,7 @@ class CodePickler(Pickler):
         return with_names(reduce_class(kind), self._annotated_with(kind)) if self._to_ranks else reduce_class(kind)
 
     def _annotated_with(self, annotated: Any) -> dict[str, Any]:
-        """Return what `typing.get_type_hints` needs for annotations that are texts."""
+        """Return the variables that `typing.get_type_hints` needs for annotations that are texts."""
         space = self._shared_globals
         if space is None or getattr(annotated, "__globals__", space) is not space:
             return {}
@@ -153,7 +153,7 @@ class CodePickler(Pickler):
         return {name: space[name] for name in names if is_type(space.get(name))}
 
     def _at_home(self, obj: Any) -> Any:
-        """Return how an object is found that the receiver has sent before; None if it has not."""
+        """Return how the receiver finds an object that came from it; None for any other object."""
         token = identity.token_if_known(obj) if self._home_classes else None
         return (identity.at_home, (token,)) if token in self._home_classes else None
 
@@ -172,7 +172,7 @@ class CodePickler(Pickler):
         return self._reduce_named(obj, reduced, lambda obj: by_value(obj, reduced))
 
     def _reduce_named(self, obj: Any, name: str, reduce: Callable[[Any], Any]) -> Any:
-        """Reduce an object that refers to itself by a name, by value if that name leads nowhere on the other side."""
+        """Reduce an object whose ``__reduce__`` returns a name; by value if the receiver cannot find that name."""
         place = named_with_module(obj, name)
         if place is not None:
             return attribute_of, place
@@ -188,7 +188,7 @@ class CodePickler(Pickler):
         return reduce(obj)
 
     def _reduce_method(self, method: Any) -> Any:
-        # there the class has the function, of which this would send a copy
+        # the receiver's class has the function, and must not get a copy of it
         name = name_in_class(method) if self._home_classes else ""
         return (getattr, (method.__self__, name)) if name else NotImplemented
 

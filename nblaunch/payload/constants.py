@@ -1,7 +1,6 @@
 """Texts and tuples that a library compares by identity, as argparse does with ``argparse.SUPPRESS``.
 
-Pickle sends them as what they are equal to. Where an object of such a library holds one, the copy gets the one that is
-there.
+Pickle would send an equal copy. Here, an object of such a library that holds such a constant gets the receiver's own.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 __all__ = ["constants_kept"]
 
-# By module: the classes whose objects hold them, and their names.
+# By module: the classes whose objects may hold its constants, and the names of the constants.
 _CONSTANTS = {
     "argparse": (("_AttributeHolder", "_ActionsContainer", "HelpFormatter"), ("SUPPRESS",)),
     "optparse": (("Option", "OptionContainer", "Values"), ("NO_DEFAULT", "SUPPRESS_HELP", "SUPPRESS_USAGE")),
@@ -20,9 +19,9 @@ _CONSTANTS = {
 
 
 def constants_kept(kind: type) -> Callable[[Any], Any] | None:
-    """Return how objects of a class that may hold such a constant are reduced, or None for other classes.
+    """Return the reducer for objects of a class that may hold such a constant, or None for other classes.
 
-    What is returned for an object that holds none is None.
+    The reducer returns None for an object that holds none.
     """
     for module, (bases, names) in _CONSTANTS.items():
         library = sys.modules.get(module)
@@ -46,7 +45,7 @@ def _reduce(obj: Any, module: str, constants: dict[int, str]) -> Any:
     function, args, *rest = obj.__reduce_ex__(4)
     state, *elements = (*rest, None, None, None)[:3]
     if state != attributes:
-        return None  # of a class that says itself what is sent
+        return None  # its class has a __getstate__
     return function, args, (module, dict(attributes), [*held, *inside]), *elements, _set_state
 
 

@@ -1,7 +1,7 @@
-"""Members of enumerations that are sent by value: as they are, without asking the enumeration to make them again.
+"""Members of enumerations that are sent by value: with all their attributes, and without calling the enumeration.
 
-A member may have got attributes from its `__init__` or `__new__`, which took more than its value, and the composite
-ones of a flag have names of their own. So a member travels as a plain object, inside the maps of its class.
+A member may have attributes from its `__init__` or `__new__`, which may have got more than its value. Combined members
+of a flag have names of their own. So a member is sent as a plain object, inside the maps of its class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def reduce_member(member: Any, at_home: bool) -> Any:
     Parameters
     ----------
     member : enum.Enum
-        Of a class that is sent by value.
+        A member of an enumeration that is sent by value.
     at_home : bool
         Whether the receiver has the class already.
     """
@@ -38,7 +38,7 @@ def reduce_member(member: Any, at_home: bool) -> Any:
         return _at_home, (kind, name, value)
     reduced: Any = object.__reduce_ex__(member, 2)
     function, args, *_ = reduced
-    if function is not kind:  # copyreg.__newobj__, with the class before the rest
+    if function is not kind:  # it is copyreg.__newobj__, whose first argument is the class
         args = args[1:]
     return _make_member, (kind, name, *args), held_by(member), None, None, hold
 
@@ -49,10 +49,10 @@ def _at_home(kind: Any, name: str | None, value: Any) -> Any:
 
 
 def _make_member(kind: Any, name: str | None, *args: Any) -> Any:
-    # a class that was here before has its members
+    # a class that the receiver had already has its members
     known = attributes_of(kind).get("_member_map_", {}).get(name)
     if known is not None:
         return known
     make = c_level(kind, "__new__", BuiltinFunctionType)
-    # what only a `__new__` of Python takes, it is not asked to take again
+    # the arguments are those of a base in C, such as int; `object` takes none
     return make(kind) if make is object.__new__ else make(kind, *args)

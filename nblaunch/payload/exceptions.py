@@ -1,4 +1,4 @@
-"""Exceptions and tracebacks on their way through a pickle."""
+"""Exceptions and tracebacks: how they are pickled, and what can be read of one without running user code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
     "why",
 ]
 
-# Frames that are kept at each end of a traceback: a RecursionError has a thousand of them, and their pickle nests.
+# Frames that are sent of each end of a traceback. A RecursionError has a thousand, which are too many to pickle.
 _FRAMES_KEPT = 60
 LONGEST_REASON = 1000
-"""Characters of the reason why something cannot be sent, which may quote it."""
+"""Most characters of the reason why an object cannot be sent; the reason may quote the object."""
 
 
 class ExceptionStandIn(Exception):
@@ -55,8 +55,8 @@ class ExceptionStandIn(Exception):
 def reduce_exception(error: BaseException) -> Any:
     """Return how to rebuild an exception with its traceback, cause, context and notes; see `object.__reduce__`.
 
-    It is made without its constructor, which may take anything, and gets its parts afterwards, so that they may refer
-    to it. A class that says itself how it is pickled is asked.
+    It is made without its constructor, which may need any arguments. It gets its parts afterwards, so that they may
+    refer to it. A ``__reduce__`` of the class is called, if it has one.
     """
     kind = type(error)
     if _is_custom(kind, "__class__"):
@@ -79,9 +79,9 @@ _BASE = vars(BaseException)
 _NAME = vars(type)["__name__"]
 _GROUP_MODULES = ("builtins", "exceptiongroup", "exceptiongroup._exceptions")
 _CHAIN = ("__cause__", "__context__", "__suppress_context__", "__traceback__")
-# What is none of an exception's own, and what may be as large as a module.
+# Not fields of the exception itself; and `obj` of an AttributeError, which may be as large as a module.
 _NO_FIELDS = {"__dict__", "__weakref__", "obj", *_CHAIN}
-# Types of C with fields, and of `__slots__`: descriptors that lead round what a class does when attributes are set.
+# Descriptors of fields in C and of `__slots__`; through them, fields are set without the class's `__setattr__`.
 _FIELDS = (MemberDescriptorType, GetSetDescriptorType)
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
@@ -97,9 +97,9 @@ def _is_custom(kind: type, name: str) -> bool:
 
 
 def _group_type(kind: type) -> Any:
-    # before Python 3.11 there is a backport of them, whose types are made of Python
+    # before Python 3.11, `exceptiongroup` has them, written in Python
     for base in kind.__mro__:
-        # by its own name: a metaclass may make anything of ``__name__``
+        # read without the metaclass, which may return anything for ``__name__``
         if _NAME.__get__(base) == "BaseExceptionGroup" and vars(base).get("__module__", "builtins") in _GROUP_MODULES:
             return base
     return None
@@ -120,9 +120,9 @@ def _descriptors(kind: type) -> dict[str, Any]:
 def _fields(error: BaseException) -> dict[str, Any]:
     found = {}
     for name, descriptor in _descriptors(type(error)).items():
-        with contextlib.suppress(AttributeError):  # a slot that nothing was put into
+        with contextlib.suppress(AttributeError):  # an empty slot
             value = descriptor.__get__(error)
-            # an OSError without a file reads otherwise than one whose file is None
+            # an OSError whose file was set to None has another text than one without a file
             if value is not None:
                 found[name] = value
     return found
@@ -138,16 +138,16 @@ def _set_parts(error: Any, parts: tuple[Any, dict[str, Any], dict[str, Any]]) ->
     descriptors = _descriptors(type(error))
     for name, value in fields.items():
         if name not in descriptors:
-            _attributes(error)[name] = value  # cloudpickle makes a class without its slots
+            _attributes(error)[name] = value  # cloudpickle rebuilds a class without its slots
             continue
-        with contextlib.suppress(AttributeError, TypeError):  # some can only be read
+        with contextlib.suppress(AttributeError, TypeError):  # some fields are read-only
             descriptors[name].__set__(error, value)
     if state is not None and _is_custom(type(error), "__setstate__"):
         error.__setstate__(state)
     elif isinstance(state, dict):
         _attributes(error).update(state)
     elif isinstance(state, tuple):
-        # of an object with slots: the attributes, and what is in the slots
+        # the attributes, and what is in the slots
         _attributes(error).update(state[0] or {})
         for name, value in (state[1] or {}).items():
             setattr(error, name, value)
@@ -158,7 +158,7 @@ def _set_parts(error: Any, parts: tuple[Any, dict[str, Any], dict[str, Any]]) ->
 
 
 def stand_in(error: BaseException, refusal: BaseException) -> ExceptionStandIn:
-    """Return what stands for an exception that cannot be sent; it keeps traceback, cause, context and notes."""
+    """Return a stand-in for an exception that cannot be sent, with its traceback, cause, context and notes."""
     made = ExceptionStandIn(type_name(error), text_of(error), shortened(why(refusal), LONGEST_REASON))
     for name in _CHAIN:
         _BASE[name].__set__(made, _BASE[name].__get__(error))
@@ -171,7 +171,7 @@ def stand_in(error: BaseException, refusal: BaseException) -> ExceptionStandIn:
 def add_notes(error: BaseException, notes: list[str]) -> None:
     """Add notes to an exception, which tracebacks show below its message.
 
-    `BaseException.add_note` does not exist in Python 3.10, and a class may have it for something else.
+    Python 3.10 has no `BaseException.add_note`, and a class may use that name for something else.
     """
     attributes = _attributes(error)
     before = attributes.get("__notes__")
@@ -179,7 +179,7 @@ def add_notes(error: BaseException, notes: list[str]) -> None:
 
 
 def relatives(error: BaseException) -> list[BaseException]:
-    """Return the exception and all that it was raised from, raised beside or holds as a group, the nearest first."""
+    """Return the exception with its causes, contexts and members of groups, and theirs, the nearest first."""
     found = {id(error): error}
     for step in (queue := [error]):
         linked = [_BASE[name].__get__(step) for name in ("__cause__", "__context__")]
@@ -203,33 +203,33 @@ def reduce_traceback(tb: TracebackType) -> Any:
 
 
 def type_name(error: BaseException) -> str:
-    """Return the name of an exception's type, whatever its metaclass makes of ``__name__``."""
+    """Return the name of an exception's type; it is read without the metaclass, which may return anything."""
     name: str = _NAME.__get__(type(error))
     return name
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception, whatever its class makes of ``__traceback__``."""
+    """Return the traceback of an exception; it is read without the class, which may have its own ``__traceback__``."""
     found: TracebackType | None = _BASE["__traceback__"].__get__(error)
     return found
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return a text, or as much of its beginning and of its end as is allowed."""
+    """Return a text; of one that has more than `longest` characters, the beginning and the end."""
     if len(text) <= longest:
         return text
     return f"{text[: longest // 2]} … {len(text) - longest} characters … {text[-(longest // 2) :]}"
 
 
 def text_of(error: BaseException) -> str:
-    """Return ``str(error)``, or a remark if that fails: the exception may be of anybody's making."""
+    """Return ``str(error)``, or a remark if the ``__str__`` of its class fails."""
     try:
-        # of a text that is of a derived class, the plain one
+        # an instance of a subclass of `str` becomes a plain text
         return str.__str__(str(error))
-    except BaseException as broken:  # SystemExit too, which would take the place of what it belongs to
+    except BaseException as broken:  # a SystemExit of the ``__str__`` too
         try:
             return f"<its __str__ failed: {broken!r}>"
-        except BaseException:  # and that may be of the same making
+        except BaseException:  # its ``__repr__`` fails as well
             return f"<its __str__ failed: {type(broken).__name__}>"
 
 

@@ -1,11 +1,11 @@
-"""The globals of functions that are sent by value, where they are not those of the notebook.
+"""The globals of functions that are sent by value, and whose globals are not those of the notebook.
 
-A decorator of a library returns functions whose globals are those of a module that both sides can import:
-``torch.compile`` and others that use `functools.wraps`. Such globals go by reference.
+A decorator of a library may return a function with the globals of its own module, as ``torch.compile`` does. Both sides
+can import the module, so such globals are sent by reference.
 
 ``%run helpers.py`` gives functions globals of their own, and copies the functions into the notebook. So do `exec`,
-doctest, and profilers that run a script. In a rank they find the variables there that every rank has: ``rank`` is the
-rank's number, as it is in functions of the notebook, also where the script begins with ``rank = 0``. The user is told.
+doctest, and profilers that run a script. In a rank, such globals get the variables that every rank has. For example,
+``rank`` is the rank's number there, also if the script begins with ``rank = 0``. A notice tells the user.
 """
 
 from __future__ import annotations
@@ -37,13 +37,7 @@ def globals_of_module(function: FunctionType) -> str | None:
 
 
 class ModuleGlobals:
-    """Pickles to the variables of a module.
-
-    Parameters
-    ----------
-    module : str
-        Its name.
-    """
+    """Is pickled as a reference to the variables of the module with this name."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -53,9 +47,9 @@ class ModuleGlobals:
 
 
 def names_of_the_rank(function: FunctionType) -> dict[str, Any]:
-    """Return what stands for the variables of the rank that a function uses.
+    """Return stand-ins for the variables of the rank that a function uses.
 
-    What the function has of its own under such a name is left where it is no number, but a function, for example.
+    A global of the function itself stays if it is no number: ``rank`` may be a function, for example.
     """
     code, space = function.__code__, function.__globals__
     used = {*_tracker._extract_code_globals(code), *names_in_constants(code), *names_looked_up_by(code)}
@@ -67,15 +61,12 @@ def names_of_the_rank(function: FunctionType) -> dict[str, Any]:
 
 
 def _is_a_default(value: object) -> bool:
-    """Tell whether a script may have set this for the case that it is run by itself, as 0, -1, None or "0".
-
-    The last is what a variable of the environment says.
-    """
+    """Tell whether a script may have set this value for a run without ranks: 0, -1, None, or "0" from `os.environ`."""
     return value is None or type(value) is int or (type(value) is str and value.isdigit())
 
 
-# Functions that a notice names.
-_NAMED = 3
+# More functions than these are counted in a notice, not named.
+_MAX_NAMED = 3
 
 
 class HiddenNames:
@@ -99,7 +90,7 @@ class HiddenNames:
 
 
 def _notice(space: dict[str, Any], functions: list[FunctionType], hidden: set[str]) -> str:
-    called = [f"{function.__qualname__}()" for function in functions[:_NAMED]]
+    called = [f"{function.__qualname__}()" for function in functions[:_MAX_NAMED]]
     left = len(functions) - len(called)
     if left:
         called.append(f"{left} more function{'s' if left > 1 else ''}")
@@ -121,7 +112,7 @@ def _short(value: object) -> str:
 
 
 class _Provided:
-    """Pickles to what the receiver has of its own under a name."""
+    """Is pickled as a reference to what the receiver has under this name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -131,7 +122,7 @@ class _Provided:
 
 
 def reduce_cell(cell: CellType) -> Any:
-    """Return how to rebuild a cell of a closure: one that several functions share is one on the other side too."""
+    """Return how to rebuild a closure cell, so that functions that share it still do in the receiver."""
     try:
         return _empty_cell, (), (cell.cell_contents,), None, None, _fill_cell
     except ValueError:

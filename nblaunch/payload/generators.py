@@ -1,6 +1,6 @@
-"""Random generators on their way to the ranks: each rank gets a copy in the same state, and so the same numbers.
+"""Random generators: each rank gets a copy in the same state, and so the same numbers; a notice tells the user.
 
-Not so the generators behind `random.random` and `numpy.random.rand`: they go by reference, and each rank has its own.
+The generators behind `random.random` and `numpy.random.rand` are sent by reference instead: each rank has its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nblaunch.payload.bases import names_of_bases
 
 __all__ = ["advice_for", "is_generator", "of_a_module"]
 
-# What to write in the cell instead, with the name of the variable.
+# What to write in the cell instead, by the class of the generator.
 _ADVICE = {
     "numpy.random._generator.Generator": "{name}.spawn(world_size)[rank]",
     "numpy.random.mtrand.RandomState": "numpy.random.RandomState(seed + rank)",
@@ -24,12 +24,12 @@ _ADVICE = {
     "jax.PRNGKeyArray": "jax.random.fold_in({name}, rank)",
 }
 _WITHOUT_STATE = "random.SystemRandom"
-# Those that a module's functions draw from.
+# The generators behind the functions of a module, such as `random.random`.
 _OF_MODULES = (("random", "_inst"), ("numpy.random.mtrand", "_rand"), ("torch.random", "default_generator"))
 
 
 def _names(kind: type) -> list[str]:
-    # JAX moves its classes from module to module
+    # without the module for JAX, which moves its classes from one module to another
     return [f"{'jax' if module.startswith('jax.') else module}.{name}" for module, name in names_of_bases(kind)]
 
 
@@ -40,7 +40,7 @@ def is_generator(kind: type) -> bool:
 
 
 def of_a_module(generator: object) -> tuple[str, str] | None:
-    """Return the module and the name of a generator that a module's functions draw from; None for any other."""
+    """Return module and name of the generator behind the functions of a module; None for any other generator."""
     for module, name in _OF_MODULES:
         if getattr(sys.modules.get(module), name, None) is generator:
             return module, name
@@ -48,7 +48,7 @@ def of_a_module(generator: object) -> tuple[str, str] | None:
 
 
 def advice_for(generator: Any, name: str, value: object) -> str:
-    """Return a sentence for the user.
+    """Return the notice for the user.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ def advice_for(generator: Any, name: str, value: object) -> str:
     name : str
         The variable that is sent.
     value : object
-        What the variable is: the generator itself, or something that holds it.
+        The value of the variable: the generator itself, or an object that contains it.
     """
     known = next(known for known in _names(type(generator)) if known in _ADVICE)
     whole = generator is value
     what = "a random key of JAX" if known.startswith("jax.") else "a random generator"
-    # made for the ranks, as by `spawn` and `jax.random.split`: each takes its own
+    # `spawn` and `jax.random.split` make several, so that each rank can take its own
     if _is_row(value):
         instead = f"{name}[rank]"
     else:
@@ -74,7 +74,7 @@ def advice_for(generator: Any, name: str, value: object) -> str:
 
 
 def _is_row(value: Any) -> bool:
-    """Tell whether a value is nothing but several generators, or several keys of JAX."""
+    """Tell whether a value is a list or tuple of generators, or an array of keys of JAX."""
     if type(value) in (list, tuple):
         return len(value) > 1 and all(is_generator(type(one)) for one in value)
     return is_generator(type(value)) and bool(getattr(value, "shape", ()))

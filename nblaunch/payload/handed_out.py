@@ -1,7 +1,7 @@
-"""Objects that a factory of a library makes once and hands out again, such as the zones of ``dateutil.tz.gettz``.
+"""Objects that a factory of a library caches and returns again, such as the zones of ``dateutil.tz.gettz``.
 
-Whether two of them are one object means something there: times of the same zone are subtracted in another way than
-times of two. So one that the factory hands out here is asked for again on the other side.
+The library may compare such objects by identity: it subtracts times with the same zone object in another way than times
+with two. So an object that the factory returns here is sent as a call of the factory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _Call = tuple[str, tuple[Any, ...]]
 
 
 def reducer_of_handed_out(kind: type) -> Callable[[Any], Any] | None:
-    """Return how objects of a class are reduced that its library may hand out again; None for other classes.
+    """Return the reducer for objects of a class that has such a factory; None for other classes.
 
-    What is returned for an object that it does not hand out is None.
+    The reducer returns None for an object that the factory does not return.
     """
     known = _FACTORIES.get((kind.__module__, kind.__name__))
     return None if known is None else partial(_reduce, *known)
 
 
 def _reduce(module: str, calls: Callable[[Any], Iterable[_Call]], obj: Any) -> Any:
-    with contextlib.suppress(Exception):  # of a library, which may have changed
+    with contextlib.suppress(Exception):  # private parts of the library may have changed
         for name, args in calls(obj):
             if attribute_of(module, name)(*args) is obj:
                 return _hand_out, (module, name, args)
@@ -41,7 +41,7 @@ def _hand_out(module: str, name: str, args: tuple[Any, ...]) -> Any:
 
 
 def _zone(zone: Any) -> Iterator[_Call]:
-    # by its name, as the file is called, and without the folder of all zones
+    # by the name that it was asked for, by the path of its file, and by that path inside a folder of zones
     names = [getattr(zone, "_key", None), zone._filename]
     folders = getattr(sys.modules.get("dateutil.tz.tz"), "TZPATHS", ())
     names += [zone._filename[len(folder) + 1 :] for folder in folders if zone._filename.startswith(f"{folder}/")]
@@ -55,7 +55,7 @@ def _rule(zone: Any) -> Iterator[_Call]:
     yield "gettz", (zone._s,)
 
 
-# The classes by module and name, the module with their factories, and which calls may have given an object.
+# By module and name of a class: the module with the factories, and the calls that may have returned an object.
 _FACTORIES: dict[tuple[str, str], tuple[str, Callable[[Any], Iterable[_Call]]]] = {
     ("dateutil.tz.tz", "tzfile"): ("dateutil.tz", _zone),
     ("dateutil.tz._tzfile", "tzfile"): ("dateutil.tz", _zone),

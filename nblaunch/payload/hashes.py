@@ -1,22 +1,23 @@
-"""Objects that keep their own hash in an attribute, made to be found again in another process.
+"""Objects that keep their own hash in an attribute: the receiver computes it again.
 
-A hash of a text, of a class or of None is another number in another process. A class that computes its hash once and
-keeps it, for speed, sends the number along, and in the receiver its objects are in no set and no dictionary any more.
+A hash of a text, of a class or of None is another number in another process. A class may compute its hash once and keep
+it in an attribute, for speed. With the sender's number in it, an object would not be found in the receiver's sets and
+dictionaries.
 
 ::
 
-    sender    cached_hash(obj, state)  ─► which attributes hold hash(obj), and how they get another one
-    receiver  renew(obj, cached)       after the state is set, before the object becomes anybody's key
+    sender    cached_hash(obj, state)  ─► which attributes hold hash(obj), and how the receiver computes it
+    receiver  renew(obj, cached)       after the state is set, before the object becomes a key
 
-How is found out once for each class, in the sender, on a copy of the object that nobody else sees. A class that
-computes its hash when it is first asked for does so again when the attribute is missing, or holds None, 0 or -1. One
-that does so when an object is made is not called, because making an object may do anything: its source says which
-expression it assigns, and that is computed with the object's attributes in the places of arguments. Either way counts
-only if it gives the number that is there; so an attribute that holds a number for another reason, such as an ``id``
-that ``__hash__`` returns, is left alone.
+The sender finds out how, once for each class, on a private copy of the object. A class that computes its hash when it
+is first asked for does so again when the attribute is missing, or holds None, 0 or -1. A class that computes it when an
+object is made is not called, because its constructor may do anything. Instead, the source of the class tells which
+expression it assigns, and the expression is computed from the object's attributes. Either way is used only if it gives
+the number that the attribute holds. So an attribute that holds a number for another reason, such as an ``id`` that
+``__hash__`` returns, stays as it is.
 
-What stays wrong: attributes that hold only a part of what the hash is made of; and keys whose hash depends on an
-object that, in a cycle of references, is complete only after the dictionary that they are in.
+Two cases remain wrong: attributes that hold only a part of what the hash is computed from; and keys whose hash depends
+on an object that, in a cycle of references, is complete only after the dictionary that they are in.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from nblaunch.payload.exceptions import type_name
 
 __all__ = ["CachedHash", "all_renewed", "cached_hash", "may_keep_hash", "renew", "with_hash_renewed"]
 
-# Smaller numbers are everywhere in objects, and hardly ever hashes of something that differs between processes.
-_SMALLEST = 1 << 10
+# Many attributes hold smaller numbers, and these are hardly ever hashes that differ between processes.
+_MIN_HASH = 1 << 10
 _NOTHING = object()
-# What classes hold where no hash has been computed yet.
+# What an attribute may hold before the hash is computed.
 _NOT_YET = {"nothing": _NOTHING, "None": None, "0": 0, "-1": -1}
-# What else is known of an attribute: it holds the number for another reason; or it was computed nobody can tell how.
+# Other results for an attribute: it holds the number for another reason; or how it was computed is unknown.
 _KEPT, _UNKNOWN = "kept", "unknown"
-# Types that objects may be built on, besides `object`, and those of them that are filled after they were made.
+# Base types of objects: those that get their content after they were made, with the way to do so, and all others.
 _FILLED: dict[type, Callable[[Any, Any], None]] = {list: list.extend, dict: dict.update, set: set.update}
 _BUILT_ON = (tuple, str, bytes, int, float, frozenset)
 
@@ -56,11 +57,11 @@ class CachedHash(NamedTuple):
     value : int
         The hash in the sender.
     seed : int
-        What tells whether the receiver has the same hashes of texts.
+        The hash of a fixed text in the sender: the receiver's is the same if it has the same hash seed.
     names : tuple of str
-        The attributes.
+        The attributes that hold the hash.
     way : str or tuple
-        What makes the class compute it again, or the expression that does.
+        A key of `_NOT_YET`, for a class that then computes the hash again; or the expression that computes it.
     """
 
     value: int
@@ -75,25 +76,25 @@ def cached_hash(obj: Any, state: Any) -> CachedHash | None:
     Parameters
     ----------
     obj : object
-        What is sent.
+        The object that is sent.
     state : object
-        What of it is sent: a dictionary, or the pair of dictionaries that an object with slots has.
+        Its pickled state: a dictionary, or a pair of dictionaries for an object with slots.
     """
     kind = type(obj)
     hasher = kind.__hash__
     if type(hasher) is not FunctionType or _is_of_dataclass(kind, hasher):
         return None
     parts = [part for part in (state if type(state) is tuple else (state,)) if type(part) is dict]
-    if not any(type(value) is int and abs(value) >= _SMALLEST for part in parts for value in part.values()):
+    if not any(type(value) is int and abs(value) >= _MIN_HASH for part in parts for value in part.values()):
         return None
     try:
         number = hash(obj)
-    except Exception:  # it keeps none then
+    except Exception:  # an object without a hash
         return None
-    # asked for now, because hash() may have just put it there
+    # `_held` is called after hash(), which may just have set the attribute
     values = {name: value for part in parts for name, value in part.items()}
     names = tuple(name for name in values if _is_hash(values[name], number) and _is_hash(_held(obj, name), number))
-    if not names or abs(number) < _SMALLEST:
+    if not names or abs(number) < _MIN_HASH:
         return None
     known = _WAYS.setdefault(kind, {})
     if names not in known:
@@ -102,19 +103,19 @@ def cached_hash(obj: Any, state: Any) -> CachedHash | None:
 
 
 def may_keep_hash(kind: type) -> bool:
-    """Tell whether a class has a `__hash__` of Python, which may keep what it has computed."""
+    """Tell whether the `__hash__` of a class is written in Python, and so may keep its result."""
     return type(kind.__hash__) is FunctionType
 
 
 def with_hash_renewed(obj: Any, reduced: Any) -> Any:
-    """Return how an object is rebuilt so that its class computes its hash once more, if it keeps one.
+    """Return how to rebuild an object so that a hash that it keeps is computed again.
 
     Parameters
     ----------
     obj : object
-        What is sent.
+        The object that is sent.
     reduced : object
-        How it is rebuilt otherwise; see `object.__reduce__`.
+        How to rebuild it without that; see `object.__reduce__`.
     """
     if not isinstance(reduced, tuple) or len(reduced) < 3 or (len(reduced) > 5 and reduced[5] is not None):
         return reduced
@@ -128,12 +129,12 @@ def with_hash_renewed(obj: Any, reduced: Any) -> Any:
 
 def _set_state_and_renew(obj: Any, state: tuple[Any, CachedHash]) -> None:
     own, cached = state
-    # of the class: one that answers for attributes of its objects cannot do so yet
+    # read from the class: a `__getattr__` for its objects may fail while they have no attributes
     setter = getattr(type(obj), "__setstate__", None)
     if setter is not None:
         setter(obj, own)
     else:
-        # as pickle does it
+        # what pickle does without a `__setstate__`
         attributes, slots = own if type(own) is tuple else (own, None)
         for name, value in (attributes or {}).items():
             vars(obj)[name] = value
@@ -143,12 +144,12 @@ def _set_state_and_renew(obj: Any, state: tuple[Any, CachedHash]) -> None:
 
 
 def renew(obj: Any, cached: CachedHash) -> None:
-    """Have an object that has just arrived, with its state, compute its hash again.
+    """Compute the hash of an object again, which has just been rebuilt with its state.
 
     Raises
     ------
     pickle.UnpicklingError
-        If that is not possible, and the old one means nothing here. Within `all_renewed` only at its end.
+        If that is not possible, and the sender's hash is wrong here. In a block of `all_renewed`, only at its end.
     """
     if _has_renewed(obj, cached):
         return
@@ -160,7 +161,7 @@ def renew(obj: Any, cached: CachedHash) -> None:
 
 @contextmanager
 def all_renewed() -> Iterator[None]:
-    """Load objects in this block: what a hash is computed of may be complete only when all of them are there."""
+    """Load objects in this block, and try hashes that could not be computed again at its end, when all are complete."""
     before = getattr(_late, "pending", None)
     pending: list[tuple[Any, CachedHash]] = []
     _late.pending = pending
@@ -181,7 +182,7 @@ def _seed() -> int:
 
 
 def _is_of_dataclass(kind: type, hasher: FunctionType) -> bool:
-    """Tell whether `dataclasses` has made the function: it computes the hash of all fields whenever it is asked."""
+    """Tell whether `dataclasses` has generated the function, which keeps no hash."""
     params = getattr(kind, "__dataclass_params__", None)
     return hasher.__code__.co_filename == "<string>" and bool(params and (params.unsafe_hash or params.frozen))
 
@@ -189,12 +190,12 @@ def _is_of_dataclass(kind: type, hasher: FunctionType) -> bool:
 def _is_hash(held: Any, number: int) -> bool:
     if type(held) is not int:
         return False
-    # what __hash__ returns may be longer than a hash can be: Python shortens that, as it shortens the number itself
+    # `__hash__` may return a number of any size, and hash() reduces it
     return held == number or (abs(held) > sys.maxsize and hash(held) == number)
 
 
 def _held(obj: Any, name: str) -> Any:
-    """Return what the object itself holds there, not its class."""
+    """Return an attribute of the object itself, not of its class; `_NOTHING` if it has none."""
     try:
         values = object.__getattribute__(obj, "__dict__")
     except AttributeError:
@@ -217,7 +218,7 @@ _WAYS: weakref.WeakKeyDictionary[type, dict[tuple[str, ...], str | Recipe]] = we
 
 
 def _way(obj: Any, values: Mapping[str, Any], names: tuple[str, ...], number: int) -> str | Recipe:
-    """Find what makes another process compute what these attributes hold."""
+    """Find out how another process can compute what these attributes hold."""
     for way, not_yet in _NOT_YET.items():
         with contextlib.suppress(Exception):
             if hash(_twin(obj, {**values, **dict.fromkeys(names, not_yet)})) == number:
@@ -225,14 +226,14 @@ def _way(obj: Any, values: Mapping[str, Any], names: tuple[str, ...], number: in
     found = list(recipes(type(obj), set(names)))
     for recipe in found:
         with contextlib.suppress(Exception):
-            # not of the object itself: an expression that asks for the old hash would get it
+            # computed on a twin without the hash, which the expression could read in the object itself
             if _is_hash(evaluate(recipe, _twin(obj, {**values, **dict.fromkeys(names, _NOTHING)})), number):
                 return recipe
     return _UNKNOWN if found else _KEPT
 
 
 def _twin(obj: Any, values: Mapping[str, Any]) -> Any:
-    """Return a new object of the same class with these attributes; no code of the class is run to make it."""
+    """Return a new object of the same class with these attributes, made without running code of the class."""
     kind = type(obj)
     built_on = next((base for base in kind.__mro__ if base in _FILLED or base in _BUILT_ON), object)
     twin = built_on.__new__(kind, *([obj] if built_on in _BUILT_ON else []))
@@ -248,7 +249,7 @@ def _twin(obj: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _has_renewed(obj: Any, cached: CachedHash) -> bool:
-    # the class may have seen to it itself, in its __setstate__
+    # only attributes that still hold the sender's hash: the class's __setstate__ may have renewed it
     held = {name: value for name in cached.names if _is_hash(value := _held(obj, name), cached.value)}
     if not held or (cached.way == _UNKNOWN and cached.seed == _seed()):
         return True
@@ -263,7 +264,7 @@ def _has_renewed(obj: Any, cached: CachedHash) -> bool:
         for name in held:
             if _held(obj, name) is not_yet:
                 object.__setattr__(obj, name, number)
-    except Exception:  # what it is computed of is not there yet, or there is no way
+    except Exception:  # an object that it is computed from is not complete yet, or it cannot be computed at all
         for name, value in held.items():
             object.__setattr__(obj, name, value)
         return False

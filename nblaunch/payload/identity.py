@@ -1,7 +1,7 @@
-"""Which objects have crossed the border of a process: tokens that both sides know them by.
+"""Tokens by which two processes know the same object, so that it comes back as the object that was sent.
 
-cloudpickle keeps a table of the classes that it has sent or received. It serves here for everything that is sent by
-value and has to be the same object when it comes back: classes, cached functions, type variables, singletons.
+They stand in cloudpickle's table of the classes that it has sent or received. Here, it is used for all objects that are
+sent by value and have an identity: classes, cached functions, type variables, singletons.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _T = TypeVar("_T")
 
 
 def token_of(obj: Any) -> str | None:
-    """Return the token of an object, made if it has none; None for one that cannot have any (no weak references)."""
+    """Return the token of an object, a new one if it has none; None for an object that cannot have a token."""
     try:
         token: str = _tracker._get_or_create_tracker_id(obj)
-    except TypeError:  # it cannot be hashed, or nothing may refer to it weakly
+    except TypeError:  # it cannot be hashed, or has no weak references
         return None
     return token
 
@@ -40,7 +40,7 @@ def lookup(token: str | None) -> Any:
 
 
 def tracked(token: str | None, made: _T) -> _T:
-    """Note an object that was just rebuilt under its token; return the one that is known by it."""
+    """Return the object that this process has for the token; if there is none, `made`, which then has the token."""
     if token is None:
         return made
     kept: _T = _tracker._lookup_class_or_track(token, made)
@@ -48,7 +48,7 @@ def tracked(token: str | None, made: _T) -> _T:
 
 
 def tracked_anew(token: str | None, made: _T) -> _T:
-    """Note an object under a token that another one had in this process, and return it."""
+    """Give an object the token, also if another object had it in this process, and return the object."""
     if token is not None:
         with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
             _tracker._DYNAMIC_CLASS_TRACKER_BY_ID[token] = made
@@ -57,7 +57,7 @@ def tracked_anew(token: str | None, made: _T) -> _T:
 
 
 def received_classes() -> frozenset[str]:
-    """Tell which objects have come from elsewhere by value, as tokens for `pack`'s `home_classes`."""
+    """Return the tokens of all objects that were sent or received by value, for `home_classes` of `pack`."""
     with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
         return frozenset(_tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS.values())
 

@@ -1,10 +1,10 @@
-"""Arrays of JAX, with the type and the value that they have.
+"""Arrays of JAX, rebuilt with the same type and values.
 
-JAX's own pickling takes an array for any data from outside: where 64-bit numbers are not enabled, an array of them
-becomes one of 32 bits, and 2**40 becomes 0. Here an array is rebuilt with 64-bit numbers enabled, whatever is chosen in
-the process. Its memory becomes a buffer, and the array is built on top of that where JAX can, so that ranks share it.
+If 64-bit numbers are not enabled in a process, JAX's own unpickling turns an array of them into one of 32 bits, and
+2**40 becomes 0. Here, an array is rebuilt with 64-bit numbers enabled, whatever the process has chosen. Its memory
+becomes a buffer, and JAX builds the array on top of it if it can, so that ranks share it.
 
-An array says on which devices it lies. Other processes may have none of them, so it arrives on the default device.
+The receiver may not have the devices of an array, so it arrives on the default device.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from nblaunch.payload.bases import names_of_bases
 
 __all__ = ["jax_reducer"]
 
-# Bytes: below this a copy in the stream costs less than a buffer of its own.
-_WORTH_IT = 4096
+# Bytes below which a copy in the stream costs less than a buffer of its own.
+_MIN_BUFFER_BYTES = 4096
 
 
 def jax_reducer(kind: type, tell: Callable[[str], object]) -> Callable[[Any], Any] | None:
-    """Return how objects of a class of JAX are reduced; None for any other class.
+    """Return the reducer for objects of a class of JAX; None for any other class.
 
     Parameters
     ----------
     tell : callable
-        Gets sentences for the user about arrays that will not be there what they are here.
+        Gets notices for the user about arrays that arrive on other devices.
     """
     if "jax" not in sys.modules:
         return None
@@ -74,8 +74,8 @@ def _reduce_array(array: Any, tell: Callable[[str], object]) -> Any:
     _tell_of_devices(array, tell)
     plain = numpy.ascontiguousarray(array)
     flat: Any = plain.reshape(-1).view(numpy.uint8)
-    buffer = pickle.PickleBuffer(flat) if flat.nbytes >= _WORTH_IT else flat.tobytes()
-    # the class of a number and not the dtype: those of ml_dtypes, bfloat16 for example, are not NumPy's own
+    buffer = pickle.PickleBuffer(flat) if flat.nbytes >= _MIN_BUFFER_BYTES else flat.tobytes()
+    # the scalar class, because dtypes of ml_dtypes, such as bfloat16, are not NumPy's own and cannot be pickled
     return _array, (plain.dtype.type, array.shape, buffer, array.weak_type)
 
 
@@ -107,7 +107,7 @@ def _array(number: Any, shape: tuple[int, ...], buffer: Any, weak_type: bool) ->
     if array.dtype != plain.dtype:
         raise TypeError(f"a JAX array of type {plain.dtype} would become one of {array.dtype}")
     if weak_type:
-        # as JAX's own unpickling does it
+        # JAX's own unpickling does the same
         array.aval = array.aval.update(weak_type=True)
     return array
 
@@ -115,7 +115,7 @@ def _array(number: Any, shape: tuple[int, ...], buffer: Any, weak_type: bool) ->
 def _all_types(jax: Any) -> AbstractContextManager[object]:
     enable: Any = getattr(jax, "enable_x64", None)
     if enable is None:
-        from jax import experimental  # of older versions
+        from jax import experimental  # older versions of JAX
 
         enable = experimental.enable_x64
     manager: AbstractContextManager[object] = enable(True)

@@ -1,4 +1,4 @@
-"""Objects of libraries whose own way of being pickled fails, or takes the whole notebook along."""
+"""Objects of libraries whose own pickling fails, or sends the whole notebook along."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["library_rule"]
 
 
 def library_rule(kind: type) -> Callable[[Any], Any] | None:
-    """Return how objects of a class are reduced, or None for other classes."""
+    """Return the reducer for objects of a class, or None if there is no rule for it."""
     return _RULES.get((kind.__module__, kind.__name__))
 
 
 def _curry(function: Any) -> Any:
-    """Return how to rebuild a function of toolz; one of the notebook it would look for in ``__main__`` by its name."""
+    """Return how to rebuild a ``toolz.curry``, which would look for a notebook function in the rank's ``__main__``."""
     restore, args = function.__reduce__()
     kind, inner, *others, _ = args
     if isinstance(inner, str) and inner.startswith("__main__:"):
@@ -26,9 +26,9 @@ def _curry(function: Any) -> Any:
 
 
 def _checked_call(wrapper: Any) -> Any:
-    """Return how to rebuild what checks the arguments of a function for pydantic.
+    """Return how to rebuild the wrapper of ``pydantic.validate_call``.
 
-    It keeps the variables of the notebook, all of them, for the case that it has to look for a type later.
+    It keeps all variables of the notebook, to look types up in them. A complete wrapper does not need them any more.
     """
     attributes, slots = held_by(wrapper)
     if slots.get("__pydantic_complete__") and "ns_resolver" in slots:
@@ -37,7 +37,7 @@ def _checked_call(wrapper: Any) -> Any:
 
 
 def _from_arguments(obj: Any) -> Any:
-    """Return how to rebuild an object of sympy from what it was made of; its own state leads nowhere."""
+    """Return how to rebuild an object of SymPy from the arguments of its constructor; its own state is of no use."""
     return copyreg.__newobj__, (type(obj), *obj.__getnewargs__())  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Frames of code that has run elsewhere, made from file, function and line: for tracebacks, and for debuggers here.
+"""Tracebacks of ranks, rebuilt from file, function and line; and tracebacks without the frames of nblaunch.
 
 ::
 
@@ -19,13 +19,13 @@ from typing import Any
 __all__ = ["leave_users_frames", "step_of", "traceback_from"]
 
 Step = tuple[str, str, str, int, int]
-"""File, function, module, line at which the function begins, line at which the frame was."""
+"""A frame: file, function, module, first line of the function, line at which the frame was."""
 
 _MAGIC = "nblaunch.magic.multiproc"
 
 
-class _Gone(dict[str, Any]):
-    """The variables of a frame that has run elsewhere: whoever asks for one is told where to find it."""
+class _NoVariables(dict[str, Any]):
+    """The variables of a frame of a rank, which are not here: reading one raises a NameError that says why."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Gone(dict[str, Any]):
 
 
 def step_of(tb: TracebackType) -> Step:
-    """Return what a frame is made again from."""
+    """Return the description of a frame, for `traceback_from`."""
     code = tb.tb_frame.f_code
     module = str(tb.tb_frame.f_globals.get("__name__", ""))
     return code.co_filename, code.co_name, module, code.co_firstlineno, tb.tb_lineno
@@ -54,18 +54,18 @@ def traceback_from(
     steps : sequence of tuple
         Its frames, the outermost first.
     after : traceback, optional
-        What follows the innermost.
+        A traceback to continue with after the innermost.
     no_variables : str
-        Why the frames have no variables, for whoever looks for one with a debugger.
+        Why the frames have no variables, for a user who reads one in a debugger.
     """
-    # the code of each frame begins where the function began: from there IPython counts the lines of a cell
+    # The code of each frame begins at the first line of its function: IPython counts the lines of a cell from there.
     made = after
     for filename, name, module, first_line, line in reversed(steps):
         code = compile("\n" * (line - first_line) + "raise StopIteration", filename, "exec")
         code = code.replace(co_name=name, co_firstlineno=first_line)
         namespace = {"__name__": module, "__file__": filename, "__builtins__": builtins}
         try:
-            exec(code, namespace, _Gone(no_variables) if no_variables else namespace)
+            exec(code, namespace, _NoVariables(no_variables) if no_variables else namespace)
         except StopIteration as stop:
             assert stop.__traceback__ is not None
             raised = stop.__traceback__.tb_next
@@ -77,28 +77,28 @@ def traceback_from(
 def leave_users_frames(
     error: BaseException, sentence: str, ranks: TracebackType | None = None, no_variables: str = ""
 ) -> None:
-    """Have debuggers find the user's own lines in an exception that IPython shows, and none of this package.
+    """Remove all frames but the user's from an exception that IPython shows, so that ``%debug`` stops in user code.
 
-    Where nothing of the user's is left, they find a single line that says why. To be called when IPython shows the
-    exception: until then, frames are added.
+    If no frame is left, ``%debug`` shows a single line that says why. This has to be called when IPython shows the
+    exception, because frames are added until then.
 
     Parameters
     ----------
     error : BaseException
-        An exception of this package's.
+        An exception that nblaunch has raised.
     sentence : str
-        That line.
+        The line to show if no frame is left.
     ranks : traceback, optional
-        The lines of a rank, which come last.
+        The traceback of a rank, which follows the user's frames.
     no_variables : str
-        Why variables of a rank are not there.
+        Why frames of a rank have no variables.
     """
     steps = list(_walk(BaseException.__dict__["__traceback__"].__get__(error)))
     modules = [str(step.tb_frame.f_globals.get("__name__", "")) for step in steps]
     ours = next((place for place, module in enumerate(modules) if module.startswith("nblaunch.")), None)
     if ours is None:
-        return  # that is done, or it was raised elsewhere
-    # of a magic, the frame before is what IPython has made of the cell: its text stands in a string there
+        return  # no frame is of nblaunch, or not any more
+    # Before a magic's frame comes the code that IPython has made of the cell, which has the cell's text as a string.
     users = [] if _MAGIC in modules else steps[:ours]
     made = traceback_from([step_of(step) for step in _walk(ranks)], None, no_variables)
     if made is None and not any(_is_users(step) for step in users):
@@ -124,6 +124,6 @@ def _is_users(tb: TracebackType) -> bool:
 def _line_that_says(sentence: str) -> TracebackType | None:
     filename = "<no line of the cell>"
     text = f"# {' '.join(sentence.split())}\n"
-    # without a time, so that nobody looks for the file
+    # without a modification time, so that linecache does not look for the file
     linecache.cache[filename] = (len(text), None, [text], filename)
     return traceback_from([(filename, "<module>", "__main__", 1, 1)], None, "there is no frame of a rank here")

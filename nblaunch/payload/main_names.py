@@ -1,7 +1,6 @@
-"""What of ``__main__`` arrives by value, and under which names it is to be found on the other side.
+"""`MainNames`: names in ``__main__`` of objects that are sent by value, so that the rank has them in its ``__main__``.
 
-An object of the user's that is pickled there once more, by `torch.save` or a pool for example, is referred to by the
-name of its class in ``__main__``. So everything that travels and has such a name is noted with it.
+If `torch.save` or a pool pickles a user's object in a rank, it refers to the class by its name in ``__main__``.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ __all__ = ["MainNames"]
 
 
 class MainNames:
-    """The names of what was met in one stream.
+    """Names in ``__main__`` of the objects in one stream.
 
     Parameters
     ----------
     namespace : mapping of str to object, optional
-        The variables of ``__main__``; without them nothing is noted.
+        The variables of ``__main__``; without them no name is noted.
     """
 
     def __init__(self, namespace: Mapping[str, Any] | None) -> None:
@@ -29,13 +28,13 @@ class MainNames:
         self._new: dict[str, Any] = {}
 
     def note(self, obj: Any) -> None:
-        """Note an object that would be pickled by its name, if that name leads to it."""
+        """Note an object by its own name, if that name leads to it."""
         name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
         if isinstance(name, str):
             self.note_as(obj, name)
 
     def note_as(self, obj: Any, name: str) -> None:
-        """Note an object that is pickled as this name, dots included, if the name leads to it."""
+        """Note an object by this name, which may be dotted, if the name leads to it."""
         top, *rest = name.split(".")
         if self._namespace is None or top in self._told or top not in self._namespace:
             return
@@ -45,6 +44,6 @@ class MainNames:
             self._new[top] = holder
 
     def take(self) -> dict[str, Any]:
-        """Return what was noted since the last time."""
+        """Return the variables that were noted since the last call."""
         new, self._new = self._new, {}
         return new

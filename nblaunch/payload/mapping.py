@@ -40,8 +40,8 @@ class Piece(NamedTuple):
     length: int
 
 
-def _most() -> int:
-    # of 65530 by default; the rest is for libraries, and for memory: at the limit a process gets no more of it
+def _max_mappings() -> int:
+    # A quarter of the system's limit, which is 65530 by default. At the limit, a process gets no more memory at all.
     try:
         with open("/proc/sys/vm/max_map_count", encoding="ascii") as file:
             return int(file.read()) // 4
@@ -49,26 +49,26 @@ def _most() -> int:
         return 16_000
 
 
-_MAX_MAPPINGS = _most()
-# One entry per mapping that is there: a list, because a finalizer may add or take at any moment.
+_MAX_MAPPINGS = _max_mappings()
+# One entry for each present mapping. A list, because finalizers may change the number at any moment.
 _present: list[None] = []
 
 
 def has_room_for(count: int) -> bool:
-    """Tell whether this process should make so many mappings more."""
+    """Tell whether this process may make so many more mappings."""
     return len(_present) + count <= _MAX_MAPPINGS
 
 
 def map_private(pieces: Sequence[Piece]) -> memoryview:
-    """Map parts of files one behind the other, private and writable, until the last object on them is gone.
+    """Map parts of files one after the other, private and writable, until the last object on them is gone.
 
     The `mmap` module would keep a duplicate of the descriptor with every mapping.
 
     Parameters
     ----------
     pieces : sequence of Piece
-        At least one. The first may begin and the last may end within a page, in between they begin and end with one.
-        The files may be closed afterwards.
+        At least one. Only the first may begin within a page, and only the last may end within one. The files may be
+        closed afterwards.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def map_private(pieces: Sequence[Piece]) -> memoryview:
             None, length + ahead, _WRITABLE, mmap.MAP_PRIVATE, pieces[0].descriptor, pieces[0].offset - ahead
         )
     else:
-        # room for all of them, in which each takes its place
+        # reserves addresses for all pieces, which then replace it one by one
         address = _map(None, length + ahead, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         try:
             place = address
@@ -94,7 +94,7 @@ def map_private(pieces: Sequence[Piece]) -> memoryview:
             _libc.munmap(address, length + ahead)
             raise
     block = (ctypes.c_ubyte * length).from_address(address + ahead)
-    # at the end of the interpreter others may still look at the memory, and the system takes it anyway
+    # not at the interpreter's exit: other objects may still use the memory, and the system frees it anyway
     weakref.finalize(block, _unmap, address, length + ahead).atexit = False
     _present.append(None)
     return memoryview(block).cast("B")
@@ -114,12 +114,12 @@ def _map(address: int | None, length: int, protection: int, flags: int, descript
 
 
 def read_aligned(pieces: Sequence[Piece]) -> memoryview:
-    """Read parts of files into ordinary memory, one behind the other, that begins at a multiple of 64 bytes.
+    """Read parts of files, one after the other, into ordinary memory that begins at a multiple of 64 bytes.
 
     Raises
     ------
     OSError
-        If a file is shorter, or cannot be read.
+        If a file is too short, or cannot be read.
     """
     length = sum(piece.length for piece in pieces)
     block = bytearray(length + _ALIGN)

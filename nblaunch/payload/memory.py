@@ -1,4 +1,4 @@
-"""Files that live in memory, and how much memory there is for them."""
+"""Files in memory, and how much memory is available for them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from nblaunch.wording import in_words, listed
 
 __all__ = ["NotEnoughMemory", "available_memory", "memory_file", "require_memory", "shortage"]
 
-# Below this nobody asks first: what is this small may be gone a moment later anyway.
-_WORTH_ASKING = 16 << 20
-# What is left to everybody else.
+# Bytes below which available memory is not looked at: so little may be taken by another process a moment later.
+_MIN_CHECKED = 16 << 20
+# Bytes of available memory that are left to other programs.
 _RESERVE = 64 << 20
-# Limits of control groups that mean none.
+# Limits of control groups, in bytes, that mean no limit.
 _UNLIMITED = 1 << 60
 
 
 class NotEnoughMemory(OSError):
-    """What is to be sent does not fit into the memory that is available; nothing of it was kept."""
+    """The objects to be sent do not fit into the memory that is available; none of that memory stays taken."""
 
 
 def memory_file(name: str, *, sealable: bool = False) -> int:
-    """Return the descriptor of a new file that lives in memory and goes with its last descriptor (memfd_create(2)).
+    """Return the descriptor of a new file in memory, which is freed with its last descriptor (memfd_create(2)).
 
     Parameters
     ----------
@@ -49,21 +49,21 @@ def memory_file(name: str, *, sealable: bool = False) -> int:
 
 
 def require_memory(size: int, largest: dict[str, int]) -> None:
-    """Make sure that a memory file of `size` bytes fits, before it is begun.
+    """Check that a memory file of `size` bytes would fit.
 
     Parameters
     ----------
     size : int
         Bytes.
     largest : dict of str to int
-        What these bytes belong to, for the message.
+        Bytes by name of the object, for the message.
 
     Raises
     ------
     NotEnoughMemory
-        If it does not.
+        If it would not fit.
     """
-    if size < _WORTH_ASKING:
+    if size < _MIN_CHECKED:
         return
     free = available_memory() - _RESERVE
     if size > free:
@@ -71,7 +71,7 @@ def require_memory(size: int, largest: dict[str, int]) -> None:
 
 
 def shortage(size: int, largest: dict[str, int], found: str) -> NotEnoughMemory:
-    """Return the error that says how much was needed, what for, and what was found."""
+    """Return the error that says how much memory is needed, what for, and how much there is (`found`)."""
     what = f" ({listed(largest)})" if largest else ""
     return NotEnoughMemory(
         f"{in_words(size)} of memory are needed to send the objects{what}, but {found}. Send less, or save large "
@@ -80,7 +80,7 @@ def shortage(size: int, largest: dict[str, int], found: str) -> NotEnoughMemory:
 
 
 def available_memory() -> int:
-    """Return how many bytes of memory this process could still use: the machine's, or less in a control group."""
+    """Return how many bytes of memory this process can still use, by the machine and its control groups."""
     return min([_machine(), *_control_groups()])
 
 
@@ -94,7 +94,7 @@ def _machine() -> int:
 
 
 def _control_groups(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> Iterator[int]:
-    """Yield what each memory limit above this process leaves, for control groups of version 2 and 1."""
+    """Yield the bytes that each memory limit of this process leaves, for control groups of version 2 and 1."""
     try:
         with open(membership, encoding="utf-8") as file:
             lines = file.read().splitlines()
@@ -109,7 +109,7 @@ def _control_groups(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/
         else:
             continue
         mount, limit, usage, reclaimable = names
-        # in a container the path may be that of the host, while its own group is the mount itself
+        # in a container the path may be the host's, while the container's own group is the mount itself
         folders = {mount}
         while path not in ("", "/"):
             folders.add(mount + path)

@@ -1,4 +1,4 @@
-"""`numpy.memmap`: the same file is mapped again, with what was changed in a private map.
+"""`numpy.memmap`: the receiver maps the same file again, and gets the changes of a private map.
 
 A map of mode "c" keeps its changes in memory. The kernel tells which of its pages differ from the file
 (``/proc/self/pagemap``, see Documentation/admin-guide/mm/pagemap.rst): one that was written to is anonymous memory.
@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 __all__ = ["is_memmap", "reduce_memmap"]
 
 _PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61
-# Entries of pagemap, 8 bytes for each page, that are read at once.
-_AT_ONCE = 1 << 16
+# Entries of pagemap that are read at once; each is 8 bytes, for a page.
+_ENTRIES_AT_ONCE = 1 << 16
 
 
 class _File(NamedTuple):
-    """Which file it is, whatever its name means by now."""
+    """The identity of a file; another file may have its name by now."""
 
     device: int
     inode: int
@@ -33,14 +33,15 @@ def is_memmap(kind: type) -> bool:
 
 
 def reduce_memmap(array: Any) -> Any:
-    """Return how to map the same file again, or None for what travels as a copy: a part of a map, a map of no file.
+    """Return how to map the same file again, or None for a part of a map and a map of no file, which are copied.
 
-    The file may be larger than the memory, and a writable map is meant to be written to.
+    A copy of a whole map would be wrong: the file may be larger than the memory, and what is written to a writable map
+    has to reach the file.
 
     Raises
     ------
     pickle.PicklingError
-        If the file was removed or replaced: its name means something else by now.
+        If the file was removed or replaced since it was mapped.
     """
     if array.filename is None or not isinstance(array.base, mmap.mmap) or not array.size:
         return None
@@ -60,14 +61,14 @@ def reduce_memmap(array: Any) -> Any:
 
 
 def _bytes_of(array: Any) -> Any:
-    """Return the memory of a map as a plain array of bytes, in the order in which they lie there."""
+    """Return the memory of a map as a plain array of bytes."""
     import numpy
 
     return array.reshape(-1, order="A").view(numpy.uint8).view(numpy.ndarray)
 
 
 def _require_same(name: str, address: int) -> _File | None:
-    """Return which file a map is of; None where the system does not tell."""
+    """Return the file of a map, if it still has its name; None if the system does not tell which file is mapped."""
     mapped = _inode_at(address)
     if mapped is None:
         return None
@@ -76,7 +77,7 @@ def _require_same(name: str, address: int) -> _File | None:
     except OSError as error:
         why = f"the file is not there any more ({error.strerror})"
     else:
-        # by the inode alone: the device of a map is not always the one that stat() tells, for example with overlays
+        # only the inodes are compared: the device of a map may differ from that of stat(), for example with overlayfs
         if status.st_ino == mapped:
             return _File(status.st_dev, status.st_ino)
         why = "another file has taken its place"
@@ -97,14 +98,14 @@ def _inode_at(address: int) -> int | None:
 
 
 def _changed_pages(address: int, length: int) -> list[tuple[int, int]] | None:
-    """Return the parts of a private map that were written to, as offsets from `address`; None if nobody knows."""
+    """Return the parts of a private map that were written to, as offsets from `address`; None if that is unknown."""
     page = mmap.PAGESIZE
     first, last = address // page, -(-(address + length) // page)
     found: list[tuple[int, int]] = []
     try:
         with open("/proc/self/pagemap", "rb", buffering=0) as file:
-            for start in range(first, last, _AT_ONCE):
-                count = min(_AT_ONCE, last - start)
+            for start in range(first, last, _ENTRIES_AT_ONCE):
+                count = min(_ENTRIES_AT_ONCE, last - start)
                 data = os.pread(file.fileno(), count * 8, start * 8)
                 if len(data) != count * 8:
                     return None

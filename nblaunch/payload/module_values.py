@@ -1,8 +1,7 @@
-"""Objects that are a module's attribute and compared by identity: sentinels such as `dataclasses.MISSING`.
+"""Objects that are attributes of a module and compared by identity: sentinels such as `dataclasses.MISSING`.
 
-They go by reference: ``x is MISSING`` must hold on the other side too. What state they have goes along and is set
-there. Where the module has no such attribute on the other side, because it was put there later, a copy is made after
-all.
+They are sent by reference, because ``x is MISSING`` must hold in the receiver too. Their state is sent along, and set
+there. If the receiver's module has no such attribute, because the sender has set it later, a copy is made.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ __all__ = ["ModuleValues", "attribute_of", "reduces_itself"]
 
 
 def inherits(kind: Any, name: str) -> bool:
-    """Tell whether a class has the method of this name from `object`."""
+    """Tell whether a class inherits the method of this name from `object`."""
     return getattr(kind, name) is getattr(object, name)
 
 
 def reduces_itself(kind: type) -> bool:
-    """Tell whether a class says itself how its instances are pickled."""
+    """Tell whether a class has its own `__reduce__` or `__reduce_ex__`."""
     return not (inherits(kind, "__reduce__") and inherits(kind, "__reduce_ex__"))
 
 
 _NEVER = (type, ModuleType, FunctionType)
-# Attributes of an object, up to which it is looked for in other modules than that of its class. Sentinels have a name
-# at most, and going through all modules takes some ten milliseconds.
-_FEW = 3
+# An object with more attributes is not looked for in other modules than that of its class, because sentinels have few,
+# and a search of all modules takes some ten milliseconds.
+_MAX_ATTRIBUTES = 3
 _PLAIN = (str, int, float, bool, type(None), type)
 
 
 class ModuleValues:
-    """Which objects are attributes of modules, found out once for one stream."""
+    """Finds objects that are attributes of modules; each module is searched once for one stream."""
 
     def __init__(self) -> None:
         self._in_module: dict[str, dict[int, str]] = {}
@@ -44,7 +43,7 @@ class ModuleValues:
 
     @staticmethod
     def may_hold(kind: type) -> bool:
-        """Tell whether instances of this class are compared by identity, and pickled as Python does by itself."""
+        """Tell whether instances of this class are compared by identity, and have no pickling of their own."""
         return (
             inherits(kind, "__eq__")
             and not reduces_itself(kind)
@@ -59,22 +58,22 @@ class ModuleValues:
         Parameters
         ----------
         obj : object
-            An instance of a class that `may_hold` is true of.
+            An instance of a class for which `may_hold` is true.
         at_home : bool
-            Whether it returns to where its module has a state that must not be written over. It is a copy there, unless
-            nothing tells the two apart.
+            Whether it returns to the notebook, whose own object must keep its state. It then becomes a copy, unless
+            both have the same state.
         """
         kind = type(obj)
         place = self._place(obj, kind)
         if place is None or (at_home and not _is_small(obj)):
             return None
         if "<locals>" in kind.__qualname__:
-            # nobody finds the class of such an object, nor can make another one
+            # the class of such an object cannot be found by name, so no copy can be made
             return attribute_of, place
         function, args, *rest = obj.__reduce_ex__(4)
         set_state = getattr(kind, "__setstate__", None)
         if set_state is not None and not isinstance(set_state, FunctionType):
-            # of C, such as the cache of jax.jit: it takes the state of a new object only
+            # in C, as in the cache of jax.jit: it accepts a state for a new object only
             return attribute_of, place
         if at_home:
             return _same_or_copy, (*place, kind, function, args, rest[0] if rest else None)
@@ -102,22 +101,22 @@ class ModuleValues:
 def _is_small(obj: Any) -> bool:
     attributes, slots = held_by(obj)
     values = [*attributes.values(), *slots.values()]
-    return len(values) <= _FEW and all(isinstance(value, _PLAIN) for value in values)
+    return len(values) <= _MAX_ATTRIBUTES and all(isinstance(value, _PLAIN) for value in values)
 
 
 def _items(module: ModuleType) -> list[tuple[str, Any]]:
     return list(vars(module).items())  # another thread may import
 
 
-# Where objects were seen, by their ids; and how many variables each module had at that time. A name that a module binds
-# anew later is not looked for: the module of the other process has not bound it anew.
+# Module and name of objects by their ids; and the number of variables of each module when it was searched. If a module
+# binds a name again later, it is not searched again, because the receiver's module has not done so.
 _places: dict[int, tuple[str, str]] = {}
 _scanned: dict[str, int] = {}
 
 
 def _look_everywhere() -> None:
     for module, holder in list(sys.modules.items()):
-        # by their types: what stands in a module may do anything when it is asked for its class
+        # by type(), because a `__class__` of an object in `sys.modules` may do anything
         if not issubclass(type(holder), ModuleType) or _scanned.get(module) == len(vars(holder)):
             continue
         _scanned[module] = len(vars(holder))
@@ -137,7 +136,7 @@ def _is_at(obj: Any, place: tuple[str, str]) -> bool:
 
 
 def attribute_of(module: str, name: str) -> Any:
-    """Return an attribute of a module, which is imported for it."""
+    """Import a module, and return an attribute of it."""
     return getattr(importlib.import_module(module), name)
 
 

@@ -1,7 +1,8 @@
-"""Objects that pickle themselves by a name, where that name leads nowhere on the other side.
+"""Objects that pickle themselves as a name that the receiver cannot find.
 
-`functools.lru_cache`, type variables, `typing.NewType`, singletons of the user's: their `__reduce__` returns the name
-of a variable of ``__main__``. They travel by value instead, under a token, so that they come back as what they are.
+The `__reduce__` of functions with `functools.lru_cache`, type variables, `typing.NewType` and singletons of the user
+returns the name of a variable of ``__main__``. They are sent by value instead, with a token, so that they come back as
+the same objects.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ CACHED_FUNCTION = type(functools.lru_cache(lambda: None))
 
 
 def found_by_name(obj: Any, name: str, module: str | None) -> bool:
-    """Tell whether this name leads to this object in a module that others can import."""
+    """Tell whether this name leads to this object in a module that the receiver can import."""
     if module is None or module == "__main__":
         return False
     return follow(sys.modules.get(module), name.split(".")) is obj
 
 
 def named_with_module(obj: Any, name: str) -> tuple[str, str] | None:
-    """Return the module and the name in it of an object that pickles itself as both, as ``torch.channels_last`` does.
+    """Return module and name of an object that pickles itself as both, as ``torch.channels_last`` does.
 
-    Pickle looks for the whole in any module that has the first part, and takes the notebook for it.
+    Pickle would look for the dotted name in all modules that have a variable ``torch``, and choose the notebook.
     """
     module, _, attribute = name.rpartition(".")
     holder = sys.modules.get(module)
@@ -50,7 +51,7 @@ def named_with_module(obj: Any, name: str) -> tuple[str, str] | None:
 
 
 def reduce_cached_function(function: Any) -> Any:
-    """Return how to rebuild what `functools.lru_cache` has made; its cache begins empty."""
+    """Return how to rebuild a function with `functools.lru_cache`; its cache begins empty."""
     settings = function.cache_parameters()
     state = {name: value for name, value in vars(function).items() if name != "cache_parameters"}
     args = (function.__wrapped__, settings["maxsize"], settings["typed"], identity.token_of(function))
@@ -59,7 +60,7 @@ def reduce_cached_function(function: Any) -> Any:
 
 def _cached_function(function: Any, maxsize: int | None, typed: bool, token: str | None) -> Any:
     if writes_over():
-        # a fork has the notebook's, whose function uses the notebook's globals
+        # a fork has the notebook's function already, but with the notebook's globals
         return identity.tracked_anew(token, functools.lru_cache(maxsize, typed)(function))
     known = identity.lookup(token)
     return identity.tracked(token, functools.lru_cache(maxsize, typed)(function)) if known is None else known
@@ -76,7 +77,7 @@ def by_value(obj: Any, name: str) -> Any:
     Raises
     ------
     pickle.PicklingError
-        If it is of a kind of C that says nothing about itself.
+        If its class is written in C, so that nothing tells what it consists of.
     """
     kind = type(obj)
     maker = _MAKERS.get((kind.__module__, kind.__name__))
@@ -95,7 +96,7 @@ def _typing_object(kind: Any, args: tuple[Any, ...], keywords: dict[str, Any], m
     if known is not None:
         return known
     made = kind(*args, **keywords)
-    with contextlib.suppress(AttributeError, TypeError):  # an alias of Python 3.12 has that of the frame that makes it
+    with contextlib.suppress(AttributeError, TypeError):  # an alias of Python 3.12 has the module of the calling frame
         made.__module__ = module
     return identity.tracked(token, made)
 

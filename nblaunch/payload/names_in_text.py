@@ -1,4 +1,4 @@
-"""Names of variables that hide in texts which libraries evaluate: ``df.query("a > @k")``, ``duckdb.sql("from df")``."""
+"""Names of variables in texts that libraries evaluate: ``df.query("a > @k")``, ``duckdb.sql("from df")``."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ __all__ = [
     "texts_in",
 ]
 
-# Functions and methods by the last part of their name: how their texts name variables.
-_WITH_AT = frozenset({"query", "eval"})  # of pandas, and of what does as it does
+# Functions and methods, by the last part of their name, whose texts name variables: with an @, as tables, in Python.
+_WITH_AT = frozenset({"query", "eval"})  # of pandas and libraries like it
 _SQL = frozenset({"sql", "query", "execute"})
-_PYTHON = frozenset({"eval", "exec", "evaluate"})  # the last one of numexpr
+_PYTHON = frozenset({"eval", "exec", "evaluate"})  # numexpr has the last one
 
 EVALUATING = _SQL | _PYTHON
-"""Last parts of the names of functions whose own texts are looked into for tables and for Python."""
+"""Functions, by the last part of their name, whose texts are searched for tables and for Python."""
 
-# not in an address such as me@example
+# no match in an address such as me@example
 _AT = re.compile(r"(?<![\w@.])@\s*([^\W\d]\w*)")
 _TABLE = re.compile(r"\b(?:from|join)\s+([^\W\d]\w*)", re.IGNORECASE)
-# Classes, and classes derived from such, by the last part of their name: what libraries read as a table.
+# Classes, by the last part of their name, whose instances can be a table in SQL; subclasses count too.
 _TABLES = frozenset(
     {"DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "RecordBatchReader", "Dataset", "ndarray"}
 )
 
 
 def is_meant(value: Any, *, as_table: bool) -> bool:
-    """Tell whether a text may mean a variable: a table of a database may have the name of one that is no table."""
+    """Tell whether a text may mean a variable; with `as_table`, only if its value can be a table in SQL."""
     return not as_table or any(base.__name__ in _TABLES for base in type.mro(type(value)))
 
 
 def may_mark_names(source: str) -> bool:
-    """Tell whether a cell may call what takes variables out of texts that mark them with an ``@``."""
+    """Tell whether a cell may call a function whose texts mark variables with an ``@``."""
     return "@" in source and any(name in source for name in _WITH_AT)
 
 
@@ -52,14 +52,14 @@ def names_behind_at(text: str) -> list[str]:
 
 
 def names_in_argument(function: str, text: str) -> dict[str, bool]:
-    """Return what a text that is given to a function may name without an ``@``, and whether as a table only.
+    """Return the names that a text argument of a function may mean without an ``@``, and whether as a table only.
 
     Parameters
     ----------
     function : str
         Last part of the function's name, one of `EVALUATING`.
     text : str
-        A constant argument of a call of it.
+        A constant argument of a call of the function.
     """
     found: dict[str, bool] = {}
     if function in _SQL:
@@ -79,15 +79,15 @@ def _names_in_python(text: str) -> Iterable[str]:
 
 
 def names_in_annotations(annotations: Mapping[str, Any]) -> list[str]:
-    """Return the names in annotations that are texts, as all are after ``from __future__ import annotations``."""
+    """Return the names in annotations that are texts, such as those after ``from __future__ import annotations``."""
     texts = [text for text in annotations.values() if isinstance(text, str)]
     return list(dict.fromkeys(name for text in texts for name in _names_in_python(text)))
 
 
 def names_in_constants(code: CodeType) -> dict[str, bool]:
-    """Return the globals that texts in a function may name, if it calls what evaluates texts; see `is_meant`.
+    """Return the globals that texts in a function may mean, if it calls one that evaluates texts; see `is_meant`.
 
-    Python code in texts is left out: which of a function's texts are meant to be evaluated, its code does not tell.
+    Python in texts is left out, because the code of a function does not tell which of its texts are evaluated.
     """
     codes = [code]
     called: set[str] = set()
@@ -106,7 +106,7 @@ def names_in_constants(code: CodeType) -> dict[str, bool]:
 
 
 def texts_in(constants: Iterable[object]) -> Iterator[str]:
-    """Yield the texts among constants of code, those in tuples and sets of them included."""
+    """Yield the texts among the constants of code, also those in tuples and sets."""
     for constant in constants:
         if isinstance(constant, str):
             yield constant

@@ -1,7 +1,7 @@
-"""Names of variables that code looks up by their names: ``globals()["k"]``, ``__main__.k``.
+"""Names of variables that code looks up in a namespace: ``globals()["k"]``, ``__main__.k``.
 
-Which of a function's texts are meant, its code does not tell. So all that could be one are named here; those that are
-variables of the notebook, and can be sent, travel.
+The code of a function does not tell which of its texts are such names. So all texts that could be are returned, and of
+these, the variables of the notebook that can be sent are sent.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from nblaunch.payload.names_in_text import texts_in
 __all__ = ["NAMESPACES", "names_looked_up", "names_looked_up_by"]
 
 NAMESPACES = frozenset({"globals", "user_ns", "user_global_ns"})
-"""Names that lead to the variables of the notebook from everywhere; in a cell ``locals()`` and ``vars()`` do so too."""
+"""Names that lead to the notebook's variables from any code; in a cell, ``locals()`` and ``vars()`` do so too."""
 
 _IMPORTING = frozenset({"modules", "import_module", "__import__"})
-# what stands in templates for a variable: of jinja2 and mako, of str.format, of %, and of string.Template
+# Variables in templates: of jinja2 (expressions); and of str.format, %, string.Template and mako (fields).
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}", re.DOTALL)
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _FIELD = re.compile(r"\{\s*([^\W\d]\w*)|%\((\w+)\)|\$\{?([^\W\d]\w*)")
 
 
 def names_looked_up(text: str) -> list[str]:
-    """Return what a text may name, each once: the name that it is, or those in the places of a template.
+    """Return the names that a text may mean, each once: the text itself, or the variables of a template.
 
     Parameters
     ----------
     text : str
-        A constant of code that looks variables up by their names.
+        A constant of code that looks into a namespace.
     """
     if text.isidentifier():
         return [text]
@@ -39,7 +39,7 @@ def names_looked_up(text: str) -> list[str]:
 
 
 def names_looked_up_by(code: CodeType) -> list[str]:
-    """Return what a function may look up by its name, each once; nothing if it does not look into namespaces."""
+    """Return the names that a function may look up in a namespace, each once; none if it uses no namespace."""
     codes = [code]
     names: dict[str, None] = {}
     texts: dict[str, None] = {}
@@ -50,7 +50,7 @@ def names_looked_up_by(code: CodeType) -> list[str]:
     in_main = "__main__" in names or ("__main__" in texts and not _IMPORTING.isdisjoint(names))
     if not in_main and NAMESPACES.isdisjoint(names):
         return []
-    # of what is imported from a module, and of its attributes, code keeps the names
+    # `co_names` has what code imports from __main__, and attributes of it
     found = dict(names) if in_main else {}
     for text in texts:
         found |= dict.fromkeys(names_looked_up(text))

@@ -1,4 +1,4 @@
-"""The form of packed objects: a header, a pickle stream, and the buffers that belong to it, one behind the other."""
+"""`Packed`: a pickle stream and its buffers; as bytes, they stand one after the other, behind a header."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 __all__ = ["Packed", "Parts", "locate", "split"]
 
-# A pickle stream and the buffers that belong to it.
+# A pickle stream and its buffers, for `nblaunch.payload.unpack`.
 Parts = list[memoryview]
 
 _MAGIC = b"NBLP"
 _ALIGN = 64
 _COUNT = struct.Struct("!4sI")
 _LENGTH = 8
-# More buffers than any object has, so that a spoilt header takes no memory.
+# More buffers than any object has. A header with more is damaged, and must not make the receiver use memory.
 _MAX_BUFFERS = 1 << 24
 
 
@@ -28,13 +28,13 @@ class Packed:
     filenames : set of str
         Names of the files (in a notebook: of the cells) that the functions inside were compiled from.
     sizes : dict of str to int
-        Bytes that each named object takes, if the objects were packed by name; shared ones count for the first name.
+        Bytes of each object, if they were packed by name. Objects that several names share count for the first.
     size : int
         Bytes that `chunks` yields in all.
     unusual : tuple of str
-        Names of objects that say themselves how they are rebuilt, which may fail.
+        Names of objects whose own code rebuilds them, which may fail.
     notices : tuple of str
-        Sentences for the user about objects that will not mean on the other side what they mean here.
+        Sentences for the user about objects that will be different in the receiver.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Packed:
                 yield bytes(gap)
 
     def frozen(self) -> Packed:
-        """Return the same with copies of the buffers: what they belong to may change."""
+        """Return the same with copies of the buffers, for the case that the objects change."""
         stream, *buffers = self._segments
         copies = [memoryview(bytearray(buffer)) for buffer in buffers]
         return Packed(bytes(stream), copies, self.filenames, self.sizes, self.unusual, self.notices)
 
     def mentions(self, text: str) -> bool:
-        """Tell whether the pickle stream contains these ASCII letters: names of modules stand in it as they are."""
+        """Tell whether the pickle stream contains an ASCII text, such as the name of a module."""
         return text.encode("ascii") in self._segments[0]
 
     def __bytes__(self) -> bytes:
@@ -80,7 +80,7 @@ class Packed:
 
 
 def split(data: Any) -> list[Parts]:
-    """Take apart what several `Packed`, written one behind the other, have become; each part is for `unpack`.
+    """Split the bytes of several `Packed`, written one after the other; each element is for `unpack`.
 
     Raises
     ------
@@ -97,14 +97,14 @@ def split(data: Any) -> list[Parts]:
 
 
 def locate(read: Callable[[int, int], Any], start: int, size: int) -> tuple[list[tuple[int, int]], int]:
-    """Find the stream and the buffers that begin at `start`: offset and length of each, and where they end.
+    """Return offset and length of the stream and of each buffer of the `Packed` at `start`, and where it ends.
 
     Parameters
     ----------
     read : callable
-        ``read(offset, length)`` returns these bytes, or fewer where there are no more.
+        ``read(offset, length)`` returns these bytes, or fewer at the end of the data.
     start, size : int
-        Where to begin, and how many bytes there are in all.
+        Where the `Packed` begins, and the number of bytes in all.
 
     Raises
     ------
@@ -130,5 +130,5 @@ def locate(read: Callable[[int, int], Any], start: int, size: int) -> tuple[list
 
 
 def padding(length: int) -> int:
-    """Return how many bytes follow `length` of them, so that the next begin at a multiple of 64."""
+    """Return the number of bytes to add to `length` for the next multiple of 64."""
     return -length % _ALIGN

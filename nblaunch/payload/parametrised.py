@@ -1,8 +1,8 @@
-"""Classes that a factory makes once and hands out again: ``Model[int]`` of pydantic, ``c_int * 3`` of ctypes.
+"""Classes that a factory caches and returns again: ``Model[int]`` of pydantic, ``c_int * 3`` of ctypes.
 
-What the factory hands out in a rank has to be the class that was sent, as it is in the notebook. Those of ctypes are
-asked of their factory again. Those of pydantic are sent as all classes are, since what they are made of may refer to
-them, and are then put where pydantic looks for them.
+In a rank, too, the factory has to return the class that was sent. A class of ctypes is sent as a call of its factory.
+One of pydantic is sent as other classes are, because its arguments may refer to it, and is then put into pydantic's
+cache.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 __all__ = ["hand_out", "handed_out", "origin_and_args", "reduce_ctypes_class"]
 
 Origin = tuple[type, tuple[Any, ...]]
-"""A generic model, and what it was given in brackets."""
+"""A generic model, and its arguments in brackets."""
 
 
 def origin_and_args(own: dict[str, Any]) -> Origin | None:
-    """Return what a model of pydantic is a parametrisation of, and with what; None for other classes.
+    """Return the generic model and the arguments of a class such as ``Model[int]``; None for other classes.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def origin_and_args(own: dict[str, Any]) -> Origin | None:
 
 
 def handed_out(origin: Origin) -> type | None:
-    """Return the class that pydantic hands out in this process; None if it has made none yet."""
+    """Return the class that pydantic has cached in this process; None if there is none yet."""
     found: type | None = None
-    with contextlib.suppress(AttributeError, TypeError):  # all of it is private
+    with contextlib.suppress(AttributeError, TypeError):  # private functions, which may change
         found = _generics().get_cached_generic_type_early(*origin)
     return found
 
 
 def hand_out(kind: type, origin: Origin) -> None:
-    """Have pydantic hand out this class from now on."""
+    """Put a class into pydantic's cache."""
     model, args = origin
     with contextlib.suppress(AttributeError, TypeError):
         _generics().set_cached_generic_type(model, args, kind, model, args)
@@ -53,7 +53,7 @@ def _generics() -> Any:
 
 
 def reduce_ctypes_class(kind: type) -> Any:
-    """Return how to get an array, pointer or function type of ctypes from its factory; None if it is not from there."""
+    """Return the factory call for an array, pointer or function type of ctypes; None if no factory returns the type."""
     for factory, args in _ctypes_factories(kind):
         with contextlib.suppress(TypeError, ValueError, AttributeError):
             if factory(*args) is kind:

@@ -1,4 +1,4 @@
-"""The pickler: for each class of objects, the one way in which they are taken apart; `CodePickler` sees to code."""
+"""`Pickler`: chooses for each class of objects how they are pickled; its base `CodePickler` does so for code."""
 
 from __future__ import annotations
 
@@ -74,25 +74,25 @@ __all__ = ["Pickler"]
 
 
 class Pickler(CodePickler):
-    """Writes one stream, for one receiver; for the parameters see `nblaunch.payload.pack`.
+    """Pickles objects into one stream; for the other parameters see `nblaunch.payload.pack`.
 
     Parameters
     ----------
     blocks : Blocks, optional
-        Memory that several arrays lie on, as a first attempt has found out.
+        Memory that several arrays share, as a first attempt has found out.
     reducers : mapping of type to callable
-        How objects of these very classes are reduced.
+        How objects of exactly these classes are reduced.
 
     Attributes
     ----------
     for_return : ForReturn
-        What was met on its way back that works among ranks only.
+        Reducers and notices for objects that work among ranks only.
     current : tuple of str and object
-        The variable that is being dumped, and its value.
+        The variable that is being pickled, and its value.
     instead : mapping of int to BaseException
-        Exceptions by the ids of those that they are sent for.
+        Exceptions to send instead of others, by the ids of the others.
     met_unusual : bool
-        Whether an object was met whose class says itself how it is taken apart or rebuilt.
+        Whether there was an object whose class has its own code for pickling.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class Pickler(CodePickler):
         )
         self._buffers: list[memoryview] = []
         self._outside = 0
-        # what the receiver has of its own, by the ids of what takes its place here
+        # references to objects that the receiver has itself, by the ids of the sender's
         self._own: dict[int, tuple[Any, ...]] = {
             id(thing): (provided_here, (name,)) for name, thing in provided.items()
         }
         self._to_cpu = to_cpu
         self._storages: dict[int, Any] = {}
-        # asked once: what is not imported has no objects
+        # found once for the stream: a library that is not imported has no objects
         self._arrays, self._arrow, self._torch = array_type(), arrow_types(), storage_types()
         self._seen_arrays = SeenArrays()
         self._blocks = blocks
@@ -128,7 +128,7 @@ class Pickler(CodePickler):
         self._own_of_each = own_of_each_process() if self._to_ranks else {}
         self._own.update({**of_interpreter(), **self._own_of_each})
         self.current: tuple[str, object] = ("", None)
-        # variables of which it was said
+        # variables for which there is a notice already; "" is no variable
         self._with_generators = {""}
         self.instead: Mapping[int, BaseException] = {}
         self.met_unusual: bool = False
@@ -137,56 +137,56 @@ class Pickler(CodePickler):
     def may_travel(self, value: object) -> bool:
         """See `CodePickler.may_travel`."""
         if self._is_trial:
-            return True  # what the variable itself may mean is tried together with it
+            return True  # a trial includes what the variable refers to, without further trials
         trial = self._copy()
         trial._is_trial = True
         try:
             trial.dump(value)
-        except (Exception, SystemExit):  # __reduce__ may be anybody's
+        except (Exception, SystemExit):  # the __reduce__ of any class may have raised it
             return False
         finally:
             trial.let_go()
         return True
 
     def dump_variable(self, name: str, value: object) -> None:
-        """Dump the value of a variable."""
+        """Pickle the value of a variable."""
         self.met_unusual, self.current = False, (name, value)
-        # one pickler for all of them, so that what it has met before is referred to
+        # one pickler for all variables, so that an object they share is sent once
         self.dump(standing_for(value, self._own_of_each))
 
     def packed(self, sizes: dict[str, int], unusual: tuple[str, ...] = (), notices: tuple[str, ...] = ()) -> Packed:
-        """Return all that was dumped."""
+        """Return all that was pickled."""
         told = tuple(dict.fromkeys([*self._notices, *self.hidden_names.notices(), *notices]))
         return Packed(self._stream.getvalue(), self._buffers, self.filenames, sizes, unusual, told)
 
     def let_go(self) -> None:
-        """Hold nothing of what was dumped any more, and be of no use any more.
+        """Release all objects; the pickler cannot be used any more.
 
-        A pickler refers to itself. All that it holds would stay in memory until the garbage collector comes, which on
-        Python 3.10 does not see what a pickler remembers: there a class needs it to come twice.
+        A pickler refers to itself, so its objects would stay in memory until a garbage collection. In Python 3.10, the
+        collector does not see a pickler's memo, and a class would need two collections.
         """
         self.clear_memo()
         self.__dict__.clear()
 
     def size(self) -> int:
-        """Return how many bytes there are so far, in the stream and out of it."""
+        """Return the number of bytes so far, in the stream and in buffers."""
         return self._stream.tell() + self._outside
 
     def shared_memory(self) -> Blocks | None:
-        """Return the memory that several of the arrays lie on; None if there is none, or it was seen to."""
+        """Return the memory that several arrays share; None if there is none, or if this pickler got it as `blocks`."""
         return self._seen_arrays.shared() if self._blocks is None else None
 
     def _keep_out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a buffer, or return that it is too small to be worth it: it goes into the stream then."""
+        """Keep a buffer beside the stream; return True for one that is so small that it is copied into the stream."""
         view = buffer.raw()
-        if view.nbytes < _WORTH_A_BUFFER:
+        if view.nbytes < _MIN_BUFFER_BYTES:
             return True
         self._outside += view.nbytes
         self._buffers.append(view)
         return False
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how an object is rebuilt; pickle asks for each that is no plain text, number or container."""
+        """Return how to rebuild an object; pickle calls this for all but plain texts, numbers and containers."""
         if id(obj) in self._own:
             return self._own[id(obj)]
         kind = type(obj)
@@ -197,7 +197,7 @@ class Pickler(CodePickler):
         return NotImplemented if reduce is None else reduce(obj)
 
     def _reducer(self, kind: type) -> Callable[[Any], Any] | None:
-        """Return how objects of a class are reduced; None for pickle's own way, or cloudpickle's."""
+        """Return the reducer for objects of a class; None for the way of pickle or cloudpickle."""
         own = self._ordinary_reducer(kind)
         if copies_on_write(kind):
             return self._reduce_block
@@ -207,10 +207,10 @@ class Pickler(CodePickler):
         )
         if special is None:
             return own
-        telling = is_generator(kind)
+        holds_generator = is_generator(kind)
 
         def reduce(obj: Any) -> Any:
-            if telling:
+            if holds_generator:
                 self._tell_of_generator(obj)
             reduced = special(obj)
             if reduced is not None:
@@ -220,9 +220,9 @@ class Pickler(CodePickler):
         return reduce
 
     def _ordinary_reducer(self, kind: type) -> Callable[[Any], Any] | None:
-        for base, way in self._ways():
+        for base, reducer in self._reducers_by_base():
             if issubclass(kind, base):
-                return way
+                return reducer
         rule = _RULES.get(kind) or library_rule(kind)
         if rule is not None:
             return rule
@@ -252,7 +252,7 @@ class Pickler(CodePickler):
             reduce = self._reduce_identity
         return mended(kind, partial(_renewing_hash, reduce) if may_keep_hash(kind) else reduce)
 
-    def _ways(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    def _reducers_by_base(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         yield FunctionType, self._reduce_function
         yield type, self._reduce_class
         yield BaseException, lambda error: reduce_exception(self.instead.get(id(error), error))
@@ -300,7 +300,7 @@ class Pickler(CodePickler):
     def _reduce_array(self, array: Any) -> Any:
         kind = type(array)
         if kind is self._arrays and array.base is None and self._blocks is None and is_small_and_simple(array):
-            # most arrays, where there are many
+            # the quick way for small arrays, because there may be many
             self._seen_arrays.note_owner(array)
             return NotImplemented
         if self._to_ranks and array.base is not None and not is_memmap(kind) and lies_on_shared_memory(array):
@@ -332,8 +332,8 @@ class Pickler(CodePickler):
         return reduce_sparse(tensor) if is_sparse(tensor) else NotImplemented
 
 
-# Bytes: where there are many that are smaller, a copy in the stream costs less than a buffer of its own.
-_WORTH_A_BUFFER = 1024
+# Bytes below which a copy in the stream costs less than a buffer of its own, if there are many.
+_MIN_BUFFER_BYTES = 1024
 
 _RULES: dict[type, Callable[[Any], Any]] = {
     CodeType: reduce_code,
@@ -360,7 +360,7 @@ def _refuse_widget(widget: object) -> Any:
 
 
 def _is_widget(kind: type) -> bool:
-    # by name, so that nothing of ipywidgets is imported to tell that there is none
+    # by name, so that ipywidgets is not imported for it
     return any(
         base.__name__ in {"Widget", "AnyWidget"} and base.__module__.startswith(("ipywidgets.", "anywidget."))
         for base in kind.__mro__

@@ -1,4 +1,4 @@
-"""`pack` and `unpack`: cloudpickle, with the notebook's globals, classes and exceptions kept what they are."""
+"""`pack` and `unpack`: cloudpickle that preserves the notebook's globals, classes and exceptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["NotRebuilt", "pack", "pack_exception", "pack_named", "unpack", "unpa
 
 
 class NotRebuilt(Exception):
-    """An object has arrived, and its own code fails when it is rebuilt."""
+    """The code of an object's class fails when the object is rebuilt."""
 
     advice = "rebuild"
 
@@ -49,20 +49,20 @@ def pack(
     Parameters
     ----------
     value : object
-        Anything that cloudpickle takes. Open files and notebook widgets are refused: a copy of them would be wrong.
+        Any object that cloudpickle can pickle, except open files and widgets: a copy of these would be wrong.
     shared_globals : dict, optional
-        Functions whose globals are this very dictionary get the dictionary given to `unpack` as their globals.
+        Functions with this dictionary as their globals get the dictionary given to `unpack` as their globals.
     provided : mapping of str to object
-        Objects that the receiver has under the same names in its own shared globals, such as ``get_ipython``.
+        Objects that the receiver has itself, under these names in its shared globals, such as ``get_ipython``.
     main_by_reference : bool
-        Refer to functions and classes of ``__main__`` by name, as `multiprocessing` does, for a receiver that
-        imports the same main module.
+        Send functions and classes of ``__main__`` by name, as `multiprocessing` does, to a receiver that imports the
+        same main module.
     home_classes : frozenset of str
-        What `received_classes` returned: classes that the receiver of these bytes knows already.
+        Tokens from `received_classes`, of classes that came from the receiver and are to be its own classes again.
     to_cpu : bool
         Send CUDA tensors as CPU tensors.
     reducers : mapping of type to callable
-        How objects of these very classes are reduced; see `pickle.Pickler.dispatch_table`.
+        How objects of exactly these classes are reduced; see `pickle.Pickler.dispatch_table`.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def pack_named(
     home_classes: frozenset[str] = frozenset(),
     to_cpu: bool = False,
 ) -> Packed:
-    """Turn several objects into bytes, for `unpack_named`, and tell how many each of them takes.
+    """Turn several objects into bytes, for `unpack_named`; the result has the bytes of each.
 
-    What the objects share stays shared, and counts for the first one. For the other parameters see `pack`.
+    Objects that they share stay shared, and count for the first of them. For the other parameters see `pack`.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def pack_named(
 
 
 def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Dump objects, and then what has a name in ``__main__`` among all that came along, until nothing new does."""
+    """Pickle objects; then variables of ``__main__`` that they refer to, until there are no new ones."""
     pickler.dump({name: type(value).__name__ for name, value in objects.items()})
     sizes, unusual = {}, []
     for name, value in objects.items():
@@ -127,9 +127,9 @@ def _dump_named(pickler: Pickler, objects: Mapping[str, Any]) -> tuple[dict[str,
 
 
 def pack_exception(error: BaseException, *, home_classes: frozenset[str] = frozenset()) -> Packed:
-    """Pack an exception with all that belongs to it; what cannot be packed is replaced by an `ExceptionStandIn`.
+    """Pack an exception with its causes, contexts and groups; replace what cannot be sent by an `ExceptionStandIn`.
 
-    Each of a chain or a group is looked at on its own, so that one that cannot travel does not keep the others back.
+    Each exception of a chain or group is tried on its own, so that one that cannot be sent does not affect the others.
     """
 
     def attempt(one: BaseException, instead: dict[int, BaseException]) -> Packed:
@@ -140,20 +140,20 @@ def pack_exception(error: BaseException, *, home_classes: frozenset[str] = froze
             packed = pickler.packed({})
         finally:
             pickler.let_go()
-        # Many exceptions pickle but cannot be built again; this is the only place where that can still be told.
+        # Many exceptions can be pickled but not rebuilt. The receiver could not say anything about them.
         unpack(bytearray(bytes(packed)))
         return packed
 
     try:
         return attempt(error, {})
-    except BaseException as refusal:  # SystemExit too: __reduce__ may be anybody's
+    except BaseException as refusal:  # SystemExit too: the __reduce__ of any class may have raised it
         family = relatives(error)
         near, far = family[:_RELATIVES_KEPT], family[_RELATIVES_KEPT:]
-        nobody = {id(one): Exception() for one in family}
+        placeholders = {id(one): Exception() for one in family}
         instead: dict[int, BaseException] = {}
         for one in near:
             try:
-                attempt(one, {key: empty for key, empty in nobody.items() if key != id(one)})
+                attempt(one, {key: empty for key, empty in placeholders.items() if key != id(one)})
             except BaseException as why_not:
                 instead[id(one)] = stand_in(one, why_not)
         instead |= {
@@ -165,27 +165,27 @@ def pack_exception(error: BaseException, *, home_classes: frozenset[str] = froze
         return pack(ExceptionStandIn(type_name(error), text_of(error), shortened(why(refusal), LONGEST_REASON)))
 
 
-# Exceptions of a chain or in groups that are sent, if they are so many that they cannot be sent all: pickling nests.
+# Exceptions of a chain or groups that are sent if sending all fails, because pickling calls itself for each.
 _RELATIVES_KEPT = 60
 
 
 def unpack(data: Any, *, shared_globals: dict[str, Any] | None = None) -> Any:
-    """Build the object again.
+    """Rebuild the object.
 
     Parameters
     ----------
     data : buffer or Parts
-        What `Packed` wrote, or one element of what `split` or `Stored.parts` returned. Arrays are built on top of
-        it, so it must be writable if they shall be.
+        The bytes of a `Packed`, or an element of what `split` or `Stored.parts` returned. Arrays are built on top of
+        it, so they are writable only if it is.
     shared_globals : dict, optional
-        Becomes the globals of the functions that were packed with shared globals.
+        The globals for functions that were packed with shared globals.
 
     Raises
     ------
     ValueError
-        If `data` is not what `Packed` wrote.
+        If `data` is not a `Packed`.
     Exception
-        Whatever building the object raises.
+        Whatever rebuilding the object raises.
     """
     stream, *buffers = _parts(data)
     with receiving(shared_globals), all_renewed():
@@ -199,15 +199,15 @@ def unpack_named(
     main_names: dict[str, Any] | None = None,
     failed: Callable[[str, str, Exception], Exception] | None = None,
 ) -> dict[str, Any]:
-    """Build what `pack_named` has packed again; see `unpack`.
+    """Rebuild what `pack_named` has packed; see `unpack`.
 
     Parameters
     ----------
     main_names : dict, optional
-        Gets what is to be found by its name in ``__main__``.
+        Is updated with variables that ``__main__`` must have, so that objects can be pickled by name again.
     failed : callable
-        Gets the name of an object that cannot be built, the name of its type and the exception, and returns what is
-        raised instead.
+        Gets the name of an object that cannot be rebuilt, the name of its type and the exception, and returns the
+        exception to raise instead.
     """
     stream, *buffers = _parts(data)
     unpickler = pickle.Unpickler(io.BufferedReader(_Mapped(stream)), buffers=buffers)
@@ -227,7 +227,7 @@ def unpack_named(
 
 
 class _Mapped(io.RawIOBase):
-    """Reads what lies in memory. An `io.BytesIO` would copy all of it first, in every rank."""
+    """A file over a memory view. An `io.BytesIO` would copy the memory first, in every rank."""
 
     def __init__(self, data: Any) -> None:
         self._left = memoryview(data).cast("B")

@@ -1,8 +1,8 @@
-"""Plain objects as bytes: containers, texts and numbers of Python's own and nothing else, in both directions.
+"""Plain objects as bytes and back: lists and dictionaries of texts and numbers, and nothing else.
 
-Reading them runs no code of the sender's, imports nothing, yields nothing that would, and takes no more memory than the
-bytes themselves call for: for what is taken apart in a thread that must not fail, such as the one that watches the
-ranks. They travel as JSON (RFC 8259), in the frame of other packed objects.
+They are sent as JSON (RFC 8259), in the form of other packed objects. Reading them runs no code of the sender, imports
+nothing, and needs little more memory than the bytes. So a thread that must not fail, such as the one that watches the
+ranks, can read them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from nblaunch.payload.packed import Packed, split
 
 __all__ = ["encodable", "pack_plain", "unpack_plain"]
 
-# No output of a library is nested as deep; whoever reads it, JSON encoders for example, calls itself for each level.
-_DEEPEST = 100
+# No output of a library is nested deeper, and the recursion of a JSON encoder is limited.
+_MAX_DEPTH = 100
 
 
 def encodable(text: str) -> str:
-    """Return a text without halves of characters, which can be sent to no page."""
+    """Return a text with its lone surrogates replaced, which cannot be sent to a web page."""
     return text.encode(errors="replace").decode()
 
 
@@ -30,26 +30,26 @@ def pack_plain(value: object) -> Packed:
     Raises
     ------
     ValueError
-        If it is none; see `unpack_plain`.
+        If it is not plain; see `unpack_plain`.
     """
-    _require_plain(value, _DEEPEST)
-    # halves of characters, as in names of files that are no UTF-8, pass as they are
+    _require_plain(value, _MAX_DEPTH)
+    # lone surrogates, as in names of files that are not UTF-8, stay as they are
     return Packed(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), [], set())
 
 
 def unpack_plain(data: Any) -> Any:
-    """Build a plain object again.
+    """Rebuild a plain object.
 
     Parameters
     ----------
     data : buffer or Parts
-        What `pack_plain` wrote, whole or taken apart.
+        What `pack_plain` wrote, also after `nblaunch.payload.split`.
 
     Raises
     ------
     ValueError
-        If it is anything else: dictionaries whose keys are no texts, objects of other types, numbers that JSON does not
-        have, or containers nested deeper than a hundred times.
+        If it is not plain: a key that is no text, an object of another type, a number that JSON does not have, or more
+        than a hundred nested containers.
     """
     try:
         stream, *buffers = data if isinstance(data, list) else split(data)[0]
@@ -58,22 +58,22 @@ def unpack_plain(data: Any) -> Any:
         value = json.loads(str(stream, "utf-8", "surrogatepass"))
     except (ValueError, IndexError, RecursionError) as error:
         raise ValueError(f"no plain objects: {type(error).__name__}: {error}") from None
-    _require_plain(value, _DEEPEST)
+    _require_plain(value, _MAX_DEPTH)
     return value
 
 
-def _require_plain(value: object, deepest: int) -> None:
+def _require_plain(value: object, levels: int) -> None:
     kind = type(value)
-    if deepest == 0:
+    if levels == 0:
         raise ValueError("plain objects are nested too deep")
     if kind is dict:
         for key, inner in value.items():  # type: ignore[attr-defined]
             if type(key) is not str:
                 raise ValueError(f"a key of plain objects is a {type(key).__name__}")
-            _require_plain(inner, deepest - 1)
+            _require_plain(inner, levels - 1)
     elif kind is list:
         for inner in value:  # type: ignore[attr-defined]
-            _require_plain(inner, deepest - 1)
+            _require_plain(inner, levels - 1)
     elif kind is float:
         if not math.isfinite(value):  # type: ignore[arg-type]
             raise ValueError(f"plain objects have no {value!r}")

@@ -1,6 +1,6 @@
-"""Frames and series of Polars, out of the stream: as Arrow tables, whose buffers go into memory that all ranks map.
+"""Large frames and series of Polars as Arrow tables, whose buffers go into memory that all ranks map.
 
-Polars' own pickling writes them into one block of bytes, which each rank would copy and take apart again.
+Polars' own pickling writes a block of bytes, which each rank would have to copy and parse.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 __all__ = ["polars_types", "reduce_polars"]
 
-# Bytes: below this Polars' own way is as quick, and a rank need not import pyarrow.
-_WORTH_IT = 4 << 20
-# Types that are the same on the way back from Arrow.
-_KEPT = {
+# Bytes below which Polars' own way is as fast, and a rank does not have to import pyarrow.
+_MIN_BYTES = 4 << 20
+# Types that Arrow returns as they were.
+_PRESERVED = {
     *("Boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
     *("String", "Binary", "Date", "Datetime", "Duration", "Time"),
 }
@@ -28,11 +28,11 @@ def polars_types() -> Any:
 
 def reduce_polars(data: Any) -> Any:
     """Return how to rebuild a frame or series from Arrow, or None for Polars' own way."""
-    if type(data) not in polars_types() or data.estimated_size() < _WORTH_IT:
+    if type(data) not in polars_types() or data.estimated_size() < _MIN_BYTES:
         return None
     dtypes = data.dtypes if hasattr(data, "dtypes") else [data.dtype]
-    # by the name of the class: of Datetime("us") too
-    if not all(str(dtype.base_type()) in _KEPT for dtype in dtypes) or importlib.util.find_spec("pyarrow") is None:
+    # `base_type`, because Datetime("us") has a parameter
+    if not all(str(dtype.base_type()) in _PRESERVED for dtype in dtypes) or importlib.util.find_spec("pyarrow") is None:
         return None
     if hasattr(data, "dtypes"):
         return _frame, (data.to_arrow(),)

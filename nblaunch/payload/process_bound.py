@@ -1,8 +1,8 @@
-"""Objects that belong to the process that made them: in a rank they would go on as if it were alone.
+"""Objects that belong to the process that made them, and are refused because a copy in a rank would be wrong.
 
-An `accelerate.Accelerator` or `transformers.TrainingArguments` that was made in the notebook holds that there is one
-process. In the ranks each would train on all data by itself, and write to the same folder. So it is refused before
-anything starts, as are handles of clusters and of process groups that the notebook has joined.
+For example, an `accelerate.Accelerator` or `transformers.TrainingArguments` that was made in the notebook holds that
+there is one process. With it, each rank would train on all data by itself, and write to the same folder. Handles of
+clusters, and of process groups that the notebook has joined, are refused too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["BoundToProcess", "reason_to_refuse"]
 _ALONE = "it holds that there is one process, the notebook's, and each rank would work as if it were alone"
 _GROUP = "it belongs to a process group that the notebook has joined, and the ranks have not"
 _HANDLE = "it is a connection of the notebook's process"
-# These hold bare numbers, so that pickling them succeeds.
+# Objects that hold numbers of descriptors; pickling them succeeds, because these are plain numbers.
 _DESCRIPTORS = {
     "multiprocessing._ConnectionBase": (
         "it is an end of a pipe, known by the number of a descriptor, which is something else in another process"
@@ -26,7 +26,7 @@ _DESCRIPTORS = {
     ),
 }
 
-# By the package and the name of the class: libraries move their classes from module to module.
+# By package and class name, without the module, because libraries move classes from one module to another.
 _REFUSED = {
     "accelerate.Accelerator": _ALONE,
     "accelerate.PartialState": _ALONE,
@@ -71,14 +71,14 @@ _REFUSED = {
 
 
 class BoundToProcess(pickle.PicklingError):
-    """An object belongs to the process that made it.
+    """An object cannot be sent, because it belongs to the process that made it.
 
     Attributes
     ----------
     advice : str
-        Key of what to do, in `nblaunch.capture.advice`.
+        Key in `nblaunch.capture.advice.ADVICE`.
     guilty : object
-        The object itself.
+        The object.
     """
 
     advice = "alone"
@@ -96,7 +96,7 @@ def reason_to_refuse(kind: type, to_ranks: bool) -> str | None:
     kind : type
         The class.
     to_ranks : bool
-        Whether they are sent to the ranks of a cell, rather than back, or as arguments.
+        Whether they are sent to the ranks of a cell. Otherwise they are results or arguments of functions.
     """
     refused = {**_DESCRIPTORS, **_REFUSED} if to_ranks else _DESCRIPTORS
     names = (f"{module.partition('.')[0]}.{name}" for module, name in names_of_bases(kind))

@@ -1,14 +1,14 @@
-"""`ForReturn`: objects that work only among ranks, such as a DistributedDataParallel, on their way to the notebook.
+"""`ForReturn`: what is sent to the notebook for objects that work only among ranks, such as DistributedDataParallel.
 
-What they need, a process group, lives in the ranks and ends with them. Where it is clear what a person wants to keep,
-that is sent instead, and a sentence says so:
+They need a process group, which ends with the ranks. Where it is clear what the user wants to keep, that is sent
+instead, and a notice says so:
 
-* a model, optimizer or scheduler in a wrapper (of DDP, Fabric, accelerate): what is in it;
-* a DTensor, in which each rank has a part of a larger tensor: this rank's part, as an ordinary tensor;
-* a result of a functional collective: that result, waited for.
+* for a wrapper of DDP, Fabric or accelerate: the model, optimizer or scheduler in it;
+* for a DTensor, of which each rank has a part: this rank's part, as an ordinary tensor;
+* for the result of a functional collective, which may not be complete yet: the complete result.
 
-The others are refused, with the words for what to return instead. Classes are known by their names, so that nothing is
-imported to tell that there is none.
+Other such objects are refused, with advice on what to return instead. Classes are found by their names, so that no
+library is imported for it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ class WorksInRanksOnly(pickle.PicklingError):
 
 
 class ForReturn:
-    """What is done about such objects in one value that is packed."""
+    """Reducers for such objects, and the notices about those that were reduced; for one packed value."""
 
     def __init__(self) -> None:
-        # sentences, each once; and the tensors of which only a part is sent
+        # notices, each once; and the tensors of which only a part is sent
         self._told: dict[str, None] = {}
         self._shards: list[Any] = []
 
     def reducer(self, kind: type) -> Callable[[Any], Any] | None:
-        """Return how objects of a class are reduced; None if that is no matter of this module.
+        """Return the reducer for objects of a class; None if they do not need a process group.
 
-        The reducer returns None for an object that is as good in the notebook.
+        The reducer returns None for an object that works in the notebook as it is.
         """
         if "torch" not in sys.modules:
-            return None  # neither is anything that builds on it
+            return None  # all these libraries need torch
         for place, name in names_of_bases(kind):
             module = f"{place}."
             if module.startswith(_LIBRARIES) and not _is_distributed():
-                continue  # they work alone as well
+                continue  # these also work in one process
             if name in _WRAPPERS and module.startswith(_WRAPPERS[name][0]):
                 return functools.partial(self._unwrap, name=name)
             if name in _REFUSED and module.startswith(_REFUSED[name][0]):
@@ -58,12 +58,12 @@ class ForReturn:
         return None
 
     def notices(self, objects: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the sentences for the user about what was sent instead of something else.
+        """Return the notices about objects that were replaced.
 
         Parameters
         ----------
         objects : mapping of str to object
-            All that was packed, by name: where tensors are found that are told by their names.
+            All that was packed, by name, to find the name of a tensor.
         """
         told = list(self._told)
         if self._shards:
@@ -115,7 +115,7 @@ class ForReturn:
         return (function, arguments, {**state, "process_group": None}, *rest)
 
 
-# Where a class is from (its module begins with that), where it keeps what it wraps, and what that is.
+# The beginnings of a class's module, the attribute with the wrapped object, and what to call that object.
 _WRAPPERS = {
     "DistributedDataParallel": (("torch.nn.parallel.",), "module", "model"),
     "_FabricModule": (("lightning.", "lightning_fabric."), "module", "model"),
@@ -138,7 +138,7 @@ _TORCH = ("torch.distributed.", "torch._C._distributed_c10d.")
 _LIGHTNING = ("lightning.", "lightning_fabric.", "pytorch_lightning.")
 _LIBRARIES = (*_LIGHTNING, "accelerate.", "transformers.")
 
-# Where a class is from, and what to return instead.
+# The beginnings of a class's module, and what to return instead.
 _REFUSED = {
     "FullyShardedDataParallel": (_TORCH, _FULL_WEIGHTS),
     "FSDPModule": (_TORCH, _FULL_WEIGHTS),
@@ -187,15 +187,15 @@ def _is_distributed() -> bool:
 
 
 def _same(obj: Any) -> Any:
-    """Return what was sent for another object; pickles call this."""
+    """Return the object itself; a pickle calls this for an object that replaces another."""
     return obj
 
 
 def _name_of(tensor: object, objects: Mapping[str, Any]) -> str:
-    """Return the name of a tensor: of the variable, or of the last key or attribute that leads to it."""
+    """Return the name of a tensor: the variable, or the last key or attribute on the shortest way to it."""
     level = [(name, thing) for name, thing in objects.items()]
     seen: set[int] = set()
-    # level by level, for the shortest way
+    # breadth first
     while level and len(seen) < _MAX_OBJECTS_LOOKED_AT:
         below: list[tuple[str, Any]] = []
         for name, thing in level:

@@ -1,8 +1,8 @@
-"""Objects of which every process has its own, as `os.environ`: a rank gets its own, whatever the variable is called.
+"""Objects of which every process has its own, such as `os.environ`: they are sent as references to the rank's own.
 
-An example is ``from os import environ``. A copy of the notebook's environment would lack the variables that a rank is
-given, and a variable that is set in the copy would have no effect. ``from mpmath import mp`` and
-``context = decimal.getcontext()`` are of the same kind.
+For example, after ``from os import environ``, a copy of the notebook's environment would lack the variables of the
+rank, and setting a variable in the copy would have no effect. ``from mpmath import mp`` and
+``context = decimal.getcontext()`` are similar.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ _NAMES = {
     "sympy.core.parameters": ("global_parameters",),
 }
 
+# A function and its arguments, which return the rank's own object.
 _Found = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def own_of_each_process() -> dict[int, _Found]:
-    """Return how a rank finds its own of each such object that there is here, by its id."""
+    """Return how a rank finds its own object, by the id of the object in this process."""
     found: dict[int, _Found] = {}
     for module, names in _NAMES.items():
         held = vars(sys.modules[module]) if module in sys.modules else {}
@@ -45,17 +46,17 @@ def own_of_each_process() -> dict[int, _Found]:
     return found
 
 
-# Python has no way to make another one of them.
+# Objects of `sys` whose classes cannot be called.
 _OF_INTERPRETER = ("version_info", "flags", "float_info", "int_info", "hash_info", "thread_info")
 
 
 def of_interpreter() -> dict[int, _Found]:
-    """Return how to find what `sys` tells of this interpreter in objects of their own classes, by id."""
+    """Return how to find objects of `sys` such as `sys.version_info`, by id."""
     return {id(getattr(sys, name)): (attribute_of, ("sys", name)) for name in _OF_INTERPRETER}
 
 
 def standing_for(value: Any, places: dict[int, _Found]) -> Any:
-    """Return what is pickled for a variable: pickle asks nobody about lists and dictionaries."""
+    """Return what to pickle for a variable: a stand-in for a list or dictionary, which pickle would always copy."""
     return _Own(places[id(value)]) if type(value) in (list, dict) and id(value) in places else value
 
 
@@ -68,9 +69,9 @@ class _Own:
 
 
 def _context_of_decimal() -> Iterator[tuple[int, _Found]]:
-    """Yield the context in which this thread computes, with what its flags say."""
+    """Yield the id of this thread's decimal context, and how a rank finds its own and sets the same flags."""
     decimal: Any = sys.modules.get("decimal")
-    # a thread that is importing it just now may not have come so far
+    # another thread may be importing it just now
     if hasattr(decimal, "getcontext"):
         context = decimal.getcontext()
         raised = tuple(signal.__name__ for signal, is_raised in context.flags.items() if is_raised)

@@ -1,4 +1,4 @@
-"""Where the objects that are being rebuilt in this thread find their globals."""
+"""The globals for objects that are being rebuilt in this thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _receiver = threading.local()
 
 @contextmanager
 def receiving(shared_globals: dict[str, Any] | None) -> Iterator[None]:
-    """Rebuild objects with these globals."""
+    """Rebuild objects in this block with these globals."""
     before = getattr(_receiver, "shared_globals", None), getattr(_receiver, "writes_over", False)
     _receiver.shared_globals, _receiver.writes_over = shared_globals, shared_globals is not None
     try:
@@ -25,34 +25,34 @@ def receiving(shared_globals: dict[str, Any] | None) -> Iterator[None]:
 
 
 def writes_over() -> bool:
-    """Tell whether what arrives takes the place of what is here already under the same token.
+    """Tell whether an object that arrives replaces the object with the same token in this process.
 
-    So it is in a rank that is a fork of the notebook's process: the methods of a class that it has inherited use the
-    globals of the notebook, and those that arrive its own.
+    It does in ranks, because a rank may be a fork of the notebook's process: the methods of a class that it has
+    inherited use the notebook's globals, and only those that arrive use its own.
     """
     return bool(getattr(_receiver, "writes_over", False))
 
 
 class _SharedGlobals:
-    """Pickles to a call of `globals_here`."""
+    """Is pickled as a call of `globals_here`."""
 
     def __reduce__(self) -> Any:
         return globals_here, ()
 
 
 SHARED_GLOBALS = _SharedGlobals()
-"""Stands in a stream for the globals that the receiver has of its own."""
+"""Is pickled in place of globals, and becomes the receiver's own."""
 
 
 def globals_here() -> dict[str, Any]:
-    """Return the globals of functions that share them."""
+    """Return the shared globals in this process."""
     here: dict[str, Any] | None = _receiver.shared_globals
-    # a receiver without a namespace of its own still gets one dictionary for all functions of the payload
+    # a receiver that has given none gets one new dictionary for all functions of the payload
     if here is None:
         here = _receiver.shared_globals = {"__builtins__": builtins}
     return here
 
 
 def provided_here(name: str) -> Any:
-    """Return what the receiver has of its own under this name."""
+    """Return the receiver's own object with this name."""
     return globals_here()[name]

@@ -1,7 +1,7 @@
-"""Registries of libraries that know classes and functions of the notebook: what is registered here is so there too.
+"""Registries of libraries: a class or function that is registered in the notebook is also registered in the ranks.
 
-JAX and torch keep tables of the classes that are containers for them ("pytrees"), and `typing` keeps one of overloads.
-A class that is rebuilt is a new one, which no table knows, and then ``jax.tree.leaves(thing)`` is the thing itself.
+JAX and torch have tables of classes that are containers ("pytrees"), and `typing` has one of overloads. A rebuilt class
+would not be in them, and for example ``jax.tree.leaves(thing)`` would return ``[thing]``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 __all__ = ["register", "registrations_of", "with_overloads"]
 
-# How a class is registered: a function, and what it gets after the class.
+# How a class is registered: a function, and its arguments after the class.
 _Registration = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 def registrations_of(kind: type) -> list[_Registration]:
-    """Return how a class is registered once more; nothing is imported for it."""
+    """Return how to register a class in another process; no library is imported for it."""
     jax, torch = sys.modules.get("jax._src.tree_util"), sys.modules.get("torch.utils._pytree")
     found = [] if jax is None else _in_jax(jax, kind)
     return found if torch is None else found + _in_torch(torch, kind)
@@ -39,7 +39,7 @@ def _in_jax(module: Any, kind: type) -> list[_Registration]:
     if entry is None:
         return []
     flatten, unflatten = entry
-    # JAX keeps no more of it than these two: what else it was told is in their closures
+    # JAX keeps only these two functions; the other arguments of the registration are in their closures
     known = _closure(flatten)
     if "data_fields" in known and "meta_fields" in known:
         data, static = known["data_fields"], known["meta_fields"]
@@ -59,11 +59,11 @@ def _closure(function: Any) -> dict[str, Any]:
 
 
 def _with_keys(kind: type, flatten: Any) -> Any:
-    """Return the function that names the parts of a container too; None if there is none, or nothing leads to it."""
+    """Return the function that flattens a container with keys; None if it is not known."""
     if isinstance(flatten, operator.methodcaller) and hasattr(kind, "tree_flatten_with_keys"):
         return operator.methodcaller("tree_flatten_with_keys")
     if isinstance(flatten, partial) and flatten.keywords.get("with_keys") is False:
-        # as equinox does for all of its modules
+        # equinox does this for all its modules
         return partial(flatten.func, *flatten.args, **{**flatten.keywords, "with_keys": True})
     return None
 
@@ -84,7 +84,7 @@ def _register_dataclass_in_jax(
     from jax import tree_util
 
     if _is_new_to_jax(kind):
-        # older versions know no fields that are dropped
+        # older versions have no argument `drop_fields`
         more = {"drop_fields": dropped} if dropped else {}
         tree_util.register_dataclass(kind, data, static, **more)
 
@@ -120,8 +120,8 @@ def _register_in_torch(kind: type, function: str, args: tuple[Any, ...], keyword
 
 
 def with_overloads(function: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return how to rebuild a function with what `typing.overload` has noted of it."""
-    # from Python 3.11 on
+    """Return how to rebuild a function with its overloads (`typing.overload`)."""
+    # Python 3.11
     noted = getattr(typing, "_overload_registry", {}).get(function.__module__, {}).get(function.__qualname__, {})
     overloads = list(noted.values())
     if not overloads or any(getattr(one, "__func__", one) is function for one in overloads):

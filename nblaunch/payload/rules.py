@@ -1,4 +1,4 @@
-"""Things that cloudpickle refuses or copies although a notebook has good reason to send them."""
+"""Reducers for objects of Python's own that cloudpickle refuses, or sends in another form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 WEAK_DICTIONARIES = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary)
-"""Registries, mostly; what they refer to travels with them, and lives there as long as somebody else refers to it."""
+"""Mostly registries. Their objects are sent too, and stay in the receiver as long as another object refers to them."""
 
 
 def reduce_cached_property(prop: functools.cached_property[Any]) -> Any:
@@ -48,7 +48,7 @@ def _cached_property(function: Callable[[Any], Any], name: str | None) -> functo
 def reduce_code(code: CodeType) -> Any:
     """Return how to rebuild a code object under the name of its own file.
 
-    cloudpickle 3.1.3 puts ``<dynamic-code>`` in its place, and no traceback would find the lines of the notebook.
+    cloudpickle 3.1.3 puts ``<dynamic-code>`` in its place, and then tracebacks do not show the lines of the notebook.
     """
     function, args, *_ = cloudpickle.Pickler.dispatch_table[CodeType](code)
     return _code, (function, args, code.co_filename)
@@ -74,7 +74,7 @@ def _singledispatch(registry: list[tuple[type, Callable[..., Any]]]) -> Any:
 def reduce_singledispatchmethod(method: functools.singledispatchmethod[Any]) -> Any:
     """Return how to rebuild a `functools.singledispatchmethod`.
 
-    In Python 3.13 it remembers each object that it was called of: with a class, all of them would be sent.
+    In Python 3.13 its cache holds each object that it was called for, and with a class, all of them would be sent.
     """
     state = dict(vars(method))
     if state.get("_method_cache") is not None:
@@ -90,53 +90,53 @@ def reduce_weak_dictionary(mapping: Any) -> Any:
 DICTIONARY_VIEWS: tuple[type, ...] = tuple(
     type(getattr(empty, name)()) for empty in (dict[Any, Any](), OrderedDict()) for name in ("keys", "values", "items")
 )
-"""Classes of what `dict.keys`, `dict.values` and `dict.items` return."""
+"""Classes of the results of `dict.keys`, `dict.values` and `dict.items`."""
 
 
 def reduce_dictionary_view(view: Any) -> Any:
-    """Return how to rebuild a view of a dictionary, so that it still shows what is put there later."""
+    """Return how to rebuild a view of a dictionary as a view, which follows later changes."""
     name = type(view).__name__.removeprefix("dict_").removeprefix("odict_")
-    return getattr(_shown(view.mapping), name), ()
+    return getattr(_behind(view.mapping), name), ()
 
 
 def reduce_mapping_proxy(proxy: Any) -> Any:
-    """Return how to rebuild a `types.MappingProxyType`, so that it shows what is put into its dictionary later."""
-    shown = _shown(proxy)
-    # the attributes of a class cannot be anybody else's: a copy shows what there is
-    return MappingProxyType, (dict(proxy) if "__module__" in proxy and "__dict__" in proxy else shown,)
+    """Return how to rebuild a `types.MappingProxyType`, so that it follows later changes of its dictionary."""
+    mapping = _behind(proxy)
+    # the attributes of a class belong to the class, so they are copied
+    return MappingProxyType, (dict(proxy) if "__module__" in proxy and "__dict__" in proxy else mapping,)
 
 
-def _shown(proxy: Any) -> Any:
-    """Return the very object that a proxy shows, for which Python has no other way."""
+def _behind(proxy: Any) -> Any:
+    """Return the object behind a `types.MappingProxyType`; Python has no other way to get it."""
     return gc.get_referents(proxy)[0]
 
 
 def reduce_in_disguise(obj: Any) -> Any:
-    """Return how to rebuild an object that says that it is of another class, as proxies do: pickle believes them."""
+    """Return how to rebuild an object whose ``__class__`` is another class, as with proxies; pickle would refuse."""
     function, args, *rest = obj.__reduce_ex__(4)
     return (new_in_disguise if function is copyreg.__newobj__ else function, args, *rest)  # type: ignore[attr-defined]
 
 
 def new_in_disguise(kind: Any, *args: Any) -> Any:
-    """Make an object as pickle does, whatever it says of its class."""
+    """Make an object of this class, as `copyreg.__newobj__` does."""
     return kind.__new__(kind, *args)
 
 
 def reduce_memoryview(view: memoryview) -> Any:
-    """Return how to rebuild a view of the same bytes: cloudpickle sends them as they are, without the view.
+    """Return how to rebuild a memoryview, of which cloudpickle sends only the bytes.
 
-    One of a `bytearray`, `array.array` or NumPy array that can be written to stays a view of that object.
+    A writable view of a `bytearray`, `array.array` or NumPy array stays a view of that object.
     """
     base = view.obj
     if type(base).__name__ in ("bytearray", "array", "ndarray") and not view.readonly:
-        with contextlib.suppress(TypeError, ValueError):  # nothing to see, or a base with gaps
+        with contextlib.suppress(TypeError, ValueError):  # an empty view, or a base that is not contiguous
             return _view_of, (base, *_place(view, base), view.format, view.shape)
     data = view.tobytes()
     return _view, (data if view.readonly else bytearray(data), view.format, view.shape)
 
 
 def _place(view: memoryview, base: Any) -> tuple[int, int, int]:
-    """Return where the bytes of a view begin and end in its base, and at which steps it has elements."""
+    """Return where the bytes of a view begin and end in its base, and the step from one element to the next."""
     (stride, *_), (length, *_) = view.strides or (1,), view.shape or (1,)
     strided = not view.c_contiguous and view.ndim == 1
     seen = view[:1] if strided else view

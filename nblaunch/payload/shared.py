@@ -1,7 +1,7 @@
-"""Objects that several processes share, on their way to ranks: proxies of managers; tensors, arrays in shared memory.
+"""Objects that processes share: proxies of managers work in ranks too; tensors and arrays in shared memory are copied.
 
-A proxy works in ranks too, since what it stands for lives in the process of its manager. A tensor or array becomes a
-copy, as everything does that is sent to a cell, and a sentence says so.
+A proxy stands for an object in the process of its manager. A tensor or array becomes a copy, as all that is sent to a
+cell, and a notice says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def is_proxy(kind: type) -> bool:
 
 
 def reduce_proxy(proxy: Any) -> Any:
-    """Return how a proxy is rebuilt in a rank, with the keys by which its manager knows its clients."""
+    """Return how to rebuild a proxy in a rank, with the authentication keys of its manager and of this process."""
     from multiprocessing import process
 
     function, (make, token, serializer, keywords) = proxy.__reduce__()
@@ -39,21 +39,22 @@ def reduce_proxy(proxy: Any) -> Any:
 def _proxy(authkey: bytes, function: Any, arguments: tuple[Any, ...]) -> Any:
     from multiprocessing import process
 
-    # for the proxies that this one gives, such as that of a list in a dictionary
+    # for proxies that this one returns, such as that of a list in a dictionary
     process.current_process().authkey = authkey
     return function(*arguments)
 
 
 def is_in_shared_memory(storage: Any) -> bool:
-    """Tell whether the memory of torch tensors is shared with other processes."""
+    """Tell whether a storage of torch is in memory that is shared with other processes."""
     untyped = getattr(storage, "_untyped_storage", storage)
     return untyped.device.type == "cpu" and bool(untyped.is_shared())
 
 
 def lies_on_shared_memory(array: Any) -> bool:
-    """Tell whether a NumPy array can be written to for others to see.
+    """Tell whether what is written to a NumPy array is seen by other processes.
 
-    It lies on a `SharedMemory`, on an array of `multiprocessing` or on another map, but for `numpy.memmap`.
+    Such an array is a view of a `SharedMemory`, an array of `multiprocessing` or another memory map. `numpy.memmap` is
+    excluded, because the receiver maps its file again.
     """
     if not array.flags.writeable:
         return False
@@ -73,12 +74,12 @@ def lies_on_shared_memory(array: Any) -> bool:
 
 def _is_of_numpy(kind: type) -> bool:
     numpy = sys.modules["numpy"]
-    # the last one is what `as_strided` leaves between a view and its array
+    # `as_strided` puts a DummyArray between a view and its array
     return issubclass(kind, (numpy.ndarray, numpy.void)) or kind.__name__ == "DummyArray"
 
 
 def notice_of_copied_array(name: str, whole: bool) -> str:
-    """Return the sentence for the user about an array that stops being shared; see `notice_of_copy`."""
+    """Return the notice about an array that is no longer shared; see `notice_of_copy`."""
     return (
         f"'{name}' {'is' if whole else 'holds'} an array in shared memory, and every rank gets a copy of it: what a "
         "rank writes into it is seen neither here nor by the other ranks. Return what the ranks have computed, or name "
@@ -87,7 +88,7 @@ def notice_of_copied_array(name: str, whole: bool) -> str:
 
 
 def notice_of_copy(name: str, whole: bool) -> str:
-    """Return the sentence for the user about a tensor that stops being shared.
+    """Return the notice about a tensor that is no longer shared.
 
     Parameters
     ----------

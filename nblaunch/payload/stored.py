@@ -1,10 +1,10 @@
-"""`Stored`: packed objects in files that live in memory, on their way to another process.
+"""`Stored`: packed objects in files in memory, for other processes.
 
-The sender writes once, whatever the number of receivers. A receiver maps what is large, privately, so that nothing is
-copied until it is written to, and reads what is small.
+The sender writes once, whatever the number of receivers. A receiver reads small objects. It maps large ones privately,
+so that a page is copied only when it is written to.
 
-Usually there is one file. What is very large is cut into a few, because the kernel lets only one thread at a time write
-to a file, and a second core halves the time. A receiver maps them one behind the other.
+Usually there is one file. Very large objects are cut into a few files, because the Linux kernel lets only one thread at
+a time write to a file, and two threads need half the time. A receiver maps the files one after the other.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from nblaunch.payload.packed import Packed, Parts, locate
 
 __all__ = ["MOST_FILES", "Stored", "require_memory_for", "store", "store_if_large"]
 
-# fcntl(2); Python 3.10 has the names only where its C library had them
+# see fcntl(2); Python 3.10 has these names only with some C libraries
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 _SEALS = 2 | 4 | 8  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
-# From about here on, mapping and touching pages costs no more than reading them, and memory is shared among the ranks.
+# Bytes from which on mapping a buffer costs no more than reading it; ranks share mapped memory.
 MAPPED_FROM = 64 << 10
-# Small neighbours are read together; each keeps the others' memory.
-_GROUP = 256 << 10
-# Below this a socket is as fast as a memory file.
-_LARGE = 256 << 10
-# From here on a file gets a thread of its own: to write 16 MiB takes some 5 ms, a thread less than one.
-_FILE = 16 << 20
-# Files end with a huge page, but for the last.
-_CUT = 2 << 20
-# More threads than these find the memory busy.
+# Bytes of small buffers that are read together. Each of them keeps the memory of all.
+_MAX_GROUP_BYTES = 256 << 10
+# Bytes below which a socket is as fast as a memory file.
+_MIN_STORED_BYTES = 256 << 10
+# Bytes of a file that are worth a thread: to write 16 MiB takes some 5 ms, to start a thread less than 1 ms.
+_MIN_FILE_BYTES = 16 << 20
+# The length of each file but the last is a multiple of this, the size of a huge page.
+_FILE_ALIGN = 2 << 20
+# More threads than these would wait for the memory.
 MOST_FILES = 4
-# How many pieces one system call writes (IOV_MAX is 1024), and from what length on a piece is written at once.
-_PIECES = 512
-_AT_ONCE = 1 << 20
+# Pieces in one system call (IOV_MAX is 1024); a piece of more bytes than the second number is written without waiting.
+_MAX_PIECES = 512
+_LARGE_PIECE = 1 << 20
 
 
 class Stored:
-    """Memory files with one or several `Packed`, one behind the other. Owns the descriptors.
+    """Memory files with one or several `Packed`, one after the other. Owns the descriptors.
 
     Parameters
     ----------
     *descriptors : int
-        Of the files that `store` has made, in their order.
+        Descriptors of the files that `store` has made, in order.
     """
 
     def __init__(self, *descriptors: int) -> None:
@@ -60,19 +60,19 @@ class Stored:
         return sum(os.fstat(descriptor).st_size for descriptor in self.descriptors)
 
     def is_sealed(self) -> bool:
-        """Tell whether nobody can change or shorten these files any more."""
+        """Tell whether these files cannot be changed or shortened any more."""
         try:
             return all(fcntl.fcntl(descriptor, _F_GET_SEALS) & _SEALS == _SEALS for descriptor in self.descriptors)
         except OSError:
-            return False  # they do not live in memory
+            return False  # these are not memory files
 
     def parts(self) -> list[Parts]:
-        """Return each of the `Packed`, for `unpack`: mapped or read, independent of the descriptor.
+        """Return each `Packed` for `unpack`, mapped or read; the descriptors may be closed afterwards.
 
         Raises
         ------
         ValueError
-            If the file holds something else.
+            If the files hold something else.
         OSError
             If the system refuses memory.
         """
@@ -100,7 +100,7 @@ class Stored:
         return found
 
     def close(self) -> None:
-        """Close the descriptors; what `parts` has returned stays."""
+        """Close the descriptors; the results of `parts` stay valid."""
         descriptors, self.descriptors = self.descriptors, ()
         for descriptor in descriptors:
             os.close(descriptor)
@@ -122,7 +122,7 @@ def _read(segments: list[tuple[int, int]], pieces: _Pieces) -> Iterator[memoryvi
         return
     small: list[tuple[int, int]] = []
     for offset, length in segments:
-        if length >= MAPPED_FROM or (small and offset + length - small[0][0] > _GROUP):
+        if length >= MAPPED_FROM or (small and offset + length - small[0][0] > _MAX_GROUP_BYTES):
             yield from _read_together(small, pieces)
             small = []
         if length >= MAPPED_FROM:
@@ -141,7 +141,7 @@ def _read_together(small: list[tuple[int, int]], pieces: _Pieces) -> Iterator[me
 
 
 def _map_together(segments: list[tuple[int, int]], pieces: _Pieces) -> Iterator[memoryview]:
-    """Map everything at once: its memory goes when the last part of it does."""
+    """Map everything in one mapping, for lack of mappings; its memory is freed with the last part."""
     start = segments[0][0]
     block = map_private(pieces(start, sum(segments[-1]) - start))
     for offset, length in segments:
@@ -154,10 +154,10 @@ def store(*packed: Packed, most_files: int = 1) -> Stored:
     Parameters
     ----------
     *packed : Packed
-        What to write, one behind the other.
+        What to write, one after the other.
     most_files : int
-        How many files there may be, each written by a thread of its own; at most `MOST_FILES`. Less than all of them
-        are used where that is as fast.
+        How many files there may be, up to `MOST_FILES`; each is written by its own thread. Fewer are used if that is as
+        fast.
 
     Raises
     ------
@@ -167,9 +167,9 @@ def store(*packed: Packed, most_files: int = 1) -> Stored:
         If the system has no memory files or gives no more descriptors.
     """
     size, sizes = require_memory_for(packed)
-    # of equal length, and no more of them than there are full ones
-    length = max(_FILE, -(-size // min(most_files, MOST_FILES)))
-    length += -length % _CUT
+    # all files but the last have the same length
+    length = max(_MIN_FILE_BYTES, -(-size // min(most_files, MOST_FILES)))
+    length += -length % _FILE_ALIGN
     stored = Stored()
     try:
         for _ in range(max(1, -(-size // length))):
@@ -201,7 +201,7 @@ def require_memory_for(packed: Sequence[Packed]) -> tuple[int, dict[str, int]]:
 
 
 def _cut(chunks: Iterable[bytes | memoryview], length: int) -> list[list[memoryview]]:
-    """Return the bytes in lists of `length` of them each, but for the last, which may be shorter."""
+    """Cut the bytes into lists of `length` bytes each; the last may be shorter."""
     lists: list[list[memoryview]] = [[]]
     left = length
     for chunk in chunks:
@@ -216,7 +216,7 @@ def _cut(chunks: Iterable[bytes | memoryview], length: int) -> list[list[memoryv
 
 
 def _write_at_once(descriptors: tuple[int, ...], lists: list[list[memoryview]]) -> None:
-    """Write each list to the file of the same number, in as many threads."""
+    """Write each list to the file of the same number, in a thread for each."""
     errors: list[BaseException] = []
 
     def write(number: int) -> None:
@@ -244,7 +244,7 @@ def _write(descriptor: int, views: list[memoryview]) -> None:
     waiting: list[memoryview] = []
     for view in views:
         waiting.append(view)
-        if len(waiting) == _PIECES or view.nbytes > _AT_ONCE:
+        if len(waiting) == _MAX_PIECES or view.nbytes > _LARGE_PIECE:
             _write_all(descriptor, waiting)
     _write_all(descriptor, waiting)
 
@@ -259,11 +259,11 @@ def _write_all(descriptor: int, waiting: list[memoryview]) -> None:
 
 
 def store_if_large(packed: Packed) -> Packed | Stored:
-    """Return the packed objects in the form in which they are sent: stored if they are large, else as they are.
+    """Store packed objects if they are large, and return them as they are otherwise.
 
     Raises
     ------
     NotEnoughMemory, OSError
         See `store`.
     """
-    return store(packed) if packed.size >= _LARGE else packed
+    return store(packed) if packed.size >= _MIN_STORED_BYTES else packed

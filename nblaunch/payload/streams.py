@@ -1,4 +1,4 @@
-"""Open files on their way to another process: they stay, but for the standard ones and those in memory."""
+"""Streams: open files are refused; standard streams become the receiver's own; files in memory are copied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["reduce_stream"]
 
 
 def reduce_stream(stream: io.IOBase) -> Any:
-    """Return how a stream is rebuilt; NotImplemented for cloudpickle's own way.
+    """Return how to rebuild a stream; NotImplemented for cloudpickle's own way.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Classes of `msgspec.Struct`: C code lays them out from their annotations, their defaults and their options.
+"""Classes of `msgspec.Struct`: they must be made with their annotations, defaults and options, which C code reads.
 
-So they are born with these. What else the class has is set afterwards, as it is with other classes.
+All other attributes of such a class are set afterwards, as with other classes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_struct(metaclass: type) -> bool:
 
 
 def take_out_layout(kind: Any, own: dict[str, Any]) -> dict[str, Any]:
-    """Return what a struct has to be born with, and take it out of its attributes."""
+    """Return the attributes that a struct must be made with; remove slots and their descriptors from `own`."""
     annotations = own.get("__annotations__", {})
     every: tuple[str, ...] = kind.__struct_fields__
     fields = [name for name in every if name in annotations]
@@ -44,7 +44,7 @@ def take_out_layout(kind: Any, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _default(value: Any) -> Any:
-    # an object of C, which cannot be sent
+    # msgspec's own object for a default factory cannot be pickled
     factory = getattr(value, "factory", None) if type(value).__module__ == "msgspec._core" else None
     if factory is not None:
         return _Default(factory)
@@ -61,7 +61,7 @@ class _Default:
 
 
 def make_struct(metaclass: Any, name: str, bases: tuple[type, ...], born_with: dict[str, Any]) -> type:
-    """Return a struct that has its layout, and nothing else yet."""
+    """Return a struct with its layout, and without its other attributes."""
     msgspec = sys.modules["msgspec"]
     keywords = born_with.pop(_KEYWORDS)
     made: list[type] = []
@@ -71,7 +71,7 @@ def make_struct(metaclass: Any, name: str, bases: tuple[type, ...], born_with: d
         elif isinstance(value, _Nothing):
             del born_with[key]
     if "__post_init__" in born_with:
-        # msgspec asks for it once, and the one that there will be may refer to the class
+        # msgspec looks for it once, now; the real one is set later, because it may refer to the class
         born_with["__post_init__"] = lambda self: vars(made[0])["__post_init__"](self)
     made.append(metaclass(name, bases, born_with, **keywords))
     return made[0]

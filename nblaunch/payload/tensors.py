@@ -1,8 +1,8 @@
-"""Memory of torch tensors, out of the stream.
+"""The memory of torch tensors as buffers beside the stream.
 
-torch's own reduction of a tensor is kept: it knows about views, Parameters, gradients, conjugates, sparse and quantized
-tensors. Only the storages at its bottom, which torch would copy into the stream twice, become buffers. A storage is one
-object for all the tensors on it, so that they share it again.
+torch itself reduces a tensor to its storage: it knows about views, Parameters, gradients, conjugates, sparse and
+quantized tensors. Only the storage, which torch would copy into the stream twice, becomes a buffer. A storage is one
+object for all its tensors, so they share it again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = ["is_sparse", "reduce_sparse", "reduce_storage", "storage_types", "tensor_type"]
 
-# Bytes: below this a storage of its own, which can be resized, costs nothing.
-_WORTH_IT = 4096
+# Bytes below which a copy of a storage costs nothing; a copy can be resized, memory in a buffer cannot.
+_MIN_BUFFER_BYTES = 4096
 
 
 def storage_types() -> Any:
@@ -38,7 +38,7 @@ def is_sparse(tensor: Any) -> bool:
 
 
 def reduce_sparse(tensor: Any) -> Any:
-    """Return torch's own way to rebuild a sparse tensor, and what else torch does when it loads one."""
+    """Return torch's own way to rebuild a sparse tensor, with the check that torch makes when it loads one."""
     function, arguments, *state = tensor.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     return (_validated, (function, arguments), *state)
 
@@ -47,7 +47,7 @@ def _validated(function: Any, arguments: tuple[Any, ...]) -> Any:
     import torch
 
     tensor = function(*arguments)
-    # torch keeps what it has rebuilt, and so its memory, until it is asked for this
+    # torch keeps each rebuilt tensor in a list, and so its memory, until this check
     validate = getattr(torch._utils, "_validate_loaded_sparse_tensors", None)
     if validate is not None:
         validate()
@@ -62,9 +62,9 @@ def reduce_storage(storage: Any, known: dict[int, Any], to_cpu: bool) -> Any:
     storage : torch.TypedStorage or torch.UntypedStorage
         Memory of tensors.
     known : dict
-        Kept by the caller for one stream: storages seen so far.
+        Storages in this stream so far; the caller keeps it.
     to_cpu : bool
-        Whether memory of another device is fetched; otherwise such storages are left to torch.
+        Whether CUDA storages are copied to the CPU; otherwise they are left to torch.
     """
     import torch
 
@@ -74,14 +74,14 @@ def reduce_storage(storage: Any, known: dict[int, Any], to_cpu: bool) -> Any:
     ordinary = type(storage) in (torch.storage.TypedStorage, torch.UntypedStorage)
     if not ordinary or not (device == "cpu" or (to_cpu and device == "cuda")):
         return None
-    # every tensor makes a TypedStorage of its own; what they share is below it
+    # each tensor has its own TypedStorage, and tensors share the untyped storage in it
     memory = known.setdefault(untyped._cdata, _Memory(untyped))
-    # torch, too, rebuilds an untyped storage as a typed one of bytes, and relies on it for newer types of numbers
+    # torch also rebuilds an untyped storage as a typed one of bytes, and needs that for newer dtypes
     return _typed, (memory, storage.dtype if typed else torch.uint8)
 
 
 class _Memory:
-    """Pickles to the untyped storage that it stands for."""
+    """Is pickled as the untyped storage that it holds."""
 
     def __init__(self, untyped: Any) -> None:
         self._untyped = untyped
@@ -92,8 +92,8 @@ class _Memory:
         if count == 0:
             return _untyped, (b"",)
         block = (ctypes.c_ubyte * count).from_address(here.data_ptr())
-        block.storage = here  # the memory lives as long as somebody looks at it
-        return _untyped, (pickle.PickleBuffer(block) if count >= _WORTH_IT else bytes(block),)
+        block.storage = here  # keeps the memory as long as the block is used
+        return _untyped, (pickle.PickleBuffer(block) if count >= _MIN_BUFFER_BYTES else bytes(block),)
 
 
 def _typed(untyped: Any, dtype: Any) -> Any:
@@ -106,7 +106,7 @@ def _untyped(buffer: Any) -> Any:
     import torch
 
     view = memoryview(buffer)
-    if view.nbytes >= _WORTH_IT and not view.readonly:
+    if view.nbytes >= _MIN_BUFFER_BYTES and not view.readonly:
         return torch.frombuffer(view, dtype=torch.uint8).untyped_storage()
     storage = torch.UntypedStorage(view.nbytes)
     if view.nbytes:

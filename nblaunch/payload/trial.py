@@ -1,4 +1,4 @@
-"""Whether an object that its own class takes apart can be rebuilt, found out before anything starts."""
+"""`try_rebuilding`: finds out before a launch whether an object with its own code for pickling can be rebuilt."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nblaunch.wording import RANK_NAMES
 __all__ = ["WORTH_TRYING", "try_rebuilding"]
 
 WORTH_TRYING = 1 << 20
-"""Bytes of an object up to which it is rebuilt for a trial; a larger one takes too long."""
+"""Most bytes of an object that is rebuilt for a trial; a larger one would take too long."""
 
 
 def try_rebuilding(value: object, shared_globals: dict[str, Any], provided: Mapping[str, object]) -> None:
-    """Rebuild an object that was packed before, and let go of it; classes and what they hold stay as they are.
+    """Pack and rebuild an object as for a rank, and discard the result; the classes of this process stay as they are.
 
     Raises
     ------
     NotRebuilt
-        If its own code, `__setstate__` for example, fails.
+        If the object's own code, such as `__setstate__`, fails.
     """
-    # all classes are at home here, so that none is written over
+    # `home_classes`, so that the classes of this process are used and not replaced
     packed = pack(value, shared_globals=shared_globals, provided=provided, home_classes=received_classes())
     if packed.size > WORTH_TRYING:
         return

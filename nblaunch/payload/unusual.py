@@ -1,4 +1,4 @@
-"""Classes of the user's that say themselves how they are taken apart or rebuilt: worth a try before anything starts."""
+"""`is_unusual`: whether the user's class has its own code for pickling, so that a trial before the launch is useful."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _HOOKS = (
     "__hash__",
     "__class__",
 )
-# What dataclasses generate does no harm.
+# Methods that `dataclasses` generates, and that do no harm.
 _OF_DATACLASSES = {"__setattr__", "__hash__", "__getstate__", "__setstate__"}
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 def is_unusual(kind: type) -> bool:
-    """Tell whether a class, or a base of it that is made of Python, has a say in how its instances are rebuilt."""
+    """Tell whether a class, or a base of it in Python, has methods that are called when its instances are pickled."""
     for base in kind.__mro__:
         own: Any = attributes_of(base)
         if base.__flags__ & _HEAP_TYPE:

@@ -1,11 +1,11 @@
-"""NumPy arrays that lie on the same memory, so that they still do on the other side.
+"""NumPy arrays that share memory still share it in the receiver.
 
 ::
 
-    arrays of one stream ─► which of them overlap ─► one block of memory for each such group ─► arrays on that block
+    arrays of one stream ─► groups that overlap ─► one block of memory for each group ─► arrays as views of that block
 
-NumPy pickles every array for itself. So a stream is written as if nothing were shared, and once more if arrays overlap,
-which is rare.
+NumPy pickles each array by itself. So a stream is first written as if no memory was shared. If arrays overlap, which is
+rare, it is written once more.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from typing import Any
 
 __all__ = ["Blocks", "SeenArrays", "copies_on_write", "on_buffer", "reduce_row"]
 
-# Bytes: below this a block lies in the stream.
-_WORTH_IT = 4096
+# Bytes below which a block is copied into the stream.
+_MIN_BUFFER_BYTES = 4096
 _ALIGN = 64
 
 
-# Where arrays of pandas' own types have their elements.
+# Attributes in which arrays of pandas' extension types have their elements.
 _IN_EXTENSIONS = ("_ndarray", "_data", "_mask", "_sparse_values")
 
 
 def copies_on_write(kind: type) -> bool:
-    """Tell whether a class holds the values of pandas' tables, which are copied before they are written to.
+    """Tell whether a class holds the values of pandas' tables, and pandas copies these before it writes to them.
 
-    Then tables share memory that nobody sees to be shared. Which of them do so pandas forgets when they are pickled.
+    Tables then may share memory, but pandas does not pickle the information that they do. So they must not share memory
+    in the receiver: a write to one would change the other.
     """
     if kind.__module__ not in ("pandas.core.internals.blocks", "pandas.core.internals.managers"):
         return False
@@ -43,28 +44,28 @@ class SeenArrays:
     """The arrays of a stream, by the object that owns their memory."""
 
     def __init__(self) -> None:
-        # the first one on the memory of an owner, by the owner's id, and all of them where there are several
+        # by the owner's id, the first array on its memory; and all of them if there are several
         self._first: dict[int, Any] = {}
         self._several: dict[int, list[Any]] = {}
-        # by id; kept, so that no other one gets it
+        # by id; the arrays are kept, so that no other object gets the same id
         self._apart: dict[int, Any] = {}
 
     def keep_apart(self, blocks: Any) -> None:
-        """Take what a table holds its values in: whoever writes to it there must not write to another table."""
+        """Note the arrays of a pandas table, which must not share memory in the receiver; see `copies_on_write`."""
         for block in getattr(blocks, "blocks", (blocks,)):
             parts = [block.values, *(getattr(block.values, name, None) for name in _IN_EXTENSIONS)]
             self._apart.update((id(part), part) for part in parts if part is not None)
 
     def is_apart(self, array: Any) -> bool:
-        """Tell whether an array is to have memory of its own."""
+        """Tell whether an array must have its own memory in the receiver."""
         return id(array) in self._apart
 
     def note(self, array: Any) -> None:
-        """Take an array; each is pickled once."""
+        """Note an array of the stream."""
         self._note_on(id(array if array.base is None else _owner(array)), array)
 
     def note_owner(self, array: Any) -> None:
-        """Take an array that is no view of another one, unless it is to have memory of its own."""
+        """Note an array of the stream that is no view of another one, unless it must have its own memory."""
         if self._apart and id(array) in self._apart:
             return
         self._note_on(id(array), array)
@@ -75,7 +76,7 @@ class SeenArrays:
             self._several.setdefault(owner, [first]).append(array)
 
     def shared(self) -> Blocks | None:
-        """Return the memory that several of them lie on, or None."""
+        """Return the memory that several arrays share, or None if there is none."""
         found: dict[int, list[_Block]] = {}
         of_objects: dict[int, Any] = {}
         for owner, arrays in self._several.items():
@@ -88,14 +89,14 @@ class SeenArrays:
 
 
 class Blocks:
-    """Memory that several arrays lie on, by the object that owns it: as blocks of bytes, or as an array of objects."""
+    """Memory that arrays share, by the id of its owner: as blocks of bytes, or as an array of objects."""
 
     def __init__(self, by_owner: dict[int, list[_Block]], of_objects: dict[int, Any]) -> None:
         self._by_owner = by_owner
         self._of_objects = of_objects
 
     def reduce(self, array: Any) -> Any:
-        """Return how to rebuild an array on its block; None for one that lies on none."""
+        """Return how to rebuild an array as a view of its block; None for an array without one."""
         owner = id(_owner(array))
         if owner in self._of_objects:
             return _part_of(self._of_objects[owner], array)
@@ -103,7 +104,7 @@ class Blocks:
         if blocks is None:
             return None
         low, high = _bounds(array)
-        # they are in the order of their places
+        # the blocks are sorted by their addresses
         block = blocks[bisect.bisect_right(blocks, low, key=lambda one: one.low) - 1]
         if not (block.low <= low and high <= block.high):
             return None
@@ -113,7 +114,7 @@ class Blocks:
 
 
 class _Block:
-    """Bytes in memory from `low` up to `high`; pickles to a writable array of them."""
+    """The bytes at addresses `low` up to `high`; it is pickled as a writable array of them."""
 
     def __init__(self, low: int, high: int, keeps: list[Any]) -> None:
         self.low = low
@@ -122,17 +123,17 @@ class _Block:
 
     def __reduce__(self) -> Any:
         block: Any = (ctypes.c_ubyte * (self.high - self.low)).from_address(self.low)
-        block.keeps = self._keeps  # the memory lives as long as somebody looks at it
-        return _bytes, (pickle.PickleBuffer(block) if self.high - self.low >= _WORTH_IT else bytearray(block),)
+        block.keeps = self._keeps  # keeps the memory as long as the block is used
+        return _bytes, (pickle.PickleBuffer(block) if self.high - self.low >= _MIN_BUFFER_BYTES else bytearray(block),)
 
 
 def _owner(array: Any) -> Any:
-    """Return the array, or other object, whose memory an array lies on."""
+    """Return the array, or other object, that owns the memory of an array."""
     import numpy
 
     owner = array
     while True:
-        # DummyArray is what as_strided puts between an array and its base
+        # `as_strided` puts a DummyArray between an array and its base
         kind = type(owner)
         if issubclass(kind, memoryview):
             owner = owner.obj
@@ -145,7 +146,7 @@ def _owner(array: Any) -> Any:
 
 
 def on_buffer(array: Any) -> Any:
-    """Return how to rebuild an array on a `bytearray` or an `array.array` that it lies on; None if it lies on none."""
+    """Return how to rebuild an array that is a view of a `bytearray` or an `array.array`; None for any other array."""
     owner: Any = None if array.base is None else _owner(array)
     if type(owner) not in (bytearray, pyarray.array) or not len(owner):
         return None
@@ -155,7 +156,7 @@ def on_buffer(array: Any) -> Any:
 
 
 def reduce_row(row: Any) -> Any:
-    """Return how to rebuild a row of a structured array, which is a view of that array; None if it is of its own."""
+    """Return how to rebuild a row of a structured array as a view of that array; None for a row of no array."""
     import numpy
 
     if not isinstance(row.base, numpy.ndarray) or row.dtype.hasobject:
@@ -164,7 +165,7 @@ def reduce_row(row: Any) -> Any:
 
 
 class _Place:
-    """The memory of a row, as NumPy asks for it; NumPy itself offers it for reading only."""
+    """The memory of a row for `numpy.asarray`, writable if its array is; NumPy itself offers it read-only."""
 
     def __init__(self, row: Any) -> None:
         self.base = row.base
@@ -187,7 +188,7 @@ def _part_of(owner: Any, array: Any) -> Any:
     if array is owner or not isinstance(owner, numpy.ndarray) or owner.dtype != array.dtype:
         return None
     if not owner.flags.forc:
-        return None  # NumPy pickles it in another order than it lies in memory
+        return None  # NumPy pickles its elements in another order than that in memory
     offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     return _part, (owner, offset // array.itemsize, array.shape, array.strides, array.flags.writeable)
 
@@ -199,7 +200,7 @@ def _part(owner: Any, first: int, shape: tuple[int, ...], strides: tuple[int, ..
 
 
 def _bounds(array: Any) -> tuple[int, int]:
-    """Return the address of the first byte of an array, and the one behind its last byte."""
+    """Return the address of the first byte of an array, and that after its last byte."""
     low = high = array.__array_interface__["data"][0]
     for length, stride in zip(array.shape, array.strides, strict=True):
         if stride < 0:
@@ -226,7 +227,7 @@ def _overlapping(arrays: list[Any]) -> list[_Block]:
     found = []
     for low, high, group in groups:
         if len(group) > 1:
-            # what is aligned here must be aligned there
+            # addresses have the same alignment in the receiver
             ahead = 0 if begin is None or begin > low else (low - begin) % _ALIGN
             found.append(_Block(low - ahead, high, group))
     return found

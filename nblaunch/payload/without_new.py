@@ -1,9 +1,9 @@
-"""Objects that pickle takes apart and cannot put together again, because code of their class is in the way.
+"""Objects that pickle cannot rebuild, because it would call code of their class.
 
-Pickle makes an object by calling ``__new__`` with what the base of C is made of: a float that wants two arguments gets
-one. Then it asks the object for ``__setstate__`` before the object has any attributes, and a ``__getattr__`` that hands
-everything on to one of them asks itself for ever. Here neither is called: the ``__new__`` is that of the base of C,
-and what the object holds is put into it.
+Pickle makes an object by calling ``__new__`` with the value of its base in C. So a subclass of float whose ``__new__``
+needs two arguments gets one. Then pickle looks for ``__setstate__`` while the object has no attributes. A
+``__getattr__`` that forwards to one of these attributes then calls itself without end. Here neither is called: the
+``__new__`` of the base in C makes the object, and its attributes are set directly.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _MAKERS = (copyreg.__newobj__, new_in_disguise)  # type: ignore[attr-defined]  #
 
 
 def mended(kind: type, reduce: _Reduce | None) -> _Reduce | None:
-    """Return how objects of a class are reduced so that they can be rebuilt.
+    """Return a reducer for objects of a class that does not need this code; `reduce` itself if it does not.
 
     Parameters
     ----------
     kind : type
-        Their class.
+        The class.
     reduce : callable or None
-        How they are reduced so far; None is pickle's own way. It is returned where it is good.
+        The reducer so far; None is pickle's own way.
     """
     if reduces_itself(kind):
         return reduce
@@ -60,16 +60,16 @@ def mended(kind: type, reduce: _Reduce | None) -> _Reduce | None:
 
 
 def _takes_what_pickle_gives(kind: type) -> bool:
-    """Tell whether the ``__new__`` of a class may be called with the arguments that pickle has for it."""
+    """Tell whether the ``__new__`` of a class can be called with the arguments that pickle passes."""
     new = _found(kind, "__new__")
     new = new.__func__ if isinstance(new, staticmethod) else new
     if not isinstance(new, FunctionType):
         return True
     told = [_found(kind, name) for name in ("__getnewargs_ex__", "__getnewargs__")]
     if any(isinstance(one, FunctionType) for one in told):
-        return True  # the class says itself what to call it with
+        return True  # the class itself returns the arguments
     if any(told):
-        # a float, text or tuple: code of the class would change once more what it has made of its arguments
+        # a float, text or tuple: the argument is its value, which `__new__` may already have changed once
         return False
     try:
         inspect.signature(new, follow_wrapped=False).bind(kind)
@@ -79,7 +79,7 @@ def _takes_what_pickle_gives(kind: type) -> bool:
 
 
 def _answers_for_attributes(kind: type) -> bool:
-    """Tell whether code of a class answers when its object is asked for a ``__setstate__`` that it does not have."""
+    """Tell whether looking for a ``__setstate__`` calls a ``__getattr__`` or ``__getattribute__`` of the class."""
     answering = (_found(kind, "__getattr__"), _found(kind, "__getattribute__"))
     return any(isinstance(one, FunctionType) for one in answering) and _found(kind, "__setstate__") is None
 
@@ -89,7 +89,7 @@ def _leaves_state_to_python(kind: type) -> bool:
 
 
 def _found(kind: type, name: str) -> Any:
-    # past the metaclass, which may have an answer of its own
+    # read without the metaclass, which may return anything
     return next((attributes_of(base)[name] for base in type.mro(kind) if name in attributes_of(base)), None)
 
 
