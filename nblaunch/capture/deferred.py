@@ -67,7 +67,7 @@ class Ledger(Protocol):
         """Note that a name may now stand for these bodies."""
 
     def forget(self, key: Key) -> None:
-        """Note that a name certainly stands for something else now."""
+        """Note that a name certainly does not stand for its earlier bodies any more."""
 
 
 @dataclass

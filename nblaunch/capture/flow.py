@@ -46,7 +46,7 @@ class Flow(Expressions):
         self._methods: list[Body] | None = None  # collected while a class body runs
 
     def block(self, body: Sequence[ast.stmt]) -> None:
-        """Walk statements, up to one after which nothing can be reached."""
+        """Walk statements, up to one after which no code can be reached."""
         for statement in body:
             if self.assigned is None:
                 return

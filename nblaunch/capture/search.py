@@ -139,7 +139,7 @@ class Search:
         return None
 
     def _failing(self, parts: Parts) -> Culprit | None:
-        """Return one of the parts that cannot be pickled, if any."""
+        """Return one of the parts that cannot be pickled; None if all can."""
         low, high = 0, len(parts.objects)
         if low == high:
             return None

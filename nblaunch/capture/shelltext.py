@@ -144,7 +144,7 @@ def _without_options(text: str, magic: _CodeMagic) -> str:
 def _code(text: str, line: int, magic: _CodeMagic) -> Iterator[Code]:
     """Yield code as statements, numbered from `line`; nothing if it does not parse."""
     blank = re.match(r"(?:[ \t]*\n)*", text)
-    if blank is not None:  # IPython drops these lines, and with them the count
+    if blank is not None:  # IPython's transformation drops leading blank lines, so they are counted here
         text, line = text[blank.end() :], line + blank[0].count("\n")
     # The code of a magic may contain magics, if IPython is there. IPython reports errors in it, in the rank.
     with suppress(ImportError, SyntaxError):

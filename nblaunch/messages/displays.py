@@ -46,5 +46,5 @@ class Display(Message):
         return display
 
     def event(self, rank: int, at: float) -> Displayed:
-        """Tell what the rank displayed."""
+        """Return the event that the rank displayed this."""
         return Displayed(rank, self.kind, self.data, self.metadata, self.display_id, at, self.wait)

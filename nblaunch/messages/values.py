@@ -38,5 +38,5 @@ class Value(Message):
         return cls(body)
 
     def event(self, rank: int, at: float) -> Finished:
-        """Tell that the rank has finished."""
+        """Return the event that the rank has finished."""
         return Finished(rank, self.body, at)

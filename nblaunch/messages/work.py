@@ -85,7 +85,7 @@ class Work:
     nprocs : int
         Number of ranks.
     cell : str or None
-        Source of the cell; None runs the function that travels beside this as ``(function, args)``.
+        Source of the cell; None runs the function that is sent beside this as ``(function, args)``.
     filename : str
         Name that the cell is compiled under, the same as in the notebook.
     number : int

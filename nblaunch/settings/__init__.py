@@ -4,7 +4,7 @@
 
     sys.modules ─► changed_settings ─► pack_settings ─► Work ─► nblaunch.rank.settings, when the library is imported
 
-Only what differs from a library's defaults travels, so that a fresh notebook sends nothing.
+Only settings that differ from a library's defaults are sent, so a fresh notebook sends none.
 
 ===========================  ======================================================================
 `library`                    `Library`: how to read a library's settings here and make them in a rank

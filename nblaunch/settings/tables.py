@@ -14,7 +14,7 @@ _pandas = Remembered()
 
 
 def _read_pandas(module: Any) -> dict[str, Any]:
-    config = module._config.config  # `pandas.get_option` takes a millisecond for all of them, and warns of some
+    config = module._config.config  # `pandas.get_option` would take 1 ms for all options, and warn of some
     if config._global_config != _pandas.values:
         _pandas.changed = {}
         for key, option in config._registered_options.items():

@@ -87,7 +87,7 @@ def answer_with_stacks(path: str) -> None:
     if not path:
         return
     descriptor = _moved_up(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
-    with contextlib.suppress(OSError):  # a full disk; nobody will ask then
+    with contextlib.suppress(OSError):  # the disk is full; without this line, the gang asks for no stacks
         os.write(descriptor, b"%10d\n" % descriptor)
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True)
     faulthandler.register(SIGNAL_FOR_MAIN, file=descriptor, all_threads=False)
@@ -107,7 +107,7 @@ def _moved_up(descriptor: int) -> int:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a process has written of its threads.
+    """The stacks that a process has written.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Answer:
 
 
 def read_answer(text: str) -> Answer:
-    """Read what a process has written of its threads."""
+    """Parse the stacks that a process has written."""
     alone: list[list[str]] = []
     threads: list[list[str]] = []
     lines: list[str] = []

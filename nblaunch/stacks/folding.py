@@ -109,7 +109,7 @@ def frame_text(frame: Frame) -> str:
 
 
 def where(stack: Stack) -> str:
-    """Say in a line where a rank was: what its own code had called, and in which line."""
+    """Say in a line where a rank was: the line of the user's code, and the function that it had called."""
     if not stack.threads:
         return f"no stack: {stack.problem}"
     frames = users_frames(stack.threads[0], stack.cut)
