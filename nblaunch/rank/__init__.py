@@ -1,4 +1,4 @@
-"""What runs inside a rank: its main loop, its shell, its randomness and its threads.
+"""What runs inside a rank: its tasks, its shell, its debugger and its random state.
 
-Nothing here imports a widget or a Jupyter client; IPython's core is imported only where a cell runs.
+Nothing here imports a widget or a Jupyter client. IPython is imported only in ranks that run a cell or debug.
 """

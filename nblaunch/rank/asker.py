@@ -1,4 +1,4 @@
-"""Who asks in the notebook on behalf of a rank: `Asker`."""
+"""`Asker`: sends a rank's questions to the notebook and waits for the answers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from nblaunch.processes.child.channel import Channel, in_whole
 __all__ = ["PACKAGE", "Asker", "become_asker", "current_asker"]
 
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-"""The folder of nblaunch, to tell its frames from those of others."""
+"""The folder of nblaunch: a frame whose file lies in it is none of the user's."""
 
-# Characters of a question: of what a debugger has written the end counts.
+# Characters of each text in a question. Of a longer one the end is kept, because a debugger's latest output is there.
 _MAX_QUESTION_CHARACTERS = 50_000
 
 
 class Asker:
-    """Asks in the notebook on behalf of one rank.
+    """Asks the notebook on behalf of one rank.
 
     Parameters
     ----------
     rank : int
-        Who asks.
+        The number of the rank.
     channel : Channel
-        The way to the notebook.
+        The connection to the notebook.
     no_input_reason : str
         Why nobody can answer there; empty if somebody can.
     hold : float
-        Seconds that the rank waits for a debugger when it has raised; 0 does not wait.
+        Seconds that a rank which has raised waits for somebody to debug it; 0 does not wait.
     """
 
     def __init__(self, rank: int, channel: Channel, no_input_reason: str = "", hold: float = 0.0) -> None:
@@ -41,7 +41,7 @@ class Asker:
         self._owner = os.getpid()
 
     def belongs_here(self) -> bool:
-        """Tell whether this process is the rank, and not one that it has forked."""
+        """Tell whether this process is the rank itself, not one that the rank has forked."""
         return os.getpid() == self._owner
 
     def ask(
@@ -53,14 +53,14 @@ class Asker:
         session: int = 0,
         timeout: float | None = None,
     ) -> str:
-        """Ask, and return the line that was answered; for the fields see `nblaunch.events.Asked`.
+        """Ask, and return the answer, a line; `nblaunch.events.Asked` says what the arguments mean.
 
         Raises
         ------
         EOFError
-            If whoever was asked has ended the input, or the rank has no notebook any more.
+            If the person who was asked has ended the input, or the connection to the notebook is lost.
         TimeoutError
-            If there is no answer in time.
+            If there is no answer within `timeout` seconds.
         """
         question = Question(kind, _cut(prompt), _cut(text), _cut(where), session)
         try:
@@ -75,7 +75,7 @@ class Asker:
         return line
 
     def end_session(self, session: int, text: str, *, quits: bool) -> None:
-        """Tell that a debugger was left."""
+        """Tell the notebook that a debugger was left; `quits` if by a command that ends the rank."""
         left = DebuggerLeft(session, _cut(text), quits)
         in_whole(lambda: self._channel.tell(left))
 
@@ -84,7 +84,7 @@ _ASKER: Asker | None = None
 
 
 def become_asker(asker: Asker) -> None:
-    """Have this asker ask for the rank from now on."""
+    """Use this asker for all questions of this process from now on."""
     global _ASKER
     _ASKER = asker
 

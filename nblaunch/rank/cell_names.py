@@ -1,6 +1,6 @@
-"""Tracebacks that name cells as ``Cell In[5], line 4`` on IPython 7, which names the files they are compiled under.
+"""Tracebacks on IPython 7 that name cells as ``Cell In[5], line 4``, as those of newer IPython do.
 
-Newer IPython does so by itself.
+IPython 7 shows the name of the temporary file that a cell is compiled under.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ __all__ = ["name_cells"]
 
 
 def name_cells(tracer: Any, numbers: Mapping[str, int]) -> None:
-    """Have what formats a shell's tracebacks name cells by their numbers.
+    """Have a traceback formatter name cells by their numbers; nothing is changed on IPython 8 and newer.
 
     Parameters
     ----------
     tracer : IPython.core.ultratb.AutoFormattedTB
-        The shell's.
+        The formatter of a shell.
     numbers : mapping of str to int
-        Numbers of cells by file name; looked at whenever a traceback is formatted.
+        Numbers of cells by file name. It is read whenever a traceback is formatted, so cells may be added later.
     """
     if IPython.version_info[0] >= 8:
         return
     format_record = tracer.format_record
 
-    def named(frame: Any, file: str, line: int, function: str, lines: Any, index: Any) -> str:
+    def format_with_number(frame: Any, file: str, line: int, function: str, lines: Any, index: Any) -> str:
         text: str = format_record(frame, file, line, function, lines, index)
         number = numbers.get(file)
         head, newline, rest = text.partition("\n")
@@ -40,4 +40,4 @@ def name_cells(tracer: Any, numbers: Mapping[str, int]) -> None:
         name = f", in {called}" if called and function != "<module>" else ""
         return f"{place}, line {line}{name}{newline}{rest}"
 
-    tracer.format_record = named
+    tracer.format_record = format_with_number

@@ -1,11 +1,11 @@
-"""``clear_output`` for what a rank has printed: marks in its log files, behind which a reader sees nothing of it.
+"""``clear_output`` for what a rank has printed: marks in its log files, which hide the text before them.
 
 ::
 
     clear_output()            ─► CLEARED in both logs
-    clear_output(wait=True)   ─► CLEARED_BY_NEXT in both: whatever is written there next clears what is above it,
-                                 also what C code and child processes write
-    then a print or a display ─► CLEARED in the other log too, and what was displayed is cleared
+    clear_output(wait=True)   ─► CLEARED_BY_NEXT in both: the next text in a log hides what is before the mark,
+                                 be it written by Python, C code or a child process
+    then a print or a display ─► CLEARED in both logs, and displays are cleared
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class ClearedLogs:
 
     Parameters
     ----------
-    text_comes : callable
-        Called before something is printed for which `clear` has waited.
+    before_text : callable
+        Called before the first text that is printed after ``clear(wait=True)``.
     """
 
-    def __init__(self, text_comes: Callable[[], None]) -> None:
-        self._text_comes = text_comes
+    def __init__(self, before_text: Callable[[], None]) -> None:
+        self._before_text = before_text
         self._owner = os.getpid()
         self._waits = False
-        # the last mark in each, and the size of the file behind it
+        # by descriptor: the last mark, and the size of the file just after it
         self._marked: dict[int, tuple[bytes, int]] = {}
         self._watched: list[Any] = []
 
     def clear(self, wait: bool) -> None:
-        """Clear what has been printed, or have what comes next do it."""
+        """Hide what has been printed, or, with `wait`, have the next text or display do so."""
         self._flush()
         self._mark(CLEARED_BY_NEXT if wait else CLEARED)
         self._waits = wait
@@ -50,13 +50,13 @@ class ClearedLogs:
             self._unwatch()
 
     def clear_if_waiting(self) -> None:
-        """Clear what waits for that: something is displayed now."""
+        """Hide now what ``clear(wait=True)`` was to hide; called when something is displayed."""
         if self._waits:
             self.clear(False)
 
     def _flush(self) -> None:
         for stream in (sys.stdout, sys.stderr):
-            # somebody may have put anything there, or have closed it
+            # the user may have replaced or closed it
             with contextlib.suppress(Exception):
                 stream.flush()
 
@@ -66,7 +66,7 @@ class ClearedLogs:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode) or not found.st_size:
                     continue
-                # a loop that clears at each step marks only the streams that it writes to
+                # a loop that clears in each step does not mark a stream to which it writes nothing
                 last, size = self._marked.get(descriptor, (b"", -1))
                 if size == found.st_size and last in (mark, CLEARED):
                     continue
@@ -78,7 +78,8 @@ class ClearedLogs:
             write = getattr(stream, "write", None)
             if write is None or any(stream is known for known in self._watched):
                 continue
-            # on the object, so that it costs nothing when nobody waits; one that takes no attributes clears later
+            # A method of this one object, so that prints cost nothing while no clear waits. A stream that takes no
+            # attributes is not watched: its text hides only what is before it in its own log.
             with contextlib.suppress(AttributeError, TypeError):
                 stream.write = self._watching(write)  # type: ignore[method-assign]
                 self._watched.append(stream)
@@ -94,8 +95,8 @@ class ClearedLogs:
             if text and self._waits:
                 if os.getpid() == self._owner:
                     self.clear(False)
-                    self._text_comes()
-                else:  # a fork that prints: the mark is there already
+                    self._before_text()
+                else:  # a forked process, which inherited a mark that is in the log already
                     self._waits = False
                     self._unwatch()
             return write(text)

@@ -1,12 +1,12 @@
-"""A debugger at a frame of a rank, operated from the notebook.
+"""The debugger of a rank, operated from the notebook.
 
 ::
 
     breakpoint() ───────────┐
-    --pdb: it has raised ───┴─► RankDebugger (IPython's, without a terminal) ─► Asker ─► notebook's input box
+    --pdb: the cell raised ─┴─► RankDebugger (IPython's, without a terminal) ─► Asker ─► notebook's input box
 
-What the debugger writes is kept until it asks for the next command, and shown with it. A *session* goes from the first
-command to the one that lets the rank go on.
+What the debugger writes is kept, and sent with the question for the next command. A *session* lasts from the first
+command to the one that lets the rank continue or end; its number tells the notebook which questions belong together.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from nblaunch.rank.asker import PACKAGE, Asker, current_asker
 
 __all__ = ["DebuggerQuit", "debug_failure", "make_readable", "open_at", "stop_tracing"]
 
-_SESSIONS = itertools.count(1)
+_SESSION_NUMBERS = itertools.count(1)
+# The debugger of each thread, as its attribute `debugger`.
 _DEBUGGERS = threading.local()
 
 
 class DebuggerQuit(BaseException):
-    """The debugger of a rank was left with ``q``. Like an interrupt, it is caught by nothing that catches errors."""
+    """The debugger of a rank was left with ``q``. ``except Exception`` does not catch this."""
 
 
 class _Output:
@@ -51,7 +52,7 @@ class _Output:
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: the text goes with the next question."""
+        """Do nothing: the text is sent with the next question."""
 
     def isatty(self) -> bool:
         return False
@@ -62,23 +63,24 @@ class _Output:
 
 
 class RankDebugger(_ipython.Pdb):
-    """IPython's debugger; each command is asked for in the notebook."""
+    """IPython's debugger, which asks for each command in the notebook."""
 
     def __init__(self, completekey: Any = None, stdin: Any = None, stdout: Any = None, **options: Any) -> None:
-        # the arguments are those with which the command `debug` makes another one of the same kind
+        # pdb's command `debug` makes another debugger of this class with these arguments
         self._output = stdout if isinstance(stdout, _Output) else _Output()
         self.session: int = 0
         self.timeout: float | None = None
         self.has_quit: bool = False
         self._at_failure = False
+        # the outermost frame of the cell or function that it was opened in
         self._bottom: FrameType | None = None
         self._interrupted = False
-        # signals are the rank's. By name: on IPython 7 the first argument is another one.
+        # `nosigint`, because a rank handles SIGINT itself. By name, because IPython 7 has another first argument.
         super().__init__(completekey=completekey, stdin=self, stdout=self._output, nosigint=True, **options)
 
     @property
     def asker(self) -> Asker:
-        """Whom it asks."""
+        """The asker of this rank."""
         return current_asker()
 
     # ---- its input
@@ -107,14 +109,14 @@ class RankDebugger(_ipython.Pdb):
         self.set_trace(frame)
 
     def debug(self, failure: BaseException | TracebackType | None, session: int, timeout: float) -> None:
-        """Look at a failure; return when its user has seen enough.
+        """Debug a failure; return when the user leaves the debugger.
 
         Raises
         ------
         TimeoutError
-            If there was no command in time.
+            If there was no command within `timeout` seconds.
         KeyboardInterrupt
-            If interrupted.
+            If the rank is interrupted.
         """
         self._at_failure, self.session, self.timeout = True, session, timeout
         try:
@@ -124,26 +126,26 @@ class RankDebugger(_ipython.Pdb):
             self._at_failure, self.session, self.timeout = False, 0, None
 
     def leftover(self) -> str:
-        """Return what it has written since the last command."""
+        """Return what the debugger has written since the last command."""
         return self._output.take()
 
     def leave(self) -> None:
-        """Tell that the session is over, if there is one."""
+        """Tell the notebook that the session is over, if there is one."""
         if self.session and not self._at_failure:
             session, self.session = self.session, 0
             with contextlib.suppress(OSError):
                 self.asker.end_session(session, self.leftover(), quits=self.has_quit)
 
-    # ---- what it does differently
+    # ---- methods of pdb and bdb that behave differently here
 
     def interaction(self, frame: FrameType | None, tb_or_exc: Any) -> None:
         """Ask for commands at a frame."""
         if not self.session:
-            self.session = next(_SESSIONS)
+            self.session = next(_SESSION_NUMBERS)
         self._interrupted = False
         super().interaction(frame, tb_or_exc)
         if self._interrupted:
-            # the notebook's user wants the rank to end, and not only the command
+            # the interrupt is to end the rank, not only the command
             self.set_continue()
             raise KeyboardInterrupt
 
@@ -157,12 +159,12 @@ class RankDebugger(_ipython.Pdb):
             self.allow_kbdint = False
 
     def onecmd(self, line: str) -> bool:
-        """Carry out a command; what it prints, rather than says, is to be seen too."""
+        """Carry out a command; what it prints to `sys.stdout` is shown with what the debugger writes."""
         with contextlib.redirect_stdout(cast(TextIO, self._output)):
             return bool(super().onecmd(line))
 
     def do_run(self, arg: str) -> None:
-        """Refuse to run or restart: a rank cannot begin anew from within.
+        """Refuse to run or restart: a rank cannot be started again from its debugger.
 
         Leave the debugger and run the cell again; with --max-restarts N all ranks are started again after a failure.
         """
@@ -174,21 +176,21 @@ class RankDebugger(_ipython.Pdb):
     do_restart = do_run
 
     def do_interact(self, arg: str) -> None:
-        """Refuse: the notebook's box has no end of input, by which one would come back.
+        """Refuse: the way back is Ctrl-D, the end of the input, which the notebook's input box does not have.
 
-        Python is understood here anyway: type it as it is, or after ! if it begins like a command.
+        Type Python at the prompt of the debugger, after ! if it begins like a command.
         """
         self.error("interact does not work here: type Python at this prompt, after ! if it looks like a command")
 
     def default(self, line: str) -> None:
-        """Run a line of Python; leaving the interpreter is not how a rank is left."""
+        """Run a line of Python; ``exit()`` in it is an error, and ends neither the debugger nor the rank."""
         try:
             super().default(line)
         except SystemExit as end:
             self.error(f"SystemExit: {end} (the rank goes on with c, and the run is ended with q)")
 
     def get_stack(self, *args: Any, **options: Any) -> tuple[list[tuple[FrameType, int]], int]:
-        """Return the frames, without those of the launcher, which say nothing about the user's code."""
+        """Return the frames, without those of IPython and nblaunch that run the user's code."""
         stack, position = super().get_stack(*args, **options)
         first = next((i + 1 for i in range(len(stack) - 1, -1, -1) if _launches(stack[i][0])), 0)
         if first > position:
@@ -196,29 +198,29 @@ class RankDebugger(_ipython.Pdb):
         return stack[first:], position - first
 
     def set_continue(self) -> None:
-        """Let the rank go on."""
+        """Leave the debugger and let the rank continue."""
         super().set_continue()
         self.leave()
 
     def set_quit(self) -> None:
-        """Have the rank end."""
+        """Leave the debugger and end the rank."""
         super().set_quit()
         self.has_quit = True
         self.leave()
         main = threading.main_thread()
         if not self._at_failure and threading.current_thread() is not main and main.ident is not None:
-            # this thread alone would end, and the rank would go on
+            # in another thread, quitting ends that thread only, so the main thread is interrupted
             signal.pthread_kill(main.ident, signal.SIGINT)
 
     def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
-        """Do what the debugger does; when it is quit, nothing in the user's code shall catch that."""
+        """Trace as bdb does, but quit by an exception that ``except Exception`` in the user's code does not catch."""
         try:
             return super().trace_dispatch(frame, event, arg)
         except bdb.BdbQuit:
             raise DebuggerQuit("the debugger of this rank was left with q, which ends the run") from None
 
     def stop_here(self, frame: FrameType) -> bool:
-        """Tell whether to stop at a frame when stepping: not at those between two statements of a cell."""
+        """Tell whether to stop at a frame when stepping, not at those of IPython between two statements of a cell."""
         return self._is_users(frame) and bool(super().stop_here(frame))
 
     def _is_users(self, frame: FrameType) -> bool:
@@ -227,12 +229,12 @@ class RankDebugger(_ipython.Pdb):
         return not _launches(frame) and _outermost(frame).f_code.co_filename == self._bottom.f_code.co_filename
 
     def user_exception(self, frame: FrameType, exc_info: Any) -> None:
-        """Stop where an exception passes; what an event loop raises at each ``await`` is none of the user's."""
+        """Stop where an exception passes, but not at those that an event loop raises at each ``await``."""
         if self._is_users(frame):
             super().user_exception(frame, exc_info)
 
     def user_call(self, frame: FrameType, argument_list: None) -> None:
-        """Stop where a function is called; a statement of a cell is none, although it has a frame."""
+        """Stop where a function is called, but not at a statement of a cell, which has a frame of its own too."""
         if not _is_statement(frame):
             super().user_call(frame, argument_list)
 
@@ -279,12 +281,12 @@ def _place(frame: FrameType) -> str:
 
 
 def open_at(frame: FrameType, header: str | None = None) -> None:
-    """Open a debugger at a frame, in the notebook.
+    """Open the debugger at a frame.
 
     Raises
     ------
     RuntimeError
-        If nobody could operate it.
+        If nobody can operate it.
     """
     asker = current_asker()
     if not asker.belongs_here():
@@ -305,7 +307,7 @@ def open_at(frame: FrameType, header: str | None = None) -> None:
     debugger.open_at(frame, header)
 
 
-# or a process that is forked while somebody steps would wait for commands
+# otherwise a process that is forked while somebody steps would wait for commands
 os.register_at_fork(after_in_child=lambda: sys.settrace(None))
 
 
@@ -319,37 +321,37 @@ def _without_tracing() -> Iterator[None]:
         sys.settrace(trace)
 
 
-def is_held(error: BaseException) -> bool:
-    """Tell whether somebody may want to look at the frames of an exception before it is reported."""
-    # by its type: what an exception says of itself, ``__class__`` for example, may fail
+def is_debuggable(error: BaseException) -> bool:
+    """Tell whether an exception is one to debug: it has frames, and was not raised to end the rank."""
+    # not isinstance: a user's exception may define a `__class__` that raises
     ends = issubclass(type(error), (DebuggerQuit, KeyboardInterrupt, SystemExit, GeneratorExit))
     return traceback_of(error) is not None and not ends
 
 
 def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
-    """Wait with an exception before it is reported, so that somebody can look at its frames.
+    """Wait for somebody to debug an exception, before it is reported.
 
-    Returns when that is done, or when nobody has come within the time.
+    Returns when the debugger was left, or when nobody has opened it within ``asker.hold`` seconds.
 
     Parameters
     ----------
     error : BaseException
-        The exception, one that `is_held`; its traceback begins in the user's code.
+        The exception, for which `is_debuggable` is true; its traceback begins in the user's code.
     shown : str
         Its traceback as text.
     asker : Asker
-        Whom to wait for.
+        Asks in the notebook.
     """
     last = tb = traceback_of(error)
     assert last is not None
     while last.tb_next is not None:
         last = last.tb_next
-    where, session = _place(last.tb_frame), next(_SESSIONS)
-    # whatever becomes of the debugger, the failure is reported: a command may raise what it likes
+    where, session = _place(last.tb_frame), next(_SESSION_NUMBERS)
+    # a command may raise anything, and the failure is reported all the same
     with contextlib.suppress(BaseException), _leaving_when_ended():
         asker.ask(QuestionKind.HELD, "", shown, where, session, asker.hold)
         debugger = RankDebugger()
-        # with the exception, IPython's command `exceptions` gets at those that it was raised from
+        # newer IPython takes the exception itself, so that its command `exceptions` finds causes and contexts
         debugger.debug(error if hasattr(debugger, "do_exceptions") else tb, session, asker.hold)
         kind = QuestionKind.QUIT if debugger.has_quit else QuestionKind.LEFT
         asker.ask(kind, "", debugger.leftover(), where, session, asker.hold)
@@ -357,7 +359,7 @@ def debug_failure(error: BaseException, shown: str, asker: Asker) -> None:
 
 @contextlib.contextmanager
 def _leaving_when_ended() -> Iterator[None]:
-    """Have SIGTERM, by which a gang ends its ranks, leave a debugger rather than the process."""
+    """Have SIGTERM, which ends a rank, leave the debugger first, so that the failure is still reported."""
 
     def leave(*_: object) -> None:
         raise EOFError
@@ -373,7 +375,7 @@ def _leaving_when_ended() -> Iterator[None]:
 
 
 def make_readable(error: BaseException) -> None:
-    """Take the debugger's own frames out of an exception that came through it."""
+    """Cut the debugger's own frames off the traceback of an exception that was raised through it."""
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         if tb.tb_next.tb_frame.f_code.co_filename in (__file__, bdb.__file__):
@@ -382,7 +384,7 @@ def make_readable(error: BaseException) -> None:
 
 
 def stop_tracing() -> None:
-    """Leave a debugger with which somebody has stepped through to the end."""
+    """Leave the debugger of this thread, if somebody has stepped with it to the end of the cell."""
     debugger = getattr(_DEBUGGERS, "debugger", None)
     if debugger is not None:
         sys.settrace(None)

@@ -1,13 +1,13 @@
-"""What a cell displays, on its way to the notebook: the display publisher of a rank's shell.
+"""`RankDisplayPublisher`: sends what a cell displays from the rank to the notebook.
 
 ::
 
     display(x), plt.show() ─► formatters ─► RankDisplayPublisher ─┬─► nothing but text: stdout
                                                                   └─► Display: data, metadata … ─► gang
 
-Text alone is printed, so that it stays in order with what else the rank prints, and in its log. Everything richer is
-sent as the notebook's frontends take it, and not printed a second time. ``clear_output`` is both: a message for what
-was sent, and a mark in the log behind what was printed (see `nblaunch.rank.cleared`).
+An object that is displayed as text only is printed, so that it is in the log, in order with the rank's other output.
+Everything richer is sent as JSON that frontends understand, and not printed. ``clear_output`` does both: it sends a
+message for what was displayed, and marks the log after what was printed (see `nblaunch.rank.cleared`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nblaunch.wording import in_words
 __all__ = ["DisplayNotSent", "RankDisplayPublisher", "as_plain"]
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_HINT = (
+_WIDGET_HINT = (
     "(A widget of a rank is shown as text: its variables are in another process, so it could not be operated. "
     "Display widgets in an ordinary cell.)"
 )
@@ -44,16 +44,16 @@ class DisplayNotSent(OSError):
 
 
 class RankDisplayPublisher(DisplayPublisher):
-    """Sends what is displayed over a channel; without one, and in forked children of the rank, prints its text."""
+    """Sends displays over a channel. Without a channel, and in processes that the rank forks, it prints their text."""
 
     _channel: Channel | None = None
     _owner = 0
-    _hinted = False
+    _hint_printed = False
     _has_shown = False
     _logs: ClearedLogs | None = None
 
     def connect(self, channel: Channel | None) -> None:
-        """Send over this channel from now on, or over none."""
+        """Send over this channel from now on; None prints text instead."""
         self._channel = channel
         self._owner = os.getpid()
 
@@ -71,16 +71,16 @@ class RankDisplayPublisher(DisplayPublisher):
         Raises
         ------
         DisplayNotSent
-            If there is no memory to send them, or the notebook is gone.
+            If there is not enough memory to send them, or the connection to the notebook is lost.
         TypeError, ValueError
-            If `data` or `metadata` is no dictionary, or holds something that JSON does not have.
+            If `data` or `metadata` is no dictionary, or holds something that cannot be JSON.
         """
         self._validate_data(data, metadata)
         display_id = (transient or {}).get("display_id")
         is_widget = _WIDGET in data
         if is_widget:
             data = {mime: content for mime, content in data.items() if mime != _WIDGET}
-        # with an id, text is no line of output but a place that can be written to again
+        # text with a display id is not printed, because it may be updated later
         plain = not update and display_id is None and data.keys() <= {"text/plain"}
         if plain or not self._is_connected():
             if "text/plain" in data:
@@ -93,29 +93,29 @@ class RankDisplayPublisher(DisplayPublisher):
             kind = DisplayKind.UPDATE if update else DisplayKind.NEW
             name = None if display_id is None else str(display_id)
             self._send(Display(kind, as_plain(data), as_plain(metadata or {}), name))
-        if is_widget and not self._hinted:
-            self._hinted = True
-            print(_HINT)
+        if is_widget and not self._hint_printed:
+            self._hint_printed = True
+            print(_WIDGET_HINT)
 
     def clear_output(self, wait: bool = False) -> None:
-        """Clear what this rank has displayed and printed, or, with `wait`, have what it shows next do it."""
+        """Clear what this rank has displayed and printed; with `wait`, not before it displays or prints again."""
         if not self._is_connected():
             return
         if self._logs is None:
-            self._logs = ClearedLogs(self._text_comes)
+            self._logs = ClearedLogs(self._clear_displays)
         self._logs.clear(bool(wait))
         if self._has_shown:
             self._has_shown = bool(wait)
             self._send(Display(DisplayKind.CLEAR, wait=bool(wait)))
 
-    def _text_comes(self) -> None:
-        """Take note that what waited to be cleared has been, because something is printed."""
+    def _clear_displays(self) -> None:
+        """Clear the displays for which ``clear_output(wait=True)`` has waited, because text is printed now."""
         if self._has_shown and self._is_connected():
             self._has_shown = False
             self._send(Display(DisplayKind.CLEAR))
 
     def rehearse(self, channel: Channel | None) -> None:
-        """Send an empty output, over this channel if there is one; without a thread, whose first one leaves traces."""
+        """Send an empty display, over this channel if there is one. No thread is started, which would leave traces."""
         packed = store_if_large(Display(DisplayKind.NEW, as_plain({"text/html": ""})).pack())
         if channel is not None:
             channel.send(Display.KIND, packed)
@@ -124,7 +124,7 @@ class RankDisplayPublisher(DisplayPublisher):
         return self._channel is not None and os.getpid() == self._owner
 
     def _send(self, display: Display) -> None:
-        # what was printed before shall be in the log before
+        # so that text printed before the display is in the log when the display arrives
         sys.stdout.flush()
         sys.stderr.flush()
         assert self._channel is not None
@@ -146,18 +146,18 @@ def _why(packed: Packed, error: OSError) -> str:
 
 
 def as_plain(value: object) -> Any:
-    """Return the object as JSON knows it, like ipykernel: bytes in base64, numbers of NumPy as numbers.
+    """Return an object as JSON can hold it, as ipykernel does: bytes in base64, numbers of NumPy as numbers.
 
     Raises
     ------
     TypeError
-        If JSON has nothing for it.
+        If JSON cannot hold it.
     """
     kind = type(value)
     if kind in (str, bool, int) or value is None:
         return value
     if isinstance(value, str):
-        return str.__str__(value)  # of an enumeration, what it is and not its name
+        return str.__str__(value)  # the value of a member of an enumeration, not its name
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):

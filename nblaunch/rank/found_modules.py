@@ -1,4 +1,4 @@
-"""Modules that the notebook has imported from places that are not on ``sys.path`` any more."""
+"""Imports of modules that the notebook has imported, from files where ``sys.path`` would not find them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["find_modules_at"]
 
 
 def find_modules_at(places: Mapping[str, str]) -> None:
-    """Have top-level modules imported from these files, whatever else ``sys.path`` has under their names.
+    """Have top-level modules imported from these files, even if ``sys.path`` leads to others of the same names.
 
     Parameters
     ----------
     places : mapping of str to str
-        File of each module; of a package that of its ``__init__``, or its folder if it has none.
+        File of each module by its name. For a package it is ``__init__.py``, or the folder if there is no such file.
     """
     if places:
-        sys.meta_path.insert(0, _AtPlace(dict(places)))
+        sys.meta_path.insert(0, _PlaceFinder(dict(places)))
 
 
-class _AtPlace(MetaPathFinder):
+class _PlaceFinder(MetaPathFinder):
     def __init__(self, places: dict[str, str]) -> None:
         self._places = places
 

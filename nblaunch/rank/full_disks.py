@@ -1,4 +1,4 @@
-"""A rank that writes where no room is left is told which folder is full: the system says no more than that one is."""
+"""Errors of a full disk in a rank, with the folder that is full, which the system does not name."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from nblaunch.payload import relatives
 
 __all__ = ["name_full_disk"]
 
-# of the class itself, because a class derived from it may answer what it likes
+# the descriptors of OSError itself, because a derived class may override them with code that raises
 _FIELDS: dict[str, Any] = {name: vars(OSError)[name] for name in ("errno", "strerror", "filename")}
 
 
 def name_full_disk(error: BaseException, logs: str) -> None:
-    """Say in the text of an exception that the disk with the run's logs is full, if that is what it tells of.
+    """Add to the text of an exception that the disk with the run's logs is full, if that is its reason.
 
-    What `print` and C libraries write goes there, and such an error names no file. One that does is left as it is.
+    What `print` writes goes to the logs, and its error names no file. An error that names a file is left as it is.
 
     Parameters
     ----------
     error : BaseException
-        What the rank has failed of; what it was raised from is looked at too.
+        The exception that has ended the task. Its causes and contexts are changed too.
     logs : str
-        Folder of the logs, the same for all ranks, so that equal failures read alike.
+        Folder with the logs of all ranks, so that equal failures of several ranks have equal texts.
     """
     for one in relatives(error):
         if not issubclass(type(one), OSError):

@@ -1,4 +1,4 @@
-"""Which modules a rank has imported that took long: the zygote imports them ahead for the next run."""
+"""Modules that took a rank long to import. The next zygote, from which ranks are forked, imports them ahead."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Set as AbstractSet
 
 __all__ = ["heavy_imports"]
 
-# Modules that come with one import; those of fewer take some ten milliseconds.
-_MANY = 20
+# Modules that an import brings with it; an import of fewer modules takes some ten milliseconds at most.
+_MIN_MODULES = 20
 
 
 def heavy_imports(before: AbstractSet[str]) -> list[str]:
-    """Return the names that have brought many modules along.
+    """Return the names of modules whose import has brought many other modules with it.
 
-    ``torch.optim.SGD(...)`` imports ``torch._dynamo``, and with it several hundred modules: that name is returned.
+    For example ``torch.optim.SGD(...)`` imports ``torch._dynamo`` and with it several hundred modules, so that
+    ``"torch._dynamo"`` is returned.
 
     Parameters
     ----------
     before : set of str
-        The modules that there were.
+        Names of the modules that were imported before the task.
     """
     counts = Counter(_first_new_part(name, before) for name in list(sys.modules) if name not in before)
-    return [name for name, count in counts.items() if count >= _MANY]
+    return [name for name, count in counts.items() if count >= _MIN_MODULES]
 
 
 def _first_new_part(name: str, before: AbstractSet[str]) -> str:

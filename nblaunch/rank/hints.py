@@ -1,11 +1,11 @@
-"""What a rank's exception is told about a variable or a magic that it misses and that exists, or existed, elsewhere.
+"""Notes on exceptions about a variable or magic that the rank does not have, but the notebook or earlier ranks had.
 
-A variable of the notebook travels when the cell names it. It may be meant by a text instead: ``eval("k")``, SQL,
-formulas, a pickle of an object of its class. Whichever library then raises, and however deep, the name that it misses
-stands in the exception; whether the notebook has such a variable, `Elsewhere` knows.
+A variable of the notebook is sent when the cell names it. A text may refer to it instead: ``eval("k")``, SQL, a
+formula, or a pickle of an object whose class is a variable. Then some library raises, and the missing name is in the
+text of its exception. `Elsewhere` tells whether the notebook has a variable of this name.
 
-This is done in the rank, where the exception is still what it was, and where a note reaches all who read it: the
-traceback in the panel and the record, the debugger, ``failure.exception``, the error file.
+The note is added in the rank, so that all readers of the exception see it: the traceback in the panel and the record,
+the debugger, ``failure.exception`` and the error file.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nblaunch.payload.names_looked_up import NAMESPACES
 
 __all__ = ["add_hints"]
 
-# How exceptions read that miss a name, whoever raised them. They are met with names of variables only, so a pattern may
-# be wide; but not so wide that it takes a column, a key or a file for a variable.
-_MISSES = re.compile(
+# Texts of exceptions about a missing name, by various libraries. A match counts only if a variable of that name exists
+# elsewhere, so a pattern may be wide, but it must not match the name of a column, a key or a file.
+_MISSING_NAME = re.compile(
     r"""
       \b(?:name|variable)\s ['"`](\w+)['"`] \s is\ not\ (?:defined|present)   # Python, pandas, patsy, numba
     | [`'"](\w+)[`'"] \s is\ (?:undefined|not\ present\ in\ the\ dataset\ or)  # jinja2, formulaic
     | \bundefined\ (?:value|variable|name|symbol)\ ['"`]?(\w+)                # torch.jit
-    # DuckDB, Polars; not what SQLite says, which knows its own tables only
+    # DuckDB, Polars; not the text of SQLite, which cannot query variables
     | \b(?:table|view|relation)\ (?:with\ name\ )?['"`]?(\w+)['"`]?\ (?:does\ not\ exist|was\ not\ found|not\ found)
     | attribute\ ['"]([\w.]+)['"]\ on\ <module\ ['"]__main__                   # pickle
     | module\ ['"]__main__['"]\ has\ no\ attribute\ ['"](\w+)
@@ -40,22 +40,22 @@ _MISSES = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_MISSES_MAGIC = re.compile(r"magic (?:function )?`(%%?)([^`\s]+)` not found")
-# Names in code that looks variables up by their names: in a cell, and in a library that looks into those who call it.
-_OF_A_CELL = NAMESPACES | {"locals", "vars"}
-_OF_A_LIBRARY = frozenset({"_getframe", "currentframe"})
+_MISSING_MAGIC = re.compile(r"magic (?:function )?`(%%?)([^`\s]+)` not found")
+# Names in code that looks variables up by name: in a cell, and in a library that reads the frames of its callers.
+_LOOKUPS_IN_CELLS = NAMESPACES | {"locals", "vars"}
+_LOOKUPS_IN_LIBRARIES = frozenset({"_getframe", "currentframe"})
 _MAX_TEXT_CHARACTERS = 20_000
 
 
 def add_hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> list[str]:
-    """Add a note to an exception for each variable that it misses, and return the notes.
+    """Add a note to an exception for each missing name that exists elsewhere, and return the notes.
 
     Parameters
     ----------
     error : BaseException
-        As it has ended the cell.
+        The exception that has ended the cell.
     work : Work
-        What has arrived, and what exists elsewhere.
+        What was sent to the rank, and the names that exist elsewhere.
     namespace : mapping of str to object
         The rank's own variables.
     """
@@ -68,10 +68,10 @@ def add_hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) ->
 def _hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> Iterator[str]:
     elsewhere = work.elsewhere
     notebook = set(elsewhere.notebook.split())
-    # what the rank has, or has had
+    # names that the rank has or had, and names that have their note
     known = {*namespace, *work.lines}
     for one in relatives(error):
-        for name in _missed_names(one):
+        for name in _missing_names(one):
             if name in known or name.startswith("_") or _is_of_a_file(one, name, namespace):
                 continue
             known.add(name)
@@ -82,7 +82,7 @@ def _hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> It
                 if cells:
                     yield _in_earlier_ranks(name, max(cells), elsewhere)
         if type(one).__name__ == "UsageError":
-            for mark, name in _MISSES_MAGIC.findall(text_of(one)):
+            for mark, name in _MISSING_MAGIC.findall(text_of(one)):
                 if name in elsewhere.magics.split():
                     yield (
                         f"'{mark}{name}' is a magic of the notebook, and magics are not sent to the ranks: define or "
@@ -90,15 +90,15 @@ def _hints(error: BaseException, work: Work, namespace: Mapping[str, Any]) -> It
                     )
 
 
-def _missed_names(error: BaseException) -> Iterator[str]:
+def _missing_names(error: BaseException) -> Iterator[str]:
     if issubclass(type(error), UnboundLocalError):
-        return  # of a function, whatever is called alike elsewhere
+        return  # the name is local to a function, so variables of the same name do not matter
     if issubclass(type(error), KeyError):
         args = vars(BaseException)["args"].__get__(error)
         if len(args) == 1 and type(args[0]) is str and _looks_variables_up(error):
             yield args[0]
-        # and on: some libraries derive theirs from KeyError
-    for groups in _MISSES.findall(text_of(error)[:_MAX_TEXT_CHARACTERS]):
+        # the text is read too, because some libraries derive their exceptions from KeyError
+    for groups in _MISSING_NAME.findall(text_of(error)[:_MAX_TEXT_CHARACTERS]):
         yield "".join(groups).partition(".")[0]
 
 
@@ -110,15 +110,15 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _looks_variables_up(error: BaseException) -> bool:
-    """Tell whether a key is the name of a variable: ``globals()["k"]``, or a library that asks its callers' frames."""
+    """Tell whether a missing key is the name of a variable, as in ``globals()["k"]``, by the code that has raised."""
     return any(
-        not (_OF_A_LIBRARY if _module_of(frame) else _OF_A_CELL).isdisjoint(frame.f_code.co_names)
+        not (_LOOKUPS_IN_LIBRARIES if _is_of_a_module(frame) else _LOOKUPS_IN_CELLS).isdisjoint(frame.f_code.co_names)
         for frame in _frames(error)
     )
 
 
 def _is_of_a_file(error: BaseException, name: str, namespace: Mapping[str, Any]) -> bool:
-    """Tell whether the code that raised is a file's, with variables of its own, and names what these lack."""
+    """Tell whether code of a file has raised because a variable is missing in that file's own globals."""
     frames = list(_frames(error))
     if not issubclass(type(error), NameError) or not frames or frames[-1].f_globals is namespace:
         return False
@@ -126,7 +126,7 @@ def _is_of_a_file(error: BaseException, name: str, namespace: Mapping[str, Any])
     return name in code.co_names and os.path.isfile(code.co_filename)
 
 
-def _module_of(frame: FrameType) -> bool:
+def _is_of_a_module(frame: FrameType) -> bool:
     """Tell whether a frame runs code of a module that was imported."""
     name = frame.f_globals.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None

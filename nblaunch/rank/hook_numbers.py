@@ -1,7 +1,7 @@
-"""Numbers of torch's hooks: none that a rank registers has the number of one that came with a module.
+"""Numbers of torch's hooks: a hook that a rank registers replaces none that came with a module from the notebook.
 
-torch counts the hooks of each process from zero. A module that came with hooks of the notebook's has their numbers, and
-the first hook of a rank would take the place of the notebook's first.
+torch numbers the hooks of each process from zero, and a module keeps its hooks by these numbers. Without this, the
+first hook that a rank registers would have the number of the first one of the notebook, and replace it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from nblaunch.processes.child.imports import when_imported
 
-__all__ = ["count_hooks_apart"]
+__all__ = ["separate_hook_numbers"]
 
 
-def count_hooks_apart() -> None:
-    """Let the hooks of this rank have numbers that no other process counts to, and no other rank."""
-    when_imported("torch.utils.hooks", _begin_far_away, "numbers of hooks")
+def separate_hook_numbers() -> None:
+    """Have torch number the hooks of this rank from a large random number on."""
+    when_imported("torch.utils.hooks", _set_first_number, "numbers of hooks")
 
 
-def _begin_far_away(module: Any) -> None:
-    # at random: what returns to the notebook and comes again has those of an earlier rank
+def _set_first_number(module: Any) -> None:
+    # random, because a module that a rank returns may be sent to later ranks, with the hooks of the earlier rank
     module.RemovableHandle.next_id = int.from_bytes(os.urandom(5), "big") << 20

@@ -3,7 +3,7 @@
 ::
 
     payload ─► Work, notebook objects ─► shell or function ─┬─► Value: value, collected variables
-                                                          ├─► ErrorReport: exception, traceback, … + error.json
+                                                          ├─► or ErrorReport, see `nblaunch.rank.failure_report`
                                                           └─► Display before that, see `nblaunch.rank.displays`
 """
 
@@ -12,16 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import sys
-import time
-import traceback
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from nblaunch.messages.imports import HeavyImports
-from nblaunch.messages.reports import ErrorReport, HeldReport
 from nblaunch.messages.values import Value
 from nblaunch.messages.work import VALUE, SetUp, Work
 from nblaunch.payload import (
@@ -33,34 +29,28 @@ from nblaunch.payload import (
     pack,
     pack_named,
     received_classes,
-    relatives,
-    shortened,
     store_if_large,
     text_of,
-    traceback_of,
-    type_name,
     unpack,
     unpack_named,
     why,
 )
 from nblaunch.processes.child.context import Context, Task
-from nblaunch.processes.child.leaving import exit_code
 from nblaunch.processes.errors import get_error_handler
 from nblaunch.processes.threads import limit_threads
-from nblaunch.rank.asker import PACKAGE, Asker
-from nblaunch.rank.asking import end_tracebacks_at_questions, listen_to_people
+from nblaunch.rank.asker import Asker
+from nblaunch.rank.asking import listen_to_people
 from nblaunch.rank.bars import use_text_bars
+from nblaunch.rank.failure_report import render, report_failure, traceback_in_users_code
 from nblaunch.rank.found_modules import find_modules_at
-from nblaunch.rank.full_disks import name_full_disk
 from nblaunch.rank.heavy_imports import heavy_imports
 from nblaunch.rank.hints import add_hints
-from nblaunch.rank.hook_numbers import count_hooks_apart
-from nblaunch.rank.launched import be_launched
+from nblaunch.rank.hook_numbers import separate_hook_numbers
+from nblaunch.rank.interactivity import hide_interactivity
 from nblaunch.rank.main_module import find_by_name
 from nblaunch.rank.randomness import seed_everything
 from nblaunch.rank.setting_up import run_set_up
 from nblaunch.rank.settings import apply_settings
-from nblaunch.rank.variables import local_variables
 from nblaunch.rank.write_order import note_write_order
 
 if TYPE_CHECKING:
@@ -68,42 +58,42 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare", "prepare_thoroughly", "run"]
 
-
-# Python rewrites code when it has run some times (PEP 659); what is rewritten ahead, no rank has to copy and rewrite.
+# Python specializes code that has run a few times (PEP 659). Done here, it is done before ranks are forked, and no rank
+# has to copy those pages and do it again.
 _REHEARSALS = 16
-# Bytes that all ranks together may return without anybody asking how much memory there is.
-_LITTLE = 16 << 20
+# Bytes that all ranks together may return without a check of how much memory is free.
+_UNCHECKED_BYTES = 16 << 20
 
 
 def prepare() -> None:
-    """Warm up a process that ranks are forked from: import IPython, make its shell, and fill every cache."""
+    """Warm up a process that ranks are forked from: import IPython, make its shell, and fill the caches of both."""
     _make_shell()
     for _ in range(_REHEARSALS):
         rehearse()
 
 
 def prepare_thoroughly() -> None:
-    """Do the same in one that lives long, tracebacks included.
+    """Do what `prepare` does, and format a traceback, in a process that ranks of many runs are forked from.
 
-    The first one that a process makes takes ten times as long as the next ones, which a person who has stopped ranks
-    waits for: it imports and compiles much, and parses the files of all its frames.
+    The first traceback takes ten times as long as the next ones, because formatting imports and compiles much, and
+    parses the files of all frames. A person who stops ranks waits for their tracebacks.
     """
     prepare()
     shell = _make_shell()
-    # through the module in which ranks wait most often
+    # a traceback through `threading`, because that is where ranks wait most often when they are stopped
     work = Work(cell="import threading\nthreading.Event().wait('not a number')", filename="<rehearsal>")
     assert work.cell is not None
     shell.prepare_for(work)
     try:
         shell.run(work.cell)
     except TypeError as error:
-        _render(error, shell)
+        render(error, shell)
     finally:
         shell.forget(work.filename)
 
 
 def rehearse(context: Context | None = None) -> None:
-    """Do what a rank does, without a trace, in a process that waits to be one: its page faults are behind it then."""
+    """Do an empty task and leave no trace: its page faults happen now, before the process becomes a rank."""
     shell = _make_shell() if "nblaunch.rank.shell" in sys.modules else None
     work: Work = unpack(bytes(pack(Work(cell="None" if shell else None, filename="<rehearsal>"))))
     seed_everything(None, 0)
@@ -111,8 +101,8 @@ def rehearse(context: Context | None = None) -> None:
         shell.prepare_for(work)
         shell.rehearse_display(None if context is None else context.channel)
     try:
-        travelled = unpack_named(bytes(pack_named({"function": int})))
-        packed = _work(work, travelled, {}, 0, shell, received_classes())
+        objects = unpack_named(bytes(pack_named({"function": int})))
+        packed = _run_and_pack(work, objects, {}, 0, shell, received_classes())
         if context is not None:
             context.channel.tell(Value(packed))
     finally:
@@ -126,35 +116,35 @@ def run(context: Context) -> int:
     try:
         for task in context.tasks():
             code = _run_task(context, task)
-        # what a rank that stays has failed of was told; it was not the end of its process
+        # a rank that stays for more tasks has reported its failures, and its process ends well
         return 0 if context.rank_spec.stays else code
     finally:
-        # what threads and atexit functions still display is printed: the channel closes
+        # the channel closes now: what threads and atexit functions still display is printed
         if "nblaunch.rank.shell" in sys.modules:
             _make_shell().display_over(None)
 
 
 def _set_up_process() -> None:
-    """Do what is done once in a process, whatever it is given to do."""
+    """Configure what does not depend on the task, once in a process."""
     get_error_handler().initialize()
-    count_hooks_apart()
+    separate_hook_numbers()
     use_text_bars()
-    be_launched()
+    hide_interactivity()
 
 
 def _run_task(context: Context, task: Task) -> int:
     rank = context.rank_spec.rank
     shell: RankShell | None = None
-    # classes that came from the notebook; what the cell pickles or defines later does not belong to them
+    # classes that came from the notebook; read before the cell runs, because it may unpickle or define others
     home_classes: frozenset[str] = frozenset()
-    # numbers of the notebook's cells by file name, if variables are to be shown
+    # numbers of the notebook's cells by file name; None unless a traceback is to show local variables
     cells: dict[str, int] | None = None
     asker: Asker | None = None
     work, namespace = Work(), {}
     try:
         if task.number == 0:
             _set_up_process()
-        # taken out of the task, so that their memory goes when the objects do
+        # taken out of the task, which would otherwise hold the memory of the objects until it has ended
         work = unpack(task.payload.pop(0))
         if work.show_locals:
             cells = {work.filename: work.number} | {name: source.number for name, source in work.sources.items()}
@@ -169,28 +159,28 @@ def _run_task(context: Context, task: Task) -> int:
             shell.display_over(context.channel)
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
-        # for the set-up cell, and for functions that find them in globals of their own
+        # the set-up cell may use them, and so may functions of the notebook, whose globals these are
         namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
-        # before objects are rebuilt: JAX makes an array of 64 bits only where it was told to
+        # before objects are rebuilt: JAX makes an array of 64 bits only after the setting that allows it
         apply_settings(work.settings, namespace)
-        own: dict[str, Any] = {}
+        from_setup: dict[str, Any] = {}
         if work.setup is not None and shell is not None:
             context.let_interrupts_in()
             failed = partial(_not_rebuilt, work.setup)
-            own = run_set_up(work.setup, task.payload.pop(0), shell, failed)
+            from_setup = run_set_up(work.setup, task.payload.pop(0), shell, failed)
         by_name: dict[str, Any] = {}
-        travelled = unpack_named(
+        objects = unpack_named(
             task.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)
         )
-        namespace.update(own)
-        travelled.update({name: value for name, value in own.items() if name in travelled})
+        namespace.update(from_setup)
+        objects.update({name: value for name, value in from_setup.items() if name in objects})
         find_by_name(by_name, os.path.dirname(task.stdout))
         home_classes = received_classes()
         context.let_interrupts_in()
-        # the folder that holds those of the ranks' logs
-        meeting_point = os.path.dirname(os.path.dirname(task.stdout))
+        # the folder above the rank's own, which the ranks have in common
+        logs = os.path.dirname(os.path.dirname(task.stdout))
         modules = frozenset(sys.modules)
-        packed = _work(work, travelled, namespace, rank, shell, home_classes, meeting_point)
+        packed = _run_and_pack(work, objects, namespace, rank, shell, home_classes, logs)
         if len(sys.modules) > len(modules):
             heavy = heavy_imports(modules)
             if heavy:
@@ -198,16 +188,16 @@ def _run_task(context: Context, task: Task) -> int:
     except BaseException as error:
         _stop_tracing(error)
         hints: list[str] = []
-        with contextlib.suppress(Exception):  # of anybody's class, with a text of its own making
+        with contextlib.suppress(Exception):  # the text of a user's exception may raise
             hints = add_hints(error, work, namespace)
-        return _report_failure(context, task, error, shell, home_classes, asker, cells, hints)
+        return report_failure(context, task, error, shell, home_classes, asker, cells, hints)
     context.channel.tell(Value(packed))
     return 0
 
 
 def _not_rebuilt(work: Work | SetUp, name: str, kind: str, error: Exception) -> Exception:
-    """Return the error that names an object which has arrived, and whose own code then fails."""
-    BaseException.with_traceback(error, _without_this_module(error))
+    """Return an error that names an object whose own code fails when it is unpickled, and says what to do."""
+    BaseException.with_traceback(error, traceback_in_users_code(error))
     line = f", which line {work.lines[name]} uses," if name in work.lines else ""
     return NotRebuilt(
         f"'{name}'{line} has arrived in the rank but cannot be rebuilt there: it is, or holds, something whose own "
@@ -217,7 +207,7 @@ def _not_rebuilt(work: Work | SetUp, name: str, kind: str, error: Exception) -> 
 
 
 def _has_shell() -> bool:
-    """Tell whether something that is displayed would go to a shell; in a fork of a notebook's process to that one's."""
+    """Tell whether IPython has a shell here, to which displays go; in a fork of the notebook it is the notebook's."""
     module: Any = sys.modules.get("IPython.core.interactiveshell")
     return module is not None and bool(module.InteractiveShell.initialized())
 
@@ -236,19 +226,21 @@ def _namespace(work: Work, shell: RankShell | None) -> dict[str, Any]:
     return namespace
 
 
-def _work(
+def _run_and_pack(
     work: Work,
-    travelled: dict[str, Any],
+    objects: dict[str, Any],
     namespace: dict[str, Any],
     rank: int,
     shell: RankShell | None,
     home_classes: frozenset[str],
-    meeting_point: str = "",
+    logs: str = "",
 ) -> Packed | Stored:
+    """Run the cell or function on the objects of the notebook, and return its value and collected variables packed."""
     if work.cell is not None:
-        namespace.update(travelled)
-        travelled.clear()
-    # after the notebook's own variables, which may have the same names
+        namespace.update(objects)
+        # the cell alone decides how long they live
+        objects.clear()
+    # after the notebook's variables, which may have the same names
     namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
     if work.threads is not None:
         limit_threads(work.threads)
@@ -258,7 +250,7 @@ def _work(
             assert shell is not None
             value = shell.run(work.cell)
         else:
-            function, *args = travelled.values()
+            function, *args = objects.values()
             value = function(*args)
             _flush_figures()
     except SystemExit as leaving:
@@ -266,12 +258,12 @@ def _work(
             raise
     _stop_tracing()
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
-    with _one_at_a_time_if_short(packed.size, work.nprocs, meeting_point):
+    with _one_at_a_time_if_short(packed.size, work.nprocs, logs):
         return store_if_large(packed)
 
 
 def _stop_tracing(error: BaseException | None = None) -> None:
-    """Leave the debugger, if there is one: what follows is not the user's code."""
+    """Stop the debugger, if there is one, because no more code of the user's runs."""
     debugging: Any = sys.modules.get("nblaunch.rank.debugging")
     if debugging is not None:
         debugging.stop_tracing()
@@ -296,18 +288,18 @@ def _collect(names: tuple[str, ...], namespace: dict[str, Any]) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def _one_at_a_time_if_short(size: int, nprocs: int, meeting_point: str) -> Iterator[None]:
-    """Let ranks store what they return in turn, where memory is too short for all of them to store as much.
+def _one_at_a_time_if_short(size: int, nprocs: int, logs: str) -> Iterator[None]:
+    """Let ranks store what they return one after the other, if memory would not hold as much of all of them.
 
-    Each then sees what the others have left, and the one for which it is not enough says so. All at once would see the
-    same free memory, and use more than there is.
+    Each rank then sees how much memory the others have left, and raises if that is not enough. All at once would see
+    the same free memory, and together use more than there is. They take turns by a lock on the folder of their logs.
     """
-    if not meeting_point or size * nprocs <= _LITTLE or size * nprocs <= available_memory():
+    if not logs or size * nprocs <= _UNCHECKED_BYTES or size * nprocs <= available_memory():
         yield
         return
-    folder = os.open(meeting_point, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # goes with this process, however it ends
+        fcntl.flock(folder, fcntl.LOCK_EX)  # released by the kernel if this process is killed
         yield
     finally:
         os.close(folder)
@@ -316,7 +308,7 @@ def _one_at_a_time_if_short(size: int, nprocs: int, meeting_point: str) -> Itera
 def _pack_value(value: object, collected: dict[str, Any], home_classes: frozenset[str]) -> Packed:
     try:
         packed = pack_named({VALUE: value, **collected}, home_classes=home_classes, to_cpu=True)
-        with contextlib.suppress(Exception):  # a stream of the user's own, or none
+        with contextlib.suppress(Exception):  # the user may have replaced or closed the stream
             sys.stderr.writelines(f"{notice}\n" for notice in packed.notices)
         return packed
     except Exception as error:
@@ -339,82 +331,3 @@ def _first_unpicklable(candidates: dict[str, Any]) -> tuple[str, Exception] | No
         except Exception as error:
             return f"{label}, a {type(candidate).__name__},", error
     return None
-
-
-def _report_failure(
-    context: Context,
-    task: Task,
-    error: BaseException,
-    shell: RankShell | None,
-    home_classes: frozenset[str],
-    asker: Asker | None,
-    cells: dict[str, int] | None,
-    hints: list[str],
-) -> int:
-    if os.getpid() != context.pid:
-        traceback.print_exception(error)  # of a process that the cell has forked, not of the rank
-        return 1
-    error = BaseException.with_traceback(error, _without_this_module(error))
-    with contextlib.suppress(Exception):  # attributes of anybody's class may do anything
-        end_tracebacks_at_questions(error)
-    if task.stdout:
-        name_full_disk(error, os.path.dirname(os.path.dirname(task.stdout)))
-    # first what takes long: the report shall follow the error file at once
-    text = _render(error, shell)
-    # not all ways of rendering show notes, above all in Python 3.10
-    text = "\n".join([text.rstrip(), *(hint for hint in hints if hint not in text)]) if hints else text
-    if cells is not None:
-        with contextlib.suppress(BaseException):  # values may do anything when they are looked at
-            text = f"{text.rstrip()}\n\n{local_variables(error.__traceback__, cells)}".rstrip()
-    raised_at = time.monotonic()
-    if asker is not None and asker.hold:
-        from nblaunch.rank.debugging import debug_failure, is_held
-
-        if is_held(error):
-            # for the case that it does not live to report it
-            context.channel.tell(HeldReport.of(error, text, home_classes=home_classes, raised_at=raised_at))
-            debug_failure(error, text, asker)
-    get_error_handler().record_exception(error)
-    context.channel.tell(ErrorReport.of(error, text, home_classes=home_classes, raised_at=raised_at))
-    # by its type: what an exception says of itself, ``__class__`` for example, may fail
-    if issubclass(type(error), SystemExit):
-        return exit_code(cast("SystemExit", error))
-    return -signal.SIGINT if issubclass(type(error), KeyboardInterrupt) else 1
-
-
-def _without_this_module(error: BaseException) -> Any:
-    tb = traceback_of(error)
-    # nothing is left of an error that this module itself raises, about a value that cannot be sent for example
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        tb = tb.tb_next
-    return tb
-
-
-# Characters of a message, and of a traceback with those of all that it was raised from. Formatting takes seconds for
-# millions of them, and nobody reads them: the exception itself has its whole text.
-_MAX_MESSAGE_CHARACTERS = 20_000
-_MAX_TRACEBACK_CHARACTERS = 400_000
-# Exceptions that are shown with what they were raised from.
-_SHOWN_RELATIVES = 20
-
-
-def _render(error: BaseException, shell: RankShell | None) -> str:
-    text = text_of(error)
-    if len(text) > _MAX_MESSAGE_CHARACTERS or len(relatives(error)) > _SHOWN_RELATIVES:
-        # IPython would format all of it
-        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(
-            shortened(text, _MAX_MESSAGE_CHARACTERS)
-        )
-        error = alone.with_traceback(traceback_of(error))
-    rendered = _format(error, shell)
-    return shortened(rendered, _MAX_TRACEBACK_CHARACTERS)
-
-
-def _format(error: BaseException, shell: RankShell | None) -> str:
-    # an exception whose own text or parts fail defeats IPython's formatter; the standard one copes with more
-    with contextlib.suppress(BaseException):
-        if shell is not None and traceback_of(error) is not None:
-            return shell.render(error)
-    with contextlib.suppress(BaseException):
-        return "".join(traceback.format_exception(error))
-    return "".join(traceback.format_tb(traceback_of(error))) + why(error)

@@ -1,8 +1,8 @@
-"""``__main__`` of a rank: what has come from the notebook is found there by its name, also by processes that it spawns.
+"""``__main__`` of a rank: classes and functions from the notebook are found in it, also by processes that it spawns.
 
-`pickle` refers to a class of ``__main__`` by name, and so do `torch.save`, `joblib.dump`, collectives for objects and
-pools. What has arrived in any object is found so, although it is no variable of the cell: the names that the cell binds
-itself come first.
+`pickle` refers to a class of ``__main__`` by its name, and so do `torch.save`, `joblib.dump`, collectives for objects
+and pools. A class that has arrived as part of some object is found by its name too, although it is no variable in the
+rank. A variable of the same name comes first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STUB = "from nblaunch.rank.main_module import take_over\ntake_over(__file__, gl
 
 
 class _Main(ModuleType):
-    """A main module that also has what is found by its name only."""
+    """A main module that also has the attributes in `_by_name`, after its own variables."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -40,28 +40,29 @@ def find_by_name(names: Mapping[str, Any], folder: str) -> None:
     Parameters
     ----------
     names : mapping of str to object
-        What has arrived.
+        Objects that have arrived from the notebook.
     folder : str
-        Where files for processes that this one spawns may lie; empty if nowhere.
+        Folder for the files that spawned processes read; empty if there is none.
     """
     main = sys.modules["__main__"]
     if type(main) is not _Main:
-        if not issubclass(_Main, type(main)):  # a shell may bring a module of its own kind
+        if not issubclass(_Main, type(main)):  # IPython's shell may have put a module of its own class there
             vars(main).update({name: thing for name, thing in names.items() if name not in vars(main)})
             return
         main.__class__ = _Main
     _by_name.clear()
     _by_name.update(names)
     if folder:
-        when_imported("multiprocessing.spawn", lambda module: _hand_down(module, folder))
+        when_imported("multiprocessing.spawn", lambda module: _prepare_spawned(module, folder))
 
 
-def _hand_down(module: ModuleType, folder: str) -> None:
-    """Have processes that `multiprocessing` spawns find the same by name: they have no main module to import."""
+def _prepare_spawned(module: ModuleType, folder: str) -> None:
+    """Have processes that `multiprocessing` spawns import a main module with the same objects."""
     prepare: Callable[[str], dict[str, Any]] = module.get_preparation_data
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = prepare(name)
+        # a rank has no main module that a spawned process could import
         if not {"init_main_from_name", "init_main_from_path"} & data.keys():
             data["init_main_from_path"] = _write(folder)
         return data
@@ -79,17 +80,17 @@ def _write(folder: str) -> str:
     }
     script = os.path.join(folder, "main.py")
     with open(f"{script}.objects", "wb") as file:
-        file.write(bytes(_packed(found, space)))
+        file.write(bytes(_pack(found, space)))
     with open(script, "w", encoding="utf-8") as file:
         file.write(_STUB)
     return script
 
 
-def _packed(found: dict[str, Any], space: dict[str, Any]) -> Any:
+def _pack(found: dict[str, Any], space: dict[str, Any]) -> Any:
     try:
         return pack_named(found, shared_globals=space)
-    except (Exception, SystemExit):  # __reduce__ may be anybody's
-        # one that cannot travel must not keep the others here
+    except (Exception, SystemExit):  # a user's __reduce__ may raise anything
+        # an object that cannot be pickled is left out, and the others are written
         kept = {}
         for name, thing in found.items():
             try:
@@ -101,12 +102,12 @@ def _packed(found: dict[str, Any], space: dict[str, Any]) -> Any:
 
 
 def take_over(script: str, space: dict[str, Any]) -> None:
-    """Take what `_write` has written into the variables of a spawned process's main module.
+    """Read the objects that `_write` has written; the main module of a spawned process calls this.
 
     Raises
     ------
     FileNotFoundError
-        If the file has gone with the rank.
+        If the rank has ended and its folder was removed.
     """
     with open(f"{script}.objects", "rb") as file:
         data = bytearray(file.read())

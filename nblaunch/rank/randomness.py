@@ -1,11 +1,10 @@
-"""Random state: each rank's own, or a reproducible one.
+"""Random state: each rank has its own, fresh or reproducible.
 
-A forked rank has the state of the process it was forked from, and torch starts every process with the same constant
-seed, so without this all ranks would draw the same numbers. Libraries that a cell imports later are seeded when their
-import is done. So are generators that libraries make for themselves when they are imported: those of SymPy and Faker,
-and of whatever was imported before a fork. In a run with a seed NumPy's generators that are made without one are
-reproducible too; those of `random.Random`, `random.SystemRandom` and `secrets` take what the system gives, which nobody
-can choose.
+A forked rank has the state of the process that it was forked from, and torch begins with the same constant seed in
+every process, so without this all ranks would draw the same numbers. Libraries that a cell imports later are seeded
+after their import. Generators that libraries have made for themselves are seeded too: those of SymPy and Faker, and all
+that were made before a fork. In a run with a seed, NumPy's generators that are made without a seed are reproducible.
+`random.Random()`, `random.SystemRandom` and `secrets` are not: they take entropy from the system.
 """
 
 from __future__ import annotations
@@ -23,32 +22,33 @@ from nblaunch.processes.starting.generators import seed_anew
 __all__ = ["seed_everything"]
 
 
-_with_fresh_entropy = -1  # the process that has seeded itself so
+# Id of the process that has seeded itself from fresh entropy.
+_seeded_freshly = -1
 
 
 def seed_everything(seed: int | None, rank: int) -> None:
     """Seed `random`, NumPy's global state and torch, now or when they are imported.
 
-    What a process has done for itself while it waited to be a rank is not done again: seeding torch takes milliseconds.
+    A process that has taken fresh entropy before it became a rank is not seeded again, which would take milliseconds.
 
     Parameters
     ----------
     seed : int or None
-        Common seed of the run: ranks get different states, the same ones in every run. None takes fresh entropy.
+        Seed of the run: each rank gets a state of its own, the same one in every run. None takes fresh entropy.
     rank : int
         Number of the rank.
     """
-    global _with_fresh_entropy
-    if seed is None and _with_fresh_entropy == os.getpid():
+    global _seeded_freshly
+    here = os.getpid()
+    if seed is None and _seeded_freshly == here:
         return
-    _with_fresh_entropy = os.getpid() if seed is None else -1
+    _seeded_freshly = here if seed is None else -1
     entropy = os.urandom(16) if seed is None else f"{seed}:{rank}".encode()
     number = _number(entropy)
-    here = os.getpid()
     random.seed(number)
     when_imported("numpy.random", lambda module: _seed_numpy(module, number, seed is not None, here), "seed")
     seed_anew(entropy)
-    for library, names in _OF_LIBRARIES.items():
+    for library, names in _LIBRARY_GENERATORS.items():
         when_imported(library, partial(_seed_generators, names, entropy), "seed")
     when_imported("sympy.core.symbol", partial(_seed_dummies, entropy), "seed")
     when_imported("torch", lambda module: module.manual_seed(number % 2**63), "seed")
@@ -58,8 +58,8 @@ def _number(entropy: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(entropy, digest_size=8).digest(), "big")
 
 
-# What they draw from, by the module: also in a fork of the notebook, and in a run with a seed in all ranks.
-_OF_LIBRARIES = {"sympy.core.random": ("rng", "_assumptions_rng"), "faker.generator": ("mod_random",)}
+# By module: the names of generators that the library makes when it is imported.
+_LIBRARY_GENERATORS = {"sympy.core.random": ("rng", "_assumptions_rng"), "faker.generator": ("mod_random",)}
 
 
 def _seed_generators(names: tuple[str, ...], entropy: bytes, module: Any) -> None:
@@ -70,20 +70,19 @@ def _seed_generators(names: tuple[str, ...], entropy: bytes, module: Any) -> Non
 
 
 def _seed_dummies(entropy: bytes, module: Any) -> None:
-    """Let a rank's dummy symbols differ from those of the others: SymPy numbers them from a number drawn at random."""
+    """Let each rank number SymPy's dummy symbols from a random number of its own: equal numbers are equal symbols."""
     if hasattr(module.Dummy, "_base_dummy_index"):
         drawn = random.Random(_number(entropy + b":sympy.Dummy"))
         module.Dummy._base_dummy_index = drawn.randint(10**6, 9 * 10**6)
 
 
-def _seed_numpy(module: Any, number: int, reproducible: bool, rank: int) -> None:
-    """Seed NumPy's global state; and, in a run with a seed, what ``np.random.default_rng()`` begins with.
+def _seed_numpy(module: Any, number: int, reproducible: bool, rank_pid: int) -> None:
+    """Seed NumPy's global state and, in a run with a seed, the generators that are made without one.
 
-    A generator that is made without a seed asks `secrets` for one. In such a run it gets the next number of a stream of
-    the rank's own. A process that the rank forks does not, also where it is the first to import this: each would get
-    the same.
+    ``np.random.default_rng()`` takes its seed from `secrets`. In a run with a seed, it gets the next number of a stream
+    of the rank instead. Processes that the rank forks keep `secrets`: otherwise all of them would get the same numbers.
     """
-    forked = os.getpid() != rank
+    forked = os.getpid() != rank_pid
     if forked and not reproducible:
         return
     module.seed(number % 2**32)

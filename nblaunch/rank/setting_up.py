@@ -1,4 +1,4 @@
-"""The notebook's set-up cell, run in a rank before anything else of the user's."""
+"""The notebook's set-up cell (``%%multiproc --setup``), which a rank runs before the user's other code."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["run_set_up"]
 def run_set_up(
     setup: SetUp, data: Any, shell: RankShell, failed: Callable[[str, str, Exception], Exception]
 ) -> dict[str, Any]:
-    """Run it in the namespace of the rank, and return the variables that stay as it has bound them.
+    """Run the set-up cell in the namespace of the rank, and return the variables that the rank keeps from it.
 
     Parameters
     ----------
     setup : SetUp
-        The cell.
+        The set-up cell.
     data : buffer or Parts
-        The objects that it uses.
+        The packed objects that the cell uses.
     shell : RankShell
-        Runs it.
+        Runs the cell.
     failed : callable
-        See `nblaunch.payload.unpack_named`.
+        Makes the error for an object that cannot be rebuilt, see `nblaunch.payload.unpack_named`.
 
     Raises
     ------
     BaseException
-        Whatever the cell raises, with a note that says which cell it is.
+        Whatever the cell raises, with a note that it was the set-up cell.
     """
     try:
         namespace = shell.user_ns

@@ -1,4 +1,4 @@
-"""Settings of the notebook, made in a rank: at once where their library is imported, otherwise when it is."""
+"""Settings of libraries that the notebook has changed, made in a rank as soon as the library is imported."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["apply_settings"]
 
 
 def apply_settings(sent: Mapping[str, Mapping[str, Any]], namespace: dict[str, Any]) -> None:
-    """Make settings.
+    """Make settings in this process, now or when their libraries are imported.
 
     Parameters
     ----------
     sent : mapping of str to mapping
-        What `nblaunch.settings.pack_settings` returned.
+        Settings by library, as `nblaunch.settings.pack_settings` returns them.
     namespace : dict
-        Becomes the globals of the notebook's functions among them.
+        The rank's variables, which become the globals of functions among the values.
     """
     if not sent:
         return
@@ -39,9 +39,10 @@ def _apply_all(library: Library, settings: Mapping[str, Any], namespace: dict[st
             if isinstance(value, Sent):
                 value = unpack(bytearray(value.data), shared_globals=namespace)
         except Exception as error:
-            _tell(library, name, error)
+            _report(library, name, error)
             continue
         _apply(library, name, value, module)
+        # an import of these changes the setting, or makes it possible
         for other in library.again_after(name, value):
             if other not in sys.modules:
                 when_imported(other, partial(_apply, library, name, value, module), f"settings of {library.module}")
@@ -51,10 +52,10 @@ def _apply(library: Library, name: str, value: Any, module: ModuleType, _: Modul
     try:
         library.apply(module, name, value)
     except Exception as error:
-        _tell(library, name, error)
+        _report(library, name, error)
 
 
-def _tell(library: Library, name: str, error: Exception) -> None:
+def _report(library: Library, name: str, error: Exception) -> None:
     sys.stderr.write(
         f"nblaunch: the notebook's setting {library.module}.{name} cannot be made in this rank ({why(error)}); "
         "--no-settings leaves all of them out\n"

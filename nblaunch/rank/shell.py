@@ -1,4 +1,4 @@
-"""The IPython shell that a cell runs in: magics, ``!``, ``?``, ``await``, and tracebacks as a notebook shows them."""
+"""`RankShell`: the IPython shell in which a rank runs a cell, with magics, ``!``, ``?``, ``await`` and tracebacks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Compiler(CachingCompiler):
 
     def __init__(self) -> None:
         super().__init__()
-        # private in IPython: the table behind "Cell In[5]" in its tracebacks. IPython 7 has none, and no such lines.
+        # Private in IPython: cell numbers by file name, for "Cell In[5]" in tracebacks. IPython 7 has no such table.
         self.__dict__.setdefault("_filename_map", {})
 
     def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
@@ -51,7 +51,7 @@ class _Compiler(CachingCompiler):
 
 
 class _ValueKeeper(DisplayHook):
-    """Keeps the value of the last expression, unless a semicolon follows; whoever launched shows it."""
+    """Keeps the value of the last expression, unless a semicolon follows it. The notebook shows it, not the rank."""
 
     def __call__(self, result: object = None) -> None:
         if result is not None and not self.quiet():
@@ -59,28 +59,29 @@ class _ValueKeeper(DisplayHook):
 
 
 class RankShell(InteractiveShell):
-    """A shell without history, profile start-up, prompts, or a terminal."""
+    """An IPython shell without history, start-up files, prompts and terminal."""
 
     compiler_class: type[_Compiler] = Type(_Compiler)
     displayhook_class: type[_ValueKeeper] = Type(_ValueKeeper)
     display_pub_class: type[RankDisplayPublisher] = Type(RankDisplayPublisher)
-    _awaited: str | None = None
+    # the cell that `run` has been given, until IPython transforms it
+    _cell: str | None = None
     _work: Work | None = None
-    # straight to descriptors 1 and 2, which are the rank's log files
+    # ``!command`` writes to descriptors 1 and 2, the rank's log files
     system: Callable[[InteractiveShell, str], None] = InteractiveShell.system_raw
 
     @classmethod
     def create(cls) -> RankShell:
-        """Return the shell of this process, made new if there is none of this class."""
+        """Return the shell of this process; make one if there is none of this class."""
         if isinstance(InteractiveShell._instance, cls):
             return InteractiveShell._instance
         if InteractiveShell._instance is not None:
-            InteractiveShell._instance.clear_instance()  # forked from a process with a shell of another kind
+            InteractiveShell._instance.clear_instance()  # the notebook's shell, in a fork of its process
         config = Config()
         config.HistoryManager.enabled = False
         config.InteractiveShell.warn_venv = False
         shell: RankShell = cls.instance(config=config)
-        # run_cell says how to leave a terminal when code calls sys.exit
+        # when code calls sys.exit, IPython warns how to leave a terminal
         warnings.filterwarnings("ignore", "To exit: use", UserWarning)
         shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
         name_cells(shell.InteractiveTB, shell.compile._filename_map)
@@ -90,33 +91,33 @@ class RankShell(InteractiveShell):
         return shell
 
     def init_prompts(self) -> None:
-        """Leave no prompts in `sys`: nobody types here, and libraries take them for a sign that somebody does."""
+        """Set no prompts in `sys`, which libraries take for a sign that somebody types here."""
 
     def display_over(self, channel: Channel | None) -> None:
-        """Send what is displayed from now on over this channel; None prints its text."""
+        """Send displays over this channel from now on; None prints their text instead."""
         self.display_pub.connect(channel)
 
     def rehearse_display(self, channel: Channel | None) -> None:
-        """Do what a display does, over a channel that nobody listens to if there is one."""
+        """Format and send an empty display, over this channel if there is one, in a process that is no rank yet."""
         self.display_formatter.format(object())
         self.display_pub.rehearse(channel)
 
     def join_figures(self) -> None:
-        """Have figures drawn inline displayed by this shell.
+        """Have inline figures of matplotlib displayed by this shell.
 
-        matplotlib's inline backend arranges that with the shell that it finds when it is imported. Where it was
-        imported ahead there was none, and in a fork of the notebook's process it is still the notebook's.
+        matplotlib's inline backend registers with the shell that exists when it is imported. If it was imported before
+        the fork, there was no shell yet, or it was the notebook's.
         """
         backend: Any = sys.modules.get("matplotlib_inline.backend_inline")
         join = getattr(backend, "_enable_matplotlib_integration", None)  # private: what the import itself calls
         if join is None or (backend.InlineBackend.initialized() and backend.InlineBackend.instance().shell is self):
             return
-        # or it would take the formats for those of this shell
+        # otherwise it would leave this shell without its formatters, as if they were registered already
         backend.configure_inline_support.current_backend = "unset"
         join()
 
     def prepare_for(self, work: Work) -> None:
-        """Take over the notebook's cell numbers, sources and compiler flags."""
+        """Set the number, file name and compiler flags of the cell, the sources of other cells, and figure settings."""
         self._work = work
         self.execution_count: int = work.number
         self.compile.flags |= work.compiler_flags
@@ -134,14 +135,14 @@ class RankShell(InteractiveShell):
 
     @contextmanager
     def as_cell(self, filename: str, number: int, compiler_flags: int) -> Iterator[None]:
-        """Run another cell of the notebook's before the one that was prepared for."""
-        then = self.compile.cell_filename, self.execution_count, self.compile.flags
+        """Let another cell of the notebook run in this context, before the one that `prepare_for` was called for."""
+        before = self.compile.cell_filename, self.execution_count, self.compile.flags
         self.compile.cell_filename, self.execution_count = filename, number
         self.compile.flags |= compiler_flags
         try:
             yield
         finally:
-            self.compile.cell_filename, self.execution_count, self.compile.flags = then
+            self.compile.cell_filename, self.execution_count, self.compile.flags = before
 
     def run(self, cell: str) -> Any:
         """Run a cell and return the value of its last expression.
@@ -149,9 +150,9 @@ class RankShell(InteractiveShell):
         Raises
         ------
         BaseException
-            Whatever the cell raises, its traceback beginning in the cell.
+            Whatever the cell raises; the traceback begins in the cell.
         """
-        self._awaited = cell
+        self._cell = cell
         result: ExecutionResult = self.run_cell(cell, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
@@ -159,17 +160,17 @@ class RankShell(InteractiveShell):
         return result.result
 
     def _tee(self, channel: str) -> AbstractContextManager[None]:
-        # Private in IPython 9: there it keeps all that a cell writes in memory, for the history, and makes each write
-        # twice as slow. What a rank writes is in its log file.
+        # Private in IPython 9, which keeps all that a cell writes in memory for the history, so that each write takes
+        # twice as long. A rank has no history.
         return nullcontext()
 
     def _update_code_co_name(self, code: CodeType) -> CodeType:
-        # Private in IPython 7 and in some of 8: there it calls the code of a cell "<cell line: 1>", for the debugger of
-        # the notebook. Whoever reads stacks and tracebacks knows it as "<module>", as it is called elsewhere.
+        # Private in IPython 7 and some of 8, which name the code of a cell "<cell line: 1>" for JupyterLab's debugger.
+        # In stacks and tracebacks of ranks its name is "<module>", on all versions.
         return code
 
     def run_cell(self, *args: Any, **options: Any) -> ExecutionResult:
-        """Run a cell; one that is run by another cell does not take that one's value along."""
+        """Run a cell, maybe within another cell, whose value it leaves as it is."""
         outer = self.displayhook.exec_result
         try:
             return super().run_cell(*args, **options)
@@ -177,28 +178,28 @@ class RankShell(InteractiveShell):
             self.displayhook.exec_result = outer
 
     def transform_cell(self, raw_cell: str) -> str:
-        """Return the cell as Python, and keep it where the display hook looks for a semicolon."""
+        """Return the cell as Python, and store it where the display hook looks for a final semicolon."""
         transformed: str = super().transform_cell(raw_cell)
-        if raw_cell is self._awaited:  # and not one that a magic in it transforms
-            self._awaited = None
+        if raw_cell is self._cell:  # not a nested cell that a magic transforms
+            self._cell = None
             self.history_manager.input_hist_parsed[:] = ["", transformed]
         return transformed
 
     def forget(self, filename: str) -> None:
-        """Remove the traces of a cell that was run only for practice."""
+        """Remove all traces of a cell that was run only to warm up the process."""
         linecache.cache.pop(filename, None)
         self.compile._filename_map.pop(filename, None)
         self.last_execution_result: None = None
-        # what a traceback was made of would be kept with all its frames
+        # the formatter would keep the last exception with all its frames
         tracer = self.InteractiveTB
         tracer.etype = tracer.value = tracer.evalue = tracer.tb = None
         self.history_manager.input_hist_parsed[:] = [""]
 
     def render(self, error: BaseException) -> str:
-        """Return the traceback of an exception as a notebook shows it, with colours."""
+        """Return the traceback of an exception as a notebook shows it, with ANSI colours."""
         kind, tb = type(error), traceback_of(error)
         if _has_group(error):
-            # as IPython does: its own formatter knows no groups
+            # IPython's formatter does not know exception groups, so IPython uses Python's too
             return "".join(traceback.format_exception(kind, error, tb))
         if isinstance(error, SyntaxError):
             lines = self.SyntaxTB.structured_traceback(kind, error, traceback.extract_tb(tb))
@@ -207,45 +208,45 @@ class RankShell(InteractiveShell):
         return _with_notes("\n".join(lines), error)
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """Do nothing: a rank has no event loop of a window system to join; ``%matplotlib`` asks for one."""
+        """Do nothing: ``%matplotlib`` asks for the event loop of a window system, which a rank does not have."""
 
     def ask_exit(self) -> None:
-        """Leave the cell: ``exit`` and ``quit`` call this."""
+        """End the cell; ``exit`` and ``quit`` call this."""
         raise SystemExit(0)
 
     def showtraceback(self, *args: Any, running_compiled_code: bool = False, **options: Any) -> None:
-        """Show the exceptions that a magic catches; those that end the cell are reported by the rank."""
+        """Print an exception that a magic catches; one that ends the cell is reported by the rank instead."""
         if not running_compiled_code and not options.get("exception_only"):
             error = sys.exc_info()[1]
             if error is not None and self._work is not None:
-                with suppress(Exception):  # of anybody's class, with a text of its own making
+                with suppress(Exception):  # the text of a user's exception may raise
                     add_hints(error, self._work, self.user_ns)
             super().showtraceback(*args, **options)
 
     def showsyntaxerror(self, *args: Any, **options: Any) -> None:
-        """Show nothing: the rank reports it."""
+        """Print nothing: the rank reports the error."""
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         print(_with_notes(self.InteractiveTB.stb2text(stb), evalue), file=sys.stderr)
 
 
 def _keep_widgets_here() -> None:
-    """Have widgets made without a frontend: a fork of a kernel would write to its parent's sockets."""
+    """Have widgets made without a frontend, because a fork of the kernel would write to its parent's sockets."""
     comm: Any = sys.modules.get("comm")
     if comm is not None:
         comm.create_comm = comm._create_comm
         comm.get_comm_manager = comm._get_comm_manager
-    # before ipykernel 6.18 there is no such package: there widgets look for the kernel themselves
+    # ipykernel before 6.18 does not use `comm`: there a widget looks for the kernel itself
     kernels: Any = sys.modules.get("ipykernel.kernelbase") if comm is None else None
     if kernels is not None:
         kernels.Kernel._instance = None
 
 
 def _count_lines_of_cells() -> None:
-    """Have IPython's tracebacks count the lines of a cell where they are, which is no file.
+    """Have IPython's tracebacks count the lines of a cell in `linecache`, because there is no file of it.
 
-    IPython 9.18 looks for a file, finds none, and then shows the line that the frame has come to since, instead of the
-    one that raised: of ``except KeyError as error: raise ValueError from error`` the line of the second, twice.
+    IPython 9.18 looks for a file. As it finds none, it shows the line where the frame is now instead of the line that
+    raised: after ``except KeyError as error: raise ValueError from error``, the second line for both exceptions.
     """
     count = getattr(ultratb, "get_line_number_of_frame", None)  # private
     if count is None:
@@ -253,7 +254,7 @@ def _count_lines_of_cells() -> None:
 
     def count_lines(frame: FrameType) -> int:
         entry = linecache.cache.get(frame.f_code.co_filename)
-        # an entry without a time is of no file
+        # an entry without a modification time does not come from a file
         return len(entry[2]) if entry is not None and len(entry) == 4 and entry[1] is None else count(frame)
 
     ultratb.get_line_number_of_frame = count_lines
@@ -263,7 +264,7 @@ def _with_notes(text: str, error: BaseException) -> str:
     """Return a traceback with the notes of its exception, which IPython 7 leaves out."""
     notes: list[str] = []
     if IPython.version_info[0] < 8:
-        with suppress(Exception):  # of anybody's class
+        with suppress(Exception):  # an attribute of a user's exception may raise
             notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     return "\n".join([text, *notes])
 

@@ -1,10 +1,9 @@
-"""In which order a rank writes to its two streams, and what it writes at once: `note_write_order`.
+"""`note_write_order`: notes on the order of a rank's writes to stdout and stderr, and on lines that belong together.
 
-Standard output and standard error are two files, and nothing in them says which of two lines came first: a bar of tqdm
-on stderr, or the ``print`` behind it. So each time that Python code changes from one stream to the other, the sizes of
-both files are noted in a third one beside them. Nor do files say which lines belong together, such as those of a data
-frame: several lines that come in one `write` are noted there too. Who writes single lines to one stream only writes no
-note.
+Standard output and standard error are two files, and nothing in them tells which of two lines was written first: a
+progress bar on stderr, or the line of the ``print`` after it. So whenever Python code changes from one stream to the
+other, the sizes of both files are noted in a third file beside them. If one `write` has several lines, such as those of
+a data frame, their offsets are noted too. Code that writes single lines to one stream makes no notes.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ from nblaunch.logs.files import add_note, order_path, pack_block, pack_order
 
 __all__ = ["note_write_order"]
 
-# Notes that are written at most: with more, the order is as exact as whoever follows the files looks.
+# Notes for one task. After these, readers know the order only as exactly as they see the files grow.
 _MAX_NOTES = 100_000
-# Of those on lines that belong together: the record looks at them only where a rank has written little.
+# Of these, notes on lines that belong together, which only records of short logs use.
 _MAX_BLOCK_NOTES = 1_000
 
 
 def note_write_order(stdout: str, stderr: str) -> None:
-    """Note from now on in which order `sys.stdout` and `sys.stderr` are written to, and which lines come at once.
+    """Note from now on the order of writes to `sys.stdout` and `sys.stderr`, and which lines are written at once.
 
     Parameters
     ----------
     stdout, stderr : str
-        The files behind them; nothing is done where one of them has none.
+        The log files that the streams write to. If there are none, or not in one folder, nothing is done.
     """
     if not stdout or not stderr or os.path.dirname(stdout) != os.path.dirname(stderr):
         return
     notes = _Notes(order_path(stdout))
     if isinstance(sys.stdout, _Stream) and isinstance(sys.stderr, _Stream):
-        # of the task before, whose files these streams wrote to
+        # these are streams of an earlier task of this process, which had other files
         sys.stdout.notes = sys.stderr.notes = notes
         return
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -50,7 +49,7 @@ def note_write_order(stdout: str, stderr: str) -> None:
 
 
 class _Notes:
-    """The file with the notes, and who wrote last."""
+    """The file with the notes, and the descriptor that was written to last."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -59,15 +58,15 @@ class _Notes:
         self._blocks_left = _MAX_BLOCK_NOTES
 
     def begin(self, descriptor: int) -> None:
-        """Take note that a stream is written to now."""
+        """Note the sizes of both files, if the stream before was the other one; called before a write."""
         last, self._last = self._last, descriptor
         if last not in (0, descriptor) and self._left > 0:
-            # descriptors that were closed
+            # the cell may have closed the descriptors
             with suppress(OSError):
                 self._add(pack_order(os.fstat(1).st_size, os.fstat(2).st_size))
 
     def begin_block(self, descriptor: int) -> int | None:
-        """Return where several lines begin that are about to be written at once; None if that will not be noted."""
+        """Return the offset where a write of several lines begins; None if it is not to be noted."""
         if min(self._left, self._blocks_left) <= 0:
             return None
         try:
@@ -76,24 +75,24 @@ class _Notes:
             return None
 
     def end_block(self, descriptor: int, start: int) -> None:
-        """Take note that they are written."""
+        """Note the offsets of the lines that have been written."""
         self._blocks_left -= 1
         with suppress(OSError):
             self._add(pack_block(descriptor, start, os.fstat(descriptor).st_size))
 
     def _add(self, note: bytes) -> None:
         self._left -= 1
-        # a full disk: what can be noted later is right all the same, unless a part of this note is there
+        # a full disk: later notes are right all the same, unless a part of this one was written
         with suppress(OSError):
             if not add_note(self._path, note):
                 self._left = 0
 
 
 class _Stream(io.TextIOWrapper):
-    """Standard output or standard error.
+    """Standard output or standard error, with notes.
 
-    It is the text that is noted, and not the bytes below it: were a raw file written in Python, an interrupt in there
-    would have the buffer write the same bytes twice.
+    Writes of text are noted, not writes of bytes in a raw file below it. An interrupt in a raw file that is written in
+    Python would have the buffer write the same bytes twice.
     """
 
     def __init__(self, stream: io.TextIOWrapper, descriptor: int, notes: _Notes) -> None:
@@ -103,7 +102,7 @@ class _Stream(io.TextIOWrapper):
         self.notes = notes
 
     def write(self, text: str, /) -> int:
-        """Write it, behind what was noted."""
+        """Write the text, and note what is to be noted before and after it."""
         self.notes.begin(self._descriptor)
         start = self.notes.begin_block(self._descriptor) if _is_several_lines(text) else None
         count = super().write(text)
@@ -113,5 +112,5 @@ class _Stream(io.TextIOWrapper):
 
 
 def _is_several_lines(text: object) -> bool:
-    # the user's mistake is the stream's to tell
+    # if it is no text, the write itself raises
     return isinstance(text, str) and text.find("\n", 0, -1) >= 0

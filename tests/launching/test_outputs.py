@@ -63,7 +63,7 @@ def test_ranks_that_there_are_not(ranks: Any, error: type[Exception], message: s
 
 def test_ranks_that_were_forked_ahead_and_have_rehearsed_begin_anew() -> None:
     for _ in range(3):
-        run = run_cell("display(HTML('x'))\n(get_ipython().display_pub._hinted, len(Out))", 2, quiet=True)
+        run = run_cell("display(HTML('x'))\n(get_ipython().display_pub._hint_printed, len(Out))", 2, quiet=True)
         assert (html(run), run.results) == ({0: ["x"], 1: ["x"]}, {0: (False, 0), 1: (False, 0)})
         assert [log.stdout + log.stderr for log in run.logs.values()] == ["", ""]
 

@@ -580,7 +580,7 @@ Current thread 0x00007f12fd82eb80 [python] (most recent call first):
   File "/home/me/c_code.py", line 7 in work
   File "/tmp/ipykernel_14736/3166111201.py", line 3 in <module>
   File "/venv/lib/python3.11/site-packages/IPython/core/interactiveshell.py", line 3823 in run_code
-  File "{package}/rank/main.py", line 177 in _work
+  File "{package}/rank/main.py", line 177 in _run_and_pack
   File "<string>", line 11 in <module>
 
 Extension modules: psutil._psutil_linux, numpy._core._multiarray_umath (total: 2)

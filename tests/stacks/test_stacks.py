@@ -385,5 +385,5 @@ def test_of_a_rank_that_asks_only_the_users_frames_are_told() -> None:
         "    Cell In[2], line 5, in outer",
     ]
     held = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "debugging.py"), 339, "debug_failure")
-    ours = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "main.py"), 300, "_report_failure")
+    ours = Frame(os.path.join(os.path.dirname(nblaunch.__file__), "rank", "failure_report.py"), 80, "report_failure")
     assert Stacks({0: Stack(((asking, held, ours),), "S")}).lines() == ["rank 0: held at its failure"]

@@ -1,4 +1,4 @@
-"""A rank is a program that was launched, whatever asks."""
+"""Libraries take a rank for a script, not for a notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
-from nblaunch.rank import launched
+from nblaunch.rank.interactivity import hide_interactivity
 
 PROMPTS = "import sys\n[name for name in ('ps1', 'ps2', 'ps3') if hasattr(sys, name)]"
 
@@ -54,10 +54,10 @@ def test_what_libraries_have_found_out_is_forgotten(monkeypatch: pytest.MonkeyPa
     module("huggingface_hub.utils._runtime")
     for prompt in ("ps1", "ps2", "ps3"):
         monkeypatch.delattr(sys, prompt, raising=False)  # which a shell of an earlier test has left
-    launched.be_launched()
+    hide_interactivity()
     assert vars(connector)["_IS_INTERACTIVE"]  # nobody types here
     monkeypatch.setitem(vars(sys), "ps1", ">>> ")
-    launched.be_launched()
+    hide_interactivity()
     assert not hasattr(sys, "ps1")
     assert not vars(connector)["_IS_INTERACTIVE"]
     assert vars(other)["_IS_INTERACTIVE"]
