@@ -1,9 +1,9 @@
-"""How a page's messages reach this process while a cell blocks its main thread. All of ipykernel's private parts.
+"""How messages of a page reach the kernel while a cell blocks its main thread, by private parts of ipykernel.
 
-A message of a widget waits for the main thread, except on ipykernel 7 where the frontend uses subshells. A message on
-the control channel never waits. So the page sends everything both ways, and here both are opened; what comes twice is
-harmless. On a kernel that offers neither, messages come when the cell has ended, and the interrupt button is what ends
-a run.
+A message of a widget waits for the main thread, unless it is ipykernel 7 and the frontend uses subshells. A message on
+the control channel never waits. So the page sends every message both ways, and this module lets both arrive; a message
+that arrives twice is harmless. On a kernel with neither way, messages arrive when the cell has ended, and only the
+interrupt button ends a run.
 """
 
 from __future__ import annotations
@@ -34,33 +34,35 @@ __all__ = [
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+# Type of a message on the control channel.
 _REQUEST = "nblaunch_request"
+# By the token of the panel.
 _LISTENERS: weakref.WeakValueDictionary[str, _Listener] = weakref.WeakValueDictionary()
 
 
 class _Listener:
-    """A weakly held listener of the control channel: it hears what pages say to one panel while somebody holds it."""
+    """A listener of the control channel for one panel. `_LISTENERS` holds it weakly, so it ends with its last user."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.hear = hear
 
 
 def has_pages() -> bool:
-    """Tell whether a widget of this process can appear on a page: not in a terminal, a program, or a rank."""
+    """Tell whether this is a kernel, whose widgets appear on pages; a terminal, a program or a rank is none."""
     return _kernel() is not None
 
 
 def draws_unheard() -> bool:
     """Tell whether this is a kernel of VS Code or Voila.
 
-    Their pages show widgets, and are heard only when the cell, or what a click has begun, has ended.
+    Their pages show widgets, but their messages arrive only when the cell or the callback of a click has ended.
     """
     is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
     return is_voila or "__vsc_ipynb_file__" in getattr(_shell(), "user_ns", {})
 
 
 def cell_that_runs() -> tuple[str, int]:
-    """Return the id that the frontend gives the cell that runs now, and the cell's number; empty and 0 if not known."""
+    """Return the frontend's id of the cell that runs now, and its number as in ``In[5]``; empty and 0 if not known."""
     try:
         parent = _kernel().get_parent("shell")
         cell = parent["metadata"].get("cellId", "")
@@ -71,10 +73,10 @@ def cell_that_runs() -> tuple[str, int]:
 
 
 def cell_that_a_page_runs() -> tuple[str, str]:
-    """Return the ids of the cell that runs now, and of the request to run it, if a page has sent it itself; else empty.
+    """Return the ids of the cell that runs now and of its request, if a page has sent the request; else empty texts.
 
-    A page of JupyterLab or Notebook 7 shows changes of outputs, and has emptied those of the cell. Servers that run
-    cells for pages may do neither. The name that tells is in the metadata of what JupyterLab's own executor sends.
+    A page of JupyterLab or Notebook 7 has cleared the outputs of the cell, and shows updates of them. A server that
+    runs cells for pages may do neither. Only requests of the page itself have ``deletedCells`` in their metadata.
     """
     try:
         parent = _kernel().get_parent("shell")
@@ -86,7 +88,7 @@ def cell_that_a_page_runs() -> tuple[str, str]:
 
 
 def peculiarities() -> list[str]:
-    """Return what is left out, or done in another way, because of the versions and the frontend that are here."""
+    """Return sentences about what is missing or different with these versions and this frontend."""
     shell, kernel = _shell(), _kernel()
     found = []
     if kernel is not None and not isinstance(getattr(kernel, "control_handlers", None), dict):
@@ -108,12 +110,14 @@ def peculiarities() -> list[str]:
 
 
 def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> object:
-    """Have messages for the panel of this token handed on, in the kernel's control thread.
+    """Have `hear` called with each message on the control channel for the panel of this token.
+
+    It is called in the kernel's control thread.
 
     Returns
     -------
     object
-        To be kept as long as messages shall come.
+        The listener. Messages arrive as long as the caller holds it.
     """
     listener = _Listener(hear)
     _LISTENERS[token] = listener
@@ -124,9 +128,9 @@ def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> 
 
 
 def answer_on_own_subshell(widget: Any) -> None:
-    """Keep ipykernel 7.4 from sending a widget's messages to the shell that the cell blocks.
+    """Keep ipykernel 7.4 from sending a widget's messages to the main shell, which the cell blocks.
 
-    There a comm answers to the subshell that it was last published from, which for a cell is the main one.
+    There a comm handles messages in the subshell from which it was last published, which for a cell is the main one.
     """
     comm: Any = getattr(widget, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
@@ -135,15 +139,15 @@ def answer_on_own_subshell(widget: Any) -> None:
 
 
 def keep_busy() -> Callable[[], None]:
-    """Have pages show that the kernel is busy while the cell that runs now goes on, whatever messages come meanwhile.
+    """Have pages show the kernel as busy until the cell that runs now has ended, also after other messages.
 
-    The kernel says "busy" and "idle" for every message, and a page shows what was said last.
+    The kernel publishes "busy" and "idle" for every message, and a page shows the last of these.
 
     Returns
     -------
     callable
-        To be called while a message is taken: behind the "idle" of that message the kernel says "busy" once more in the
-        name of the cell. Does nothing when the cell has ended, where no cell runs, or on a kernel that is too unlike.
+        To be called while a message is handled: after the "idle" of that message, it publishes "busy" for the cell. It
+        does nothing when the cell has ended, if no cell runs, or if the kernel has no such method.
     """
     shell, kernel = _shell(), _kernel()
     publish = getattr(kernel, "_publish_status", None)
@@ -151,7 +155,7 @@ def keep_busy() -> Callable[[], None]:
         return _nothing
     parent = kernel.get_parent("shell")
     if parent.get("content", {}).get("silent"):
-        return _nothing  # its end is not told of
+        return _nothing  # a silent cell publishes no "idle" at its end
     lock = threading.Lock()
     over = False
     thread = threading.get_ident()
@@ -159,67 +163,67 @@ def keep_busy() -> Callable[[], None]:
     def end(_result: object) -> None:
         nonlocal over
         if threading.get_ident() != thread:
-            return  # a cell of a subshell
+            return  # another cell has ended, in a subshell
         shell.events.unregister("post_run_cell", end)
         with lock:
             over = True
 
     def say_busy() -> None:
-        # not between the end of the cell and its own "idle": that would be taken back for ever
+        # never after the cell's own "idle": the page would show a busy kernel for ever
         with lock, contextlib.suppress(Exception):
             if not over:
                 publish("busy", "shell", parent)
 
-    def soon() -> None:
-        # the "idle" comes without a pause when the message has been taken, and so before anything else in this loop
+    def say_busy_soon() -> None:
+        # the kernel publishes "idle" in the same step of the event loop, so before the call that is scheduled here
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop().call_soon(say_busy)
 
-    # not post_execute, which each message of a widget triggers too
+    # not post_execute, which is triggered by each message of a widget too
     shell.events.register("post_run_cell", end)
-    return soon
+    return say_busy_soon
 
 
-# What the streams of an old kernel say of the cell that has launched.
+# The header of the cell that has launched, for streams of kernels before ipykernel 6.29.
 _CELL: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("nblaunch_cell", default=None)
 
 
 def print_under_this_cell() -> None:
-    """Have what the threads that are made from now on print appear under the cell that runs now.
+    """Have threads that this one starts from now on print under the cell that runs now.
 
-    From ipykernel 6.29 on its streams see to that by themselves. Earlier ones know one cell for all threads: the last.
+    The streams of ipykernel 6.29 do so by themselves. Older ones print under the latest cell, whichever thread prints.
     """
     stream: Any = sys.stdout
     _CELL.set(stream.parent_header if _knows_one_cell(stream) else None)
 
 
-def under_its_cell(stream: TextIO) -> TextIO | _Elsewhere:
-    """Return what prints under the cell of the present context, if another one runs by now; otherwise the stream."""
+def under_its_cell(stream: TextIO) -> TextIO | _EarlierCellStream:
+    """Return a stream that prints under the cell of the current context: this one unless a later cell runs."""
     cell = _CELL.get()
     if cell is None or not _knows_one_cell(stream) or stream.parent_header is cell:  # type: ignore[attr-defined]
         return stream
-    return _Elsewhere(stream, cell)
+    return _EarlierCellStream(stream, cell)
 
 
 def _knows_one_cell(stream: Any) -> bool:
     return all(name in getattr(stream, "__dict__", ()) for name in ("parent_header", "session", "pub_thread", "topic"))
 
 
-class _Elsewhere:
-    """Prints under a cell that has ended, with which the kernel's stream has done."""
+class _EarlierCellStream:
+    """Prints under an earlier cell than the one that the kernel's stream prints under."""
 
     def __init__(self, stream: Any, cell: dict[str, Any]) -> None:
         self._stream = stream
         self._cell = cell
 
     def write(self, text: str) -> None:
-        """Do what the stream does when it is flushed."""
+        """Send the text at once, as the stream does when it is flushed."""
         stream = self._stream
         content = {"name": stream.name, "text": text}
         stream.session.send(stream.pub_thread, "stream", content, parent=self._cell, ident=stream.topic)
 
     def flush(self) -> None:
-        """Do nothing: it is sent already."""
+        """Do nothing: the text was sent by `write`."""
 
 
 def _nothing() -> None:
@@ -227,7 +231,7 @@ def _nothing() -> None:
 
 
 def _runs_in_cell() -> bool:
-    """Tell whether a cell is what has called: not a thread of its own, nor a task that goes on after its cell."""
+    """Tell whether a cell has called this, not a thread that it has started or a task that outlives it."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "run_cell_async" and frame.f_code.co_filename.endswith("interactiveshell.py"):

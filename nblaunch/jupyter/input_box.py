@@ -1,7 +1,7 @@
-"""Where a person answers: the notebook's input box, or the terminal. All of ipykernel's private parts about that.
+"""`Box`: asks a person for a line, in the notebook's input box or in the terminal, by private parts of ipykernel.
 
-A box can be left without an answer, because a rank may go while its question stands there. ipykernel's own cannot: it
-waits for the page alone. So the request itself is made here, by the one method that both kinds of question end in.
+A question can be withdrawn, because the rank that asks may end. ipykernel's own `input` waits for the page until it
+answers. So its method `_input_request`, which `input` and `getpass` both use, is replaced while a question is open.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["Box", "NoInput", "find_box", "in_kernel", "in_terminal", "tell"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds between two looks whether the question still stands; ipykernel looks at its socket every 0.01 s.
-_PERIOD = 0.05
+# Seconds between two checks whether the question was withdrawn; ipykernel itself checks its socket every 0.01 s.
+_CHECK_INTERVAL = 0.05
 
 
 class Box(Protocol):
-    """Somebody can be asked here, by the main thread."""
+    """A place where somebody can be asked, by the main thread only."""
 
     def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
         """Ask for a line.
@@ -34,11 +34,11 @@ class Box(Protocol):
         Parameters
         ----------
         prompt : str
-            What stands before the answer.
+            The text before the answer.
         hidden : bool
-            Whether the answer is a secret.
+            Whether the answer is a secret, which is not shown while it is typed.
         withdrawn : callable
-            Tells that nobody waits for the answer any more.
+            Returns whether nobody waits for the answer any more.
 
         Returns
         -------
@@ -48,13 +48,13 @@ class Box(Protocol):
         Raises
         ------
         EOFError
-            If whoever was asked ended the input.
+            If the person has ended the input, for example with Ctrl-D.
         """
 
 
 def tell(text: str) -> None:
-    """Write to whoever is asked."""
-    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+    """Print a text where questions are asked: under the cell, or in the terminal."""
+    with contextlib.suppress(ValueError, OSError):  # the stream was closed, so nobody can read it
         sys.stdout.write(text)
         sys.stdout.flush()
 
@@ -65,9 +65,9 @@ class NoInput:
     Attributes
     ----------
     why : str
-        The reason, as a clause.
+        The reason, as a part of a sentence.
     executed : bool
-        Whether a program executes the notebook, in which nobody looks at a page.
+        Whether a program executes the notebook, so that nobody looks at a page.
     """
 
     def __init__(self, why: str, *, executed: bool = False) -> None:
@@ -76,19 +76,19 @@ class NoInput:
 
 
 def find_box() -> Box | NoInput:
-    """Return where whoever runs the present cell or program can be asked."""
+    """Return the place where whoever runs this cell or program can be asked."""
     if threading.current_thread() is not threading.main_thread():
         return NoInput("only the main thread can ask, and the ranks were launched from another one")
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     kernel: Any = getattr(shell, "kernel", None)
     if kernel is not None:
-        # private: what the frontend said about itself when it sent the cell
+        # private in ipykernel: whether the frontend, when it sent the cell, said that it has an input box
         if getattr(kernel, "_allow_stdin", True):
             return _KernelBox(kernel)
         return NoInput(
             "this notebook is executed by a program that has no input box (nbclient, nbconvert, papermill, a server "
             "that executes cells by itself, and the like)",
-            executed=_is_cell(kernel),
+            executed=_runs_cell(kernel),
         )
     try:
         if sys.stdin.isatty():
@@ -98,8 +98,8 @@ def find_box() -> Box | NoInput:
     return NoInput("this program has no terminal to ask in")
 
 
-def _is_cell(kernel: Any) -> bool:
-    """Tell whether a cell is what runs; otherwise it is a click on a widget, which comes from a page."""
+def _runs_cell(kernel: Any) -> bool:
+    """Tell whether the kernel runs a cell, not the callback of a widget, which a page has sent."""
     try:
         kind = kernel.get_parent("shell")["header"]["msg_type"]
     except (AttributeError, KeyError, TypeError):
@@ -123,12 +123,12 @@ def in_terminal() -> bool:
         return False
 
 
-# Requests that were left: a page may still answer them, and that answer belongs to no other question.
-_LEFT: deque[str] = deque(maxlen=1000)
+# Ids of withdrawn requests. A page may still answer them, and such an answer must not be taken for another's.
+_WITHDRAWN_REQUESTS: deque[str] = deque(maxlen=1000)
 
 
 class _Withdrawn(Exception):
-    """The question does not stand any more."""
+    """The question was withdrawn."""
 
 
 class _KernelBox:
@@ -156,7 +156,7 @@ class _KernelBox:
             vars(kernel).pop("_input_request", None)
 
     def _request(self, prompt: str, ident: Any, parent: Any, password: bool, withdrawn: Callable[[], bool]) -> str:
-        """Do what ipykernel's method of this name does, and look now and then whether the question still stands."""
+        """Ask as ipykernel's `_input_request` does, and check at intervals whether the question was withdrawn."""
         import zmq
 
         kernel = self._kernel
@@ -164,22 +164,22 @@ class _KernelBox:
             stream.flush()
         with contextlib.suppress(zmq.Again):
             while True:
-                kernel.stdin_socket.recv_multipart(zmq.NOBLOCK)  # answers to earlier questions
+                kernel.stdin_socket.recv_multipart(zmq.NOBLOCK)  # discard answers to earlier questions
         content = {"prompt": prompt, "password": password}
         sent = kernel.session.send(kernel.stdin_socket, "input_request", content, parent, ident=ident)
         request = str(sent["header"]["msg_id"])
         answered = False
         try:
             while not withdrawn():
-                if not zmq.select([kernel.stdin_socket], [], [], _PERIOD)[0]:
+                if not zmq.select([kernel.stdin_socket], [], [], _CHECK_INTERVAL)[0]:
                     continue
                 try:
                     _, reply = kernel.session.recv(kernel.stdin_socket)
                     value = str(reply["content"]["value"])
-                    if reply["parent_header"].get("msg_id") in _LEFT:
+                    if reply["parent_header"].get("msg_id") in _WITHDRAWN_REQUESTS:
                         continue
                 except (KeyError, TypeError, ValueError, AttributeError):
-                    logger.warning("a frontend answered a question with what is no answer")
+                    logger.warning("a frontend answered a question with a message that is not an answer")
                     continue
                 answered = True
                 if value == "\x04":
@@ -187,20 +187,20 @@ class _KernelBox:
                 return value
         finally:
             if not answered:
-                _LEFT.append(request)
+                _WITHDRAWN_REQUESTS.append(request)
         raise _Withdrawn
 
 
 def _ask_as_cells_do(prompt: str, *, hidden: bool) -> str:
-    """Ask in a kernel that is not ipykernel: xeus-python, for example, has put functions of its own over Python's.
+    """Ask in a kernel that is not ipykernel, by its own `input` and `getpass`; for example in xeus-python.
 
-    Such a question stays until somebody answers it.
+    Such a question cannot be withdrawn.
     """
     try:
         return str((getpass.getpass if hidden else builtins.input)(prompt))
     except EOFError:
         raise
-    except Exception as error:  # xeus-python: a RuntimeError if the frontend has no box
+    except Exception as error:  # xeus-python raises RuntimeError if the frontend has no input box
         tell(f"{prompt}\nNobody can answer that here: {error}. Let the ranks use a variable instead.\n")
         raise EOFError("EOF when reading a line") from error
 
@@ -210,11 +210,11 @@ class _TerminalBox:
 
     def ask(self, prompt: str, *, hidden: bool, withdrawn: Callable[[], bool]) -> str | None:
         """See `Box`."""
-        # before the prompt: from then on somebody types
-        with _unseen() if hidden else contextlib.nullcontext():
+        # before the prompt, because somebody may type as soon as they see it
+        with _without_echo() if hidden else contextlib.nullcontext():
             sys.stdout.write(prompt)
             sys.stdout.flush()
-            while not select.select([sys.stdin], [], [], _PERIOD)[0]:
+            while not select.select([sys.stdin], [], [], _CHECK_INTERVAL)[0]:
                 if withdrawn():
                     sys.stdout.write("\n")
                     return None
@@ -225,8 +225,8 @@ class _TerminalBox:
 
 
 @contextlib.contextmanager
-def _unseen() -> Iterator[None]:
-    """Have the terminal not show what is typed."""
+def _without_echo() -> Iterator[None]:
+    """Keep the terminal from showing what is typed."""
     import termios
 
     descriptor = sys.stdin.fileno()

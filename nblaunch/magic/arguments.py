@@ -1,6 +1,6 @@
-"""What can be chosen on the line of ``%%multiproc`` and by ``%config Multiproc``, made of the table of options.
+"""The arguments of the ``%%multiproc`` line and the traits of ``%config Multiproc``, made from the table of options.
 
-What is configured can be taken back on the line: a flag by its opposite, as ``--no-quiet``, a value by ``none``.
+The line can switch off what is configured: a flag by its opposite, as ``--no-quiet``, a value by ``none``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from traitlets import Bool, Enum, Float, HasTraits, Int, List, TraitType, Unicod
 from nblaunch.launching.option_table import OPTIONS, Kind, Option
 from nblaunch.magic import line as grammar
 
-__all__ = ["arguments", "configured", "said", "settings"]
+__all__ = ["arguments", "configured", "parse", "settings"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_READ: dict[Kind, Callable[[str], Any]] = {
+# How the value of an option is read from the line.
+_READERS: dict[Kind, Callable[[str], Any]] = {
     Kind.AT_LEAST_ONE: grammar.at_least_one,
     Kind.DURATION: grammar.seconds,
     Kind.POSITIVE_DURATION: grammar.positive_seconds,
@@ -37,7 +38,7 @@ _ACTIONS = {Kind.NAMES: "extend", Kind.ASSIGNMENTS: "append"}
 
 
 class _Flag(argparse.Action):
-    """Sets what a flag stands for, or with the opposite flag the contrary."""
+    """Stores `const` for the flag, and its contrary for the opposite flag."""
 
     def __init__(self, option_strings: list[str], dest: str, const: bool, **others: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, const=const, **others)
@@ -47,11 +48,8 @@ class _Flag(argparse.Action):
 
 
 def arguments(function: _Function) -> _Function:
-    """Have a magic take what the table allows on the line.
-
-    A decorator, below `IPython.core.magic_arguments.magic_arguments`.
-    """
-    # IPython takes decorators from the last one to the first
+    """Give a magic all arguments of the line; a decorator, below `IPython.core.magic_arguments.magic_arguments`."""
+    # reversed, because IPython lists the last decorator first
     for option in reversed([option for option in OPTIONS if option.line]):
         for names, details in reversed(_arguments_of(option)):
             argument(*names, **details)(function)
@@ -63,7 +61,7 @@ def _arguments_of(option: Option) -> list[tuple[list[str], dict[str, Any]]]:
     if option.line.startswith("-"):
         details |= {"dest": option.name, "default": argparse.SUPPRESS}
     else:
-        details["nargs"] = "?"  # with which argparse 3.10 cannot leave out what is not there
+        details["nargs"] = "?"  # argparse of Python 3.10 cannot combine this with SUPPRESS
     if option.kind is Kind.FLAG:
         names = [option.line, option.opposite] if option.opposite else [option.line]
         return [(names, details | {"action": _Flag, "const": option.sets})]
@@ -77,14 +75,13 @@ def _arguments_of(option: Option) -> list[tuple[list[str], dict[str, Any]]]:
         details["metavar"] = option.metavar
     found = [([option.line], details)]
     if option.off_line:
-        alike = f"The same as {option.line} none."
-        off = details | {"action": "store_const", "const": option.off, "help": alike}
+        off = details | {"action": "store_const", "const": option.off, "help": f"The same as {option.line} none."}
         found.append(([option.off_line], {name: value for name, value in off.items() if name != "choices"}))
     return found
 
 
 def _reader(option: Option) -> Callable[[str], Any]:
-    read = _READ[option.kind]
+    read = _READERS[option.kind]
     return (lambda text: option.off if text == "none" else read(text)) if option.has_off else read
 
 
@@ -99,14 +96,14 @@ def _help_of_line(option: Option) -> str:
     return f"{option.help[:-1]} ({'; '.join(notes)})." if notes else option.help
 
 
-def said(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
-    """Return what a line says, by name, and nothing for what it does not say."""
+def parse(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
+    """Return the options that the words of a line choose, by name, without those that it does not mention."""
     found = vars(parser.parse_args(words))
     return {name: value for name, value in found.items() if not (name == "nprocs" and value is None)}
 
 
 def settings() -> dict[str, TraitType[Any, Any]]:
-    """Return the traits that ``%config Multiproc`` shows and sets, by name."""
+    """Return the traits for ``%config Multiproc``, by name."""
     return {option.name: _trait(option).tag(config=True) for option in OPTIONS if option.is_configurable}
 
 
@@ -124,7 +121,7 @@ def _trait(option: Option) -> TraitType[Any, Any]:
 
 
 def _help_of_setting(option: Option) -> str:
-    # what stands for "not chosen", which is the default of the others
+    # whether 0 or an empty text means "not chosen"
     is_empty = option.default is None and not option.setting
     nothing = "empty" if option.setting == "" else "0"
     if option.has_off and option.kind is not Kind.CHOICE:
@@ -133,9 +130,9 @@ def _help_of_setting(option: Option) -> str:
 
 
 def configured(owner: HasTraits) -> Mapping[str, Any]:
-    """Return what is configured, by name: the values of the traits that `settings` gave to a class.
+    """Return the configured options by name, from an object whose class has the traits of `settings`.
 
-    Where an option has no default of its own, 0 and an empty text stand for that.
+    The result is None for 0 or an empty text where the option's default is None.
     """
     found = {}
     for option in OPTIONS:

@@ -1,4 +1,4 @@
-"""What ``%multiproc stacks``, ``debug``, ``stop``, ``kill`` and ``clear logs`` do to the runs of this process."""
+"""The commands ``%multiproc stacks``, ``debug``, ``stop``, ``kill``, ``logs`` and ``clear logs``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = [
     "stacks_in_words",
 ]
 
-# Bytes of the end of a log that are shown.
-_END = 4_000
+# Bytes of the end of a log that ``%multiproc logs NUMBER`` shows.
+_SHOWN_BYTES = 4_000
 
 
 def debug(rank: int) -> None:
-    """Answer what a rank asks, or operate its debugger until it is left.
+    """Let the user answer what a rank asks, or operate its debugger until they leave it.
 
     Raises
     ------
     ValueError
-        If that rank waits for nobody.
+        If that rank asks nothing.
     RuntimeError
         If nobody can be asked.
     """
@@ -49,14 +49,14 @@ def debug(rank: int) -> None:
 
 
 def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) -> str:
-    """Say where ranks are now; if no run goes on, where those of the last one were when its first rank failed.
+    """Return the stacks of ranks as text; if no run is going on, those of the last run when its first rank failed.
 
     Parameters
     ----------
     ranks : iterable of int, optional
-        Of whom; by default of all.
+        Their numbers; by default all ranks.
     native : bool
-        With the frames of C code, see `Run.stacks`.
+        Whether to include the frames of C code, see `Run.stacks`.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def stacks_in_words(ranks: Iterable[int] | None = None, native: bool = False) ->
 
 
 def end_runs(kill: bool = False) -> str:
-    """Stop, or kill, every run that still goes on; return when no rank of theirs is left, and say what was done."""
+    """Stop or kill every run that is going on, wait until their ranks have ended, and return their summaries."""
     runs = running()
     for run in runs:
         (run.kill if kill else run.stop)()
@@ -98,17 +98,17 @@ def end_runs(kill: bool = False) -> str:
 
 
 def logs_in_words(number: int | None = None) -> str:
-    """Say which logs are kept of runs whose notebook was killed, or show the ends of one's logs.
+    """List the logs that are kept of runs whose notebook was killed, or return the ends of the logs of one run.
 
     Parameters
     ----------
     number : int, optional
-        Which, from 1 on, as they are listed: the newest first.
+        The run's number in the list, which begins with 1, the newest.
 
     Raises
     ------
     ValueError
-        If there are not so many.
+        If the list is shorter.
     """
     kept = kept_logs()
     if number is None:
@@ -132,7 +132,7 @@ def logs_in_words(number: int | None = None) -> str:
         stdout, stderr = (os.path.join(folder, f"{name}.log") for name in ("stdout", "stderr"))
         reader = LocalLogs(folder, {0: stdout}, {0: stderr})
         for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
-            end = text_of(RankLog(reader, 0, stream), _END).rstrip("\n")
+            end = text_of(RankLog(reader, 0, stream), _SHOWN_BYTES).rstrip("\n")
             parts += [f"--- rank {rank}, {name}", end] if end else []
     return "\n".join(parts)
 
@@ -142,7 +142,7 @@ def _when(at: float) -> str:
 
 
 def clear_logs() -> str:
-    """Remove the logs of runs that have ended, those with a folder of their own choice aside; say what was done."""
+    """Remove the temporary logs of runs that have ended, not those in a ``log_dir``, and say how many."""
     removed, size = remove_folders({run.logs.root for run in running()})
     for one in kept_logs():
         shutil.rmtree(one.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What ``%multiproc doctor`` says: how the next ranks are made, what stands in the way, what the machine has."""
+"""``%multiproc doctor``: how the next ranks are made, what keeps them from being quick, and what the machine has."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["examine"]
 
 
 def examine(start_method: str, settings: bool = True, panel: Iterable[str] = ()) -> str:
-    """Return a report for a person, one line per finding.
+    """Return the report, one line per finding.
 
     Parameters
     ----------
     start_method : str
-        The one that launches use unless they name another.
+        The start method of launches that do not choose one.
     settings : bool
         Whether launches make changed settings of libraries in the ranks.
     panel : iterable of str
-        What there is to say about how runs are shown here.
+        Sentences about how runs are shown in this frontend.
     """
     rows = [
         ("nblaunch", _versions()),
@@ -95,7 +95,7 @@ def _zygote(state: dict[str, Any]) -> str:
         return f"{text}, importing {_packages(state['modules']) or 'nothing'}"
     with contextlib.suppress(psutil.Error):
         zygote = psutil.Process(state["pid"])
-        # what it shares with its spares counts once
+        # the proportional set size, which counts memory that it shares with its spares once
         total = sum(process.memory_full_info().pss for process in (zygote, *zygote.children(recursive=True)))
         text += f", {in_words(total)} with its spares"
     return f"{text}, ready after {state['seconds']:.1f} s"
@@ -117,8 +117,8 @@ def _hash_seed(start_method: str) -> str:
     return f"{of_ranks} in all ranks of all runs, which agree about hash() of a text; {whose}"
 
 
-def _settings(travel: bool) -> Iterator[tuple[str, str]]:
-    if not travel:
+def _settings(are_sent: bool) -> Iterator[tuple[str, str]]:
+    if not are_sent:
         yield "settings", "are not made in the ranks (%config Multiproc.settings)"
         return
     found, notices = changed_settings()

@@ -1,4 +1,4 @@
-"""The grammar of ``%multiproc``: how values on the line are read, and how a line that makes no sense is refused."""
+"""Reads the values on the ``%%multiproc`` line, and makes the errors for a line that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from nblaunch.payload.exceptions import shortened
 from nblaunch.wording import in_bytes
 
 __all__ = [
-    "LONGEST_REFUSAL",
-    "aligned",
+    "MAX_REFUSAL_CHARACTERS",
     "assignment",
     "at_least_one",
-    "in_one_sentence",
-    "in_words_of_the_line",
+    "clearer",
     "name",
     "names",
     "positive_seconds",
@@ -32,6 +30,8 @@ __all__ = [
     "size",
     "unknown_command",
     "whole",
+    "with_line_as_comment",
+    "with_option_name",
 ]
 
 
@@ -77,7 +77,7 @@ def whole(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Return bytes out of a size such as 500M; for an argument of the line."""
+    """Return the number of bytes of a size such as 500M; for an argument of the line."""
     try:
         return in_bytes(text)
     except ValueError:
@@ -102,7 +102,7 @@ def name(text: str) -> str:
 
 
 def ranks(text: str) -> frozenset[int]:
-    """Return numbers of ranks out of numbers and ranges; for an argument of the line."""
+    """Return the ranks of a list such as 0,2-3; for an argument of the line."""
     found: set[int] = set()
     for part in re.split(r"[,\s]+", text.strip()):
         span = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
@@ -113,26 +113,24 @@ def ranks(text: str) -> frozenset[int]:
 
 
 def assignment(text: str) -> tuple[str, str]:
-    """Return name and value; for an argument of the line."""
+    """Return name and value of NAME=VALUE; for an argument of the line."""
     variable, equals, value = text.partition("=")
     if not variable or not equals:
         raise argparse.ArgumentTypeError(f"it takes NAME=VALUE, not {text!r}")
     return variable, value
 
 
-def in_one_sentence(
-    error: UsageError, parser: MagicArgumentParser, variables: Container[str] = frozenset()
-) -> UsageError:
-    """Say what the parser has refused, and what may have been meant.
+def clearer(error: UsageError, parser: MagicArgumentParser, variables: Container[str] = frozenset()) -> UsageError:
+    """Return a clearer error for one of the parser, with what the user may have meant.
 
     Parameters
     ----------
     error : UsageError
-        What the parser says.
+        The error of the parser.
     parser : MagicArgumentParser
-        The parser.
+        The parser, which knows all options.
     variables : container of str
-        The notebook's variables, one of which may have been meant.
+        Names of the notebook's variables. If the line names one of them, the error says how to insert its value.
     """
     message = str(error)
     unknown = re.match(r"unrecognized arguments: (\S*)", message)
@@ -155,7 +153,7 @@ def in_one_sentence(
 
 
 def _how_to_give_a_value(text: str, variables: Container[str]) -> str:
-    """Say how the line takes the value of a variable, if that may have been meant."""
+    """Return how to insert the value of a variable into the line, if a refused value may have meant that."""
     if text.startswith(("{", "$")):
         return "; it is replaced by a value only where that can be evaluated, so see whether its variables are defined"
     try:
@@ -167,41 +165,40 @@ def _how_to_give_a_value(text: str, variables: Container[str]) -> str:
     return ""
 
 
-def in_words_of_the_line(message: str) -> str:
-    """Name options as the line does, where a message begins with the argument of `nblaunch.launch`."""
+def with_option_name(message: str) -> str:
+    """Return a message that begins with an argument of `nblaunch.launch`, with the name of the option instead."""
     name = message.partition(" ")[0]
     return f"--{name.replace('_', '-')}{message[len(name) :]}" if "_" in name and name.isidentifier() else message
 
 
-LONGEST_REFUSAL = 700
-"""Characters: a message quotes what it refuses, and that may be a whole file."""
+MAX_REFUSAL_CHARACTERS = 700
+"""Longest message of a refusal, because it quotes what it refuses, which may be a whole file."""
 
 
 def refusal(message: str) -> UsageError:
-    """Return the error of a line or cell that nothing was started for."""
-    message = printable(shortened(message, LONGEST_REFUSAL))
+    """Return the error for a line or cell, which says that nothing was started."""
+    message = printable(shortened(message, MAX_REFUSAL_CHARACTERS))
     message = message if message.endswith((".", "?")) else f"{message}."
     return UsageError(f"%%multiproc: {message} Nothing was started.")
 
 
 def printable(line: str) -> str:
-    """Return a line without what cannot be printed."""
-    # what the parser does not take even in a comment, and a page not even in a title
+    """Return a line with ``?`` for characters that are not printable, which break Python comments and page titles."""
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def aligned(line: str, cell: str) -> str:
-    """Put a line in the place of the ``%%multiproc`` line, so that line numbers are those of the notebook's cell."""
-    # a nested cell magic must come first; its lines are its own affair
+def with_line_as_comment(line: str, cell: str) -> str:
+    """Return the cell below its ``%%multiproc`` line as a comment, so that line numbers are those of the notebook."""
+    # a nested cell magic must be in the first line
     if cell.lstrip().startswith("%%"):
         return cell
-    # IPython takes a common indent away, by what it sees in the first line
+    # IPython removes the indentation of the first line from all lines
     indent = re.match(r"[ \t]*", cell.lstrip("\n"))
     return f"{indent[0] if indent else ''}# %%multiproc {printable(line)}\n{cell}"
 
 
 def unknown_command(name: str) -> str:
-    """Say what is wrong with a command."""
+    """Return the error message for a command of ``%multiproc`` that does not exist or has wrong arguments."""
     known = (
         "It knows doctor, preload NAME, setup [clear], stacks [RANKS] [native], debug RANK, stop, kill, logs [NUMBER] "
         "and clear logs."

@@ -1,7 +1,7 @@
-"""``%%multiproc``: the magics, and the only module that binds names in the notebook.
+"""The magics ``%%multiproc`` and ``%multiproc``.
 
-It turns the line into arguments of `nblaunch.launch`, and what comes back into variables: ``results`` and ``failures``
-after every run, or the `Run` itself with ``--out``.
+``%%multiproc`` turns its line into options of a run, runs the cell, and binds variables of the notebook: ``results``
+and ``failures``, or the `Run` itself with ``--out``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Multiproc", "load_ipython_extension", "unload_ipython_extension"]
 
 
 class _ShownAs(BaseException):
-    """An exception that IPython shows as these lines: the frames of this package say nothing about the user's code."""
+    """An exception of which IPython shows these lines, without frames, because all of them are of this package."""
 
     def __init__(self, message: str, lines: list[str]) -> None:
         super().__init__(message)
@@ -50,27 +50,27 @@ class _ShownAs(BaseException):
 
 
 class CellSyntaxError(_ShownAs, Exception):
-    """A syntax error in the cell. Not a `SyntaxError` for IPython, which would put our frames before it."""
+    """A syntax error in the cell. No `SyntaxError`, before which IPython would show the frames of this package."""
 
 
 class RunInterrupted(_ShownAs, KeyboardInterrupt):
-    """The run was interrupted, and its ranks have been ended."""
+    """The run was interrupted, and its ranks have ended."""
 
 
 class NotStarted(_ShownAs, OSError):
-    """The system refused the ranks."""
+    """The system refused to start the ranks."""
 
 
 def _named(kind: type[_ShownAs], name: str, message: str, lines: list[str] | None = None) -> Any:
-    # a notebook's error message, and so papermill, tell the name of the exception's type
+    # the name of the type is in the notebook's error message, which papermill reports
     return type(name, (kind,), {})(message, lines or [f"{name}: {message}"])
 
 
 @magics_class
 class Multiproc(Magics):
-    """Runs cells on several processes; configurable with ``%config Multiproc.NAME = value``."""
+    """Runs cells on several processes; ``%config Multiproc.NAME = value`` sets its defaults."""
 
-    # the traits, of which these are named below
+    # types of the traits that the code below reads
     start_method: str
     settings: bool
     keep_killed: float
@@ -80,12 +80,12 @@ class Multiproc(Magics):
     vars().update(arguments.settings())
 
     def __init__(self, shell: InteractiveShell) -> None:
-        # its parent, so that ipython_config.py may set the defaults too
+        # the shell is its parent, so that ipython_config.py can set the traits
         super().__init__(shell=shell, parent=shell)
-        # keeps the logs of the last run, whose paths its error message names
+        # holding the last run keeps its logs, whose paths its error message names
         self.last_run: Run | None = None
-        # the latest that was to bind results and failures
-        self._in_background: weakref.ref[Session] | None = None
+        # the latest session that binds results and failures
+        self._last_session: weakref.ref[Session] | None = None
         self._standing: Standing | None = None
         self._hidden_names_told: set[str] = set()
         self._modules_seen = 0
@@ -102,10 +102,10 @@ class Multiproc(Magics):
         """
         __tracebackhide__ = True
         try:
-            # not parse_argstring of IPython, which leaves the quotes around a quoted value
-            said = arguments.said(self.multiproc.parser, shlex.split(line))
+            # not IPython's parse_argstring, which leaves the quotes around a quoted value
+            said = arguments.parse(self.multiproc.parser, shlex.split(line))
         except UsageError as error:
-            raise grammar.in_one_sentence(error, self.multiproc.parser, self.shell.user_ns) from None
+            raise grammar.clearer(error, self.multiproc.parser, self.shell.user_ns) from None
         except ValueError as error:
             what = "ends with a backslash" if "escaped" in str(error) else "has a quotation mark without its partner"
             raise grammar.refusal(f"the line {what}") from None
@@ -116,9 +116,9 @@ class Multiproc(Magics):
         chosen = {**arguments.configured(self), **said}
         out: str | None = chosen.get("out")
         try:
-            session = self._session(chosen, line, grammar.aligned(line, cell))
+            session = self._session(chosen, line, grammar.with_line_as_comment(line, cell))
         except KeyboardInterrupt:
-            self._bind_nothing(out)
+            self._clear_bound(out)
             raise _interrupted("interrupted before any rank was started") from None
         self._tell_hidden_names()
         try:
@@ -135,7 +135,7 @@ class Multiproc(Magics):
             raise _named(NotStarted, type(error).__name__, text) from error
         finally:
             self._bind(session, out)
-        if session.run.status == "interrupted":  # by the panel's button
+        if session.run.status == "interrupted":  # by the button of the panel, which raises nothing here
             raise _interrupted(session.run.summary()) from None
         if not chosen["no_raise"]:
             session.run.raise_for_failures()
@@ -153,9 +153,9 @@ class Multiproc(Magics):
             )
         __tracebackhide__ = True
         try:
-            value, notice = set_up(self.shell, grammar.aligned(line, cell))
+            value, notice = set_up(self.shell, grammar.with_line_as_comment(line, cell))
         except SyntaxError as error:
-            raise self._shown(error) from None
+            raise self._cell_syntax_error(error) from None
         if notice:
             print(notice)
         return value
@@ -223,7 +223,7 @@ class Multiproc(Magics):
         for name in names:
             why = refusal(name)
             if why:
-                why = grammar.printable(shortened(why, grammar.LONGEST_REFUSAL))
+                why = grammar.printable(shortened(why, grammar.MAX_REFUSAL_CHARACTERS))
                 raise UsageError(f"%multiproc preload: {why}{'' if why.endswith('?') else '.'}")
         self.preload = [*self.preload, *(name for name in names if name not in self.preload)]
         self._make_zygote()
@@ -233,7 +233,7 @@ class Multiproc(Magics):
         )
 
     def after_cell(self, result: Any) -> None:
-        """Take note of what stands under the cell that has ended; called after each cell."""
+        """Update `nblaunch.panel.standing`, which shows what runs have left under a cell; called after each cell."""
         if "nblaunch.panel.standing" not in sys.modules:
             return
         from nblaunch.jupyter.comms import cell_that_a_page_runs
@@ -249,13 +249,13 @@ class Multiproc(Magics):
             standing.end((self.shell._last_traceback or ()) if failed else ())
 
     def follow_imports(self, *_: object) -> None:
-        """Have a zygote made when the notebook has imported more; called after each cell."""
+        """Make a new zygote if the notebook has imported more modules; called after each cell."""
         if self.start_method == "zygote" and len(sys.modules) != self._modules_seen:
             seen = len(sys.modules)
-            # no more threads: the next cell finds some, or else a launch tells; the cell that has ended is not at fault
+            # if no thread can be started, the next cell tries again, and the cell that has ended does not fail
             with contextlib.suppress(RuntimeError):
-                # in a thread, because the reply to the cell waits for this
-                # what there is now: the thread may come to it in the midst of the next cell's imports
+                # In a thread, because the reply to the cell waits for this function. The modules are listed before,
+                # because the next cell may be importing when the thread runs.
                 now = frozenset(sys.modules), dict(os.environ)
                 threading.Thread(target=self._make_zygote, args=now, name="nblaunch-zygote", daemon=True).start()
                 self._modules_seen = seen
@@ -263,7 +263,7 @@ class Multiproc(Magics):
     def _make_zygote(self, modules: frozenset[str] | None = None, env: dict[str, str] | None = None) -> None:
         from nblaunch.launching.prepare import PREPARE, REHEARSE
 
-        # where it fails, the next launch will find another way and tell
+        # if this fails, the next launch uses another start method and says so
         with contextlib.suppress(OSError, RuntimeError):
             self._engine().get_ready(PREPARE, REHEARSE, modules, env)
 
@@ -284,9 +284,9 @@ class Multiproc(Magics):
         nprocs = chosen["nprocs"] or len(os.sched_getaffinity(0))
         try:
             options = Options.of(chosen)
-            # before objects are packed, which may take long
+            # now, because packing objects may take long
             standing = standing_here() if options.panel == "live" and not options.quiet else None
-            # an earlier launch of the same cell may have one
+            # another run of the same cell may have one already
             self._standing = standing or self._standing
             title = grammar.printable(f"%%multiproc {line}".strip())
             return Session(
@@ -297,16 +297,16 @@ class Multiproc(Magics):
                 publish=standing,
             )
         except SyntaxError as error:
-            raise self._shown(error) from None
+            raise self._cell_syntax_error(error) from None
         except (ValueError, TypeError, NameError, OSError) as error:
-            raise grammar.refusal(grammar.in_words_of_the_line(str(error))) from error
+            raise grammar.refusal(grammar.with_option_name(str(error))) from error
 
     def _bind(self, session: Session, out: str | None) -> None:
         self.last_run = run = session.run
         if out:
             self.shell.user_ns[out] = run
         else:
-            before = None if self._in_background is None else self._in_background()
+            before = None if self._last_session is None else self._last_session()
             if before is not None and before.run.status == "running":
                 before.binds_no_longer()
                 print(
@@ -314,12 +314,12 @@ class Multiproc(Magics):
                     "background nobody will know them: start such runs with --out NAME.",
                     file=sys.stderr,
                 )
-            self._in_background = weakref.ref(session)
+            self._last_session = weakref.ref(session)
             self.shell.user_ns["results"] = run.results
             self.shell.user_ns["failures"] = run.failures
 
-    def _bind_nothing(self, out: str | None) -> None:
-        """Take away what an earlier run has bound: it would look like what came of this one."""
+    def _clear_bound(self, out: str | None) -> None:
+        """Empty or remove the variables of an earlier run, which would look like results of this one."""
         if out:
             self.shell.user_ns.pop(out, None)
         else:
@@ -338,7 +338,7 @@ class Multiproc(Magics):
                 f"notebook variable{'' if one else 's'} of that name."
             )
 
-    def _shown(self, error: SyntaxError) -> Any:
+    def _cell_syntax_error(self, error: SyntaxError) -> Any:
         lines = self.shell.SyntaxTB.structured_traceback(type(error), error, [])
         return _named(CellSyntaxError, type(error).__name__, str(error), lines)
 
@@ -361,7 +361,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add ``%%multiproc`` to a notebook: ``%load_ext nblaunch`` calls this."""
     magics = Multiproc(shell)
     shell.register_magics(magics)
-    # for the first time after the very cell that loads this
+    # they are called for the first time after the cell that has loaded the extension
     shell.events.register("post_run_cell", magics.follow_imports)
     shell.events.register("post_run_cell", magics.after_cell)
 

@@ -43,26 +43,9 @@ def report_failure(
     cells: dict[str, int] | None,
     hints: list[str],
 ) -> int:
-    """Report the exception that has ended a task, and return the exit code of the rank.
+    """Report the exception that has ended a task, after it was debugged if it is to be, and return the exit code.
 
-    With `Asker.hold`, a debugger may look at its frames before it is reported.
-
-    Parameters
-    ----------
-    context, task
-        The rank and what it was to do.
-    error : BaseException
-        The exception.
-    shell : RankShell or None
-        Formats the traceback as a notebook does; None formats it as Python does.
-    home_classes : frozenset of str
-        Classes that came from the notebook, see `nblaunch.payload.received_classes`.
-    asker : Asker or None
-        Asks in the notebook; None if the task failed before there was one.
-    cells : dict of str to int or None
-        Numbers of the notebook's cells by file name; None shows no local variables.
-    hints : list of str
-        Notes of the exception, which the text is to hold however it is formatted.
+    Without a shell, the traceback is formatted as Python does. Without `cells`, it shows no local variables.
     """
     if os.getpid() != context.pid:
         # a process that the cell has forked runs this, not the rank

@@ -17,7 +17,7 @@ from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import prepare
 from nblaunch.launching.session import Session, launch
 from nblaunch.launching.source import Notebook
-from nblaunch.magic.line import aligned
+from nblaunch.magic.line import with_line_as_comment
 from nblaunch.payload import ExceptionStandIn
 from nblaunch.processes.starting.base import UNPREPARED
 from nblaunch.processes.threads import VARIABLES
@@ -302,7 +302,7 @@ def test_magics_that_ask_for_a_window_system(line: str) -> None:
 
 def test_an_indented_cell() -> None:
     for cell in ("    x = rank\n    x + 1", "\tx = rank\n\tx + 1", "\n\n  x = rank\n  x + 1"):
-        assert run_cell(aligned("2", cell), 2).results == {0: 1, 1: 2}
+        assert run_cell(with_line_as_comment("2", cell), 2).results == {0: 1, 1: 2}
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE"])

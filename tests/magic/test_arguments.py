@@ -29,7 +29,7 @@ def magics(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def _chosen(magics: Multiproc, line: str) -> dict[str, Any]:
-    said = arguments.said(magics.multiproc.parser, line.split())
+    said = arguments.parse(magics.multiproc.parser, line.split())
     return {**arguments.configured(magics), **said}
 
 
@@ -92,16 +92,16 @@ def test_what_nobody_has_configured_is_the_default(magics: Multiproc) -> None:
 
 
 def test_no_panel_is_short_for_none(magics: Multiproc) -> None:
-    assert arguments.said(magics.multiproc.parser, ["--no-panel"]) == {"panel": "none"}
+    assert arguments.parse(magics.multiproc.parser, ["--no-panel"]) == {"panel": "none"}
     magics.panel = "text"
     assert Options.of(_chosen(magics, "")).panel == "text"
     assert Options.of(_chosen(magics, "--no-panel")).panel == "none"
 
 
 def test_the_line_says_only_what_stands_there(magics: Multiproc) -> None:
-    assert arguments.said(magics.multiproc.parser, []) == {}
+    assert arguments.parse(magics.multiproc.parser, []) == {}
     line = "4 --env A=b --env C=d --collect a,b --no-wait --locals"
-    assert arguments.said(magics.multiproc.parser, line.split()) == {
+    assert arguments.parse(magics.multiproc.parser, line.split()) == {
         "nprocs": 4,
         "env": [("A", "b"), ("C", "d")],
         "collect": ["a", "b"],
