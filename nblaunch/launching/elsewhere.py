@@ -1,7 +1,6 @@
-"""Which variables a rank may miss that exist elsewhere: the notebook's, and those that earlier ranks had.
+"""Names of variables that a rank does not have, but the notebook has, or ranks of earlier cells had.
 
-Names only, gathered before a launch and read in a rank that fails (`nblaunch.rank.hints`): a run that goes well pays
-some microseconds for them.
+They are collected before a launch, in some microseconds. A rank that fails reads them (`nblaunch.rank.hints`).
 """
 
 from __future__ import annotations
@@ -14,34 +13,34 @@ from nblaunch.messages.work import Elsewhere
 
 __all__ = ["cell_that_had", "remember_bound", "variables_elsewhere"]
 
-# What cells have bound that were run on ranks in this process, joined by blanks -> the number and source of the latest
-# such cell. A cell that is run a thousand times is here once.
+# For each set of names that a cell has bound in its ranks, joined by blanks: number and hash of the latest such cell. A
+# cell that is run a thousand times is here once.
 _bound_before: dict[str, tuple[int, int]] = {}
 
 
 def variables_elsewhere(
     notebook: Notebook, source: str, bound: Iterable[str], remedy: str, no_capture: bool = False
 ) -> Elsewhere:
-    """Return the names that the ranks of a launch may miss.
+    """Return the names of variables that exist elsewhere than in the ranks of a launch.
 
     Parameters
     ----------
     notebook : Notebook
-        Where its variables are.
+        The notebook that launches.
     source : str
         The cell; empty for a function.
     bound : iterable of str
-        What the cell binds itself.
+        Names that the cell binds itself.
     remedy, no_capture
         See `nblaunch.messages.work.Elsewhere`.
     """
-    # a copy first: another thread may assign variables
+    # copied first, because another thread may assign variables
     names: list[Any] = list(notebook.namespace)
     try:
         joined = " ".join(names)
-    except TypeError:  # globals() takes any key
+    except TypeError:  # a key of globals() may be of any type
         joined = " ".join(name for name in names if isinstance(name, str))
-    # a cell that is run again may bind a name in some of its ranks only, which is no matter of earlier ones
+    # Without this very cell: a name that it binds in some ranks only is not missing because earlier ranks have ended.
     this = hash(source)
     before = {names: number for names, (number, cell) in _bound_before.items() if cell != this}
     magics = " ".join(notebook.own_magics())
@@ -49,16 +48,16 @@ def variables_elsewhere(
 
 
 def remember_bound(bound: str, number: int, source: str) -> None:
-    """Take note of what a cell binds in its ranks, which have it only as long as they live.
+    """Remember which names a cell binds in its ranks, where they are lost when the ranks end.
 
     Parameters
     ----------
     bound : str
         Names joined by blanks.
     number : int
-        The cell's, as in ``In[5]``; 0 if it has none.
+        The cell's number, as in ``In[5]``; 0 if it has none.
     source : str
-        The cell.
+        The source of the cell.
     """
     if bound:
         _bound_before[bound] = number, hash(source)

@@ -1,4 +1,4 @@
-"""Whether this Python runs without its global lock, and what is said then."""
+"""The notice for a Python that runs without its global lock (GIL)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ UNTRIED = (
     "this Python runs without its global lock (free threading), and nblaunch was never tried so: "
     "if runs go wrong, start it with PYTHON_GIL=1, or use an ordinary Python"
 )
-"""What a first run is told without the lock."""
+"""The notice, which the first run shows."""
 
 
 def runs_without_lock() -> bool:
-    """Tell whether threads of this process run at the same time.
+    """Tell whether this process has no global lock.
 
-    A Python that is built for it has the lock all the same as soon as it imports a library that needs it.
+    A free-threaded Python has the lock too, as soon as it has imported a library that needs it.
     """
     enabled = getattr(sys, "_is_gil_enabled", None)
     return enabled is not None and not enabled()
 
 
 def notices() -> list[str]:
-    """Return what has to be said about it: mostly nothing."""
+    """Return the notice if this process has no global lock."""
     return [UNTRIED] if runs_without_lock() else []

@@ -1,7 +1,7 @@
-"""Where modules that this process has imported lie, if an import would not find them there again.
+"""Files of modules that this process has imported, but that a rank's import would not find, or find elsewhere.
 
-``os.chdir()`` and changes of ``sys.path`` do that: the notebook keeps what it has imported, and its ranks import it
-anew.
+That happens after ``os.chdir()`` or changes of ``sys.path``: the notebook keeps what it has imported, and its ranks
+import it again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["modules_found_elsewhere"]
 
 
 def modules_found_elsewhere() -> dict[str, str]:
-    """Return the places of top-level modules that an import would not find any more, or elsewhere.
+    """Return the places of top-level modules that an import would not find there any more.
 
     Returns
     -------
     dict of str to str
-        File of each, or the folder of a package that has no file of its own.
+        By module: its file, or the folder of a package without ``__init__.py``.
     """
     try:
         here = os.getcwd()
@@ -32,12 +32,12 @@ def modules_found_elsewhere() -> dict[str, str]:
         here = ""
     entries: list[object] = list(sys.path)
     path = tuple(entry for entry in entries if isinstance(entry, str))
-    asked = len(sys.modules), path, here, tuple(map(id, sys.meta_path))
-    outside, own = _doubtful(*asked)
+    state = len(sys.modules), path, here, tuple(map(id, sys.meta_path))
+    outside, own = _candidates(*state)
     if any(_imported_from(name) != place for name, place in outside.items()):
-        # one was imported anew, from elsewhere
-        _doubtful.cache_clear()
-        outside, own = _doubtful(*asked)
+        # a module was imported again, from another place
+        _candidates.cache_clear()
+        outside, own = _candidates(*state)
     found = dict(outside)
     for name in own:
         place = _imported_from(name)
@@ -47,14 +47,16 @@ def modules_found_elsewhere() -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _doubtful(_: int, path: tuple[str, ...], here: str, __: tuple[int, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the places of modules that lie outside of `path` and are not found, and the user's own within it.
+def _candidates(
+    _count: int, path: tuple[str, ...], here: str, _finders: tuple[int, ...]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the places of modules outside of `path` that an import would not find, and the names of the user's own.
 
-    Every launch asks. The answer is the same while there are as many modules, and the same finders, as before. To look
-    for the ten modules of debugpy, which ipykernel imports, takes a millisecond. A file that has come since can be
-    found in the place of one of the user's own: those are looked for each time.
+    Every launch calls this, and the search takes a millisecond. So the result is cached while the number of modules and
+    the finders are the same. The user's own modules are searched for at each launch, because a file that was written
+    since may be found first.
     """
-    # nothing is found from a working directory that was removed
+    # if the working directory was removed, nothing is found below it
     folders = {os.path.normpath(os.path.join(here, entry)) for entry in path if here or entry.startswith(os.sep)}
     outside: dict[str, str] = {}
     own = []
@@ -86,7 +88,7 @@ def _spec(name: str) -> Any:
         find = getattr(finder, "find_spec", None)
         try:
             spec = None if find is None else find(name, None)
-        except Exception:  # a finder may be anybody's
+        except Exception:  # a finder of another library may raise anything
             continue
         if spec is not None:
             return spec
@@ -94,7 +96,7 @@ def _spec(name: str) -> Any:
 
 
 def _place(spec: Any) -> str:
-    """Return the file of a module, or the folder of a package without one; empty for what lies nowhere."""
+    """Return the file of a module, or the folder of a package without ``__init__.py``; empty if there is neither."""
     if spec is None or not isinstance(getattr(spec, "name", None), str):
         return ""
     if spec.has_location and isinstance(spec.origin, str) and Path(spec.origin).is_absolute():

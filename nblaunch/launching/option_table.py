@@ -1,7 +1,8 @@
-"""All that can be chosen, in one table: for each option its name, default, help, where it is allowed and where it goes.
+"""The table of all options of a run: their names, defaults and help, where they can be given, and what reads them.
 
 For example ``timeout`` is an argument of `nblaunch.launch`, ``--timeout`` on the line of ``%%multiproc``, and
-``%config Multiproc.timeout``. The line, the settings, the checks and the tests of the documentation read it here.
+``%config Multiproc.timeout``. The line, the settings, the checks and tests of the documentation are made from this
+table.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from nblaunch.processes.starting.start_methods import START_METHODS
 __all__ = ["MAX_LOG", "OPTIONS", "Kind", "Option"]
 
 MAX_LOG = 1 << 30
-"""Bytes of a log that are kept where nobody says how many."""
+"""Bytes of a log that are kept by default."""
 
-# What an option has in the place of something that it does not have.
+# The value of fields of an option that has no such property; None may be a real value.
 _ABSENT = object()
 
 
 class Kind(Enum):
-    """What the values of an option are."""
+    """The kind of values that an option has."""
 
     FLAG = auto()
     CHOICE = auto()
@@ -51,34 +52,34 @@ class Option:
     name : str
         Its name in Python, in `nblaunch.launching.options.Options`, and as a setting of ``%config Multiproc``.
     kind : Kind
-        What its values are.
+        The kind of its values.
     default : object
-        Its value where nothing is chosen.
+        Its value if nothing is chosen.
     help : str
         What it does, in a sentence.
     goes_to : {"Options", "launch", "magic", "engine", "logs"}
-        Who reads it: whatever prepares a run, `nblaunch.launch` itself, ``%%multiproc`` itself, the engine, or who
-        keeps logs.
+        What reads it: `nblaunch.launching.options.Options`, `nblaunch.launch`, ``%%multiproc``, the engine, or
+        `nblaunch.logs.kept`.
     line : str
-        What chooses it on the line, as in ``--grace``; empty if nothing does.
+        Its flag or argument on the line, such as ``--grace``; empty if it cannot be given there.
     metavar : str
-        What stands for its value in the help of the line.
+        The name of its value in the help of the line.
     choices : sequence of str
-        The values that there are, for a `Kind.CHOICE`.
+        The allowed values of a `Kind.CHOICE`.
     sets : bool
-        What a flag on the line makes it.
+        The value that the flag on the line sets.
     off : object
-        What ``none`` on the line stands for, if it may be there.
+        The value that ``none`` on the line sets, if ``none`` is allowed.
     off_means : str
-        The same in words.
+        What ``none`` means, for the help.
     off_line : str
-        A flag of the line that stands for ``none`` too.
+        A flag of the line that means the same as ``none``.
     setting : object
-        What the setting is until somebody changes it, if it can be configured.
+        The initial value of ``%config Multiproc.NAME``, if it can be configured.
     in_python : bool
         Whether it is an argument of `nblaunch.launch`.
     takes : str
-        What a value has to be, in the words of an error; empty where nothing or something special is checked.
+        What its value has to be, for the error; empty if no value is refused, or if `Options` checks it separately.
     """
 
     name: str
@@ -99,24 +100,24 @@ class Option:
 
     @property
     def is_configurable(self) -> bool:
-        """Whether there is a setting for it."""
+        """Whether ``%config Multiproc`` has it."""
         return self.setting is not _ABSENT
 
     @property
     def has_off(self) -> bool:
-        """Whether ``none`` may be its value on the line."""
+        """Whether ``none`` is allowed on the line."""
         return self.off is not _ABSENT
 
     @property
     def opposite(self) -> str:
-        """The flag that takes back on the line what is configured; empty if it is no flag with a setting."""
+        """The flag that overrides what is configured for a flag; empty if there is none."""
         if self.kind is not Kind.FLAG or not self.is_configurable or not self.line:
             return ""
         return f"--{self.line[5:]}" if self.line.startswith("--no-") else f"--no-{self.line[2:]}"
 
 
 OPTIONS = (
-    # the second argument in Python, where it has no default
+    # in Python this is the second argument of `launch`, without a default
     Option(
         "nprocs", Kind.AT_LEAST_ONE, None, "Number of ranks (default: one per core).", "magic",
         line="nprocs", setting=0, in_python=False,
@@ -218,9 +219,9 @@ OPTIONS = (
            line="--setup", in_python=False),
     Option("no_raise", Kind.FLAG, False, "Do not raise RanksFailed when a rank fails.", "magic",
            line="--no-raise", setting=False, in_python=False),
-    # of Python only
+    # arguments of `launch` only
     Option("check", Kind.FLAG, False, "Raise RanksFailed if a rank fails.", "launch"),
     Option("notebook", Kind.OBJECT, None, "Where variables come from.", "launch"),
     Option("engine", Kind.OBJECT, None, "Where the ranks live.", "launch"),
 )  # fmt: skip
-"""The options, in the order in which the help of the line has them."""
+"""The options, in the order of the help of the line."""

@@ -1,4 +1,4 @@
-"""`Options`: how a cell or function is to be launched, checked before anything starts."""
+"""`Options`: the options of one run, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,12 @@ __all__ = ["Options"]
 
 
 def _default_panel() -> str:
-    """Return what a run is shown as where nobody says: what ``NBLAUNCH_PANEL`` says, or ``"live"``."""
+    """Return the default of ``panel``: the environment variable ``NBLAUNCH_PANEL``, or ``"live"``."""
     return os.environ.get("NBLAUNCH_PANEL") or "live"
 
 
 def _chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
-    """Return the ranks whose outputs are to be shown; None is all.
-
-    Raises
-    ------
-    TypeError
-        If it is no collection.
-    """
+    """Return ``show_ranks`` as a set; None means all ranks, and what is no collection raises `TypeError`."""
     try:
         return None if ranks is None else frozenset(ranks)
     except TypeError:
@@ -47,8 +41,8 @@ def _is_size(value: Any) -> bool:
     return True
 
 
-# Which values make sense. The default always does.
-_MAKES_SENSE: dict[Kind, Callable[[Any], bool]] = {
+# Checks of values that are not the default.
+_CHECKS: dict[Kind, Callable[[Any], bool]] = {
     Kind.DURATION: lambda value: value >= 0 and math.isfinite(value),
     Kind.POSITIVE_DURATION: lambda value: value > 0 and math.isfinite(value),
     Kind.COUNT: lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
@@ -57,13 +51,13 @@ _MAKES_SENSE: dict[Kind, Callable[[Any], bool]] = {
     Kind.BYTES: lambda value: value >= 0,
 }
 
-# How fields are made of what may be given for them.
-_MADE: dict[str, Callable[[Any], Any]] = {
+# How fields of `Options` are made from the values that are given.
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "args": tuple,
     "capture": tuple,
     "collect": tuple,
     "env": lambda env: dict(env or ()),
-    # what is no size is refused by the check
+    # a value that is no size is left for `_CHECKS` to refuse
     "max_log": lambda size: in_bytes(size) if _is_size(size) else size,
     "panel": lambda panel: _default_panel() if panel is None else panel,
     "show_ranks": _chosen_ranks,
@@ -72,7 +66,7 @@ _MADE: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen about a run; see `nblaunch.launch` for what each field means.
+    """The options of a run; `nblaunch.launch` says what each field means.
 
     Raises
     ------
@@ -108,14 +102,14 @@ class Options:
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> Options:
-        """Return those out of all that was chosen, by name: arguments of `nblaunch.launch`, or what a line says.
+        """Make options from arguments of `nblaunch.launch`, or from what a line and ``%config`` choose, by name.
 
-        What is not there has its default. What goes elsewhere is passed over.
+        Options that are missing have their defaults. Names of other options are ignored.
         """
         given = {name: chosen[name] for name in _NAMES if name in chosen}
-        for name, make in _MADE.items():
+        for name, convert in _CONVERTERS.items():
             if name in given:
-                given[name] = make(given[name])
+                given[name] = convert(given[name])
         return cls(**given)
 
     def __post_init__(self) -> None:
@@ -123,7 +117,7 @@ class Options:
             value = getattr(self, option.name)
             if value is option.default:
                 continue
-            makes_sense = value in option.choices if option.kind is Kind.CHOICE else _MAKES_SENSE[option.kind](value)
+            makes_sense = value in option.choices if option.kind is Kind.CHOICE else _CHECKS[option.kind](value)
             if not makes_sense:
                 raise ValueError(f"{option.name} is {option.takes}, not {value!r}")
         start_method_named(self.start_method)
@@ -147,8 +141,8 @@ class Options:
 
 
 def _is_encodable(text: str) -> bool:
-    """Tell whether the system can be given this text."""
+    """Tell whether a text can be a file name or environment variable of the system."""
     try:
         return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:  # half of a character
+    except UnicodeEncodeError:  # a lone surrogate, half of a character
         return False

@@ -1,4 +1,4 @@
-"""What travels with a launch: the objects of the notebook that a cell uses, or a function and its arguments, packed."""
+"""Selects and packs what is sent to the ranks: the objects that a cell uses, or a function and its arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["pack_or_explain", "select_objects", "settings_that_travel"]
 def select_objects(
     fn_or_source: Callable[..., Any] | str, options: Options, notebook: Notebook
 ) -> tuple[dict[str, Any], Mapping[str, int], Work]:
-    """Return the objects to send by name, the lines that use them, and the work's beginning."""
+    """Return the objects to send by name, the lines of the cell that use them, and the first fields of the `Work`."""
     if isinstance(fn_or_source, str):
         objects, lines, work = _of_cell(fn_or_source, options, notebook)
     else:
@@ -58,12 +58,12 @@ def _names(transformed: str, filename: str, notebook: Notebook) -> _capture.Cell
 
 
 def _may_be_meant(value: Any, as_table: bool, notebook: Notebook) -> bool:
-    """Tell whether to send what a text may mean: nothing is refused for it, and a rank that misses it says so."""
+    """Tell whether to send a variable that a text may mean; one that cannot be pickled is left out without an error."""
     if not is_meant(value, as_table=as_table):
         return False
     try:
         pack(value, shared_globals=notebook.namespace, provided=notebook.provided)
-    except (Exception, SystemExit):  # __reduce__ may be anybody's
+    except (Exception, SystemExit):  # a user's __reduce__ may raise anything
         return False
     return True
 
@@ -94,14 +94,14 @@ def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebo
     Raises
     ------
     CaptureError
-        If one cannot be sent, with its place and what can be done.
+        If an object cannot be sent; it says where the object is used and what can be done.
     """
 
     def why(thing: Any) -> BaseException | None:
         try:
             if pack(thing, shared_globals=notebook.namespace, provided=notebook.provided).unusual:
                 try_rebuilding(thing, notebook.namespace, notebook.provided)
-        except (Exception, SystemExit) as error:  # __reduce__ may be anybody's
+        except (Exception, SystemExit) as error:  # a user's __reduce__ may raise anything
             return error
         return None
 
@@ -116,7 +116,7 @@ def pack_or_explain(objects: Mapping[str, Any], lines: Mapping[str, int], notebo
 
 
 def settings_that_travel(options: Options, notebook: Notebook) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    """Return the settings of libraries that were made here, packed, and sentences about those that stay here."""
+    """Return the changed settings of libraries, packed, and sentences about those that cannot be sent."""
     if not options.settings:
         return {}, ()
     found, unread = changed_settings()

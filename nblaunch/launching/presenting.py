@@ -1,9 +1,9 @@
-"""`Presentation`: who shows a run, chosen by its options and by where it is launched; and what they say of its end.
+"""`Presentation`: the consumers that show a run, chosen by its options and by where it is launched.
 
 ::
 
                             ┌─► LivePanel, in a notebook
-    events ─► Presentation ─┼─► TextPanel, and what shows the displays of ranks, elsewhere
+    events ─► Presentation ─┼─► TextPanel and a consumer for displays, elsewhere
                             └─► ShownValues
 """
 
@@ -31,22 +31,22 @@ __all__ = ["Presentation", "untold"]
 
 
 class Presentation:
-    """All that shows one run.
+    """Shows one run, by handing its events to all its consumers.
 
     Parameters
     ----------
     run : Run
         The run.
     prepared : Prepared
-        What runs, and how it is to be shown.
+        What runs, and the options.
     logs : callable
-        Returns who reads the logs of an attempt.
+        Returns the `LogReader` of an attempt.
     bound : str
-        The variables that will hold what comes back, for the record.
+        The variables that will be bound to what comes back, as the record names them.
     raises : bool
-        Whether an exception will tell about failures.
+        Whether failures will be raised.
     publish : callable, optional
-        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's own.
+        Shows something below the cell, see `nblaunch.panel.outputs.Publish`; by default the kernel's publisher.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Presentation:
 
     @property
     def leaves_record(self) -> bool:
-        """Whether a record stays below the cell, which tells of failures."""
+        """Whether a record stays below the cell, which shows failures."""
         return any(consumer.leaves_record for consumer in self._consumers)
 
     @property
     def shows_usage(self) -> bool:
-        """Whether it is shown what the ranks use."""
+        """Whether CPU and memory of the ranks are shown."""
         return any(consumer.shows_usage for consumer in self._consumers)
 
     def note(self, event: Event) -> None:
@@ -88,37 +88,37 @@ class Presentation:
             consumer.note(event)
 
     def follow(self, at_once: bool = False) -> None:
-        """Show what the ranks do while they do it; `at_once`, even if they may have ended in a moment."""
+        """Show the run while it is going on; `at_once` without waiting whether it ends in a moment."""
         for consumer in self._consumers:
             consumer.follow(at_once)
 
     def detach(self) -> None:
-        """Have it printed what the run fails of, because nobody waits to be told."""
+        """Have failures printed when the run ends, because nobody waits for an exception."""
         for consumer in self._consumers:
             consumer.detach(self._failure)
 
     def close(self) -> None:
-        """Show the rest."""
+        """Show the end of the run."""
         for consumer in self._consumers:
             consumer.close()
 
     def hold(self) -> None:
-        """Leave the terminal to the shell until `go_on`."""
+        """Print nothing until `go_on`, because the terminal belongs to the shell (Ctrl-Z)."""
         for consumer in self._consumers:
             consumer.hold()
 
     def go_on(self) -> None:
-        """Take the terminal again."""
+        """Print again."""
         for consumer in self._consumers:
             consumer.go_on()
 
     def say(self, line: str) -> None:
-        """Print a line where those of the ranks are printed, between them."""
+        """Print a line between the lines of the ranks."""
         if not any(consumer.say(line) for consumer in self._consumers):
             tell(f"{line}\n")
 
     def binds_no_longer(self) -> None:
-        """Take note that the variables which were to hold what comes back are another run's by now."""
+        """Name no variables at the end, because a later run has bound them."""
         self._bound = ""
 
     def _consumers_for(self, options: Options, box: Box | NoInput, publish: Publish | None) -> tuple[Consumer, ...]:
@@ -164,12 +164,12 @@ class Presentation:
         return failure_in_words(self._run, self._title, self._bound)
 
     def _values(self) -> Mapping[int, object]:
-        """Return the values that are to be shown: where the cell raises or was broken off, none are."""
+        """Return the values to show, which are none if the cell raises or was interrupted."""
         run = self._run
         return run.results if run.ok or (run.status in ("failed", "timed out") and not self._raises) else {}
 
     def _told_bound(self) -> str:
-        """Say which variables hold what came back, once in a notebook."""
+        """Return a sentence that names the variables which hold what came back; empty if it was shown before."""
         names = self._bound.split(", ")
         return next(iter(untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
 
@@ -190,7 +190,7 @@ _TOLD: set[str] = set()
 
 
 def untold(notices: Iterable[str]) -> tuple[str, ...]:
-    """Return those sentences that this process has not shown before: a cell that is run often says each once."""
+    """Return the sentences that this process has not shown before, and remember them as shown."""
     new = tuple(notice for notice in dict.fromkeys(notices) if notice not in _TOLD)
     _TOLD.update(new)
     return new

@@ -1,4 +1,4 @@
-"""``%%multiproc --setup``: a cell is run here, as any other, and from then on at the beginning of every rank."""
+"""``%%multiproc --setup``: runs a cell here, and from then on at the beginning of every rank."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["clear_setup", "set_up", "show_setup"]
 
 
 def set_up(shell: Any, source: str) -> tuple[Any, str]:
-    """Run a set-up cell here; if that succeeds, every rank runs it from then on.
+    """Run a set-up cell here and, if it does not raise, register it for every rank.
 
     Returns
     -------
     value, notice
-        Of the cell's last expression; and a sentence for the user, empty if there is nothing to say.
+        The value of the cell's last expression, and a sentence for the user, which may be empty.
 
     Raises
     ------
     SyntaxError
-        If it is not Python, or awaits something.
+        If the cell is not Python, or has a top-level ``await``.
     CaptureError
-        If something that it uses cannot be sent; it has not run then.
+        If something that it uses cannot be sent. The cell has not run then.
     BaseException
-        Whatever the cell raises; the set-up cell is the one that there was before.
+        Whatever the cell raises. An earlier set-up cell stays registered then.
     """
     notebook = Notebook.of(shell)
     used, lines, work = select_objects(source, Options(), notebook)
-    # as it is before the cell runs here, whatever that changes
+    # packed before the cell runs here and changes the objects
     objects = pack_or_explain(used, lines, notebook).frozen()
     before = dict(notebook.namespace)
     __tracebackhide__ = True
@@ -57,13 +57,13 @@ def _run(shell: Any, transformed: str, filename: str) -> Any:
 
 
 def show_setup() -> str:
-    """Return what every rank runs first, for a person."""
+    """Return the text of ``%multiproc setup``: the set-up cell."""
     registered = setup_cell.current()
     return _NONE if registered is None else registered.text()
 
 
 def clear_setup() -> str:
-    """Have ranks begin without a set-up cell, and say so."""
+    """Have ranks begin without a set-up cell, and return a sentence that says so."""
     removed = setup_cell.clear()
     if removed is None:
         return _NONE

@@ -1,7 +1,7 @@
-"""The set-up cell: what has run in the notebook, and runs at the beginning of every rank from then on.
+"""The registered set-up cell, which has run in the notebook and runs at the beginning of every rank.
 
-There is one at a time. It is kept together with the objects that it used, as they were *before* it ran here, so that a
-rank runs it from the same beginning: what wraps a function twice wraps it once in each process.
+There is one at a time. It is kept with the objects that it uses, as they were *before* it ran here, so that it does in
+a rank what it did here. For example, a function that the cell wraps is wrapped once in each process, not twice.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 @dataclass(frozen=True)
 class RegisteredSetUp:
-    """A set-up cell that has run here.
+    """A set-up cell that has run in the notebook.
 
     Parameters
     ----------
     cell : SetUp
-        What ranks are told to run.
+        The cell, as it is sent to the ranks.
     objects : Packed
-        Objects of the notebook that it uses.
+        The objects of the notebook that it uses, as they were before it ran.
     plain : dict of str to object
-        Numbers and texts that it has bound: each rank's are its own, unless the notebook has bound others since.
+        Numbers and texts that it has bound here. A rank keeps those that it binds itself, as long as the notebook has
+        not bound others.
     left_here : dict of str to object
-        What it has bound and cannot travel, such as a connection: each rank has made its own.
+        Objects that it has bound here and that cannot be sent, such as a connection. A rank makes its own.
     """
 
     cell: SetUp
@@ -40,16 +41,16 @@ class RegisteredSetUp:
     left_here: Mapping[str, object] = field(default_factory=dict)
 
     def own_names(self, namespace: Mapping[str, object]) -> tuple[str, ...]:
-        """Return the names whose numbers and texts are each rank's own."""
+        """Return the names of numbers and texts that a rank keeps from the set-up cell."""
         return tuple(name for name, value in self.plain.items() if namespace.get(name) is value)
 
     def provided(self, namespace: Mapping[str, object]) -> dict[str, object]:
-        """Return what a rank has of its own by the time that the notebook's objects arrive."""
+        """Return the objects that need not be sent, because the set-up cell makes them in a rank."""
         return {name: value for name, value in self.left_here.items() if namespace.get(name) is value}
 
     def text(self) -> str:
-        """Return it for a person."""
-        # without the line that stands for the magic's own
+        """Return the cell for people."""
+        # without its first line, a comment in the place of the magic's line
         lines = self.cell.source.split("\n")[1:] if self.cell.source.startswith("# %%") else [self.cell.source]
         return f"Cell In[{self.cell.number}] runs at the beginning of every rank:\n" + "\n".join(lines).rstrip()
 
@@ -69,7 +70,7 @@ def register(
     namespace: dict[str, Any],
     provided: Mapping[str, object],
 ) -> RegisteredSetUp | None:
-    """Have a cell that has run here run in every rank, and return the one whose place it takes.
+    """Have a cell that has run here run in every rank, and return the one that it replaces.
 
     Parameters
     ----------
@@ -78,36 +79,36 @@ def register(
     before, namespace : dict
         The notebook's variables before the cell ran, and now.
     provided : mapping of str to object
-        Those that a rank's shell has of its own.
+        Variables that the shell of a rank has too.
     """
     global _current
     bound = {
         name: value
         for name, value in namespace.items()
-        if _is_variable(name) and name not in provided and before.get(name, _NOTHING) is not value
+        if _is_variable(name) and name not in provided and before.get(name, _UNBOUND) is not value
     }
     plain = {name: value for name, value in bound.items() if type(value) in _PLAIN}
     left_here = {
         name: value
         for name, value in bound.items()
-        if name not in plain and not _can_travel(value, namespace, provided)
+        if name not in plain and not _can_be_sent(value, namespace, provided)
     }
     replaced, _current = _current, RegisteredSetUp(cell, objects, plain, left_here)
     return replaced
 
 
-_NOTHING = object()
+_UNBOUND = object()
 
 
 def _is_variable(name: object) -> bool:
-    # globals() takes keys of any type
+    # a key of globals() may be of any type
     return isinstance(name, str) and not name.startswith("_")
 
 
-def _can_travel(value: object, namespace: dict[str, Any], provided: Mapping[str, object]) -> bool:
+def _can_be_sent(value: object, namespace: dict[str, Any], provided: Mapping[str, object]) -> bool:
     try:
         pack(value, shared_globals=namespace, provided=provided)
-    except (Exception, SystemExit):  # __reduce__ may be anybody's
+    except (Exception, SystemExit):  # a user's __reduce__ may raise anything
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""`Notebook`: what a launch needs of the place that it comes from, be it a notebook or a program."""
+"""`Notebook`: what a launch needs to know of the notebook or program that it comes from."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ __all__ = ["Notebook"]
 
 
 # Variables that IPython puts into a notebook, and into the shell of a rank too.
-_OF_THE_SHELL = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+_SHELL_VARIABLES = ("get_ipython", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
 
 
 @exported_by("nblaunch")
 @dataclass(frozen=True)
 class Notebook:
-    """Variables, and what is known of cells.
+    """The variables and cells of a notebook or program.
 
     Parameters
     ----------
     namespace : dict
         The notebook's variables.
     provided : mapping of str to object
-        Variables that a rank's shell has of its own, such as ``get_ipython``: they do not travel.
+        Variables that a rank has anyway, such as ``get_ipython``. They are not sent.
     number : int
         Number of the cell that launches, as in ``In[5]``.
     transform : callable
         Turns a cell with magics into Python.
     name_cell : callable
-        Returns the file name under which a cell is to be compiled, after making its lines known to tracebacks.
+        Returns the file name for compiling a cell, and registers its lines for tracebacks.
     numbers : mapping of str to int
-        Numbers of the cells by the names of the files that they were compiled under.
+        Numbers of the cells by the file names that they were compiled under.
     compiler_flags : int
-        ``from __future__`` imports in force.
+        Flags of the ``from __future__`` imports in force.
     figures : dict of str to object
-        What is set about inline figures, such as ``InlineBackend.figure_formats``.
+        Settings of inline figures, such as ``InlineBackend.figure_formats``.
     magics : mapping of str to mapping
-        The shell's magics by their names, for each kind of them.
+        The shell's magics by name, for each kind: ``line`` and ``cell``.
     box : Box or NoInput
         Where whoever runs the cell or program can be asked.
     """
@@ -64,17 +64,17 @@ class Notebook:
 
     @classmethod
     def here(cls, caller: dict[str, Any] | None = None) -> Notebook:
-        """Return the notebook of this process, or its main module where there is none.
+        """Return the notebook of this process, or its main module as one.
 
         Parameters
         ----------
         caller : dict, optional
-            The globals of the code that launches. Where they are those of a script that another program runs (``%run``,
-            cProfile, doctest), or of `exec`, they are the variables that the script means.
+            The globals of the code that launches. They are the namespace if they belong to no module, but to `exec` or
+            a script that another program runs (``%run``, cProfile, doctest).
         """
-        # asked for, not imported: a plain program has no need of IPython
+        # not imported, because a plain program does not need IPython
         ipython = sys.modules.get("IPython")
-        # another thread may be importing it just now
+        # without get_ipython if another thread is importing IPython just now
         shell = getattr(ipython, "get_ipython", lambda: None)()
         found = cls.of(shell) if shell is not None else cls(sys.modules["__main__"].__dict__)
         homes = [found.namespace, getattr(shell, "user_ns", None), getattr(shell, "user_global_ns", None)]
@@ -85,23 +85,23 @@ class Notebook:
     @classmethod
     def of(cls, shell: Any) -> Notebook:
         """Return the notebook that an IPython shell runs."""
-        # not execution_count, which IPython 9 raises before the cell runs and IPython 8 after it
+        # not execution_count, which IPython 9 increments before the cell runs and IPython 8 after it
         number = max(0, len(shell.history_manager.input_hist_parsed) - 1)
-        # private in IPython: the table behind "Cell In[5]" in its tracebacks
+        # private in IPython: cell numbers by file name, for "Cell In[5]" in tracebacks
         table: dict[str, int] | None = getattr(shell.compile, "_filename_map", None)
 
         def name_cell(transformed: str) -> str:
             name = str(shell.compile.cache(transformed, number))
             if table is None:
-                _NAMED[name] = number
+                _NUMBERS_OF_LAUNCHED[name] = number
             return name
 
         return cls(
-            # IPython.embed has the locals of a function, and beside them the globals of its module
+            # in IPython.embed, user_ns has the locals of a function, and user_global_ns the globals of its module
             namespace=shell.user_ns
             if shell.user_ns is shell.user_global_ns
             else {**shell.user_global_ns, **shell.user_ns},
-            provided={name: shell.user_ns[name] for name in _OF_THE_SHELL if name in shell.user_ns},
+            provided={name: shell.user_ns[name] for name in _SHELL_VARIABLES if name in shell.user_ns},
             number=number,
             transform=shell.transform_cell,
             name_cell=name_cell,
@@ -112,7 +112,7 @@ class Notebook:
         )
 
     def own_magics(self) -> list[str]:
-        """Return the names of the magics that were added to those of IPython."""
+        """Return the names of magics that neither IPython nor nblaunch defines."""
         known = ("IPython.core.", "ipykernel.", "nblaunch.")
         return [
             name
@@ -122,7 +122,7 @@ class Notebook:
         ]
 
     def sources(self, filenames: Iterable[str]) -> dict[str, CellSource]:
-        """Return those of the files that are cells, with their lines."""
+        """Return number and lines of each cell among some files, by file name."""
         found = {}
         for name in filenames:
             lines = linecache.getlines(name) if name in self.numbers else []
@@ -131,26 +131,27 @@ class Notebook:
         return found
 
 
-# Numbers of the cells that were named here: their text is not in the history, which has them with their magic's line.
-_NAMED: dict[str, int] = {}
+# On IPython 7, numbers of the cells that were launched, by file name. The history has their text with the magic's line,
+# so they cannot be found there.
+_NUMBERS_OF_LAUNCHED: dict[str, int] = {}
 
 
 class _NumbersByText(Mapping[str, int]):
-    """Numbers of the cells by their file names where IPython keeps no such table (7): the last cell of that text.
+    """Numbers of cells by file name on IPython 7, which has no such table: that of the last cell with the same text.
 
     Parameters
     ----------
     history : list of str
-        The cells as Python, in order.
+        The cells as Python, by number.
     """
 
     def __init__(self, history: list[str]) -> None:
         self._history = history
 
     def __getitem__(self, name: str) -> int:
-        # private in IPython: where it keeps the lines of cells; any other file is no cell
+        # private in IPython: the lines of cells; a file that is not in there is no cell
         lines = getattr(linecache, "_ipython_cache", {}).get(name, (0, None, ()))[2]
-        number = _NAMED.get(name) or self._numbers.get("".join(lines).rstrip("\n"), 0)
+        number = _NUMBERS_OF_LAUNCHED.get(name) or self._numbers.get("".join(lines).rstrip("\n"), 0)
         if not number:
             raise KeyError(name)
         return number
@@ -167,7 +168,7 @@ class _NumbersByText(Mapping[str, int]):
 
 
 def _module_of(magic: Any) -> str:
-    """Return the name of the module that defines a magic; an alias is of whoever made it."""
+    """Return the name of the module that defines a magic; empty for an alias, which its user has made."""
     if type(magic).__name__ == "MagicAlias":
         return ""
     owner = getattr(magic, "__self__", None)

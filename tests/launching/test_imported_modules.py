@@ -19,7 +19,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for place in ("one", "two"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "found_elsewhere.py").write_text(f"PLACE = {place!r}\n")
-    imported_modules._doubtful.cache_clear()
+    imported_modules._candidates.cache_clear()
     yield _import_from(tmp_path / "one", monkeypatch)
     sys.modules.pop("found_elsewhere", None)
 
