@@ -1,15 +1,14 @@
-"""`Arrivals`: in which order the bytes of a run's logs arrived, so that many files read as one.
+"""`Arrivals`: joins the log files of a run into logs that have the bytes in the order of their arrival.
 
-Each rank writes to two files. Nothing in them says which of two bytes came first, so whoever wants to show both in one
-text has to look while they grow: what was new at a look lies behind what was there before. What one rank wrote to both
-between two looks is in the order that the rank has noted, see ``rank/write_order.py``, which notes lines that belong
-together too. One *log* per rank holds its two files in that order, and the log ``"all"`` those of all ranks. A log is
-addressed by absolute offsets, which never change, so that any part of it can be read again at any time.
+Each rank writes to two files, which do not tell which of two bytes was written first. So `Arrivals.look` is called
+while they grow, and appends what is new since the last look to two *logs*: that of the rank, and the log ``"all"``. If
+a rank has written to both files between two looks, the order is the one that it has noted, see ``rank/write_order.py``.
+A log is read by offsets, which never change.
 
-What a file does not hold any more, because its oldest part was released or because it was cut, keeps its addresses too.
-In its place stands a line that says so, or nothing that would be seen.
+The bytes that a file does not hold any more, because its oldest part was released or because it was truncated, keep
+their offsets too. In their place one reads a line that says so, and characters that a terminal does not show.
 
-The files themselves may lie on another machine: all that is read comes from a `nblaunch.logs.reader.LogReader`.
+The files may be on another machine: they are read through a `nblaunch.logs.reader.LogReader`.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from nblaunch.logs.reader import STDERR, STDOUT, LogReader, RankLog
 __all__ = ["ALL", "Arrivals", "Excerpt", "Piece"]
 
 ALL = "all"
-"""The log with the bytes of all ranks; that of one rank is called by its number."""
+"""The name of the log with the bytes of all ranks. The name of a rank's log is its number."""
 
-# In the place of a part that was cut away, instead of where it began.
+# The start of a part whose file was truncated, so that its bytes are lost.
 _GONE = -1
-# Parts above which the notes of ranks are not followed any more: what is kept in memory is bounded so.
+# With more parts than these, the notes of ranks are ignored, which bounds the memory for parts.
 _MAX_NOTED_PARTS = 200_000
-# A terminal shows nothing of it.
-_UNSEEN = b"\r"
+# Fills the place of lost bytes, because a terminal does not show it.
+_FILLER = b"\r"
 
 Piece = tuple[int, int, int]
 """Rank, stream (1 is stdout, 2 is stderr) and number of bytes."""
@@ -42,7 +41,7 @@ Piece = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Part of a log: from which offset on, whose bytes come one behind the other, and the bytes."""
+    """Part of a log: its offset, the ranks and streams that its bytes come from, and the bytes."""
 
     offset: int
     pieces: list[Piece]
@@ -50,12 +49,12 @@ class Excerpt:
 
 
 class _Sequence:
-    """Parts of files, one behind the other."""
+    """A log, as a sequence of parts of files."""
 
     def __init__(self) -> None:
         self.files = array("l")
         self.starts = array("q")
-        # offset behind each part, in the sequence
+        # end of each part, as an offset in the sequence
         self.ends = array("q")
 
     @property
@@ -71,13 +70,13 @@ class _Sequence:
         self.ends.append(self.size + count)
 
     def forget(self, file: int) -> None:
-        """Take note that nothing is left of what a file held."""
+        """Mark all parts of a file as lost, because it was truncated."""
         for index, known in enumerate(self.files):
             if known == file:
                 self.starts[index] = _GONE
 
     def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Return file, offset in it (or `_GONE`) and number of bytes for what lies between two offsets."""
+        """Return file, offset in the file (or `_GONE`) and number of bytes of each part between two offsets."""
         found = []
         index = bisect.bisect_right(self.ends, start)
         while index < len(self.ends) and start < end:
@@ -91,7 +90,7 @@ class _Sequence:
 
 
 class Arrivals:
-    """Follows the log files of a run; not safe for several threads.
+    """Follows the log files of a run; for one thread at a time.
 
     Parameters
     ----------
@@ -100,12 +99,12 @@ class Arrivals:
     """
 
     def __init__(self, reader: LogReader) -> None:
-        # two of each attempt for each rank: stdout, then stderr
+        # for each attempt, for each rank: stdout, then stderr
         self._files: list[RankLog] = []
-        # how much of each file has been seen, and how much of that had been cut away again before it had this size
+        # for each file: its bytes at the last look, and the bytes that it had lost by being truncated before
         self._sizes: list[int] = []
         self._cut: list[int] = []
-        # how much has been read of each rank's notes about the order of its writes
+        # for each rank: how many bytes of its notes have been read
         self._noted: list[int] = []
         self._reader = reader
         self._per_attempt = 2 * reader.nprocs
@@ -114,7 +113,7 @@ class Arrivals:
         self._begin(reader)
 
     def go_on(self, reader: LogReader) -> None:
-        """Follow other logs from now on, whose bytes come behind those of the ones before: ranks were restarted."""
+        """Follow the logs of the next attempt, after those of the earlier ones; called when ranks are restarted."""
         self.look()
         self._begin(reader)
 
@@ -123,13 +122,13 @@ class Arrivals:
         self._cut += [0] * self._per_attempt
         self._noted = [0] * reader.nprocs
         self._reader = reader
-        # last: another thread counts these, and looks at what belongs to each
+        # last, because another thread may read this list and the ones above by its length
         self._files += [RankLog(reader, rank, stream) for rank in range(reader.nprocs) for stream in (STDOUT, STDERR)]
 
     def look(self) -> set[int]:
-        """See what has arrived since the last look; return the ranks that have written."""
+        """Append what has arrived since the last look; return the ranks that have written."""
         grown = set()
-        # of earlier attempts nothing comes any more
+        # files of earlier attempts do not grow any more
         first = len(self._files) - self._per_attempt
         for rank in range(self._reader.nprocs):
             out = first + 2 * rank
@@ -138,7 +137,7 @@ class Arrivals:
                 continue
             for file, size in zip((out, out + 1), after, strict=True):
                 if size < self._sizes[file]:
-                    self._begin_anew(file)
+                    self._forget(file)
             grown.add(rank)
             for sizes in self._steps(out, before, after):
                 for file, size in zip((out, out + 1), sizes, strict=True):
@@ -148,32 +147,32 @@ class Arrivals:
                         self._sizes[file] = size
         return grown
 
-    def _begin_anew(self, file: int) -> None:
-        """Forget what was known of a file: it was cut."""
+    def _forget(self, file: int) -> None:
+        """Mark what was known of a file as lost, because it was truncated."""
         self._cut[file] += self._sizes[file]
         self._sizes[file] = 0
         self._logs[str(self._files[file].rank)].forget(file)
         self._all.forget(file)
 
     def _steps(self, out: int, before: Sequence[int], after: Sequence[int]) -> list[Sequence[int]]:
-        """Return the sizes of a rank's two files one after the other, as it wrote to one and then to the other."""
+        """Return the sizes that a rank's two files had in turn, each time that it changed from one to the other."""
         rank = self._files[out].rank
-        # of files that have been cut, the notes say nothing
+        # the notes do not count what was truncated
         if any(size <= known for known, size in zip(before, after, strict=True)) or any(self._cut[out : out + 2]):
             return [after]
         if self.parts > _MAX_NOTED_PARTS:
             return [after]
         notes, self._noted[rank] = self._reader.notes(rank, self._noted[rank])
-        # those of a moment that is past already, or still to come, make no step
+        # notes of sizes before or beyond these two looks append nothing
         return [*(tuple(map(min, sizes, after)) for kind, *sizes in notes if kind == 0), after]
 
     def blocks(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
-        """Return by rank and stream which bytes came at once and are several lines: offsets in all of that stream."""
+        """Return where lines were written at once, by rank and stream: start and end as offsets in the whole stream."""
         found: dict[tuple[int, int], list[tuple[int, int]]] = {}
         before = [0] * self._per_attempt
         for out in range(0, len(self._files), 2):
             log = self._files[out]
-            # of a file that has been cut, the notes say nothing
+            # the notes do not count what was truncated
             notes = [] if any(self._cut[out : out + 2]) else log.reader.notes(log.rank, 0)[0]
             for stream, start, end in notes:
                 file = out + stream - STDOUT
@@ -185,13 +184,13 @@ class Arrivals:
         return found
 
     def folder(self, attempt: int, rank: int | None = None) -> str:
-        """Return where the logs of an attempt are, or those of one of its ranks, as people are told."""
+        """Return the folder with the logs of an attempt, or of one of its ranks, to be shown to people."""
         log = self._files[attempt * self._per_attempt + 2 * (rank or 0)]
         return log.reader.path if rank is None else log.path.rpartition("/")[0]
 
     @property
     def parts(self) -> int:
-        """How many parts the log of all ranks is made of: what it costs in memory and goes up with each look."""
+        """How many parts the log of all ranks has, which is what it costs in memory."""
         return len(self._all.files)
 
     def knows(self, log: str) -> bool:
@@ -203,12 +202,12 @@ class Arrivals:
         return self._sequence(log).size
 
     def written(self, rank: int) -> tuple[int, int]:
-        """Return how many bytes a rank has written to its two streams."""
+        """Return how many bytes a rank has written to stdout and to stderr, in all attempts."""
         out, err = (sum(self._cut[file] + self._sizes[file] for file in files) for files in self._files_of(rank))
         return out, err
 
     def released(self, rank: int) -> int:
-        """Return how many of them its files do not hold any more."""
+        """Return how many bytes of a rank its files do not hold any more."""
         count = 0
         for file in itertools.chain(*self._files_of(rank)):
             count += self._cut[file]
@@ -217,16 +216,16 @@ class Arrivals:
         return count
 
     def _files_of(self, rank: int) -> tuple[range, range]:
-        """Return those of standard output and those of standard error, one for each attempt."""
+        """Return the files of a rank's standard output and of its standard error, one for each attempt."""
         end, step = len(self._files), self._per_attempt
         return range(2 * rank, end, step), range(2 * rank + 1, end, step)
 
     def is_at_hand(self, log: str, start: int, end: int) -> bool:
-        """Tell whether what lies between two offsets can be read without waiting; else have it sent here."""
-        # with the byte before, which tells where a line begins
+        """Tell whether a part of a log can be read without waiting; if not, have it sent here."""
+        # with the byte before it, which `read_lines` needs
         parts = self._sequence(log).parts(max(0, start - 1), end)
         files = [(self._files[file], offset, count) for file, offset, count in parts if offset != _GONE]
-        # all are asked for, whatever is said of the first
+        # a list, because each file is to be asked, even after the first that says no
         found = [file.reader.is_at_hand(file.rank, file.stream, offset, count) for file, offset, count in files]
         return all(found)
 
@@ -247,25 +246,22 @@ class Arrivals:
             missing = count
             if offset != _GONE:
                 missing = _released(source, offset, count) if found.startswith(b"\0") else 0
-            # what was there at a look and has been taken away since: the addresses of the rest shall hold
-            data.append(_in_place_of(missing) + found[missing:].ljust(count - missing, _UNSEEN))
+            # filled up to its length, in case the file was truncated since the last look
+            data.append(_in_place_of(missing) + found[missing:].ljust(count - missing, _FILLER))
             pieces.append((source.rank, source.stream, count))
         return Excerpt(start, pieces, b"".join(data))
 
     def read_lines(self, log: str, start: int, end: int) -> Excerpt:
-        """Do the same, but leave out the beginning of a line whose first part lies before `start`.
-
-        Also left out is what the files do not hold any more, as long as nothing that they hold comes before it.
-        """
+        """Do what `read` does, but begin with a whole line, and after bytes that the files do not hold any more."""
         start = self._first_held(log, max(0, start), end)
         if start <= 0:
             return self.read(log, 0, end)
-        # with the byte before: behind the end of a line, nothing is left out
+        # with the byte before `start`: if a line ends there, nothing is left out
         excerpt = self.read(log, start - 1, end)
         if not excerpt.pieces:
             return Excerpt(start, [], b"")
         rank, stream, count = excerpt.pieces[0]
-        # within the first piece only: behind it somebody else writes
+        # in the first piece only, because the next one is of another rank or stream
         cut = excerpt.data.find(b"\n", 0, count) + 1
         if cut == 0 or cut == len(excerpt.data):
             cut = 1
@@ -273,7 +269,7 @@ class Arrivals:
         return Excerpt(excerpt.offset + cut, [*first, *excerpt.pieces[1:]], excerpt.data[cut:])
 
     def within_line(self, log: str, start: int, end: int) -> set[tuple[int, int]]:
-        """Return the ranks and streams of which what lies between two offsets begins within a line.
+        """Return the ranks and streams whose first byte between two offsets is not the first of a line.
 
         Raises
         ------
@@ -289,7 +285,7 @@ class Arrivals:
         }
 
     def end_of(self, rank: int, count: int) -> bytes:
-        """Return the last bytes that a rank wrote, to the stream that it has written to last."""
+        """Return the last bytes of the stream that a rank has written to last."""
         sequence = self._logs[str(rank)]
         if not sequence.files:
             return b""
@@ -297,7 +293,7 @@ class Arrivals:
         with contextlib.suppress(OSError):
             data = file.reader.tail(rank, file.stream, count + 1)
             before, data = data[:-count], data[-count:]
-            # behind what was released, if it reaches so far
+            # without the zeros of a part that was released
             data = data.lstrip(b"\0")
             return from_its_middle(data) if data and before and before not in b"\n\r" else data
         return b""
@@ -315,11 +311,11 @@ class Arrivals:
 
 
 def _released(log: RankLog, offset: int, count: int) -> int:
-    """Return how many of so many bytes of a log were released."""
+    """Return how many of the first of `count` bytes of a log were released."""
     return min(count, log.held_from(offset) - offset)
 
 
 def _in_place_of(count: int) -> bytes:
-    """Return so many bytes that show little."""
+    """Return as many bytes for those that were lost: a line that says so, if there is room, and filler."""
     note = f"{older(count)}\n".encode()
-    return note.rjust(count, _UNSEEN) if len(note) <= count else _UNSEEN * count
+    return note.rjust(count, _FILLER) if len(note) <= count else _FILLER * count

@@ -1,7 +1,7 @@
 """Log files of this machine: opening and reading them, and the notes that ranks write beside them.
 
-Of a log that grows too long the oldest part is released: the file has a hole there, which reads as zeros, and all
-offsets stay as they are. Readers pass over it, and say so.
+Of a log that grows too long the oldest part is *released*: the file has a hole there, which takes no room on the disk
+and reads as zeros. All offsets stay as they are. Readers skip the hole and show a line in its place.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ __all__ = [
     "text_of",
 ]
 
-# Of a file system; a larger one would only leave a few zeros in sight.
-_BLOCK = 1 << 16
-# What a character of UTF-8 that is not ASCII goes on with.
-_REST_OF_CHARACTER = bytes(range(0x80, 0xC0))
+# Bytes of the largest block of a file system. With a larger block, some zeros of a hole would be shown.
+_BLOCK_BYTES = 1 << 16
+# The bytes that a character in UTF-8 has after its first one.
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
 Note = tuple[int, int, int]
-"""What a note says: 0 for the sizes of both files, else the stream in which lines belong together; and two offsets."""
+"""A note: 0 and the sizes of both files, or a stream and the offsets where lines that belong together begin and end."""
 
 _NOTE = struct.Struct("<bqq")
 
 
 class Log(Protocol):
-    """The bytes of one log, wherever it lies."""
+    """The bytes of one log, on this machine or another one."""
 
     @property
     def path(self) -> str:
-        """Where it lies, as people are told."""
+        """The path of the log, to be shown to people."""
 
     def size(self) -> int:
         """Return how many bytes it has; 0 if there is no log."""
@@ -64,7 +64,7 @@ class Log(Protocol):
 
 
 class LogFile:
-    """A log in a file of this machine, which stays open from the first look at it until `close`.
+    """A log in a file of this machine, which is opened when it is read and stays open until `close`.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class LogFile:
         return start if descriptor is None else _data_from(descriptor, start)
 
     def close(self) -> None:
-        """Close the file; whoever reads it later opens it again."""
+        """Close the file; a later read opens it again."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -114,7 +114,7 @@ def read_part(path: str, start: int, count: int) -> bytes:
     OSError
         If the file cannot be read.
     """
-    # opened each time: hundreds of open files would be more than a process may have
+    # opened for each read, because a process may not have a file open for each of hundreds of ranks
     descriptor = open_log(path)
     try:
         return _read_all(descriptor, start, count)
@@ -138,7 +138,7 @@ def held_from(path: str, start: int) -> int:
 
 
 def _read_all(descriptor: int, start: int, count: int) -> bytes:
-    # pread, because a forked rank shares the file position of every descriptor that it inherits
+    # pread, because a forked process shares the file position of descriptors that it inherits
     data = os.pread(descriptor, count, start)
     # one call reads no more than 2 GiB
     while 0 < len(data) < count and (more := os.pread(descriptor, count - len(data), start + len(data))):
@@ -148,20 +148,20 @@ def _read_all(descriptor: int, start: int, count: int) -> bytes:
 
 def _data_from(descriptor: int, offset: int) -> int:
     size = os.fstat(descriptor).st_size
-    # most logs have no hole: that is seen without moving about in the file
+    # most logs have no hole, which this finds out without a seek
     if offset >= size or os.pread(descriptor, 1, offset) != b"\0":
         return offset
     try:
         found = os.lseek(descriptor, offset, os.SEEK_DATA)
     except OSError:
-        # ENXIO: only a hole is left. Whatever else: a file system that knows no holes
+        # ENXIO means that the rest is a hole; any other error, that the file system does not know holes
         with contextlib.suppress(OSError):
             return max(offset, size) if os.lseek(descriptor, offset, os.SEEK_HOLE) == offset else offset
         return offset
     if found == offset:
         return offset
-    # of a block that was released in part, that part reads as zeros
-    head = os.pread(descriptor, _BLOCK, found)
+    # a block that was released in part begins with zeros
+    head = os.pread(descriptor, _BLOCK_BYTES, found)
     return found + len(head) - len(head.lstrip(b"\0"))
 
 
@@ -174,14 +174,12 @@ def size_of(path: str, gone: int = 0) -> int:
 
 
 def open_log(path: str) -> int:
-    """Open a log for reading, and nothing else that a rank may have put in its place.
-
-    Reading a pipe could last for ever, and so may whoever watches the ranks.
+    """Open a log for reading, but no pipe or link that a rank may have put in its place, which could block for ever.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file, or something that is none.
+        If there is no regular file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -195,44 +193,44 @@ def open_log(path: str) -> int:
     return descriptor
 
 
-# ---- how a part of a log reads
+# ---- a log as text
 
 
 def text_of(log: Log, last: int | None = None) -> str:
-    """Return what a log holds, or its last bytes, with a line for what was released; nothing if there is no log.
+    """Return the text of a log, or of its `last` bytes, with a line for what was released; empty if there is no log.
 
-    Where its last bytes begin within a line, a "…" stands before them.
+    If the last bytes begin within a line, there is a "…" before them.
     """
     try:
         size = log.size()
         begin = 0 if last is None else max(0, size - last)
         start = log.held_from(begin)
         content = log.read(start, max(0, size - start))
-        # more may have been released meanwhile
+        # more may have been released since
         now = log.held_from(begin)
         content = content[max(0, now - start) :]
         if content and now == begin and is_within_line(log, begin):
             content = from_its_middle(content)
     except FileNotFoundError:
-        return ""  # the rank never came to write it
+        return ""  # the rank has written nothing
     text = without_marks(content.decode(errors="replace"))
     return f"{older(now)}\n{text}" if now > begin else text
 
 
 def from_its_middle(data: bytes) -> bytes:
-    """Return a part of a log that begins within a line, with a mark that says so."""
-    # nor is the rest of a character for people
-    head = data[:3].lstrip(_REST_OF_CHARACTER)
+    """Return a part of a log that begins within a line, with "…" before it."""
+    # the part may begin within a character, the rest of which is left out
+    head = data[:3].lstrip(_CONTINUATION_BYTES)
     return "…".encode() + head + data[3:]
 
 
 def is_within_line(log: Log, offset: int) -> bool:
-    """Tell whether a line goes on at this offset of a log."""
+    """Tell whether an offset of a log is within a line."""
     return offset > 0 and log.read(offset - 1, 1) not in (b"\n", b"\r")
 
 
 def older(count: int) -> str:
-    """Return the line that stands for so many bytes of a log that were released."""
+    """Return the line that is shown in place of this many bytes of a log that were released."""
     return f"[… {in_words(count)} of older output released: the log is longer than --max-log …]"
 
 
@@ -240,33 +238,33 @@ def older(count: int) -> str:
 
 
 def order_path(stdout: str) -> str:
-    """Return the file beside a rank's logs with its notes on what it wrote when; there may be none."""
+    """Return the path of the notes beside a rank's logs; there may be no such file."""
     return os.path.join(os.path.dirname(stdout), ".order")
 
 
 def pack_order(out: int, err: int) -> bytes:
-    """Return a note of how large both files were when the rank went from one to the other."""
+    """Return a note of the sizes of stdout and stderr when the rank changed from one to the other."""
     return _NOTE.pack(0, out, err)
 
 
 def pack_block(stream: int, start: int, end: int) -> bytes:
-    """Return a note that a rank wrote several lines at once: of which stream, and from where to where."""
+    """Return a note that a rank has written several lines at once: the stream, and where they begin and end."""
     return _NOTE.pack(stream, start, end)
 
 
 def add_note(path: str, note: bytes) -> bool:
-    """Write a note behind the others; tell whether more may follow.
+    """Append a note to the file; return whether more notes may follow.
 
     Raises
     ------
     OSError
-        If there is no room for any of it.
+        If the disk is full.
     """
-    # opened each time: a descriptor that is kept may be closed by the cell, and be something else by now
+    # opened for each note, because the cell may close a descriptor, whose number then belongs to another file
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        # On a full disk a part may be written. All that came behind it would be read wrongly; a process that the rank
-        # has forked may have left such a part too.
+        # On a full disk only a part of a note may be written, also by a process that the rank has forked. Notes after
+        # such a part would be read wrongly.
         if os.fstat(file).st_size % _NOTE.size:
             return False
         return os.write(file, note) == len(note)
@@ -275,13 +273,13 @@ def add_note(path: str, note: bytes) -> bool:
 
 
 def read_notes(path: str, start: int) -> tuple[list[Note], int]:
-    """Return the notes in such a file from an offset on, and the offset behind them; none if there is no file."""
+    """Return the notes from an offset on, and the offset after them; no notes if there is no file."""
     try:
         with open(open_log(path), "rb") as file:
             file.seek(start)
             data = file.read()
-    except OSError:  # most ranks have none
+    except OSError:  # most ranks write no notes
         return [], start
-    # of a note that is still being written, or never came to its end, nothing is known
+    # the last note may be incomplete
     whole = len(data) // _NOTE.size * _NOTE.size
     return list(_NOTE.iter_unpack(data[:whole])), start + whole

@@ -1,8 +1,7 @@
-r"""Following a log while somebody else writes it.
+r"""`LogFollower`: reads whole lines from a log while a rank writes it.
 
-A rank writes bytes at its own pace, and breaks them off anywhere: inside a line, inside a character, between
-the two halves of ``\r\n``. Bytes come in here, whole lines of text go out. The tailer of the process layer
-and the notebook's text panel both follow logs with this module.
+What a rank has written so far may end anywhere: within a line, within a character, or between ``\r`` and ``\n``.
+`nblaunch.processes.tail_log` and the text panel follow logs with this class.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ __all__ = ["READ_LIMIT", "LogFollower"]
 READ_LIMIT = 1 << 20
 """Bytes that one call of `LogFollower.read` reads at most, unless told otherwise."""
 
-LONGEST_LINE = 16 << 20
-"""Bytes of one line that are kept in memory; a longer line is handed out in pieces."""
+MAX_LINE_BYTES = 16 << 20
+"""Bytes of one line that are kept in memory; a longer line is returned in pieces."""
 
 
 class LogFollower:
-    r"""Reads the lines that are appended to a file, as they become whole.
+    r"""Reads the lines that are appended to a log, each when it is complete.
 
-    Lines end with ``\n``, ``\r\n`` or a lone ``\r``, so that progress bars arrive too. Bytes that are not
-    UTF-8 become U+FFFD. What was released before it was read is one line that says so, and a file that was cut is read
+    Lines end with ``\n``, ``\r\n`` or a lone ``\r``, as those of progress bars do. Bytes that are not UTF-8 become
+    U+FFFD. A part that was released before it was read becomes one line that says so. A log that was truncated is read
     from its beginning.
 
     Parameters
@@ -31,17 +30,17 @@ class LogFollower:
     log : Log
         The log to follow. It need not exist yet.
     overwriting : bool, optional
-        Let a lone ``\r`` begin the line anew instead of ending it, as a terminal does: of a progress bar only the
-        last state becomes a line, and `unfinished` tells the present one.
+        Whether a lone ``\r`` begins the line again instead of ending it, as in a terminal. The last state of a
+        progress bar then becomes a line, and `unfinished` is its current state.
 
     Attributes
     ----------
     log : Log
         The log that is followed.
     offset : int
-        Bytes of the log that were read so far. It stands still when the end of the log has been reached.
+        Bytes of the log that were read so far.
     overwritten : bool
-        Whether the line that has not ended yet was begun anew, as a progress bar does.
+        Whether a lone ``\r`` has begun the unfinished line again.
 
     Examples
     --------
@@ -64,20 +63,20 @@ class LogFollower:
         self.overwritten: bool = False
 
     def read(self, final: bool = False, limit: int = READ_LIMIT) -> list[str]:
-        """Return the lines that have become whole since the last call, without their ends.
+        """Return the lines that are complete since the last call, without their line ends.
 
         Parameters
         ----------
         final : bool, optional
-            Nobody writes any more: read up to the present end of the file, whatever `limit` says, and return
-            the last line even if it was never ended.
+            Whether nobody writes any more. If so, read to the end of the log, more than `limit` if necessary, and
+            return the last line even if it has no line end.
         limit : int, optional
-            Bytes to read at most, which bounds the work of one call.
+            Bytes that this call reads at most.
 
         Returns
         -------
         list of str
-            Empty if there is nothing new, or no file yet.
+            Empty if there is no complete line, or no file yet.
 
         Raises
         ------
@@ -89,7 +88,7 @@ class LogFollower:
         if limit < 1:
             raise ValueError(f"limit must be at least 1 byte, got {limit}: with less, the file is never read")
         lines: list[str] = []
-        # The end is fixed now, so that a writer who never stops cannot keep a final read from returning.
+        # The end is fixed before, so that a final read returns even if somebody goes on writing.
         end = self.offset + self.unread() if final else self.offset + limit
         while self.offset < end and (chunk := self._read_some(min(limit, end - self.offset))):
             lines += self._take_lines(chunk)
@@ -108,12 +107,12 @@ class LogFollower:
         return size - self.offset
 
     def released(self) -> int:
-        """Return how many of the bytes beyond `offset` were released, and will never be read."""
+        """Return how many of the bytes beyond `offset` were released, and can never be read."""
         return self.log.held_from(self.offset) - self.offset if self.unread() else 0
 
     @property
     def unfinished(self) -> str:
-        """The line that has not ended yet, as far as it was read."""
+        """The line without an end, as far as it was read."""
         shown = _shown(_overwritten(bytes(self._partial.removesuffix(b"\r"))))
         return shown.decode("utf-8", errors="replace")
 
@@ -133,7 +132,7 @@ class LogFollower:
         return chunk
 
     def _take_lines(self, chunk: bytes) -> list[str]:
-        if self._partial.endswith(b"\r"):  # now it shows whether that was half of a "\r\n"
+        if self._partial.endswith(b"\r"):  # maybe the first half of "\r\n"
             del self._partial[-1]
             chunk = b"\r" + chunk
         # A "\r" at the very end has to wait for what follows it.
@@ -146,7 +145,7 @@ class LogFollower:
                 begin = self._partial.rfind(b"\r", 0, -1) + 1
                 self.overwritten = self.overwritten or begin > 0
                 del self._partial[:begin]
-            if len(self._partial) <= LONGEST_LINE:
+            if len(self._partial) <= MAX_LINE_BYTES:
                 return []
             piece = self._partial.decode("utf-8", errors="replace")
             self._partial.clear()
@@ -163,15 +162,15 @@ class LogFollower:
             lines = [_shown(_overwritten(line).removesuffix(b"\r")) for line in block.split(b"\n")]
         else:
             lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        lines.pop()  # behind the last line end there is nothing
+        lines.pop()  # the empty rest after the last line end
         return [without_marks(line.decode("utf-8", errors="replace")) for line in lines]
 
 
 def _overwritten(line: bytes) -> bytes:
-    """Return a line that begins anew where the rank has cleared what it had written."""
+    """Return a line with carriage returns in place of marks of cleared text."""
     return line.replace(CLEARED, b"\r").replace(CLEARED_BY_NEXT, b"\r") if b"\x1b[?880" in line else line
 
 
 def _shown(line: bytes) -> bytes:
-    """Return what a terminal shows of a line in which carriage returns begin it anew."""
+    """Return what a terminal shows of a line with carriage returns: the part after the last one."""
     return line[line.rfind(b"\r") + 1 :]

@@ -1,7 +1,7 @@
-"""Logs of runs that did not come to their end, because their notebook was killed: kept for a while, and found again.
+"""Temporary logs of runs whose notebook was killed: they are kept for a while, to find out why.
 
-A run marks its temporary folder when it begins and takes the mark away when it has ended, however that was. A folder
-with a mark whose process is gone is what is left of a killed run: all that there is to see why.
+A run writes a mark into its temporary folder when it begins, and removes it when it ends. So a folder with a mark whose
+process does not exist any more belongs to such a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "kept_in",
     "mark",
     "measured",
-    "remove_beyond",
+    "remove_excess",
     "unmark",
 ]
 
@@ -34,38 +34,38 @@ _MARK = "unended.json"
 
 @dataclass
 class Limits:
-    """How much is kept.
+    """How many logs are kept, and for how long.
 
     Attributes
     ----------
     seconds : float
-        For how long after the last byte was written; 0 keeps nothing.
-    most_bytes : int
-        Of all of them together; the oldest go first.
+        How long after their last byte was written; 0 keeps none.
+    max_bytes : int
+        Size of all kept logs together; the oldest are removed first.
     """
 
     seconds: float = 24 * 3600.0
-    most_bytes: int = 1 << 30
+    max_bytes: int = 1 << 30
 
 
 LIMITS = Limits()
-"""Of this process, which removes what is beyond them when it launches for the first time."""
+"""The limits of this process, which it applies when it launches for the first time."""
 
 
 @dataclass(frozen=True)
 class KeptLogs:
-    """What is left of a killed run.
+    """The logs of a killed run.
 
     Attributes
     ----------
     folder : str
-        Where it is.
+        Their folder.
     title : str
-        What ran.
+        The line of the cell, or the name of the function.
     written_at : float
         When its last byte was written, as of `time.time`.
     size : int
-        Bytes of all its files.
+        Bytes of all files.
     """
 
     folder: str
@@ -74,7 +74,7 @@ class KeptLogs:
     size: int
 
     def ranks(self) -> dict[str, str]:
-        """Return the folders of its last attempt's ranks, by their numbers."""
+        """Return the folders of the ranks by their numbers, of the last attempt if they were restarted."""
         attempts = sorted(Path(self.folder).glob("*/attempt_*"), key=lambda path: int(path.name.rpartition("_")[2]))
         if not attempts:
             return {}
@@ -85,32 +85,32 @@ class KeptLogs:
 
 
 def mark(folder: str, title: str) -> None:
-    """Take note that a run goes on whose logs are in a folder; on a full disk they will not be kept."""
+    """Write the mark of a run that begins into its folder; on a full disk there is none, and the logs are not kept."""
     with contextlib.suppress(OSError):
         Path(folder, _MARK).write_text(json.dumps({"title": title}), encoding="utf-8")
 
 
 def unmark(folder: str) -> None:
-    """Take note that the run has ended."""
+    """Remove the mark of a run that has ended."""
     with contextlib.suppress(OSError):
         Path(folder, _MARK).unlink()
 
 
 def is_kept(folder: str) -> bool:
-    """Tell whether a folder of a process that is gone holds logs that are to be kept for some time still."""
+    """Tell whether the folder of a run whose process has ended is to be kept still."""
     found = _found(folder)
     return found is not None and time.time() - found.written_at < LIMITS.seconds
 
 
 def kept_in(folders: Iterable[str]) -> list[KeptLogs]:
-    """Return what is left of killed runs in these folders, the newest first."""
+    """Return the logs of killed runs among folders of ended processes, the newest first."""
     found = [kept for kept in map(_found, folders) if kept is not None]
     return sorted(found, key=lambda kept: -kept.written_at)
 
 
-def remove_beyond(folders: Iterable[str]) -> None:
-    """Remove the oldest ones that are too much."""
-    left = LIMITS.most_bytes
+def remove_excess(folders: Iterable[str]) -> None:
+    """Remove the oldest logs that exceed ``LIMITS.max_bytes``."""
+    left = LIMITS.max_bytes
     for kept in kept_in(folders):
         left -= kept.size
         if left < 0:
@@ -127,18 +127,18 @@ def _found(folder: str) -> KeptLogs | None:
 
 
 class Measured(NamedTuple):
-    """What is known of all files in a folder together: see `measured`."""
+    """Size and age of a folder, see `measured`."""
 
     size: int
-    """Bytes of the files."""
+    """Bytes of all files."""
     taken: int
-    """Bytes of the disk, which are fewer where the oldest part of a log was released."""
+    """Bytes on the disk, which are fewer if the oldest part of a log was released."""
     written_at: float
-    """When the last byte was written, as of `time.time`."""
+    """When the last byte was written, in seconds as of `time.time`."""
 
 
 def measured(folder: str) -> Measured:
-    """Return how large a folder is with all that is in it, and when it was written to, as far as that can be seen."""
+    """Return the size of all files in a folder and when they were written; files that cannot be read are left out."""
     size, taken, written_at = 0, 0, 0.0
     for place, _, files in os.walk(folder):
         for name in files:

@@ -1,10 +1,10 @@
-"""`LogReader`: the door to the logs of ranks, wherever the ranks live.
+"""`LogReader`: the interface through which the logs of ranks are read, on whichever machine the ranks run.
 
 ::
 
     engine ─► Ranks.logs(attempt) ─► LogReader ─► Arrivals (panel, record), LogFollower (text), run.logs
 
-Whoever shows or keeps what ranks have written reads it here and opens no file, because the files may lie on another
+Code that shows or keeps what ranks have written uses this and opens no file, because the files may be on another
 machine. For example, ``reader.read(2, STDERR, 0, 100)`` returns the first hundred bytes that rank 2 has written to its
 standard error. A reader belongs to one attempt: ranks that are started again write to other files.
 """
@@ -25,8 +25,8 @@ STDOUT, STDERR = 1, 2
 class LogReader(Protocol):
     """The logs of the ranks of one attempt. All methods may be called from any thread.
 
-    Of logs that lie elsewhere, their sizes and ends are sent here while they grow. So most methods answer with what is
-    known here and never wait. Only `read` may wait, for older bytes; `is_at_hand` asks for these without waiting.
+    Sizes and ends of logs on another machine are sent here while they grow, so most methods never wait. Only `read` may
+    wait, for older bytes; `is_at_hand` has these sent without waiting.
     """
 
     @property
@@ -35,13 +35,13 @@ class LogReader(Protocol):
 
     @property
     def path(self) -> str:
-        """The folder that holds one folder for each rank, as people are told."""
+        """The path of the folder that has one folder for each rank, to be shown to people."""
 
     def place(self, rank: int, stream: int) -> str:
-        """Return where a log lies, as people are told: the path of a file in the folder of its rank."""
+        """Return the path of a log, to be shown to people; it is a file in the folder of the rank."""
 
     def sizes(self, rank: int) -> tuple[int, int]:
-        """Return how many bytes the two logs of a rank have; of one that is gone, how many it had."""
+        """Return how many bytes stdout and stderr of a rank have; for a log that was removed, how many it had."""
 
     def read(self, rank: int, stream: int, start: int, count: int) -> bytes:
         """Return so many bytes of a log from an offset on, or as many as there are; what was released reads as zeros.
@@ -53,9 +53,9 @@ class LogReader(Protocol):
         """
 
     def is_at_hand(self, rank: int, stream: int, start: int, count: int) -> bool:
-        """Tell whether `read` would not wait for these bytes; else have them sent here, unless they are on their way.
+        """Tell whether `read` would not wait for these bytes; if it would, have them sent to this machine.
 
-        Whoever gets False asks again later. Of bytes that cannot be had it is True, and `read` raises.
+        If the result is False, call this again later. It is True for bytes of which `read` raises.
         """
 
     def held_from(self, rank: int, stream: int, start: int) -> int:
@@ -68,7 +68,7 @@ class LogReader(Protocol):
         """
 
     def tail(self, rank: int, stream: int, count: int) -> bytes:
-        """Return the last bytes of a log, at most so many.
+        """Return the last bytes of a log, at most `count`.
 
         Raises
         ------
@@ -77,11 +77,11 @@ class LogReader(Protocol):
         """
 
     def notes(self, rank: int, start: int) -> tuple[list[Note], int]:
-        """Return what a rank has noted on the order of its writes, from an offset on, and the offset behind that."""
+        """Return what a rank has noted on the order of its writes, from an offset on, and the offset after that."""
 
 
 FindLogs = Callable[[int], LogReader]
-"""Returns who reads the logs of an attempt, by its number."""
+"""Returns the reader for an attempt, by the number of the attempt."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class RankLog:
     Parameters
     ----------
     reader : LogReader
-        Who reads it.
+        The reader.
     rank, stream : int
-        Which one.
+        The rank, and `STDOUT` or `STDERR`.
     """
 
     reader: LogReader
@@ -102,7 +102,7 @@ class RankLog:
 
     @property
     def path(self) -> str:
-        """Where it lies, as people are told."""
+        """The path of the log, to be shown to people."""
         return self.reader.place(self.rank, self.stream)
 
     def size(self) -> int:
@@ -124,7 +124,7 @@ class LocalLogs:
     Parameters
     ----------
     path : str
-        The folder that holds one folder for each rank.
+        The folder that has one folder for each rank.
     stdouts, stderrs : mapping of int to str
         The files of each rank. They need not exist yet.
     """
@@ -150,7 +150,7 @@ class LocalLogs:
         return read_part(self.place(rank, stream), start, count)
 
     def is_at_hand(self, rank: int, stream: int, start: int, count: int) -> bool:
-        """Return True: the files are here."""
+        """Return True, because the files are on this machine."""
         return True
 
     def held_from(self, rank: int, stream: int, start: int) -> int:

@@ -1,4 +1,4 @@
-"""Log files of a run: `Logs`, by rank, and how long they are kept."""
+"""`Logs`: the log files of a run by rank, which are removed with the run if they are temporary."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from nblaunch.logs.reader import STDERR, STDOUT, LogReader, RankLog
 
 __all__ = ["Logs", "RankLogs"]
 
+# Bytes of a log's end that a failure shows; more if the rank has crashed, because Python's faulthandler writes up to
+# 100 frames for each of 100 threads.
 _TAIL_BYTES = 1 << 14
-# Python's faulthandler shows 100 threads with 100 frames each.
 _CRASH_BYTES = 1 << 21
 
 
@@ -36,16 +37,16 @@ class RankLogs:
 
     @property
     def stdout(self) -> str:
-        """All that the rank has written to its standard output so far."""
+        """The text that the rank has written to its standard output so far."""
         return text_of(self._stdout)
 
     @property
     def stderr(self) -> str:
-        """All that the rank has written to its standard error so far."""
+        """The text that the rank has written to its standard error so far."""
         return text_of(self._stderr)
 
     def ends(self, crashed: bool = False) -> tuple[str, str]:
-        """Return the last few kilobytes of both; of the second, if the rank `crashed`, all that Python said of it."""
+        """Return the ends of stdout and stderr; if the rank has `crashed`, stderr with all that faulthandler wrote."""
         most = _CRASH_BYTES if crashed else _TAIL_BYTES
         return text_of(self._stdout, _TAIL_BYTES), text_of(self._stderr, most)
 
@@ -56,15 +57,15 @@ class RankLogs:
 class Logs(Mapping[int, RankLogs]):
     """Log files of a run by rank.
 
-    A temporary folder goes when nothing refers to the run or to one of its failures any more, or when the process
-    that holds them has ended, however that was.
+    A temporary folder is removed when nothing refers to the run or one of its failures any more, or when this process
+    has ended.
 
     Attributes
     ----------
     path : str
-        Folder that holds a folder for each rank.
+        Folder with a folder for each rank.
     temporary : bool
-        Whether nobody has named a place for them.
+        Whether they are in a temporary folder, because no ``log_dir`` was given.
     """
 
     def __init__(self, log_dir: str | None) -> None:
@@ -91,17 +92,17 @@ class Logs(Mapping[int, RankLogs]):
                 ) from error
 
     def begin(self, title: str) -> None:
-        """Take note that the run goes on: if this process is killed, its temporary logs are kept for a while."""
+        """Mark temporary logs when the run begins: if this process is killed, they are kept for a while."""
         if self.temporary:
             mark(self.root, title)
 
     def end(self) -> None:
-        """Take note that the run has ended."""
+        """Remove the mark, because the run has ended."""
         if self.temporary:
             unmark(self.root)
 
     def found(self, reader: LogReader) -> None:
-        """Take note of who reads them."""
+        """Read the logs of ranks by this reader from now on."""
         self.path = reader.path
         self._ranks = {rank: RankLogs(reader, rank) for rank in range(reader.nprocs)}
 
@@ -119,11 +120,11 @@ class Logs(Mapping[int, RankLogs]):
 
 
 def _discard(folder: Folder) -> None:
-    # a process that was forked from the notebook must not tidy up for it
+    # a process that was forked from the notebook must not remove the notebook's folders
     if os.getpid() != folder.owner:
         return
-    # In a thread, because a disk may take milliseconds to remove one directory, and this comes whenever the last
-    # reference to a run goes: in the middle of a cell. No daemon, so that the interpreter waits for it.
+    # In a thread, because removing a directory may take milliseconds, and this is called when the last reference to a
+    # run is dropped, maybe in the middle of a cell. No daemon, so that the interpreter waits for it.
     if threading.main_thread().is_alive():
         with contextlib.suppress(RuntimeError):  # no more threads
             threading.Thread(target=folder.remove, name="nblaunch-logs").start()

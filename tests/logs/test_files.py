@@ -157,7 +157,7 @@ def test_a_limit_that_reads_nothing_is_refused(path: Path) -> None:
 
 
 def test_an_endless_line_does_not_fill_the_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following_module, "LONGEST_LINE", 10)
+    monkeypatch.setattr(following_module, "MAX_LINE_BYTES", 10)
     with following(path) as log:
         append(path, b"x" * 25)
         pieces = [line for _ in range(4) for line in log.read(limit=8)]

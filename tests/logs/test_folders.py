@@ -177,7 +177,7 @@ def test_the_logs_of_a_killed_run_are_kept_for_a_while(place: Path, killed: str)
 def test_logs_of_killed_runs_take_no_more_than_they_may(
     place: Path, killed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LIMITS, "most_bytes", 10)
+    monkeypatch.setattr(LIMITS, "max_bytes", 10)
     sweep(str(place))
     assert not os.path.exists(killed)
     sweep(str(place))
