@@ -19,12 +19,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from nblaunch.jupyter.input_box import current_kernel, current_shell
+
 __all__ = [
     "answer_on_own_subshell",
     "cell_that_a_page_runs",
     "cell_that_runs",
     "draws_unheard",
-    "has_pages",
     "hear_control_channel",
     "keep_busy",
     "peculiarities",
@@ -47,26 +48,21 @@ class _Listener:
         self.hear = hear
 
 
-def has_pages() -> bool:
-    """Tell whether this is a kernel, whose widgets appear on pages; a terminal, a program or a rank is none."""
-    return _kernel() is not None
-
-
 def draws_unheard() -> bool:
     """Tell whether this is a kernel of VS Code or Voila.
 
     Their pages show widgets, but their messages arrive only when the cell or the callback of a click has ended.
     """
     is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-    return is_voila or "__vsc_ipynb_file__" in getattr(_shell(), "user_ns", {})
+    return is_voila or "__vsc_ipynb_file__" in getattr(current_shell(), "user_ns", {})
 
 
 def cell_that_runs() -> tuple[str, int]:
     """Return the frontend's id of the cell that runs now, and its number as in ``In[5]``; empty and 0 if not known."""
     try:
-        parent = _kernel().get_parent("shell")
+        parent = current_kernel().get_parent("shell")
         cell = parent["metadata"].get("cellId", "")
-        number = len(_shell().history_manager.input_hist_parsed) - 1
+        number = len(current_shell().history_manager.input_hist_parsed) - 1
     except (AttributeError, KeyError, TypeError):
         return "", 0
     return (cell, number) if isinstance(cell, str) else ("", 0)
@@ -79,7 +75,7 @@ def cell_that_a_page_runs() -> tuple[str, str]:
     runs cells for pages may do neither. Only requests of the page itself have ``deletedCells`` in their metadata.
     """
     try:
-        parent = _kernel().get_parent("shell")
+        parent = current_kernel().get_parent("shell")
         metadata, request = parent["metadata"], parent["header"]["msg_id"]
     except (AttributeError, KeyError, TypeError):
         return "", ""
@@ -89,7 +85,7 @@ def cell_that_a_page_runs() -> tuple[str, str]:
 
 def peculiarities() -> list[str]:
     """Return sentences about what is missing or different with these versions and this frontend."""
-    shell, kernel = _shell(), _kernel()
+    shell, kernel = current_shell(), current_kernel()
     found = []
     if kernel is not None and not isinstance(getattr(kernel, "control_handlers", None), dict):
         found.append(
@@ -121,7 +117,7 @@ def hear_control_channel(token: str, hear: Callable[[dict[str, Any]], None]) -> 
     """
     listener = _Listener(hear)
     _LISTENERS[token] = listener
-    handlers = getattr(_kernel(), "control_handlers", None)
+    handlers = getattr(current_kernel(), "control_handlers", None)
     if isinstance(handlers, dict):
         handlers.setdefault(_REQUEST, _take_request)
     return listener
@@ -149,7 +145,7 @@ def keep_busy() -> Callable[[], None]:
         To be called while a message is handled: after the "idle" of that message, it publishes "busy" for the cell. It
         does nothing when the cell has ended, if no cell runs, or if the kernel has no such method.
     """
-    shell, kernel = _shell(), _kernel()
+    shell, kernel = current_shell(), current_kernel()
     publish = getattr(kernel, "_publish_status", None)
     if publish is None or not _runs_in_cell():
         return _nothing
@@ -251,11 +247,3 @@ async def _take_request(stream: object, ident: object, parent: dict[str, Any]) -
             listener.hear(content)
         except Exception:
             logger.exception("a message of a panel's page could not be taken")
-
-
-def _shell() -> Any:
-    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-
-
-def _kernel() -> Any:
-    return getattr(_shell(), "kernel", None)

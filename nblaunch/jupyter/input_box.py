@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Box", "NoInput", "find_box", "in_kernel", "in_terminal", "tell"]
+__all__ = ["Box", "NoInput", "current_kernel", "current_shell", "find_box", "in_kernel", "in_terminal", "tell"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ def find_box() -> Box | NoInput:
     """Return the place where whoever runs this cell or program can be asked."""
     if threading.current_thread() is not threading.main_thread():
         return NoInput("only the main thread can ask, and the ranks were launched from another one")
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    kernel: Any = getattr(shell, "kernel", None)
+    kernel = current_kernel()
     if kernel is not None:
         # private in ipykernel: whether the frontend, when it sent the cell, said that it has an input box
         if getattr(kernel, "_allow_stdin", True):
@@ -90,12 +89,7 @@ def find_box() -> Box | NoInput:
             "that executes cells by itself, and the like)",
             executed=_runs_cell(kernel),
         )
-    try:
-        if sys.stdin.isatty():
-            return _TerminalBox()
-    except (AttributeError, OSError, ValueError):
-        logger.debug("this program has no standard input")
-    return NoInput("this program has no terminal to ask in")
+    return _TerminalBox() if in_terminal() else NoInput("this program has no terminal to ask in")
 
 
 def _runs_cell(kernel: Any) -> bool:
@@ -107,10 +101,19 @@ def _runs_cell(kernel: Any) -> bool:
     return bool(kind == "execute_request")
 
 
+def current_shell() -> Any:
+    """Return the IPython shell of this process, or None."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
+def current_kernel() -> Any:
+    """Return the kernel of this process, or None."""
+    return getattr(current_shell(), "kernel", None)
+
+
 def in_kernel() -> bool:
-    """Tell whether this is the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None
+    """Tell whether this is the kernel of a notebook, whose widgets appear on pages."""
+    return current_kernel() is not None
 
 
 def in_terminal() -> bool:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nblaunch.events import Event
-from nblaunch.jupyter.comms import has_pages, print_under_this_cell
-from nblaunch.jupyter.input_box import Box, NoInput, tell
+from nblaunch.jupyter.comms import print_under_this_cell
+from nblaunch.jupyter.input_box import Box, NoInput, in_kernel, tell
 from nblaunch.launching.options import Options
 from nblaunch.launching.prepare import Prepared
 from nblaunch.logs.reader import FindLogs
@@ -126,7 +126,7 @@ class Presentation:
             return ()
         print_under_this_cell()
         shown: list[Consumer] = []
-        if options.panel == "live" and publish is not None and has_pages():
+        if options.panel == "live" and publish is not None and in_kernel():
             shown.append(self._live_panel(options, box, publish))
         else:
             text = TextPanel(self._logs, options.size_notice, options.quiet)

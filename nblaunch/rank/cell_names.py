@@ -16,14 +16,9 @@ __all__ = ["name_cells"]
 
 
 def name_cells(tracer: Any, numbers: Mapping[str, int]) -> None:
-    """Have a traceback formatter name cells by their numbers; nothing is changed on IPython 8 and newer.
+    """Have a shell's `InteractiveTB` name cells by their numbers; nothing is changed on IPython 8 and newer.
 
-    Parameters
-    ----------
-    tracer : IPython.core.ultratb.AutoFormattedTB
-        The formatter of a shell.
-    numbers : mapping of str to int
-        Numbers of cells by file name. It is read whenever a traceback is formatted, so cells may be added later.
+    The numbers are read by file name whenever a traceback is formatted, so cells may be added later.
     """
     if IPython.version_info[0] >= 8:
         return

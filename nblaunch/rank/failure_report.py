@@ -95,12 +95,9 @@ def render(error: BaseException, shell: RankShell | None) -> str:
     text = text_of(error)
     if len(text) > _MAX_MESSAGE_CHARACTERS or len(relatives(error)) > _MAX_FORMATTED_EXCEPTIONS:
         # IPython would format all of it, so it gets an exception that stands alone and has a short message
-        alone = type(type_name(error), (Exception,), {"__module__": "builtins"})(
-            shortened(text, _MAX_MESSAGE_CHARACTERS)
-        )
-        error = alone.with_traceback(traceback_of(error))
-    rendered = _format(error, shell)
-    return shortened(rendered, _MAX_TRACEBACK_CHARACTERS)
+        kind = type(type_name(error), (Exception,), {"__module__": "builtins"})
+        error = kind(shortened(text, _MAX_MESSAGE_CHARACTERS)).with_traceback(traceback_of(error))
+    return shortened(_format(error, shell), _MAX_TRACEBACK_CHARACTERS)
 
 
 def _format(error: BaseException, shell: RankShell | None) -> str:

@@ -14,12 +14,9 @@ __all__ = ["find_modules_at"]
 
 
 def find_modules_at(places: Mapping[str, str]) -> None:
-    """Have top-level modules imported from these files, even if ``sys.path`` leads to others of the same names.
+    """Have top-level modules imported from these places, even if ``sys.path`` leads to others of the same names.
 
-    Parameters
-    ----------
-    places : mapping of str to str
-        File of each module by its name. For a package it is ``__init__.py``, or the folder if there is no such file.
+    The place of a module is its file. That of a package is its ``__init__.py``, or its folder if there is no such file.
     """
     if places:
         sys.meta_path.insert(0, _PlaceFinder(dict(places)))

@@ -13,15 +13,10 @@ _MIN_MODULES = 20
 
 
 def heavy_imports(before: AbstractSet[str]) -> list[str]:
-    """Return the names of modules whose import has brought many other modules with it.
+    """Return the modules whose import, since there were those named in `before`, has brought many others with it.
 
     For example ``torch.optim.SGD(...)`` imports ``torch._dynamo`` and with it several hundred modules, so that
     ``"torch._dynamo"`` is returned.
-
-    Parameters
-    ----------
-    before : set of str
-        Names of the modules that were imported before the task.
     """
     counts = Counter(_first_new_part(name, before) for name in list(sys.modules) if name not in before)
     return [name for name, count in counts.items() if count >= _MIN_MODULES]

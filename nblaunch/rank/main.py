@@ -56,7 +56,7 @@ from nblaunch.rank.write_order import note_write_order
 if TYPE_CHECKING:
     from nblaunch.rank.shell import RankShell
 
-__all__ = ["prepare", "prepare_thoroughly", "run"]
+__all__ = ["prepare", "prepare_thoroughly", "rehearse", "run"]
 
 # Python specializes code that has run a few times (PEP 659). Done here, it is done before ranks are forked, and no rank
 # has to copy those pages and do it again.
@@ -166,8 +166,7 @@ def _run_task(context: Context, task: Task) -> int:
         from_setup: dict[str, Any] = {}
         if work.setup is not None and shell is not None:
             context.let_interrupts_in()
-            failed = partial(_not_rebuilt, work.setup)
-            from_setup = run_set_up(work.setup, task.payload.pop(0), shell, failed)
+            from_setup = run_set_up(work.setup, task.payload.pop(0), shell, partial(_not_rebuilt, work.setup))
         by_name: dict[str, Any] = {}
         objects = unpack_named(
             task.payload.pop(0), shared_globals=namespace, main_names=by_name, failed=partial(_not_rebuilt, work)

@@ -17,18 +17,9 @@ __all__ = ["run_set_up"]
 def run_set_up(
     setup: SetUp, data: Any, shell: RankShell, failed: Callable[[str, str, Exception], Exception]
 ) -> dict[str, Any]:
-    """Run the set-up cell in the namespace of the rank, and return the variables that the rank keeps from it.
+    """Run the set-up cell on its packed objects, `data`, and return the variables that the rank keeps from it.
 
-    Parameters
-    ----------
-    setup : SetUp
-        The set-up cell.
-    data : buffer or Parts
-        The packed objects that the cell uses.
-    shell : RankShell
-        Runs the cell.
-    failed : callable
-        Makes the error for an object that cannot be rebuilt, see `nblaunch.payload.unpack_named`.
+    `failed` makes the error for an object that cannot be rebuilt, see `nblaunch.payload.unpack_named`.
 
     Raises
     ------

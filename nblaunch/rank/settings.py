@@ -16,14 +16,9 @@ __all__ = ["apply_settings"]
 
 
 def apply_settings(sent: Mapping[str, Mapping[str, Any]], namespace: dict[str, Any]) -> None:
-    """Make settings in this process, now or when their libraries are imported.
+    """Make the settings that `nblaunch.settings.pack_settings` has packed, now or when their libraries are imported.
 
-    Parameters
-    ----------
-    sent : mapping of str to mapping
-        Settings by library, as `nblaunch.settings.pack_settings` returns them.
-    namespace : dict
-        The rank's variables, which become the globals of functions among the values.
+    The namespace becomes the globals of the notebook's functions among the values.
     """
     if not sent:
         return

@@ -27,10 +27,8 @@ _MAX_BLOCK_NOTES = 1_000
 def note_write_order(stdout: str, stderr: str) -> None:
     """Note from now on the order of writes to `sys.stdout` and `sys.stderr`, and which lines are written at once.
 
-    Parameters
-    ----------
-    stdout, stderr : str
-        The log files that the streams write to. If there are none, or not in one folder, nothing is done.
+    `stdout` and `stderr` are the log files that the streams write to. If one is empty, nothing is done, nor if they are
+    in different folders.
     """
     if not stdout or not stderr or os.path.dirname(stdout) != os.path.dirname(stderr):
         return

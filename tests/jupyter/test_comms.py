@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from IPython.core.events import EventManager, available_events
 
-from nblaunch.jupyter import comms as frontend
+from nblaunch.jupyter import comms, input_box
 from nblaunch.jupyter.comms import keep_busy
 
 PARENT = {"content": {"silent": False}}
 
 
 class Kernel:
-    """As much of a kernel as it takes; `said` is what it has published."""
+    """What `keep_busy` needs of a kernel; `said` is what it has published."""
 
     def __init__(self, parent: dict[str, Any]) -> None:
         self.said: list[object] = []
@@ -33,7 +33,8 @@ class Kernel:
 def shell_of(monkeypatch: pytest.MonkeyPatch, kernel: object) -> Any:
     shell = SimpleNamespace(kernel=kernel)
     shell.events = EventManager(shell, available_events)
-    monkeypatch.setattr(frontend, "_shell", lambda: shell)
+    for module in (comms, input_box):
+        monkeypatch.setattr(module, "current_shell", lambda: shell)
     return shell
 
 
@@ -55,7 +56,7 @@ def run_cell_async(kernel: Kernel) -> list[object]:
 
 @pytest.fixture
 def in_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frontend, "_runs_in_cell", lambda: True)
+    monkeypatch.setattr(comms, "_runs_in_cell", lambda: True)
 
 
 @pytest.mark.usefixtures("in_cell")

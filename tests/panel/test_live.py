@@ -188,7 +188,7 @@ def test_a_defect_of_nblaunch_leaves_a_record_too(page: Page, monkeypatch: pytes
 
     monkeypatch.setattr(AttemptRecorder, "conclude", broken)
     monkeypatch.setattr(presenting, "kernel_publisher", lambda: page)
-    monkeypatch.setattr(presenting, "has_pages", lambda: True)
+    monkeypatch.setattr(presenting, "in_kernel", lambda: True)
     with pytest.raises(RuntimeError, match="nblaunch failed while it watched the ranks"):
         launch(abs, 1, args=(1,), panel="live", start_method="fork")
     assert page.texts[-1].startswith("✕ launch(abs, 1)  failed in ")
