@@ -143,7 +143,7 @@ def keep_busy() -> Callable[[], None]:
     -------
     callable
         To be called while a message is handled: after the "idle" of that message, it publishes "busy" for the cell. It
-        does nothing when the cell has ended, if no cell runs, or if the kernel has no such method.
+        does nothing when the cell has ended, if no cell runs, or in a kernel that is not ipykernel.
     """
     shell, kernel = current_shell(), current_kernel()
     publish = getattr(kernel, "_publish_status", None)

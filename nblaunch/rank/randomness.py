@@ -2,9 +2,9 @@
 
 A forked rank has the state of the process that it was forked from, and torch begins with the same constant seed in
 every process, so without this all ranks would draw the same numbers. Libraries that a cell imports later are seeded
-after their import. Generators that libraries have made for themselves are seeded too: those of SymPy and Faker, and all
-that were made before a fork. In a run with a seed, NumPy's generators that are made without a seed are reproducible.
-`random.Random()`, `random.SystemRandom` and `secrets` are not: they take entropy from the system.
+after their import. Generators that libraries have made for themselves are seeded too: those of SymPy and Faker, and
+those of libraries that were imported before a fork. In a run with a seed, NumPy's generators that are made without a
+seed are reproducible. `random.Random()`, `random.SystemRandom` and `secrets` are not: they use entropy of the system.
 """
 
 from __future__ import annotations
