@@ -16,7 +16,8 @@ import pytest
 
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
-from nblaunch.processes.gang.supervisor import Supervisor
+from nblaunch.processes.gang.connections import Connections
+from nblaunch.processes.gang.watched_rank import WatchedRank
 from nblaunch.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -345,14 +346,14 @@ def test_a_supervision_that_fails_leaves_no_child_of_a_rank(
     method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     children: list[psutil.Process] = []
-    working = Supervisor._hear
+    working = Connections.receive
 
-    def broken(self: Supervisor, rank: object) -> None:
-        working(self, rank)  # type: ignore[arg-type]
-        if any(one.reported for one in self.ranks.values()):
+    def broken(self: Connections, rank: WatchedRank) -> None:
+        working(self, rank)
+        if rank.reported:
             raise RuntimeError("a defect")
 
-    monkeypatch.setattr(Supervisor, "_hear", broken)
+    monkeypatch.setattr(Connections, "receive", broken)
     run = run_cell(
         CHILDREN + "if rank:\n    threading.Event().wait()\n", 2, start_method=method, wait=False, log_dir=str(tmp_path)
     )
@@ -365,7 +366,7 @@ def test_a_supervision_that_fails_leaves_no_child_of_a_rank(
         process.kill()
     assert not alive
     assert sorted({*run.results, *run.failures}) == [0, 1]
-    monkeypatch.setattr(Supervisor, "_hear", working)
+    monkeypatch.setattr(Connections, "receive", working)
     assert run_cell("rank", 2).results == {0: 0, 1: 1}
 
 

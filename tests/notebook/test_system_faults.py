@@ -124,8 +124,8 @@ MOMENTS = [
     "nblaunch.engines.local_ranks.LocalRanks.start",
     "nblaunch.processes.gang.supervisor.Supervisor._start_all",
     "nblaunch.processes.gang.supervisor.Supervisor._start_one",
-    "nblaunch.processes.gang.supervisor.Supervisor._hear",
-    "nblaunch.runs.run.Run._conclude",
+    "nblaunch.processes.gang.connections.Connections.receive",
+    "nblaunch.runs.recorder.Recorder._conclude",
 ]
 
 
@@ -146,7 +146,7 @@ def test_a_kernel_that_dies_at_any_step_of_a_launch(moment: str, method: str, nu
             f"working = module.{owner}.{name}\n"
             "calls = []\n"
             "def waits(*args):\n"
-            f"    result = working(*args) if {name in ('_start_one', '_hear')} else None\n"
+            f"    result = working(*args) if {name in ('_start_one', 'receive')} else None\n"
             "    calls.append(1)\n"
             f"    if len(calls) == {2 if name == '_start_one' else 1}:\n"
             "        print('at that step', flush=True)\n"
@@ -155,7 +155,7 @@ def test_a_kernel_that_dies_at_any_step_of_a_launch(moment: str, method: str, nu
             f"module.{owner}.{name} = waits"
         ).ok()
         cell = "import subprocess, threading\nsubprocess.Popen(['sleep', '1000'])\n" + (
-            "rank" if name in ("_hear", "_conclude") else "threading.Event().wait()"
+            "rank" if name in ("receive", "_conclude") else "threading.Event().wait()"
         )
         kernel.begin(f"%%multiproc 2 --start-method {method}\n{cell}").wait_for("at that step")
         left = descendants(kernel.process.pid)

@@ -1,4 +1,4 @@
-"""`GangEnding`: the ranks of a gang are sent one signal after the other, until none is left."""
+"""`GangEnding`: ends the ranks of a gang, by one signal after the other until none is left."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class GangEnding:
-    """The end of a gang's ranks, what they have started included. In the supervisor's thread only.
+    """Ends the ranks of a gang and what they have started. In the supervisor's thread only.
 
     Parameters
     ----------
     running : callable
-        Returns the ranks that are left.
+        Returns the ranks whose processes have not exited.
     tell : callable
         Gets the events.
     clock : RanksClock
-        The grace of a step is counted by it.
+        The grace time of a step is counted by it.
     orders : Orders
         Tells whether the ranks were ordered to end.
     resume_helpers : callable
-        Called before each step: processes that tell of exits are to go on, if they were stopped.
+        Called before each step, so that processes that report the exits of ranks go on if they were stopped.
     exited : callable
-        Takes a process id and an exit code, of a rank that does not go although it was killed.
+        Takes the process id and exit code of a rank that does not end although it was killed.
 
     Attributes
     ----------
@@ -73,14 +73,14 @@ class GangEnding:
         if not self.begun:
             self.begun = True
             for rank in self._running():
-                # also one whose value is here: what ends its process is not a failure of its own
+                # also a rank that has sent its value: that its process is ended is no failure of its own
                 rank.collateral = rank.failed_at is None
             self._tell(Ending(reason, time.monotonic()))
         self._steps = deque(steps)
         self.next_step()
 
     def next_step(self) -> None:
-        """Send the next signal to the ranks that are left, or abandon them, if there is none that is stronger."""
+        """Send the next signal to the ranks that are left, or abandon them if there is no stronger one."""
         if not self._steps:
             for rank in self._running():
                 self._abandon(rank)
@@ -114,16 +114,16 @@ class GangEnding:
 
 
 def _remember_descendants(ranks: dict[int, WatchedRank]) -> None:
-    """Note who descends from which rank, for the time when the rank is gone and nobody can tell any more.
+    """Note the descendants of each rank: they cannot be found any more when the rank is gone.
 
     Parameters
     ----------
     ranks : dict of int to WatchedRank
-        By process id.
+        The ranks by process id.
     """
     parents: dict[int, int] = {}
     processes: dict[int, psutil.Process] = {}
-    # OSError: descriptors have run out, which may be the very reason to end the gang
+    # OSError: no descriptors are left, which may be why the gang is ended
     with contextlib.suppress(psutil.Error, OSError):
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error, OSError):

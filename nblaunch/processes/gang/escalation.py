@@ -17,7 +17,7 @@ class Step:
 
 
 AFTER_KILL = 10.0
-"""Seconds after SIGKILL: only the kernel itself can hold a process then (state D)."""
+"""Seconds to wait after SIGKILL: a process that is still there then hangs in the kernel (state D)."""
 
 KILL = (Step(signal.SIGKILL, AFTER_KILL),)
 

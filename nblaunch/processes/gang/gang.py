@@ -8,9 +8,9 @@
                                │
                                └─► on_event(Started | Finished | Exited | Ending | … | Ended)
 
-A gang is what other threads hold: each method leaves an order for the supervisor's thread, in which everything that
-changes a rank happens. It is the only implementation of starting, watching and ending: the contexts of
-`nblaunch.processes.api` and the local engine are faces of it.
+Other threads call the methods of a gang. Each of these leaves an order for the supervisor's thread, in which everything
+that changes a rank happens. This is the only implementation of starting, watching and ending processes: the contexts of
+`nblaunch.processes.api` and the local engine use it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["Gang"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds that a look of the sampler may still take.
+# Seconds that `join` waits for the sampler's last look.
 _SAMPLER_PATIENCE = 1.0
 
 
@@ -59,20 +59,21 @@ class Gang:
     method : type of StartMethod
         How the processes are made.
     on_event : callable
-        Gets every `nblaunch.events` event, in order, in the supervisor thread. Must not block. An error in it is
-        logged and harms nobody else.
+        Gets every `nblaunch.events` event, in order, in the supervisor's thread. It must not block. An error in it is
+        logged, and the gang goes on.
     policy : Policy, optional
         What ends the ranks before they are done.
     preparation : Preparation
-        What is done before, by the start methods that can.
+        What processes import and do before the ranks' own work, with start methods that can do so ahead.
     payload : sequence of Packed
-        Written once, one behind the other, and mapped by every rank; none if empty.
+        What every rank maps; it is written once.
     bags : sequence of socket
-        Where the descriptors wait that arguments hold; closed when all ranks have been started.
+        Sockets with the descriptors that arguments hold, see `nblaunch.processes.elastic.inheritance`; closed when all
+        ranks have been started.
     inherited : object
-        Handed to forked ranks as it is.
+        An object that ranks of start method ``fork`` get without pickling.
     periodic_checks : sequence of PeriodicCheck
-        Asked at intervals, as long as there are ranks, what they have seen.
+        Asked at intervals, as long as there are ranks.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Gang:
         self._sampler: Sampler | None = None
         self._sampling = threading.Lock()
         self._thread: threading.Thread | None = None
-        # held by the supervisor, or by whoever found none and has tidied up instead
+        # acquired once: by the supervisor's thread, or by `drop` if that thread has not begun and must not any more
         self._claim = threading.Lock()
 
     def start(self) -> None:
@@ -150,12 +151,12 @@ class Gang:
             self._sampler.close()
 
     def drop(self) -> bool:
-        """Let go of a gang that was not started and will not be, and tell so; one that was started is left alone."""
+        """Tidy up a gang that was not started, and keep it from starting; return False if it was started."""
         if not self._claim.acquire(blocking=False):
             return False
         try:
             self._supervisor.tidy_up()
-        finally:  # an interrupt must not leave those waiting who wait for the end, or for an answer
+        finally:  # even after an interrupt, threads that wait for the end or for an answer must be woken
             self._let_go()
         return True
 
@@ -167,9 +168,9 @@ class Gang:
         self._orders.end(reason, steps)
 
     def submit(self, task: GangTask) -> None:
-        """Have ranks that stay do something more when they have done what they were given before; returns at once.
+        """Give ranks that stay another task, for when they have done those before; returns at once.
 
-        `nblaunch.events.TaskEnded` tells that they have.
+        `nblaunch.events.TaskEnded` tells that it is done.
 
         Raises
         ------
@@ -181,7 +182,7 @@ class Gang:
         self._orders.call(partial(self._supervisor.tasks.submit, task))
 
     def finish(self) -> None:
-        """Have ranks that stay leave when they have done what they were given; returns at once."""
+        """Let ranks that stay leave when they have done their tasks; returns at once."""
         if self._supervisor.tasks is not None:
             self._orders.call(self._supervisor.tasks.finish)
 
@@ -190,7 +191,7 @@ class Gang:
         self._orders.call(partial(self._supervisor.answer, rank, number, body))
 
     def refuse(self, rank: int, why: str, sent_at: float) -> None:
-        """Count a rank as failed that has reported a value, because it is none; returns at once."""
+        """Count a rank as failed because the value that it has reported cannot be used; returns at once."""
         self._orders.call(partial(self._supervisor.refuse, rank, why, sent_at))
 
     def settle_within(self, seconds: float) -> None:
@@ -211,14 +212,14 @@ class Gang:
 
         Returns when they are stopped, or after `timeout` seconds if the supervisor is busy.
         """
-        self._stop_or_go(self._supervisor.stop_ranks, timeout)
+        self._stop_or_go(self._supervisor.held.stop, timeout)
 
     def resume(self) -> None:
         """Set the ranks going again that `hold` has stopped; the time between does not count against any deadline."""
-        self._stop_or_go(self._supervisor.set_going, 1.0)
+        self._stop_or_go(self._supervisor.held.go_on, 1.0)
 
     def _stop_or_go(self, do: Callable[[float], None], timeout: float) -> None:
-        # the time of now, because it may be done only when the program goes on
+        # the present time, because the order may be obeyed only when the program goes on
         done = self._orders.stop_or_go(partial(do, time.monotonic()))
         if self._supervisor.done.is_set():
             self._orders.take_stops()
@@ -231,14 +232,14 @@ class Gang:
         Raises
         ------
         TimeoutError
-            If the supervisor has no time for it within so many seconds, because it still starts ranks.
+            If the supervisor does not answer within `timeout` seconds, because it is still starting ranks.
         """
         chosen = None if ranks is None else frozenset(ranks)
         supervisor, clock = self._supervisor, self._supervisor.clock
         answer: SimpleQueue[dict[int, Stack]] = SimpleQueue()
-        self._orders.call(partial(supervisor.ask_for_stacks, chosen, answer.put))
+        self._orders.call(partial(supervisor.stacks.ask_busy, chosen, answer.put))
         if supervisor.done.is_set():
-            return {}  # it may be too late for the order to be heard
+            return {}  # the supervisor may not have seen the order any more
         deadline = clock.now() + timeout
         while True:
             with contextlib.suppress(Empty):
@@ -246,7 +247,7 @@ class Gang:
             if clock.now() >= deadline:
                 break
         if supervisor.all_started.is_set() and not self.running:
-            return {}  # what they have sent is being put together
+            return {}  # no rank is left: event consumers keep the supervisor busy
         raise TimeoutError(
             f"the stacks of the ranks could not be taken within {timeout:g} s: the ranks are still being started"
         )
@@ -254,7 +255,7 @@ class Gang:
     def sample(self, period: float) -> None:
         """Tell in events what the ranks use, from now on, every `period` seconds."""
         done = self._supervisor.done
-        # who restarts the ranks and who shows them may both come at the same time
+        # several threads may call this at the same time
         with self._sampling:
             if self._sampler is None and not done.is_set():
                 try:
@@ -295,8 +296,8 @@ os.register_at_fork(after_in_child=_ALIVE.clear)
 
 @atexit.register
 def _end_gangs() -> None:
-    """Leave nothing behind when the interpreter ends in an orderly way."""
-    # until none is left: one may be followed by another
+    """End all gangs when the interpreter ends."""
+    # repeated, because a gang that ends may be followed by a restart
     while gangs := list(_ALIVE):
         for gang in gangs:
             gang.end("the interpreter is ending", KILL)

@@ -1,7 +1,6 @@
 """`Inbox`: the gang's end of the connection to a rank; see `nblaunch.processes.wire`.
 
-What a rank sends is not trusted to be well formed: whatever breaks the form raises `ProtocolError`, and the rank counts
-as failed.
+What a rank sends is not trusted to be well-formed: anything else raises `ProtocolError`, and the rank counts as failed.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from nblaunch.processes.wire import ANSWER, HEADER, MAGIC, MAGIC_STORED, NUMBER,
 
 __all__ = ["Inbox", "ProtocolError", "Received"]
 
+# Bytes that are received at a time.
 _BLOCK = 1 << 20
-# No machine that this runs on can hold more; a longer length is garbage.
+# No machine has this much memory: a larger length in a header is garbage.
 _MAX_MESSAGE_BYTES = 1 << 44
-# Room for one descriptor, and for a second one, which would be one too many.
+# Bytes for two descriptors: a message has one at most, and the second shows that there are too many.
 _DESCRIPTORS = socket.CMSG_SPACE(2 * array.array("i").itemsize)
 
 
@@ -39,7 +39,7 @@ class Received(NamedTuple):
 
 
 class Inbox:
-    """The gang's end: collects messages from a non-blocking socket."""
+    """Collects messages from a non-blocking socket, and sends answers and tasks."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -63,7 +63,7 @@ class Inbox:
         Raises
         ------
         ProtocolError
-            If the bytes are no message, or what was passed along is not what was announced.
+            If the bytes are no message, or descriptors came that the message does not announce.
         """
         try:
             return self._receive()
@@ -100,7 +100,7 @@ class Inbox:
         Raises
         ------
         ProtocolError
-            If the rank does not take what it has asked for, so that there is no more room on the way to it.
+            If the socket's buffer is full, because the rank does not read its answers.
         OSError
             If the rank is gone.
         """
@@ -114,19 +114,19 @@ class Inbox:
             raise ProtocolError("it does not take the answers to what it asks")
 
     def give(self, task: bytes, descriptors: Sequence[int]) -> None:
-        """Give a rank that stays something more to do, without waiting.
+        """Give a rank that stays its next task, without waiting.
 
         Parameters
         ----------
         task : bytes
-            What describes it.
+            The description of the task.
         descriptors : sequence of int
-            Passed along; at most `nblaunch.payload.MOST_FILES`.
+            The files of its payload; at most `nblaunch.payload.MOST_FILES`.
 
         Raises
         ------
         ProtocolError
-            If the rank takes nothing any more.
+            If the socket's buffer is full, because the rank does not read.
         OSError
             If the rank is gone.
         """
@@ -153,8 +153,8 @@ class Inbox:
             os.close(self._descriptors.pop())
 
     def _make_room(self, body: bytearray) -> None:
-        # Grows with what has come, because the length in a header is only a claim. The kernel moves pages of a large
-        # block without copying them.
+        # The buffer grows with what has arrived, because the length in a header may be false. Growing a large buffer
+        # costs little: the kernel moves its pages without copying them.
         if self._filled == len(body):
             try:
                 body.extend(bytes(min(self._size - self._filled, max(_BLOCK, self._filled))))
@@ -200,9 +200,9 @@ class Inbox:
         return got
 
     def _map(self, size: int) -> Parts:
-        """Map what is stored at once: a descriptor for each of many ranks would be more than a process may have."""
+        """Map the file of a message at once, so that no descriptor stays open for each of many ranks."""
         with Stored(self._descriptors.pop()) as stored:
-            # a file that the rank could still shorten would take this process down when it is looked at
+            # reading a mapped file that the rank has shortened would crash this process
             if not stored.is_sealed():
                 raise ProtocolError("the file of a message is not sealed")
             try:

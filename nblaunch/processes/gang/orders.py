@@ -26,7 +26,7 @@ class Orders:
         self.ended: bool = False
         self._ends: deque[tuple[str, tuple[Step, ...]]] = deque()
         self._callbacks: deque[Callable[[], None]] = deque()
-        # apart from the others, because they are obeyed while ranks start too; with each waits a thread
+        # apart from the others, because they are obeyed while ranks start too; a thread waits at each queue
         self._stops: deque[tuple[Callable[[], None], SimpleQueue[None]]] = deque()
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
@@ -41,7 +41,7 @@ class Orders:
         self.wake()
 
     def call(self, callback: Callable[[], None]) -> None:
-        """Have something done that ends no rank."""
+        """Have something done in the supervisor's thread that ends no rank."""
         self._callbacks.append(callback)
         self.wake()
 
@@ -53,7 +53,7 @@ class Orders:
         return done
 
     def wake(self) -> None:
-        """Have the supervisor look at its deadlines once more."""
+        """Wake the supervisor, which then looks at its deadlines again."""
         with contextlib.suppress(BlockingIOError, OSError):
             self._writer.send(b"!")
 
@@ -64,7 +64,7 @@ class Orders:
         return self._reader.fileno()
 
     def forget_wakes(self) -> None:
-        """Take what has made the descriptor readable."""
+        """Read from the descriptor what has made it readable."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
 
@@ -79,13 +79,13 @@ class Orders:
         return bool(self._ends)
 
     def run_callbacks(self) -> None:
-        """Do what is to be done that ends no rank."""
+        """Run the callbacks that `call` was given."""
         with contextlib.suppress(IndexError):  # another thread may take the last one
             while True:
                 self._callbacks.popleft()()
 
     def take_stops(self) -> None:
-        """Stop the ranks, or set them going."""
+        """Do what `stop_or_go` was given."""
         with contextlib.suppress(IndexError):  # another thread may take the last one
             while True:
                 do, done = self._stops.popleft()
@@ -95,6 +95,6 @@ class Orders:
                     done.put(None)
 
     def close(self) -> None:
-        """Let go of the descriptors; nobody is woken any more."""
+        """Close the descriptors; nothing wakes the supervisor any more."""
         self._reader.close()
         self._writer.close()

@@ -1,4 +1,4 @@
-"""What ends the ranks of a task before they are done: the failure of one of them, or the time."""
+"""`Policy`: what ends the ranks of a task before they are done: the failure of one of them, or a timeout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nblaunch.events import Exited, LastWord
 
 __all__ = ["Policy"]
 
-# Seconds that ranks have at least to start in, whatever timeout their task has.
+# Seconds that ranks have at least to start, whatever timeout their task has.
 _MIN_SECONDS_TO_START = 10.0
 
 
@@ -24,7 +24,7 @@ class Policy:
     Parameters
     ----------
     succeeded : callable
-        Tells of an exit whether the rank has succeeded; by default, if it reported a value and left with code 0.
+        Takes an exit, and tells whether the rank has succeeded; by default, if it reported a value and exited with 0.
     stop_on_failure : bool
         Whether the first failure ends the other ranks.
     settle : float
@@ -55,7 +55,7 @@ class Policy:
     @property
     def seconds_to_start(self) -> float | None:
         """How long all ranks together may take to start; None is without a limit."""
-        # a run that may take a second may still have to wait for imports
+        # even a task with a timeout of a second may have to wait for imports before
         return None if self.timeout is None else max(_MIN_SECONDS_TO_START, self.timeout)
 
     def begin(self, now: float) -> None:

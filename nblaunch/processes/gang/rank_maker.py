@@ -1,4 +1,4 @@
-"""`RankMaker`: makes the processes of a gang's ranks, with the descriptors that tie them to it."""
+"""`RankMaker`: makes the processes of a gang's ranks, and the descriptors that connect them with the gang."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class RankMaker:
     Parameters
     ----------
     method : StartMethod
-        How that is done.
+        Starts each process.
     payload, bags, inherited
-        See `nblaunch.processes.gang.gang.Gang`; this lets go of them when the ranks are made.
+        See `nblaunch.processes.gang.gang.Gang`; they are dropped when all ranks are made.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RankMaker:
 
     @contextlib.contextmanager
     def shared_descriptors(self) -> Iterator[Descriptors]:
-        """Write the payload, and keep what all ranks share open while they are made."""
+        """Write the payload, and keep the descriptors that all ranks share open while the ranks are made."""
         with contextlib.ExitStack() as stack:
             guard_reader, self._guard_writer = os.pipe()
             PARENT_ONLY_FDS.add(self._guard_writer)
@@ -51,7 +51,7 @@ class RankMaker:
             payload: tuple[int, ...] = ()
             if self._payload:
                 payload = stack.enter_context(store(*self._payload, most_files=cores())).descriptors
-                self._payload.clear()  # its buffers are the user's arrays: let go of them
+                self._payload.clear()  # its buffers are the user's arrays, which may be freed from now on
             yield Descriptors(payload=payload, guard=guard_reader, bags=tuple(map(socket.socket.fileno, self._bags)))
         self._close_bags()
         self._inherited = None
@@ -68,7 +68,7 @@ class RankMaker:
             try:
                 return self._make(rank_spec, shared)
             except OSError as refusal:
-                # spares hold descriptors that ranks need more
+                # no descriptors are left: try again without those of spares
                 if refusal.errno not in (errno.EMFILE, errno.ENFILE) or not self._method.release_spare_fds():
                     raise explained(refusal) from refusal
 
@@ -95,7 +95,7 @@ class RankMaker:
         return WatchedRank(rank_spec.rank, pid, inbox, rank_spec.stacks)
 
     def close(self) -> None:
-        """Let go of what is left; the kernel then ends whatever is left in the process groups of the ranks."""
+        """Close the guard pipe, upon which the kernel kills what is left in the ranks' process groups, and the bags."""
         with contextlib.ExitStack() as stack:
             if self._guard_writer >= 0:
                 PARENT_ONLY_FDS.discard(self._guard_writer)

@@ -1,7 +1,7 @@
 """`Supervisor`: the thread of a gang, in which everything happens that changes a rank.
 
-It runs one selector loop; nothing is polled. The selector tells of messages, exits and orders, and the loop wakes for
-the earliest deadline.
+It runs one selector loop; nothing is polled. The loop wakes for messages, exits and orders, and for the earliest
+deadline.
 """
 
 from __future__ import annotations
@@ -23,31 +23,28 @@ from nblaunch.events import (
     Event,
     Exited,
     GettingReady,
-    LastWord,
     Refused,
-    Stack,
-    StacksTaken,
     Stalled,
     Started,
     TimedOut,
 )
 from nblaunch.flag import Flag
-from nblaunch.messages.decoder import decode
 from nblaunch.payload import Packed
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
 from nblaunch.processes.gang.clock import RanksClock
+from nblaunch.processes.gang.connections import Connections
 from nblaunch.processes.gang.ending import GangEnding
 from nblaunch.processes.gang.escalation import KILL, escalation
-from nblaunch.processes.gang.inbox import Inbox, ProtocolError
+from nblaunch.processes.gang.held_ranks import HeldRanks
 from nblaunch.processes.gang.orders import Orders
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.rank_maker import RankMaker
+from nblaunch.processes.gang.rank_stacks import RankStacks
 from nblaunch.processes.gang.tasks import TaskQueue
 from nblaunch.processes.gang.watched_rank import WatchedRank
-from nblaunch.processes.starting.base import PARENT_ONLY_FDS, NotInTime, Preparation, StartMethod
+from nblaunch.processes.starting.base import NotInTime, Preparation, StartMethod
 from nblaunch.processes.watching.memory import OutOfMemory
 from nblaunch.processes.watching.periodic_checks import PeriodicCheck, PeriodicChecks
-from nblaunch.processes.watching.stack_requests import StackRequests
 
 __all__ = ["Supervisor"]
 
@@ -67,17 +64,23 @@ class Supervisor:
     policy : Policy
         What ends the ranks before they are done.
     ending : GangEnding
-        How they are ended.
+        Ends the ranks.
     clock : RanksClock
-        By which their deadlines are counted.
+        Their deadlines are counted by it.
+    stacks : RankStacks
+        Asks the ranks where they are.
+    held : HeldRanks
+        Stops the ranks with the program.
     ranks : dict of int to WatchedRank
-        Those that were started.
+        The ranks that were started.
     tasks : TaskQueue or None
-        What they are given to do after their first task; None if they leave then.
-    all_started, done : Flag
-        Set when all have started, or could not; and when none is left.
+        What the ranks are given to do after their first task; None if they leave then.
+    all_started : Flag
+        Set when all ranks have started, or could not be.
+    done : Flag
+        Set when no rank is left.
     start_error : BaseException or None
-        Why they could not be started.
+        Why the ranks could not be started.
     """
 
     def __init__(
@@ -99,17 +102,19 @@ class Supervisor:
         self._maker = RankMaker(self._method, payload, bags, inherited)
         self._periodic_checks = PeriodicChecks(periodic_checks)
         self._by_pid: dict[int, WatchedRank] = {}
-        # those that were stopped with the program
-        self._held: list[WatchedRank] = []
-        self._stacks = StackRequests()
         self._start_deadline = math.inf
         self._out_of_memory = OutOfMemory()
         self._selector = selectors.DefaultSelector()
         self.orders: Orders = Orders()
         self.policy: Policy = policy
         self.clock: RanksClock = RanksClock()
+        self._connections = Connections(self.watch, self.unwatch, self._tell, self._note_failure, self.clock)
         self.ending: GangEnding = GangEnding(
             self._running, self._tell, self.clock, self.orders, self._method.resume_helpers, self.exited
+        )
+        self.stacks: RankStacks = RankStacks(self._running, self._tell)
+        self.held: HeldRanks = HeldRanks(
+            self._running, self.clock, (self.stacks.stopped_for, self._periodic_checks.stopped_for)
         )
         self.ranks: dict[int, WatchedRank] = {}
         self.tasks: TaskQueue | None = None
@@ -129,37 +134,36 @@ class Supervisor:
             logger.exception("the supervision of a gang failed; its ranks are killed")
             self._kill_everything(defect)
         finally:
-            # one inside the other: whatever fails, those who wait for the end are told
+            # nested, so that those who wait for the end are told of it, whatever fails
             try:
                 self._answer_late_orders()
                 self.tidy_up()
             finally:
-                refused = ""
-                if self.start_error is not None:
-                    refused = str(self.start_error) or type(self.start_error).__name__
+                error = self.start_error
+                refused = "" if error is None else str(error) or type(error).__name__
                 self._tell(Ended(time.monotonic(), defect, refused, self.orders.ended))
 
     def close(self) -> None:
-        """Let all go on who wait for the end, or for an answer that nobody gives any more."""
+        """Wake the threads that wait for the end, or for an answer that nobody gives any more."""
         self.all_started.set()
         self.done.set()
         self._answer_late_orders()
 
     def tidy_up(self) -> None:
-        """Let go of all descriptors, and of what is left of the ranks."""
+        """Close all descriptors, which ends what is left of the ranks."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._selector.close)
             stack.callback(self.orders.close)
             stack.callback(self._maker.close)
             for rank in self.ranks.values():
-                stack.callback(self._hang_up, rank)
+                stack.callback(self._connections.close, rank)
             stack.callback(self._method.close)
 
     def _start_and_watch(self) -> None:
         self.watch(self.orders.fileno(), self._take_orders)
-        patience = self.policy.seconds_to_start
-        if patience is not None:
-            self._start_deadline = self.clock.now() + patience
+        seconds = self.policy.seconds_to_start
+        if seconds is not None:
+            self._start_deadline = self.clock.now() + seconds
         try:
             self._start_all()
         except BaseException as error:
@@ -184,7 +188,7 @@ class Supervisor:
         for rank in self._running():
             rank.signal(signal.SIGKILL)
             rank.gone = True
-        # afterwards it is told in the last event, also if whoever waits for the start has not heard of it yet
+        # Once all have started, the last event tells of the defect, even if `start` has not returned yet.
         if self.start_error is None and not self.all_started.is_set():
             self.start_error = RuntimeError(f"the supervision of the gang failed; its ranks were killed:\n{defect}")
 
@@ -199,7 +203,7 @@ class Supervisor:
         try:
             self._on_event(event)
         except BaseException:
-            # SystemExit too: in this thread it would end nothing but the supervision
+            # SystemExit too: in this thread it would only end the supervision
             logger.exception("a consumer of events failed on %r", event)
 
     # ---- how ranks start
@@ -214,7 +218,7 @@ class Supervisor:
                 if self.ending.begun:
                     break
             self._method.begin()
-        # who waited for a helper meanwhile has swallowed what woke it for others
+        # `wait_readable` has forgotten wakes that were meant for the loop
         self.orders.wake()
 
     def _wait_while_stopped(self) -> None:
@@ -228,8 +232,7 @@ class Supervisor:
     def _start_one(self, rank_spec: RankSpec, shared: Descriptors) -> None:
         rank = self._maker.make(rank_spec, shared)
         self.ranks[rank_spec.rank] = self._by_pid[rank.pid] = rank
-        if rank.inbox is not None:
-            self.watch(rank.inbox.fileno(), partial(self._hear, rank))
+        self._connections.open(rank)
         self._tell(Started(rank_spec.rank, rank.pid, time.monotonic()))
 
     # ---- for the start method (`Watch`)
@@ -239,7 +242,7 @@ class Supervisor:
         self._selector.register(descriptor, selectors.EVENT_READ, readable)
 
     def unwatch(self, descriptor: int) -> None:
-        """Stop doing so."""
+        """Watch the descriptor no more."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(descriptor)
 
@@ -248,15 +251,15 @@ class Supervisor:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(self.orders, select.POLLIN)
-        patience = math.inf if seconds is None else self.clock.now() + seconds
+        own_deadline = math.inf if seconds is None else self.clock.now() + seconds
         while True:
             self.orders.take_stops()
-            deadline = min(patience, self._start_deadline)
+            deadline = min(own_deadline, self._start_deadline)
             left = math.inf if self.clock.stands_still else deadline - self.clock.now()
             ready = [known for known, _ in poll.poll(None if left == math.inf else max(0.0, left) * 1000)]
             if descriptor in ready:
                 return
-            if not ready and self._start_deadline <= patience:
+            if not ready and self._start_deadline <= own_deadline:
                 raise NotInTime(
                     f"the ranks had not started after {self.policy.seconds_to_start or 0:.0f} s, and the run has a "
                     "timeout: it was ended. Allow it more time (timeout, --timeout), or try start method spawn, which "
@@ -266,7 +269,7 @@ class Supervisor:
                 raise TimeoutError(f"a process that was to fork ranks did not answer within {seconds:.0f} s")
             if self.orders.any_end:
                 raise InterruptedError("the gang was ordered to end while its ranks were starting")
-            # a change of the policy wakes too
+            # it was another wake, such as that of `Gang.settle_within`
             self.orders.forget_wakes()
 
     def getting_ready(self, importing: str) -> None:
@@ -278,18 +281,18 @@ class Supervisor:
         rank = self._by_pid[pid]
         if not rank.gone:
             rank.reaped = True
-            self._hear(rank)
-            self._hang_up(rank)
+            self._connections.receive(rank)
+            self._connections.close(rank)
             rank.end_descendants()
             rank.gone, rank.busy = True, False
-            by_others = exitcode == -signal.SIGKILL and not rank.killed
+            killed_by_others = exitcode == -signal.SIGKILL and not rank.killed
             exit_ = Exited(
                 rank.number,
                 exitcode,
                 rank.reported,
                 rank.collateral,
                 time.monotonic(),
-                self._out_of_memory.evidence() if by_others else "",
+                self._out_of_memory.evidence() if killed_by_others else "",
                 rank.broke,
                 rank.lingered if exitcode == -signal.SIGKILL else 0.0,
             )
@@ -298,63 +301,15 @@ class Supervisor:
             if not left and not self.policy.succeeded(exit_):
                 self._note_failure()
 
-    # ---- what ranks send, and are sent
-
-    def _hear(self, rank: WatchedRank) -> None:
-        """Take the messages of a rank."""
-        inbox = rank.inbox
-        if inbox is None:
-            return
-        try:
-            messages = inbox.receive()
-        except (ProtocolError, OSError) as error:
-            messages = []
-            self._break_with(rank, inbox, error)
-        for kind, body, at in messages:
-            message = decode(rank.number, kind, body)
-            if message is None:
-                continue
-            if message.LAST_WORD is not None:
-                if not rank.busy:
-                    continue  # it has had its last word
-                rank.note_last_word(message.LAST_WORD)
-            self._tell(message.event(rank.number, at))
-            if message.LAST_WORD == LastWord.ERROR:
-                rank.failed_at = self.clock.now()
-                self._note_failure()
-        if inbox.closed:
-            self._hang_up(rank)
-
-    def _break_with(self, rank: WatchedRank, inbox: Inbox, error: Exception) -> None:
-        # as text: who keeps log records would keep the run with the exception's frames
-        rank.broke = str(error)
-        logger.warning("rank %d broke its connection: %s", rank.number, rank.broke)
-        inbox.closed = True
-        if not rank.reaped:  # else its number may be another process's by now
-            rank.signal(signal.SIGKILL)
-
-    def _hang_up(self, rank: WatchedRank) -> None:
-        if rank.inbox is not None:
-            self.unwatch(rank.inbox.fileno())
-            PARENT_ONLY_FDS.discard(rank.inbox.fileno())
-            rank.inbox.close()
-            rank.inbox = None
+    # ---- what a gang tells of its ranks, and tells them
 
     def answer(self, number: int, question: int, body: bytes) -> None:
         """Answer a rank, unless it is gone."""
-        rank = self.ranks.get(number)
-        if rank is None or rank.inbox is None:
-            return
-        try:
-            rank.inbox.answer(question, body)
-        except ProtocolError as error:
-            self._break_with(rank, rank.inbox, error)
-            self._hang_up(rank)
-        except OSError as error:
-            logger.debug("rank %d is gone before its answer came: %s", number, str(error))
+        if number in self.ranks:
+            self._connections.answer(self.ranks[number], question, body)
 
     def refuse(self, number: int, why: str, sent_at: float) -> None:
-        """Count a rank as failed, unless it is too late to end anybody, because the last event was told."""
+        """Count a rank as failed, unless the last event was told already."""
         if not self.done.is_set():
             self._tell(Refused(number, why, sent_at, time.monotonic()))
             if number in self.ranks:
@@ -362,8 +317,8 @@ class Supervisor:
             self._note_failure()
 
     def _note_failure(self) -> None:
-        if self.policy.note_failure(self.clock.now()):
-            self._take_stacks("failure")
+        if self.policy.note_failure(self.clock.now()) and not self.ending.begun:
+            self.stacks.take("failure")
 
     # ---- what other threads want
 
@@ -377,11 +332,10 @@ class Supervisor:
     def _answer_late_orders(self) -> None:
         self.orders.take_stops()
         self.orders.run_callbacks()
-        self._stacks.close()
+        self.stacks.close()
 
     def take_sample(self, sample: Event) -> None:
-        """Tell what the ranks use; for any thread."""
-        # nothing follows the last event
+        """Tell what the ranks use, unless the last event was told already; for any thread."""
         self.orders.call(lambda: None if self.done.is_set() else self._tell(sample))
 
     def signal_alone(self, number: int, ranks: frozenset[int] | None) -> None:
@@ -390,69 +344,23 @@ class Supervisor:
             if ranks is None or rank.number in ranks:
                 rank.signal_alone(number)
 
-    def stop_ranks(self, at: float) -> None:
-        """Stop the ranks; their clock stands still from ``time.monotonic() == at`` on."""
-        if self.clock.stands_still:
-            return
-        self.clock.stop(at)
-        self._held = self._running()
-        for rank in self._held:
-            rank.signal_group(signal.SIGSTOP)
-
-    def set_going(self, at: float) -> None:
-        """Set the ranks going again that were stopped."""
-        if not self.clock.stands_still:
-            return
-        stopped = self.clock.go_on(at)
-        for rank in self._held:
-            if not rank.gone:
-                rank.signal_group(signal.SIGCONT)
-        self._held = []
-        self._stacks.stopped_for(stopped)
-        self._periodic_checks.stopped_for(stopped)
-
-    def _take_stacks(self, reason: str, ranks: frozenset[int] | None = None) -> None:
-        """Have the ranks that are still at work tell where they are; the gang does not end before they have."""
-        at = time.monotonic()
-
-        def tell(stacks: dict[int, Stack]) -> None:
-            if stacks:
-                self._tell(StacksTaken(stacks, reason, at))
-
-        if not self.ending.begun and any(rank.stacks for rank in self._running()):
-            self.ask_for_stacks(ranks, tell, ending_waits=True)
-
-    def ask_for_stacks(
-        self, ranks: frozenset[int] | None, give: Callable[[dict[int, Stack]], None], ending_waits: bool = False
-    ) -> None:
-        """Ask ranks that have reported nothing where they are; `give` gets their answers."""
-        self._stacks.ask(
-            {
-                rank.number: (rank.pid, rank.stacks)
-                for rank in self._running()
-                if rank.busy and (ranks is None or rank.number in ranks)
-            },
-            give,
-            ending_waits,
-        )
-
     # ---- deadlines
 
     def _deadlines(self) -> Iterable[tuple[float, Callable[[], None]]]:
-        """Yield when, by `time.monotonic`, something is due, and what."""
+        """Yield deadlines, by `time.monotonic`, each with the callback that is due then."""
         clock, policy = self.clock, self.policy
         if clock.stands_still:
-            return  # none of the ranks can do anything
-        yield from self._stacks.deadlines()
+            return  # a stopped rank can meet no deadline
+        yield from self.stacks.deadlines()
         if self.ending.begun:
             if self.ending.step_ends_at is not None:
                 yield clock.monotonic(self.ending.step_ends_at), self.ending.next_step
-        elif not self._stacks.ending_waits:
+        elif not self.stacks.ending_waits:
             if policy.failure_ends_at is not None:
                 yield clock.monotonic(policy.failure_ends_at), self._end_after_failure
             if policy.time_ends_at is not None and not (self.tasks is not None and self.tasks.rests):
                 yield clock.monotonic(policy.time_ends_at), self._end_after_timeout
-        # last, so that one that is always late keeps nothing else from happening
+        # last, so that a check that is always due keeps nothing else from happening
         for at, periodic_check in self._periodic_checks.deadlines():
             yield clock.monotonic(at), partial(self._ask, periodic_check)
 
@@ -462,22 +370,16 @@ class Supervisor:
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()
-        for at, meet in self._deadlines():
+        for at, callback in self._deadlines():
             if at <= now and self._running():
-                meet()
+                callback()
                 break
 
     def _ask(self, periodic_check: PeriodicCheck) -> None:
-        try:
-            for event in periodic_check.look(time.monotonic()):
-                self._tell(event)
-                if isinstance(event, Stalled) and event.ranks:
-                    self._take_stacks("stall", frozenset(event.ranks))
-            self._periodic_checks.put_back(periodic_check, self.clock.now())
-        except BaseException:
-            # SystemExit too, see _tell
-            self._periodic_checks.forget(periodic_check)
-            logger.exception("%r failed and is not asked again", periodic_check)
+        for event in self._periodic_checks.ask(periodic_check, self.clock.now()):
+            self._tell(event)
+            if isinstance(event, Stalled) and event.ranks and not self.ending.begun:
+                self.stacks.take("stall", frozenset(event.ranks))
 
     def _end_after_failure(self) -> None:
         self.ending.begin("a rank failed", escalation(signal.SIGTERM, grace=self.policy.grace))
@@ -485,10 +387,10 @@ class Supervisor:
     def _end_after_timeout(self) -> None:
         policy = self.policy
         if not policy.timed_out:
-            # comes here again when the ranks have told where they are
+            # the deadline comes again when the ranks have told where they are
             policy.timed_out = True
-            self._take_stacks("timeout")
-            if self._stacks.ending_waits:
+            self.stacks.take("timeout")
+            if self.stacks.ending_waits:
                 return
         running = tuple(rank.number for rank in self._running())
         self._tell(TimedOut(running, policy.timeout or 0.0, time.monotonic()))

@@ -1,4 +1,4 @@
-"""What ranks that stay are given to do after their first task: `GangTask`, and `TaskQueue`, one after the other."""
+"""The tasks after the first one, of ranks that stay: `GangTask` describes one, `TaskQueue` gives them to the ranks."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class GangTask:
     payload : sequence of Packed
         Written once and mapped by every rank that does the task.
     stdouts, stderrs : mapping of int to str
-        Files for descriptors 1 and 2 of each rank; a rank that is not there writes where it wrote before.
+        Files for descriptors 1 and 2 by rank; a rank without an entry writes where it wrote before.
     policy : Policy
         What ends the ranks before they are done.
     ranks : frozenset of int, optional
-        Those that do it; by default all.
+        The ranks that do it; by default all.
     """
 
     payload: Sequence[Packed]
@@ -45,7 +45,7 @@ class GangTask:
     ranks: frozenset[int] | None = None
 
     def described_to(self, rank: int) -> bytes:
-        """Return what a rank is told of it, see `nblaunch.processes.child.context.Context.tasks`."""
+        """Return the description that a rank gets, see `nblaunch.processes.child.context.Context.tasks`."""
         return json.dumps({"stdout": self.stdouts.get(rank, ""), "stderr": self.stderrs.get(rank, "")}).encode()
 
 
@@ -57,7 +57,7 @@ class TaskQueue:
     running : callable
         Returns the ranks whose processes have not exited.
     begin : callable
-        Called with the policy of each task, before its ranks are given it.
+        Called with the policy of each task, before its ranks get the task.
     tell : callable
         Gets the events.
 
@@ -84,12 +84,12 @@ class TaskQueue:
         self.finished: bool = False
 
     def submit(self, task: GangTask) -> None:
-        """Have ranks do something more when none is busy."""
+        """Add a task, which begins when no rank is busy."""
         self._waiting.append(task)
         self.go_on()
 
     def finish(self) -> None:
-        """Let the ranks leave when they have done what waits."""
+        """Let the ranks leave when they have done the tasks that wait."""
         self.finished = True
         self.go_on()
 
@@ -128,5 +128,5 @@ class TaskQueue:
                 except ProtocolError as error:
                     rank.broke = str(error)
                     rank.signal(SIGKILL)
-                except OSError as error:  # its exit is about to be told
+                except OSError as error:  # the event of its exit follows
                     logger.debug("rank %d is gone before its task came: %s", rank.number, str(error))

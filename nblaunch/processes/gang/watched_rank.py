@@ -25,23 +25,27 @@ class WatchedRank:
     Attributes
     ----------
     inbox : Inbox or None
-        Where its messages come; None for a program, and when it has hung up.
+        Receives its messages; None for a program, and when the connection is closed.
     busy : bool
-        Whether it has not had its last word on its task.
+        Whether it has not reported the end of its task yet.
     reported : LastWord or None
-        Its last word, if it had one.
+        How its task has ended, once it has reported that.
     collateral : bool
         Whether the gang has ended it before it failed by itself.
     stacks : str
         The file for the stacks of its threads; empty for none.
-    gone, reaped, killed : bool
-        Whether its process has exited, was reaped, or was sent SIGKILL by the gang.
+    gone : bool
+        Whether its process has exited, or is abandoned.
+    reaped : bool
+        Whether its process was reaped, so that its process id may belong to another one.
+    killed : bool
+        Whether the gang has sent it SIGKILL.
     broke : str
         What was wrong with the bytes that it sent; empty if nothing was.
     failed_at : float or None
-        When it told that it had failed by itself, or was found to have, on the ranks' clock.
+        When it reported its failure, or its value was refused, on the ranks' clock.
     lingered : float
-        Seconds that it went on after that until it was killed.
+        Seconds from its failure until it was killed, if it had not exited by itself.
     descendants : list of psutil.Process
         What it has started, to be ended when the rank is gone.
     """
@@ -62,7 +66,7 @@ class WatchedRank:
     descendants: list[psutil.Process] = field(default_factory=list)
 
     def begin_task(self) -> None:
-        """Forget what came of the task before."""
+        """Take note that the rank was given a task."""
         self.busy, self.reported, self.failed_at = True, None, None
 
     def note_last_word(self, word: LastWord) -> None:
@@ -70,18 +74,18 @@ class WatchedRank:
         self.busy, self.reported = False, word
 
     def signal(self, number: Signals) -> None:
-        """Signal the process group, and have it heard at once."""
+        """Send a signal to the process group; processes that were stopped go on, so that they get it at once."""
         self.killed = self.killed or number == SIGKILL
-        # a stopped process takes no other signal than these two
+        # a stopped process gets no other signals than SIGKILL and SIGCONT
         self.signal_group(number, *([] if number == SIGKILL else [SIGCONT]))
 
     def signal_group(self, *numbers: Signals) -> None:
-        """Send signals to the process group; only the first, to the process alone, if that leads no group."""
+        """Send signals to the process group; if the process leads no group, send only the first one, to it alone."""
         try:
             for number in numbers:
                 os.killpg(self.pid, number)
         except ProcessLookupError:
-            # it has not become the leader of a group yet, or is just being reaped
+            # the process does not lead a group yet, or is being reaped
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, numbers[0])
         except PermissionError:
