@@ -14,8 +14,8 @@ from nblaunch.wording import spans
 
 __all__ = ["Attempt", "failed_attempts"]
 
-# Kinds of failures of attempts, before the rest is only counted.
-_SHOWN_KINDS = 6
+# Kinds of failures that are told; of the others only the numbers of the attempts are.
+_MAX_KINDS = 6
 
 
 @exported_by("nblaunch")
@@ -57,24 +57,18 @@ class Attempt:
 
 
 def failed_attempts(attempts: Iterable[Attempt]) -> list[str]:
-    """Say what attempts have failed of, in a line each; equal failures are told once.
-
-    Parameters
-    ----------
-    attempts : iterable of Attempt
-        Those that were followed by another one.
-    """
+    """Say what attempts have failed of, one line for each kind of failure."""
     kinds: list[tuple[RankFailure, list[int]]] = []
     for attempt in attempts:
         root = attempt.root_cause
         if root is None:
-            continue  # what it has failed of could not be put together
+            continue  # its failures could not be put together
         alike = next((numbers for known, numbers in kinds if _reads_like(known, root)), None)
         if alike is None:
             kinds.append((root, alike := []))
         alike.append(attempt.number)
-    lines = [f"{_name_attempts(numbers)}: {_in_a_line(root)}" for root, numbers in kinds[:_SHOWN_KINDS]]
-    more = [number for _, numbers in kinds[_SHOWN_KINDS:] for number in numbers]
+    lines = [f"{_name_attempts(numbers)}: {_in_a_line(root)}" for root, numbers in kinds[:_MAX_KINDS]]
+    more = [number for _, numbers in kinds[_MAX_KINDS:] for number in numbers]
     return [*lines, *([f"{_name_attempts(more)}: in other ways, see run.attempts"] if more else [])]
 
 

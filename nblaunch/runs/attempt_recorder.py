@@ -1,4 +1,4 @@
-"""`AttemptRecorder`: makes values and failures of what the ranks of one attempt have sent and how they have ended."""
+"""`AttemptRecorder`: values and failures of one attempt, made of what its ranks have sent and how they have ended."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class AttemptRecorder:
     Parameters
     ----------
     attempt : Attempt
-        What is filled.
+        Gets the failures, process ids and stacks.
     outcome : RunOutcome
-        What has become of the ranks; it gets every event before this does.
+        What has become of the ranks; it gets every event before this object does.
     keeps : Logs
-        Goes with each failure: the folder of the logs stays as long as one that names it.
+        Referred to by each failure, so that the folder of the logs stays as long as a failure that names it.
     cells : mapping of str to int
         Numbers of the notebook's cells by file name, for the stacks of crashes.
     collect : iterable of str
@@ -54,9 +54,9 @@ class AttemptRecorder:
     Attributes
     ----------
     attempt : Attempt
-        The same.
+        See the parameter.
     launched : Launched or None
-        Where the logs are.
+        The event that began the attempt.
     outputs : Outputs
         What the ranks display.
     """
@@ -77,9 +77,9 @@ class AttemptRecorder:
         self._rebuilding = Rebuilding(collect, refuse)
         self._keeps = keeps
         self._cells = cells
-        # what ranks have raised, also if they are held for a debugger and may not live to report it
+        # what ranks have raised, also those that are held for a debugger
         self._reports: dict[int, ErrorReport] = {}
-        # ranks whose values were refused, and everybody knows
+        # ranks whose values were refused in an event
         self._told: set[int] = set()
         self._given_up = False
 
@@ -102,7 +102,7 @@ class AttemptRecorder:
             attempt.stacks_at_failure = Stacks(event.stacks)
 
     def conclude(self) -> None:
-        """Make failures of what has been noted; no rank is left."""
+        """Make a failure for each rank without a value, once no rank is left."""
         self._note_unbuilt()
         for one in self._outcome.ranks:
             if one.state != "finished" and one.rank not in self.attempt.failures:
@@ -115,7 +115,7 @@ class AttemptRecorder:
         self.attempt.failures = dict(sorted({**self.attempt.failures, failure.rank: failure}.items()))
 
     def rebuild_values(self, patience: float | None = None) -> bool:
-        """Make values of what ranks have sent that finished; one that cannot be rebuilt becomes a failure.
+        """Rebuild the values that ranks have sent; one that cannot be rebuilt becomes a failure.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class AttemptRecorder:
         Returns
         -------
         bool
-            Whether everything is rebuilt: the patience was enough.
+            Whether everything is rebuilt; False if a value took longer.
         """
         if patience is not None and self._rebuilding.hangs(patience):
             return False
@@ -134,7 +134,7 @@ class AttemptRecorder:
         return True
 
     def refused_late(self) -> list[Refused]:
-        """Return, once, what has been found to be no value after there was nobody who would tell."""
+        """Return, once each, the refusals of values that were not told in an event because no rank was left."""
         late = [
             Refused(rank, unbuilt.why, unbuilt.sent_at, time.monotonic())
             for rank, unbuilt in sorted(self._rebuilding.errors.items())
@@ -145,22 +145,22 @@ class AttemptRecorder:
 
     @property
     def values(self) -> dict[int, dict[str, Any]]:
-        """What each rank has sent back by name, `VALUE` and the collected variables, as far as it is rebuilt."""
+        """What each rank has sent by name, `VALUE` and the collected variables, as far as that is rebuilt."""
         return dict(sorted(self._rebuilding.values.items()))
 
     def take_no_more(self) -> None:
-        """Take note that the ranks of this attempt are gone: a value that cannot be rebuilt ends nobody any more."""
+        """Refuse no values any more: the ranks of this attempt are gone."""
         self._rebuilding.tell_nobody()
 
     def drop(self) -> None:
-        """Let go of what ranks have sent; the failures stay."""
+        """Drop what ranks have sent; the failures stay."""
         self._rebuilding.drop()
         self._reports.clear()
 
     def give_up(self) -> None:
-        """Count every rank as failed of which there is neither a value nor a failure yet."""
+        """Count every rank as failed that has neither a value nor a failure yet."""
         self._given_up = True
-        # no other thread adds a value or an error to them from here on
+        # no other thread adds a value or an error from here on
         self._rebuilding.close()
         values = self.values
         self._note_unbuilt()
@@ -194,11 +194,11 @@ class AttemptRecorder:
                 failure.lingered = lingered(exited.lingered)
                 failure.add(failure.lingered)
         if one.timed_out is not None:
-            # also if it has raised something since, because it was being ended
+            # it counts even if the rank has raised something since, because it was being ended
             text = f"rank {one.rank} was still running after the timeout of {one.timed_out.seconds:g} s"
             failure.exception, failure.message = RankTimeout(text), FailureMessage(f"RankTimeout: {text}")
         elif report is not None:
-            pass  # its message is that of its exception
+            pass  # the message is that of the exception
         elif one.abandoned:
             failure.message = FailureMessage(f"{who} {_HANGS}")
         elif exited is None and one.pid is None:

@@ -1,4 +1,4 @@
-"""`Displaying`: what ranks display, update and clear, put together from the events as a frontend does.
+"""`Displaying`: the outputs that ranks display, update and clear, kept up to date as a frontend does it.
 
 ::
 
@@ -44,7 +44,7 @@ class Displaying(ABC, Generic[Item]):
         if event.kind == DisplayKind.NEW and rank in self._to_clear:
             self._clear(rank)
         named = self._named.setdefault(rank, {})
-        # as frontends do, also when something new is displayed under a name that there is already
+        # a new output with a known display id also changes the earlier ones, as in frontends
         for item in named.get(event.display_id, ()) if event.display_id is not None else ():
             self.change(item, event)
         if event.kind == DisplayKind.NEW:
@@ -73,6 +73,6 @@ class Displaying(ABC, Generic[Item]):
         self._named.pop(rank, None)
         items = self.by_rank.get(rank, [])
         left = items[:]
-        # the list itself stays: somebody may hold it
+        # the list object stays the same, because somebody may hold it
         items.clear()
         self.left(rank, left)

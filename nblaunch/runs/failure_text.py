@@ -1,4 +1,4 @@
-"""How the failure of a run reads: the text of its exception, the ranks that failed alike told once, the root last."""
+"""The text of a run's failure: ranks that failed alike are told of together, and the root cause comes last."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
     "place_of",
 ]
 
-# Characters of the traceback of the root cause; its middle goes first.
+# Of a longer traceback of the root cause, the middle is left out.
 _MAX_TRACEBACK_CHARACTERS = 40_000
-# Ranks that failed at the same line with another text, before they are only counted.
-_SHOWN_ALIKE = 6
+# Ranks that failed at the same line as the root cause with another text, which are told one by one.
+_MAX_ALIKE = 6
 _PDB = "A debugger in the rank itself, at the line where it raises, comes with --pdb (pdb=True)"
 
 
@@ -44,16 +44,18 @@ def no_variables(root: RankFailure) -> str:
 
 
 def failure_in_words(run: Run, title: str, bound: str = "") -> str:
-    """Say what a run has failed of, as its exception would, where nobody waits whom that could reach.
+    """Say what a run has failed of, as its exception would, where nobody waits for the run.
 
-    Returns an empty text if no rank has failed by itself: one that was ended by order is no news.
+    The text is empty if no rank has failed by itself.
 
     Parameters
     ----------
+    run : Run
+        The run.
     title : str
-        What has run.
+        What has run, as in ``"%%multiproc 4"``.
     bound : str
-        The variables that hold what came of it.
+        Names of the variables that hold its results and failures; may be empty.
     """
     if run.defect:
         return encodable(f"{title}: {run.defect}")
@@ -75,7 +77,7 @@ def details(run: Run, coloured: bool) -> list[str]:
         parts.append("\n".join(["What had failed before:", *(f"  {line}" for line in run.earlier)]))
     if not run.logs.temporary:
         parts.append(f"Logs: {run.logs.path}")
-    # last, because pytest and many a log show the last line only
+    # the root cause is last, because pytest and many logs show the last line only
     parts.append("" if root is None else _root_text(root, coloured))
     return [part for part in parts if part]
 
@@ -152,7 +154,7 @@ def _others(run: Run) -> list[str]:
 
 
 def _where_the_others_were(run: Run) -> str:
-    """Say where the ranks were that did not fail by themselves, which is what they waited for."""
+    """Say where the ranks were that did not fail by themselves: that shows what they waited for."""
     victims = [failure for failure in run.failures.values() if failure.collateral or failure.is_timeout()]
     stacks = {failure.rank: failure.stack for failure in victims if failure.stack is not None}
     if not stacks:
@@ -174,9 +176,9 @@ def _like_root(alike: Sequence[RankFailure], root: RankFailure) -> list[str]:
     same = [failure.rank for failure in alike if failure is not root and reads_alike(failure)]
     others = [failure for failure in alike if not reads_alike(failure)]
     lines = [f"{name_ranks(same)}: the same as rank {root.rank}"] if same else []
-    lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_SHOWN_ALIKE]]
-    if others[_SHOWN_ALIKE:] and root.exception is not None:
-        more = name_ranks(failure.rank for failure in others[_SHOWN_ALIKE:])
+    lines += [f"rank {failure.rank}: {failure.summary()} (from the same line)" for failure in others[:_MAX_ALIKE]]
+    if others[_MAX_ALIKE:] and root.exception is not None:
+        more = name_ranks(failure.rank for failure in others[_MAX_ALIKE:])
         lines.append(f"{more}: {type_name(root.exception)} from the same line")
     return lines
 

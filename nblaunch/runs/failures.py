@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["CRASHES", "RankFailure", "RankTimeout", "RanksFailed"]
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL})
-"""Signals of crashes below Python, of which it says where it was."""
+"""Signals of crashes in C code, at which faulthandler writes the Python stack."""
 
-# Characters; the whole text is in the exception and in its traceback.
+# The whole text is in the exception and in its traceback.
 _MAX_SUMMARY_CHARACTERS = 300
-# Characters of a traceback that a panel is told, at its beginning and at its end.
-_TRACEBACK_ENDS = 20_000
 _STACK = re.compile(rf"^{THREAD.pattern}\n", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -52,13 +50,13 @@ class RankFailure(ProcessFailure):
     rank : int
         Its number.
     exception : BaseException or None
-        What it raised: the object itself, to be raised again or looked into. None if the process ended without one.
+        What it raised: the object itself. None if the process ended without raising anything.
     traceback : str
         Traceback as plain text, with the lines of the cell; empty where there is none.
     collateral : bool
         Whether it was ended because of another rank, or by an interrupt, before it had failed by itself.
     stdout_tail, stderr_tail : str
-        The last lines that it wrote, without the dump of a crash, which `traceback` holds.
+        The last lines that it wrote; the dump of a crash is in `traceback` instead.
     stack : Stack or None
         Where it was when the first rank failed, if it was still at work then.
     at : float
@@ -100,7 +98,7 @@ class RankFailure(ProcessFailure):
 
     def is_timeout(self) -> bool:
         """Tell whether it was still running when the time allowed for the run was over."""
-        # by its type: the exception of a rank may say anything of its own class
+        # asked of its type, because an exception of the user's may claim to be of any class
         return issubclass(type(self.exception), RankTimeout)
 
     def __repr__(self) -> str:
@@ -143,7 +141,7 @@ class RanksFailed(Exception):
             self.add_note(self._text(coloured=False))
 
     def _render_traceback_(self) -> list[str]:
-        # IPython shows this instead of the frames of the launcher, which say nothing about the ranks
+        # IPython calls this, and shows it instead of the frames of the launcher
         root = self.root_cause
         ranks = None if root is None or root.exception is None else traceback_of(root.exception)
         leave_users_frames(self, no_line(self.run, root), ranks, "" if root is None else no_variables(root))
@@ -159,7 +157,7 @@ def without_escapes(text: str) -> str:
 
 
 def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
-    """Return the Python stack of a crash out of what faulthandler wrote, down to the cell, or an empty string.
+    """Return the Python stack of a crash, down to the cell, from what faulthandler wrote; empty if there is none.
 
     Parameters
     ----------
@@ -183,7 +181,7 @@ def crash_stack(stderr: str, cells: Mapping[str, int]) -> str:
         # the main thread, which is the oldest, comes last
         crashed = stacks[-1]
         headline += " (in a thread that runs no Python code, while the main thread was here)"
-    # up to the next thread, which begins behind an empty line
+    # the stack of the next thread begins behind an empty line
     lines = dump[crashed.end() :].partition("\n\n")[0].splitlines()
     named = label_cells({0: Stack((tuple(frames_of(lines)),), "")}, cells)[0].threads[0]
     cut = has_more_frames(lines)

@@ -6,7 +6,7 @@ cannot disagree.
 ::
 
     events ─► RunOutcome ─┬─► AttemptRecorder: failures as objects
-                       └─► RunState: what a person is shown
+                          └─► RunState: what a person is shown
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RankOutcome", "RunOutcome", "first_to_fail"]
 
 
 class _Failed(Protocol):
-    """Something that has failed, or was ended because something else had."""
+    """A rank that has failed, or was ended because another one had."""
 
     @property
     def collateral(self) -> bool: ...
@@ -42,14 +42,14 @@ class _Failed(Protocol):
     def at(self) -> float: ...
 
 
-# States of which nothing but a refused value makes another one, however the process ends.
+# In these states a rank has told what came of it. Only a refused value changes that, and not how its process ends.
 _HAVE_TOLD = ("finished", "failed")
 
 Failed = TypeVar("Failed", bound=_Failed)
 
 
 def first_to_fail(those: Iterable[Failed]) -> Failed | None:
-    """Return the root cause: the one that failed first, those aside that did not fail by themselves."""
+    """Return the root cause: of those that failed by themselves, the one that failed first."""
     own = [one for one in those if not one.collateral]
     return min(own, key=lambda one: one.at) if own else None
 
@@ -66,17 +66,17 @@ class RankOutcome:
         ``"starting"``, ``"running"``, ``"finished"``, ``"failed"``, or ``"stopped"``: ended before it had failed by
         itself.
     at : float
-        When it failed, or raised what it failed of; for one that was ended, when that was.
+        When it raised its exception, failed otherwise, or was ended, by `time.monotonic`.
     pid : int or None
         Its process.
     raised : Raised or None
-        What it has raised. If it is held for a debugger, it has not failed of that yet.
+        The exception that it has raised. A rank that is held for a debugger has not failed of it yet.
     refused : Refused or None
-        Why what it has sent is no value.
+        Why the value that it has sent cannot be used.
     timed_out : TimedOut or None
-        The end of the time, if that is what it failed of.
+        The timeout of the run, if it failed of that.
     abandoned : bool
-        Whether it hangs in the kernel and did not go when it was killed.
+        Whether it hangs in the kernel and did not end when it was killed.
     exited : Exited or None
         The end of its process.
     """
@@ -98,7 +98,7 @@ class RankOutcome:
 
     @property
     def failed_of(self) -> Raised | None:
-        """The exception that it ended with: what it waits with for a debugger is none yet."""
+        """The exception that it ended with; None while it is held for a debugger."""
         raised = self.raised
         return None if raised is None or (raised.held and self.state == "running") else raised
 
@@ -115,8 +115,8 @@ class RunOutcome:
     root : RankOutcome or None
         The one of them that failed first.
     before : list of RankOutcome
-        Those of the attempt before, as long as that one counts if this restart turns out to be impossible: until all
-        ranks are at work once more. Else empty.
+        The ranks of the attempt before, until all ranks are at work again: if the restart turns out to be impossible,
+        that attempt counts. Else empty.
     timed_out : bool
         Whether the time allowed for the run was over in this attempt.
     rolled_back : bool
@@ -148,7 +148,7 @@ class RunOutcome:
         elif isinstance(event, Ended):
             self._end(event)
         elif isinstance(event, (Started, Finished, Raised, Refused, Abandoned, Exited)):
-            # what was sent before the restart is of the attempt before
+            # a value that was sent before the restart belongs to the attempt before
             is_late = isinstance(event, Refused) and event.sent_at < self._began
             ranks = self.before if self.before and is_late else self.ranks
             if event.rank < len(ranks):
@@ -167,7 +167,7 @@ class RunOutcome:
             self._find_root()
         for one in self.ranks:
             if one.state == "running":
-                # it was killed, because its supervision had failed
+                # its supervision failed, and the rank was killed for that
                 self._fail(one, ended.at)
 
     def _note_of_rank(
@@ -177,7 +177,7 @@ class RunOutcome:
             one.state, one.pid = "running", event.pid
         elif isinstance(event, Finished):
             self._forget_before()
-            # the time may have been over, and yet it has come to its end while it was being ended
+            # a rank may still finish while it is being ended after the timeout
             had_failed, one.state, one.timed_out = one.state == "failed", "finished", None
             if had_failed:
                 self._find_root()
@@ -204,7 +204,7 @@ class RunOutcome:
     def _time_out(self, one: RankOutcome, event: TimedOut) -> None:
         if one.state in _HAVE_TOLD:
             return  # its process may still be exiting
-        # one that is held for a debugger had failed before
+        # a rank that is held for a debugger had failed before the timeout
         if one.raised is None:
             one.timed_out = event
         self._fail(one, event.at if one.raised is None else one.raised.raised_at)
@@ -224,11 +224,11 @@ class RunOutcome:
             self._fail(one, at)
 
     def _fail_of_raised(self, one: RankOutcome) -> None:
-        """Count a rank as failed of its exception, unless that came of its being ended."""
+        """Count a rank as failed of its exception, unless it raised that because it was being ended."""
         assert one.raised is not None
         at = one.raised.raised_at
         if one.timed_out is not None and at < one.timed_out.at:
-            # its exception was on its way when the time was over
+            # it had raised the exception before the timeout, which came here first
             one.timed_out, one.at = None, at
             self._find_root()
         if self._ending_at is None or at < self._ending_at:

@@ -32,7 +32,7 @@ class Output:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        # who shows it may change what it gets, as marimo does
+        # copies, because marimo changes what it gets
         return deepcopy(self.data), deepcopy(self.metadata)
 
     def __repr__(self) -> str:

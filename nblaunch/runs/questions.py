@@ -4,9 +4,10 @@
 
     Asked, QuestionWithdrawn, SessionEnded ─► Questions ─► Box (a person) ─► answers ─► gang ─► rank
 
-Events come in the thread that watches the ranks; whoever waits for the run puts the questions, one after the other. A
-debugger keeps the box until it is left. A rank that has raised (``--pdb``) is held until everybody who is held has been
-looked at: then all of them report, so that none is ended because of another one's failure before it has told its own.
+Events come in the thread that watches the ranks. The thread that waits for the run puts the questions to a person, one
+after the other. A debugger keeps the input box until it is left. A rank that has raised (``--pdb``) is *held*: it does
+not report its failure yet. When the person has looked at all ranks that are held, all of them report, so that none is
+ended because of another one's failure before it has told its own.
 """
 
 from __future__ import annotations
@@ -42,18 +43,19 @@ __all__ = ["Questions"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Bytes of an answer: it has to fit into a socket's buffer, because the gang does not wait for a rank.
+# An answer has to fit into a socket's buffer, because the gang does not wait for a rank.
 _MAX_ANSWER_BYTES = 60_000
-# Seconds for a rank whose user has quit to report that, before all are stopped.
+# Seconds that a rank has to report after a person has quit its debugger, before all ranks are stopped.
 _QUIT_PATIENCE = 2.0
-# Questions of one rank at a time; what asks more does not wait for answers.
+# Open questions of one rank; more are ignored.
 _MAX_QUESTIONS = 1000
+# Answers: go on, and there will be no answer.
 _GO: Mapping[str, object] = {"line": ""}
 _END: Mapping[str, object] = {"end": True}
 
 
 class Questions:
-    """What ranks ask and nobody has answered yet.
+    """The open questions of the ranks.
 
     Parameters
     ----------
@@ -84,13 +86,13 @@ class Questions:
         self._open: dict[tuple[int, int], Asked] = {}
         # sessions of debuggers by rank and number, until they are left
         self._sessions: set[tuple[int, int]] = set()
-        # those of ranks that are held at their failure, which has to be told even if nobody looks at it any more
+        # sessions of ranks that are held at their failure
         self._held: set[tuple[int, int]] = set()
-        # those of them that were closed from here: what follows is not their user's doing
+        # sessions of held ranks that were ended from here: a quit that follows is not the person's
         self._cut_off: set[tuple[int, int]] = set()
-        # ranks whose user wants all to end
+        # ranks in whose debugger a person has quit, which ends the run
         self._quits: set[int] = set()
-        # nobody is asked any more: the ranks are being ended, or will be in a moment
+        # whether no person is asked any more, because the ranks are being ended, or will be in a moment
         self._closing = False
         self._over = False
         self._insisting: threading.Timer | None = None
@@ -100,7 +102,7 @@ class Questions:
 
     @property
     def asking(self) -> dict[int, str]:
-        """The ranks that wait for an answer, and what they wait with."""
+        """The ranks that wait for an answer, and what each of them asks."""
         return {question.rank: _what(question) for question in list(self._open.values()) if _is_put(question)}
 
     # ---- events, in the supervisor thread
@@ -159,7 +161,7 @@ class Questions:
             return
         if question.session:
             self._sessions.add(session)
-        # of a session that somebody keeps going, each command would be a line
+        # not within the session that a person is in, of which each command is a question
         if self.announce is not None and session != self._holder:
             rank = question.rank
             self.announce(
@@ -169,7 +171,7 @@ class Questions:
     def _quit(self, rank: int) -> None:
         self._quits.add(rank)
         self._closing = True
-        # the rank's own code may catch what its debugger raises, and go on
+        # All ranks are stopped later in any case: the rank's code may catch what its debugger raises, and go on.
         if self._insisting is not None:
             return
         self._insisting = threading.Timer(_QUIT_PATIENCE, self._insist, [rank])
@@ -193,14 +195,14 @@ class Questions:
             self._stop()
 
     def _release(self) -> None:
-        """Let ranks that are held report, once nobody is to be looked at any more."""
+        """Let ranks that are held report, once a person has looked at all of them."""
         if self._sessions and not self._closing:
             return
         for question in list(self._open.values()):
             self._let_go(question)
 
     def _let_go(self, question: Asked) -> None:
-        """Let a rank report that is held; one that asks for anything else waits for its end, and fails of nothing."""
+        """Let a rank report that is held. A rank that asks anything else gets no answer, and is ended with the run."""
         session = (question.rank, question.session)
         if question.kind in (QuestionKind.HELD, QuestionKind.LEFT, QuestionKind.QUIT):
             self._answer(question, _GO)
@@ -208,7 +210,7 @@ class Questions:
             self._cut_off.add(session)
             self._answer(question, _END)
 
-    # ---- whoever asks a person
+    # ---- the thread that asks a person
 
     def close(self) -> None:
         """Ask nobody any more: the ranks are interrupted."""
@@ -275,8 +277,8 @@ class Questions:
                 self._answer(question, _END)
                 return
             except Exception:
-                # a rank that waits for ever would be worse
-                # as text: who keeps log records would keep the run with the exception's frames
+                # The rank is told that there is no answer, or it would wait forever. The error is logged as text: a
+                # log record with the exception would keep its frames, and so the run.
                 logger.error("rank %d cannot be answered:\n%s", question.rank, traceback.format_exc())
                 self._answer(question, _END)
                 return
@@ -298,7 +300,7 @@ class Questions:
     def _answer(self, question: Asked, answer: Mapping[str, object]) -> None:
         key = (question.rank, question.number)
         if self._open.get(key) is question:
-            # first, so that an interrupt in between leaves no rank without an answer; a second one is ignored there
+            # sent before it is removed: an interrupt in between repeats the answer, which the rank ignores
             self._answer_with(question.rank, question.number, bytes(pack_plain(dict(answer))))
             self._open.pop(key, None)
 

@@ -1,13 +1,13 @@
-"""`Rebuilding`: what the ranks of one attempt have sent, made objects again while other ranks are still at work.
+"""`Rebuilding`: the values that ranks have sent become objects again while other ranks are still at work.
 
 ::
 
     Finished ─► add ─┬─► a thread: unpack ─┬─► values
-                     │                     └─► errors, and `refuse`: it is a failure at once
-                     └─► plain ones: at the end
+                     │                     └─► errors, and `refuse`: the rank fails at once
+                     └─► values without objects of classes: unpacked at the end
 
-To rebuild a value may run code of the user's, ``__setstate__`` for example. That may take long, fail, or never return,
-so it is kept out of the thread that watches the ranks for as long as there are any.
+Rebuilding a value may run the user's code, ``__setstate__`` for example. That may take long, fail, or never return, so
+it does not run in the thread that watches the ranks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Rebuilding", "Unbuilt"]
 # The pickle opcode that looks up a class or function. Without one, only texts, numbers and containers are built.
 _STACK_GLOBAL = 0x93
 
-# In the words of torch, whatever object it was that asked for one.
+# Added if the error is torch's about process groups, whatever object raised it.
 _RANKS_ONLY = "Process groups are in ranks only: return what it has in it, such as numbers, tensors or a state_dict"
 
 
@@ -48,14 +48,14 @@ class Rebuilding:
     names : iterable of str
         The variables that come beside each rank's value.
     refuse : callable
-        Gets the rank whose value cannot be rebuilt, why not, and when it was sent, as soon as that is known.
+        Called as soon as a value cannot be rebuilt, with the rank, the reason, and when the value was sent.
 
     Attributes
     ----------
     values : dict of int to dict of str to object
         What each rank has sent by name, its value as `VALUE`, once that is rebuilt.
     errors : dict of int to Unbuilt
-        What became of those that could not be.
+        Why the values of other ranks could not be rebuilt.
     """
 
     def __init__(self, names: Iterable[str], refuse: Callable[[int, str, float], None]) -> None:
@@ -66,7 +66,7 @@ class Rebuilding:
         self._plain: deque[Finished] = deque()
         self._waiting: deque[Finished] = deque()
         self._lock = threading.Lock()
-        # held while somebody is told, so that nobody is once `tell_nobody` has returned
+        # held during each call of `refuse`, so that none is under way once `tell_nobody` has returned
         self._telling = threading.Lock()
         self._thread: threading.Thread | None = None
         self._idle = Flag()
@@ -75,19 +75,19 @@ class Rebuilding:
         self._closed = False
 
     def add(self, report: Finished) -> None:
-        """Take what a rank has sent; never blocks, and starts a thread if that may run code."""
+        """Take what a rank has sent; never blocks, and starts a thread if rebuilding it may run code."""
         if isinstance(report.body, bytearray) and _STACK_GLOBAL not in report.body:
             self._plain.append(report)
             return
         with self._lock:
             self._waiting.append(report)
             if not self._idle.is_set():
-                return  # there is one
+                return  # the thread is at work
             self._thread = thread = cell_thread("nblaunch-values", self._work)
             self._idle.clear()
         try:
             thread.start()
-        except RuntimeError:  # the system gives no more threads: at the end, then
+        except RuntimeError:  # the system gives no more threads: `finish` does the work
             with self._lock:
                 self._thread = None
                 self._idle.set()
@@ -100,7 +100,7 @@ class Rebuilding:
                     return
                 report = self._waiting.popleft()
             self._rebuild(report)
-            # not while the next one is rebuilt: it is memory
+            # free its memory before the next one is rebuilt
             del report
 
     def _rebuild(self, report: Finished) -> None:
@@ -125,7 +125,7 @@ class Rebuilding:
             self._done += 1
 
     def finish(self) -> None:
-        """Return when everything is rebuilt, however long that takes; here, if no thread does it."""
+        """Rebuild what the thread does not, and return when everything is rebuilt, however long that takes."""
         while self._plain:
             self._rebuild(self._plain.popleft())
         self._idle.wait()
@@ -145,18 +145,18 @@ class Rebuilding:
         return True
 
     def tell_nobody(self) -> None:
-        """Have nobody told any more of what cannot be rebuilt: the ranks that it would concern are others."""
+        """Call `refuse` no more: the ranks of this attempt are gone."""
         with self._telling:
             self._refuse = None
 
     def close(self) -> None:
-        """Take no value any more that is still to be rebuilt, and tell nobody."""
+        """Keep no value that is rebuilt from now on, and call `refuse` no more."""
         self.tell_nobody()
         with self._lock:
             self._closed = True
 
     def drop(self) -> None:
-        """Let go of everything, also of what is just being rebuilt."""
+        """Drop all values, and those that are being rebuilt."""
         self.close()
         with self._lock:
             self.values.clear()

@@ -31,8 +31,8 @@ __all__ = ["Recorder"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds that one value may take to be rebuilt after somebody has interrupted the run twice.
-_PATIENCE = 1.0
+# Seconds that one value may take to be rebuilt after the run was interrupted twice.
+_IMPATIENT_SECONDS = 1.0
 
 
 class Recorder:
@@ -47,7 +47,7 @@ class Recorder:
     cells : mapping of str to int
         Numbers of the notebook's cells by the names of the files that they were compiled under.
     sent : object
-        What was sent to the ranks: it must live until instances of its classes have come back.
+        What was sent to the ranks; kept until the run has ended, because values may be instances of its classes.
 
     Attributes
     ----------
@@ -69,10 +69,11 @@ class Recorder:
         self._sent = sent
         self._outcome = RunOutcome(nprocs)
         self._last = self._new_attempt(0, logs)
-        # of the attempt before, which counts if the ranks cannot be started once more
+        # the attempt before, which counts if the ranks cannot be started again
         self._before: AttemptRecorder | None = None
         self.run: Run = Run(nprocs, logs, self._last.attempt, self._last.outputs, collect, cells, captured)
-        # what comes back is being put together; guarded: who leaves before that is done comes from another thread
+        # Whether values and failures are being put together, and whether `leave` was called before that. Guarded by
+        # the lock, because `leave` is called in another thread.
         self._concluding = self._impatient = False
         self._conclusion = threading.Lock()
 
@@ -82,7 +83,7 @@ class Recorder:
         return self.run._requested
 
     def belongs_to(self, ranks: Ranks, questions: Questions | None = None) -> None:
-        """Take note of who can end the ranks, and of what they will ask."""
+        """Give the run its ranks, and the questions that these will ask."""
         self.run._ranks = ranks
         self.run._questions = questions
 
@@ -93,7 +94,7 @@ class Recorder:
         if isinstance(event, Ended):
             if not self.run._done.is_set():
                 self._conclude(event)
-            self._sent = None  # also if the run was left before
+            self._sent = None
         elif self.run._left:
             return
         elif isinstance(event, AllExited):
@@ -107,26 +108,31 @@ class Recorder:
                 self._find_logs(event)
                 self._last.attempt.logs = dict(self.run.logs)
             if not self._outcome.before:
-                # they are all at work once more: nobody comes back to the attempt before
+                # all ranks are at work again, so the attempt before cannot count any more
                 self._drop_before()
 
     def refused_late(self) -> list[Refused]:
-        """Return, once, what has been found to be no value when there was no rank left that would end of it."""
+        """Return, once each, the refusals of values that were found when no rank was left."""
         return [] if self.run._left else self._last.refused_late()
 
     # ---- the end
 
     def give_up(self, status: str) -> None:
-        """Conclude a run whose start did not succeed, and of which no rank is left."""
+        """Conclude a run that could not be started, once no rank is left."""
         if not self.run._done.is_set():
             self._conclude(Ended(time.monotonic()))
         self.run.status = status
 
     def leave(self) -> bool:
-        """Conclude a run whose values or exceptions do not get rebuilt, because code of the user's hangs; tell whether.
+        """Conclude a run now, although values are still being rebuilt, because the user's code hangs in that.
 
-        No rank is left by then. Whatever has not been put together counts as failed. Where ranks are left, this is done
-        as soon as none is, if something takes longer than a moment.
+        Ranks without a value or failure count as failed. While ranks are still running, this only notes that, once
+        they have ended, no value may take longer than a second.
+
+        Returns
+        -------
+        bool
+            Whether the run has been concluded by this call.
         """
         run = self.run
         with self._conclusion:
@@ -155,7 +161,7 @@ class Recorder:
                 run.refused = f"restart {len(run.attempts)} was not possible: {ended.refused}"
             self._outcome.note(ended)
             if self._outcome.rolled_back and self._before is not None:
-                # the attempt before is what the run has failed of
+                # the run has failed as the attempt before has
                 self._last.drop()
                 self._show(self._before)
             else:
@@ -163,10 +169,10 @@ class Recorder:
                 self._last.conclude()
             self._rebuild_values()
         except KeyboardInterrupt:
-            # of the thread that gives the run up; what a user's object raises is caught where it is rebuilt
+            # a person has interrupted; what a user's object raises is caught where it is rebuilt
             self.leave()
         except BaseException:
-            # also SystemExit, which the unpickling of a user's object may raise: somebody waits for the end
+            # SystemExit too: whatever happens, those who wait for the run are told of its end
             if not run._left:
                 run._defect = traceback.format_exc()
         finally:
@@ -196,11 +202,11 @@ class Recorder:
         return self.ordered or ("timed out" if self._outcome.timed_out else "failed")
 
     def _begin_to_conclude(self) -> None:
-        with self._conclusion:  # or an interrupt that comes just now would be for nobody
+        with self._conclusion:  # so that `leave`, in another thread, comes either before or after
             self._concluding = True
 
     def _rebuild_values(self) -> None:
-        if not self._last.rebuild_values(_PATIENCE if self._impatient else None):
+        if not self._last.rebuild_values(_IMPATIENT_SECONDS if self._impatient else None):
             self.leave()
 
     def _find_logs(self, launched: Launched) -> None:
@@ -210,7 +216,7 @@ class Recorder:
     # ---- a restart
 
     def _new_attempt(self, number: int, logs: Logs) -> AttemptRecorder:
-        # weakly: a run that nobody holds any more goes at once, and its logs with it
+        # a weak reference, so that a run that nobody holds any more is freed at once, with its logs
         own = weakref.WeakMethod(self._refuse)
 
         def refuse(rank: int, why: str, sent_at: float) -> None:
@@ -225,7 +231,7 @@ class Recorder:
             self.run._ranks.refuse(rank, why, sent_at)
 
     def _rebuild_before_restart(self) -> None:
-        """Have every value rebuilt while it can still be refused, which decides about a restart."""
+        """Rebuild every value before a restart is decided about: a value that is refused makes the rank fail."""
         self._begin_to_conclude()
         self._rebuild_values()
         with self._conclusion:
@@ -240,7 +246,7 @@ class Recorder:
         try:
             last.conclude()
         except BaseException:
-            # as in `_conclude`; the next one goes on all the same
+            # as in `_conclude`; the next attempt goes on all the same
             logger.exception("the failures of an attempt could not be put together")
         with self._conclusion:
             self._concluding = False
@@ -256,7 +262,7 @@ class Recorder:
             self._before = None
 
     def _show(self, recorder: AttemptRecorder) -> None:
-        """Have the run show what this attempt does, or has done."""
+        """Let the run show this attempt."""
         self._last = recorder
         self.run._attempt, self.run._outputs = recorder.attempt, recorder.outputs
         if recorder.launched is not None:

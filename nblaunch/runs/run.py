@@ -30,21 +30,21 @@ __all__ = ["Run"]
 
 
 class _End(Flag):
-    """The end of a run, which event loops are told of too."""
+    """A flag for the end of a run, which also calls callbacks when it is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self._told: list[Callable[[], None]] = []
 
     def set(self) -> None:
-        """Let all go on who wait."""
+        """Set the flag, and call the callbacks."""
         super().set()
         for tell in list(self._told):
             tell()
 
     @contextlib.contextmanager
     def telling(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Have something called at the end, from whatever thread; at once if it has come."""
+        """Have `tell` called when the flag is set, in any thread, or at once if it is set already."""
         self._told.append(tell)
         try:
             if self.is_set():
@@ -77,8 +77,8 @@ class Run:
     logs : Logs
         ``run.logs[rank].stdout``, ``.stderr``, ``.path``.
     attempts : list of Attempt
-        Every time that the ranks were started and have ended, with the failures of each; the last one's are those of
-        the run.
+        Every time that the ranks were started and have ended, with the failures of each. The failures of the last one
+        are those of the run.
     refused : str
         Why the ranks could not be started once more after a failure, in words; empty if they could.
     status : str
@@ -122,9 +122,9 @@ class Run:
         # numbers of the notebook's cells by file name, for stacks
         self._cells = cells
         self._began = time.monotonic()
-        # The status that it will have because somebody has ordered its end; empty if nobody has.
+        # The status that the run will have because somebody has ordered its end; empty if nobody has.
         self._requested = ""
-        # All below is changed by the recorder of this run: who runs and asks, what they display, and how it has ended.
+        # The recorder of this run changes all that follows.
         self._ranks: Ranks | None = None
         self._questions: Questions | None = None
         self._attempt = attempt
@@ -151,10 +151,7 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the launch to the end, or to now, as a clock on the wall counts them.
-
-        So the time counts that the program was stopped, by Ctrl-Z for example.
-        """
+        """Seconds from the launch to the end, or to now; time counts in which the program was stopped, as by Ctrl-Z."""
         return (self._ended_at or time.monotonic()) - self._began
 
     @property
@@ -217,7 +214,7 @@ class Run:
         return f"nblaunch failed while it watched the ranks; they were killed:\n{self._defect}"
 
     def __await__(self) -> Generator[Any, None, Run]:
-        # no thread waits: one that does cannot be left, and whoever gives up waiting would wait on
+        # no thread waits for the end, because a task that is cancelled could not end that thread
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -227,7 +224,7 @@ class Run:
 
         with self._done.telling(tell):
             yield from ended.wait().__await__()
-        # what is left to be tidied up, and shown, takes a moment that other tasks may use
+        # `wait` may still have to tidy up and to show something, while other tasks go on
         yield from loop.run_in_executor(None, self.wait).__await__()
         return self
 
@@ -251,7 +248,7 @@ class Run:
         number : int or str
             The signal, as in ``signal.SIGUSR1`` or ``"SIGUSR1"``.
         ranks : iterable of int, optional
-            Whom; by default all that still run. Only the ranks' own processes get it, not what they have started.
+            The ranks; by default all that still run. Only their own processes get it, not what they have started.
 
         Raises
         ------
@@ -269,9 +266,9 @@ class Run:
         Parameters
         ----------
         ranks : iterable of int, optional
-            Of whom; by default of all that still run.
+            The ranks; by default all that still run.
         native : bool
-            With the frames of C code, where py-spy is installed and allowed to look; it holds each rank for a moment.
+            Include the frames of C code, for which py-spy must be installed; it stops each rank for some milliseconds.
 
         Raises
         ------

@@ -11,7 +11,7 @@ __all__ = ["failed_repr", "short_repr"]
 
 
 class _Repr(reprlib.Repr):
-    """The standard one, which makes the whole text of bytes before it cuts it: four times their size."""
+    """`reprlib.Repr`, which for bytes would make the whole text, four times their size, before it cuts that."""
 
     def repr_bytes(self, value: bytes | bytearray, level: int) -> str:
         if len(value) <= self.maxother // 4:
