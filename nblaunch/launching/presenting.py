@@ -21,7 +21,7 @@ from nblaunch.panel.consumer import Consumer
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.marimo_outputs import MarimoOutputs
 from nblaunch.panel.outputs import Publish, kernel_publisher, show_outputs
-from nblaunch.panel.state import Outcome
+from nblaunch.panel.state import RunSummary
 from nblaunch.panel.text import TextPanel
 from nblaunch.panel.values import ShownValues
 from nblaunch.runs.failure_text import failure_in_words
@@ -144,7 +144,7 @@ class Presentation:
         return LivePanel(
             self._title,
             publish,
-            self._outcome,
+            self._run_summary,
             run.interrupt,
             run.kill,
             lambda: str(run.stacks()),
@@ -173,11 +173,11 @@ class Presentation:
         names = self._bound.split(", ")
         return next(iter(untold([f"{' and '.join(names)} hold{'' if len(names) > 1 else 's'} what came back"])), "")
 
-    def _outcome(self) -> Outcome:
+    def _run_summary(self) -> RunSummary:
         run = self._run
-        return Outcome(
+        return RunSummary(
             status=run.status,
-            summary=run.summary(),
+            line=run.summary(),
             bound=self._told_bound() if self._bound and self._tells_bound else "",
             logs="" if run.logs.temporary and not self._bound else run.logs.path,
             told=self._raises and bool(run.failures),

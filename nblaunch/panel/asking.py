@@ -1,4 +1,4 @@
-"""What a rank waits for somebody to answer, in words, out of the events.
+"""`Asking`: the questions that a rank waits with, in words for the panel.
 
 ::
 
@@ -11,9 +11,9 @@ from nblaunch.events import Answered, Asked, QuestionKind, QuestionWithdrawn, Se
 
 __all__ = ["Asking"]
 
-# Characters of a prompt: it is the user's, and has one line here.
+# Of a longer prompt only the beginning is shown.
 _MAX_PROMPT_CHARACTERS = 100
-# Questions and debuggers that are kept in mind: a rank may ask without end.
+# Questions and debuggers that are noted: a rank may ask without end.
 _MAX_QUESTIONS = 1000
 
 
@@ -23,24 +23,25 @@ class Asking:
     Attributes
     ----------
     what : str
-        What the rank does, as in ``"asks"`` or ``"waits in its debugger"``; empty if it asks nobody. A debugger counts
-        from its first command until it is left, and not only between two commands.
+        What the rank does, as in ``"asks"`` or ``"waits in its debugger"``; empty if it asks nothing. It is in its
+        debugger from the first command until the debugger is left, also between two commands.
     about : str
-        What comes behind that, as in ``": name?"`` or ``", Cell In[2], line 3"``; may be empty.
+        The rest of that sentence, as in ``": name?"`` or ``", Cell In[2], line 3"``; may be empty.
     wanted : bool
-        Whether somebody can do something about that.
+        Whether a person can answer the rank.
     """
 
     def __init__(self) -> None:
         self.what: str = ""
         self.about: str = ""
         self.wanted: bool = False
-        # by number: of lines what is said of them, of others which session of a debugger they belong to
+        # requests for a line, by the number of the question, with `what` and `about`
         self._lines: dict[int, tuple[str, str]] = {}
+        # the debugger session of each question for a command, by its number
         self._commands: dict[int, int] = {}
-        # those of ranks whose debugger was left
+        # numbers of questions that a rank waits with after its debugger was left
         self._left: set[int] = set()
-        # sessions of debuggers, and where each was last
+        # sessions of debuggers, with `what` and `about` of the last command
         self._sessions: dict[int, tuple[str, str]] = {}
 
     def note(self, event: Asked | Answered | QuestionWithdrawn | SessionEnded) -> None:
@@ -77,7 +78,7 @@ class Asking:
             self._sessions[question.session] = _at_debugger(question)
 
     def _say(self) -> None:
-        # a debugger keeps the box until it is left
+        # a debugger comes first, because it keeps the input box until it is left
         shown = next(iter(self._sessions.values()), None) or next(iter(self._lines.values()), None)
         self.wanted = shown is not None
         others = ("waits until the debuggers of other ranks are left", "") if self._left else ("", "")
@@ -91,7 +92,7 @@ def _at_debugger(asked: Asked) -> tuple[str, str]:
 
 
 def _line(asked: Asked) -> tuple[str, str]:
-    # the box says which rank asks, because it has no other place for that
+    # prompts begin with the rank for the input box; here the rank is shown anyway
     prompt = _in_one_line(asked.prompt.removeprefix(f"rank {asked.rank}: "))
     return ("asks", f": {prompt}") if prompt else ("asks for a line", "")
 

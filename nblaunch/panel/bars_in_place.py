@@ -7,9 +7,8 @@
     [0]  40%|████      | 40/100      ◄ drawn over, until the rank ends the line
     [1]  35%|███▌      | 35/100
 
-Whatever this process writes to its streams meanwhile, in whatever thread, is noticed: the bars are taken away before it
-and drawn again below it. They are drawn only while the terminal is this program's: in the background, after ``bg``, it
-is the shell's.
+When any thread of this process writes to its streams, the bars are removed before, and drawn again below what was
+written. They are drawn only while the program is in the foreground of the terminal.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from nblaunch.panel.terminal import last_line, visible
 
 __all__ = ["BarsInPlace"]
 
-# Bars that are drawn at a time: of more, one line tells.
+# Bars that are drawn at a time; one line tells of the others.
 _MAX_BARS = 8
-# Lines of the terminal that are left to what is printed.
-_LEFT = 4
-# Seconds without a look at the bars after which the program may have been stopped, and a shell have written below them.
-_LONG = 2.0
-# Seconds that a program which is about to be stopped waits for a terminal that takes nothing.
+# Lines of the terminal above the bars.
+_MIN_LINES_ABOVE = 4
+# Seconds without `draw` after which the program may have been stopped, and a shell may have written below the bars.
+_STOPPED_AFTER = 2.0
+# Seconds that `hold` waits for a thread that writes to the terminal.
 _PATIENCE = 1.0
 
 
@@ -52,9 +51,9 @@ class BarsInPlace:
         self._terminal = terminal
         self._streams = streams
         self._put = terminal.write
-        # Held by whoever writes. A signal handler may interrupt the thread that holds it, and write too.
+        # Held while a thread writes; reentrant, because a signal handler may interrupt that thread and write too.
         self._lock = threading.RLock()
-        # what stands at the end of the terminal now
+        # the lines that are drawn at the end of the terminal now
         self._drawn: list[str] = []
         # whether the cursor is known to be at the beginning of a line
         self._at_beginning = False
@@ -65,18 +64,18 @@ class BarsInPlace:
 
     @classmethod
     def here(cls) -> BarsInPlace | None:
-        """Return those of this program's terminal, if all that it prints goes to one whose cursor can be moved."""
+        """Return the bars of this program's terminal; None if its output does not go to one, or to a dumb one."""
         try:
             can = sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
         except (AttributeError, ValueError):  # a stream of the user's own, or one that is closed
             return None
-        # what is written to a stream without attributes of its own could not be noticed, and would be drawn over
+        # writes to a stream whose `write` cannot be replaced would go unnoticed
         if not can or not all(hasattr(stream, "__dict__") for stream in (sys.stdout, sys.stderr)):
             return None
         return cls(sys.stderr, (sys.stdout, sys.stderr))
 
     def take_away(self) -> None:
-        """Leave the cursor where the first bar stood, and nothing below it."""
+        """Remove the bars; the cursor is then where the first one began."""
         with self._lock:
             if not self._drawn:
                 return
@@ -102,7 +101,7 @@ class BarsInPlace:
             if not self._in_foreground():
                 return
             width, height = self._size()
-            most = max(1, min(_MAX_BARS, height - _LEFT))
+            most = max(1, min(_MAX_BARS, height - _MIN_LINES_ABOVE))
             lines = [_cut(bar, width - 1) for bar in bars[:most]]
             if len(bars) > most:
                 lines[-1:] = [_cut(f"… and the bars of {len(bars) - most + 1} more", width - 1)]
@@ -117,7 +116,7 @@ class BarsInPlace:
                 self._drawn = lines
 
     def hold(self) -> None:
-        """Take them away and draw none until `go_on`: the program is about to be stopped, and the shell will write."""
+        """Remove the bars, and draw none until `go_on`: the program will be stopped, and the shell will write."""
         self._held = True
         if self._lock.acquire(timeout=_PATIENCE):
             try:
@@ -131,7 +130,7 @@ class BarsInPlace:
         self._held = False
 
     def close(self) -> None:
-        """Take them away, and notice nothing any more."""
+        """Remove the bars, and put the streams' own `write` back."""
         with self._lock:
             try:
                 self.take_away()
@@ -140,8 +139,8 @@ class BarsInPlace:
                     self._undo.pop()()
 
     def _are_ours(self) -> bool:
-        """Tell whether nobody has written below them: not the shell, after the program was stopped."""
-        return time.monotonic() - self._looked_at < _LONG and self._in_foreground()
+        """Tell whether the bars are still the last lines: a shell may have written if the program was stopped."""
+        return time.monotonic() - self._looked_at < _STOPPED_AFTER and self._in_foreground()
 
     def _forget(self) -> None:
         self._drawn = []
@@ -150,9 +149,9 @@ class BarsInPlace:
     def _in_foreground(self) -> bool:
         try:
             group = os.tcgetpgrp(self._terminal.fileno())
-        except (AttributeError, OSError, ValueError):  # not a terminal that a shell would hand on
+        except (AttributeError, OSError, ValueError):  # no terminal with a foreground process group
             return True
-        # 0: a group that cannot be named here, outside of a container
+        # 0: the group is outside of this container
         return group in (0, os.getpgrp())
 
     def _size(self) -> tuple[int, int]:
@@ -160,7 +159,7 @@ class BarsInPlace:
         return max(2, columns), max(2, rows)
 
     def _own_size(self) -> tuple[int, int] | None:
-        """Return what the terminal says; it may not know."""
+        """Return columns and rows as the terminal says; None if it does not know."""
         try:
             columns, rows = os.get_terminal_size(self._terminal.fileno())
         except (AttributeError, OSError, ValueError):
@@ -168,9 +167,9 @@ class BarsInPlace:
         return (columns, rows) if columns > 0 and rows > 0 else None
 
     def _new_line(self) -> str:
-        """Return what takes the cursor to the beginning of a line with nothing on it, wherever it is.
+        """Return characters that move the cursor to the beginning of an empty line, wherever it is.
 
-        As many blanks as a line is wide go on to the next line, unless they begin at the beginning of one.
+        As many blanks as a line is wide reach into the next line, unless they begin at the beginning of a line.
         """
         size = self._own_size()
         return "\n" if size is None else f"{' ' * size[0]}\r\x1b[K"
@@ -185,11 +184,11 @@ class BarsInPlace:
 
         def write(text: str, /) -> Any:
             if os.getpid() != process:
-                return before(text)  # a copy of this process has no thread that would let go of the lock
+                return before(text)  # in a forked process no thread may be left that releases the lock
             with self._lock:
                 self.take_away()
                 written = before(text)
-                # or it would come below bars that are drawn before
+                # flushed, or the text would come below the bars that are drawn next
                 stream.flush()
                 if text:
                     self._at_beginning = text.endswith("\n")
@@ -199,7 +198,7 @@ class BarsInPlace:
         stream.flush()
 
         def undo() -> None:
-            # not if somebody has replaced it once more
+            # not if `write` was replaced once more since
             if vars(stream).get("write") is write:
                 if own is None:
                     del stream.write
@@ -220,7 +219,7 @@ def _width(character: str) -> int:
 
 
 def _cut(text: str, width: int) -> str:
-    """Return the beginning of what a terminal shows of a line, as far as it takes so many columns."""
+    """Return the beginning of what a terminal shows of a line, up to `width` columns."""
     shown, taken = [], 0
     for character in visible(last_line(text.encode(errors="replace"), len(text))):
         taken += _width(character)

@@ -1,4 +1,4 @@
-"""What became of a rank, in few words: what a record says of each, where an exception tells the rest."""
+"""What became of a rank, in a few words for the table of the record."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _PLACES = ("Cell ", "File ", "line ")
 
 
 def became(rank: RankState, state: RunState, number: int) -> str:
-    """Say how a rank ended: ``"failed"``, or ``"was at line 6, ended"`` of one whose fault it is not.
+    """Say how a rank ended, as in ``"failed"``, or ``"was at line 6, ended"`` for a rank that did not fail itself.
 
     Parameters
     ----------
     rank : RankState
         The rank.
     state : RunState
-        Its run: where no rank has failed, somebody has stopped it.
+        Its run; if no rank of it has failed, somebody has stopped it.
     number : int
-        Of the cell that has run.
+        Number of the cell that has run.
     """
     if rank.state != "stopped":
         return rank.state
@@ -27,11 +27,11 @@ def became(rank: RankState, state: RunState, number: int) -> str:
     if place.startswith(_PLACES):
         return f"was at {place}, ended"
     if any(f", {begin}" in place for begin in _PLACES):
-        # what it had called there
+        # the place begins with the function that it had called there
         return f"was {place}, ended"
     return "ended" if state.root is not None else rank.state
 
 
 def in_short(rank: RankState) -> str:
-    """Say what a rank has failed of: the type of its exception, or how its process ended; empty of others."""
+    """Return the type of a rank's exception, or how its process ended; empty if it has not failed."""
     return rank.why.partition(":")[0] if rank.state == "failed" else ""

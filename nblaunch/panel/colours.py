@@ -25,9 +25,9 @@ TEXT = "--nbl-text: var(--jp-content-font-color0, gray)"
 # contrast of 3.3 with both, and where the theme is known, a part of the theme's own black or white is mixed in.
 _CONTRAST = 4.5
 _CONTRAST_WITH_ANY = 3.3
-_PART = "75%"
+_OWN_SHARE = "75%"
 # How bright Jupyter's dark ground is.
-_DARK = 0.0056
+_DARK_BRIGHTNESS = 0.0056
 
 
 def css(style: Style) -> str:
@@ -63,7 +63,7 @@ def _colour(colour: int | str) -> str:
 def on_any_ground(colour: str) -> str:
     """Return the rules for text of a middle tone, darker where the theme is light and lighter where it is dark."""
     # twice, because Jupyter takes all but plain colours away where it does not trust a notebook
-    return f"color: {colour}; color: color-mix(in srgb, {colour} {_PART}, var(--nbl-text, gray))"
+    return f"color: {colour}; color: color-mix(in srgb, {colour} {_OWN_SHARE}, var(--nbl-text, gray))"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -80,7 +80,7 @@ def _readable(colour: str) -> str:
     """Return the text's colour, changed as far as it has to be to be read on any ground."""
     # a rank does not know whether it writes on white or on black
     too_bright = _contrast(_brightness(colour), 1.0) < _CONTRAST_WITH_ANY
-    end, ground = ("#000000", 1.0) if too_bright else ("#ffffff", _DARK)
+    end, ground = ("#000000", 1.0) if too_bright else ("#ffffff", _DARK_BRIGHTNESS)
     for part in range(21):
         mixed = _mixed(colour, end, part / 20)
         if _contrast(_brightness(mixed), ground) >= _CONTRAST_WITH_ANY:

@@ -1,4 +1,4 @@
-"""`Consumer`: something that shows a run, or a part of it, out of its events."""
+"""`Consumer`: the base class of what shows a run, or a part of it, from its events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ __all__ = ["Consumer"]
 
 
 class Consumer:
-    """Shows something of a run.
-
-    Each of its methods does nothing; a class of consumers defines those for which it has something to do.
+    """Shows something of a run. Each method does nothing here; subclasses override those that they need.
 
     Attributes
     ----------
     leaves_record : bool
-        Whether a record stays below the cell, which tells of failures.
+        Whether it leaves a record below the cell, which tells of failures.
     shows_usage : bool
-        Whether it shows what the ranks use, for which they have to be looked at.
+        Whether it shows processor time and memory of the ranks, which then have to be measured.
     """
 
     leaves_record: bool = False
@@ -37,26 +35,26 @@ class Consumer:
         Parameters
         ----------
         at_once : bool
-            Also if they may have ended in a moment: the cell will not wait for them.
+            Begin even if the ranks may end in a moment, because the cell does not wait for them.
         """
 
     def detach(self, failure: Callable[[], str]) -> None:
-        """Take note, before the start, that nobody waits for the run, whom an exception would tell.
+        """Take note, before the start, that nobody waits for the run: no exception will tell of a failure.
 
         Parameters
         ----------
         failure : callable
-            Returns, once the run has ended, what it has failed of as text, or an empty one.
+            Returns, once the run has ended, the text of its failure; empty if it has not failed.
         """
 
     def close(self) -> None:
-        """Show the rest; return when all of it is there."""
+        """Show the rest; return when everything is shown."""
 
     def hold(self) -> None:
         """Leave the terminal to the shell: the program is about to be stopped by Ctrl-Z."""
 
     def go_on(self) -> None:
-        """Take the terminal again: the program was set going."""
+        """Use the terminal again: the program was set going."""
 
     def say(self, line: str) -> bool:
         """Print a line between those of the ranks, and tell whether that is possible now."""

@@ -27,17 +27,18 @@ class Group(Generic[Shown]):
 
 
 def fold(lines: Iterable[tuple[int, int, str, Shown]]) -> list[Group[Shown]]:
-    """Fold lines, given as rank, stream, text, and what shows it.
+    """Fold lines, given as rank, stream, text, and the object that shows the text.
 
     A line joins the latest group of the same text and stream that its rank is not in, at most 200 groups back; else it
-    begins one. So the order of each rank's lines is nearly kept, and what all write is there once.
+    begins a new group. So the order of each rank's lines is nearly kept, and a line that all ranks write is there once.
     """
     groups: list[Group[Shown]] = []
-    # of each group; a list of hundreds of ranks would be searched for every line
+    # the ranks of each group, as sets because they are searched for every line
     members: list[set[int]] = []
+    # the groups of each stream and text, in order
     latest: dict[tuple[int, str], list[int]] = {}
-    # Where a rank is in all groups of a text, as positions in the list above: for one that repeats itself thousands of
-    # times, hundreds of them would be looked through each time.
+    # A range of positions in such a list where the rank is in each group. Without it, a line that a rank repeats
+    # thousands of times would have hundreds of groups looked through each time.
     full: dict[tuple[int, int, str], tuple[int, int]] = {}
     for rank, stream, text, line in lines:
         alike = latest.setdefault((stream, text), [])

@@ -1,12 +1,12 @@
-"""How one value looks in the notebook: its representations, as the notebook's own display formatter makes them.
+"""`formatted`: the representations of one value, as the notebook's own display formatter makes them.
 
 ::
 
     value ─► formatted ─┬─► Bundle with text, HTML, images …: all that the notebook makes of it
-                        └─► a line, where code of the value's class raises
+                        └─► a line, if code of the value's class raises
 
-That code is the user's, so it may raise, never return, or make a text of a gigabyte. Who calls this keeps the time;
-what is plainly too large is not asked for its text.
+That code is the user's, so it may raise, never return, or make a text of a gigabyte. The caller limits the time, and
+large texts and containers are not asked for their text.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ __all__ = ["formatted"]
 
 _PNG = "image/png"
 
-# Characters of a text, and of the texts in a container, whose repr is not made: it takes several times that memory.
-_LARGE = 200_000
-# Items of a container that are looked at for that, as many as IPython shows, and how deep.
-_LOOKED_AT = 1000
-_DEEP = 3
+# Of a value with more characters of text the repr is not made, because that takes several times as much memory.
+_MAX_TEXT_CHARACTERS = 200_000
+# Items of a container, and levels of nesting, that are looked at for that; IPython shows as many items.
+_MAX_ITEMS = 1000
+_MAX_DEPTH = 3
 _TEXTS = (str, bytes, bytearray)
 _CONTAINERS = (list, tuple, set, frozenset)
 
 
 def formatted(shell: Any, value: object) -> list[Bundle]:
-    """Return what a notebook shows of a value, mostly one output; several if it displays itself in several steps.
+    """Return what a notebook shows of a value: one output, or several if it displays itself in several steps.
 
     Parameters
     ----------
     shell : InteractiveShell
-        Whose formatters are asked.
+        Its formatters are asked.
     value : object
-        The value; its own code may do anything but raise: that becomes a line.
+        The value; if its own code raises, a line says so.
     """
     if _is_large(value):
         return [Bundle({PLAIN: short_repr(value)}, {})]
@@ -56,14 +56,14 @@ def formatted(shell: Any, value: object) -> list[Bundle]:
     if not data:
         data = {PLAIN: failed_repr(value, asked.errors[0]) if asked.errors else short_repr(value)}
     elif asked.errors:
-        # a notebook would show the whole traceback of a repr that nobody has called
+        # a notebook would show the whole traceback
         note = f"(a part of it cannot be shown: {why(asked.errors[0])})"
         data = {PLAIN: f"{data.get(PLAIN, '')}\n{note}".lstrip()}
     return [Bundle(as_plain(data), as_plain(metadata))]
 
 
 class _Asked:
-    """The formatters of a notebook, asked one by one; what they raise is kept, and nothing is printed of it."""
+    """Asks the formatters of a notebook one by one; what they raise is kept, and not printed."""
 
     def __init__(self, formatter: Any) -> None:
         self._formatter = formatter
@@ -77,7 +77,7 @@ class _Asked:
         data, metadata = _pair(self._call(self._formatter.mimebundle_formatter, value, include=None, exclude=None))
         data, metadata = dict(data or {}), dict(metadata or {})
         for mime, formatter in self._formatter.formatters.items():
-            # what somebody has registered for this type counts more than what the object says of itself
+            # a formatter that was registered for this type counts more than the object's own representation
             if mime in data and not _knows(formatter, value):
                 continue
             made, about = _pair(self._call(formatter, value))
@@ -86,7 +86,7 @@ class _Asked:
             if about:
                 metadata[mime] = about
         if not data.keys() - {PLAIN} and _is_figure(value):
-            # whoever has drawn none in the notebook itself has no formatter for them yet
+            # matplotlib registers its formatter only when the notebook itself draws a figure
             figure = self._figure(value)
             if figure:
                 data[_PNG] = figure
@@ -102,18 +102,18 @@ class _Asked:
             return None
 
     def _call(self, formatter: Any, value: object, **options: object) -> Any:
-        # IPython's decorator would print the traceback of what is raised, as an error of the cell
+        # unwrapped, because IPython's decorator would print a traceback
         call: Callable[..., Any] = inspect.unwrap(type(formatter).__call__)
         try:
             return call(formatter, value, **options)
-        except NotImplementedError:  # the object says that it has none
+        except NotImplementedError:  # the object has no such representation
             return None
         except BaseException as error:
             self._keep(error)
             return None
 
     def _keep(self, error: BaseException) -> None:
-        # what a person interrupts is the main thread; in another one the value's own code has raised it
+        # a person's interrupt comes in the main thread; in another one the value's own code has raised it
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise error
         self.errors.append(error)
@@ -137,7 +137,7 @@ def _knows(formatter: Any, value: object) -> bool:
 
 
 def _displays_itself(shell: Any, asked: _Asked, value: object) -> list[Bundle]:
-    """Return what an object displays by ``_ipython_display_``, which shows instead of returning anything."""
+    """Return what an object displays in ``_ipython_display_``, which publishes its outputs itself."""
     shown: list[Bundle] = []
 
     def catch(message: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ def _displays_itself(shell: Any, asked: _Asked, value: object) -> list[Bundle]:
             shown.append(Bundle(as_plain(message["content"]["data"]), as_plain(message["content"]["metadata"])))
 
     publisher = shell.display_pub
-    # of this thread only; where there is none the object cannot be shown as one of several
+    # a hook is for this thread only; without hooks, what the object publishes could not be caught
     if not hasattr(publisher, "register_hook"):
         return []
     publisher.register_hook(catch)
@@ -156,8 +156,8 @@ def _displays_itself(shell: Any, asked: _Asked, value: object) -> list[Bundle]:
 
 
 def _is_large(value: object) -> bool:
-    left = _LARGE
-    for size in _sizes(value, _DEEP):
+    left = _MAX_TEXT_CHARACTERS
+    for size in _sizes(value, _MAX_DEPTH):
         left -= size
         if left < 0:
             return True
@@ -165,14 +165,14 @@ def _is_large(value: object) -> bool:
 
 
 def _sizes(value: object, depth: int) -> Iterator[int]:
-    """Return the lengths of the texts in a value of Python's own types; nothing of others is looked at."""
+    """Yield the lengths of the texts in a value of Python's built-in types; other types are not looked into."""
     kind = type(value)
     if kind in _TEXTS:
         yield len(value)  # type: ignore[arg-type]
     elif depth and kind is dict:
-        for key, inner in islice(value.items(), _LOOKED_AT):  # type: ignore[attr-defined]
+        for key, inner in islice(value.items(), _MAX_ITEMS):  # type: ignore[attr-defined]
             yield from _sizes(key, 0)
             yield from _sizes(inner, depth - 1)
     elif depth and kind in _CONTAINERS:
-        for inner in islice(value, _LOOKED_AT):  # type: ignore[call-overload]
+        for inner in islice(value, _MAX_ITEMS):  # type: ignore[call-overload]
             yield from _sizes(inner, depth - 1)

@@ -1,7 +1,7 @@
-"""`Inquiry`: where the ranks are now, asked for by pages.
+"""`Inquiry`: pages ask where the ranks are now.
 
-It takes its time, up to seconds while ranks are being started. So it is asked in a thread of its own, by one thread at
-a time: neither the pages' other messages nor a Stop wait for it, and whoever asks meanwhile gets the same answer.
+Finding that out may take seconds while ranks are being started. So it is done in a thread of its own: neither other
+messages of pages nor a Stop wait for it. Pages that ask while it is under way get the same answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from nblaunch.payload import encodable, shortened, why
 
 __all__ = ["Inquiry"]
 
-# Characters of an answer, and pages' questions that wait for one.
 _MAX_ANSWER_CHARACTERS = 100_000
 _MAX_WAITING_QUESTIONS = 100
 
@@ -24,12 +23,12 @@ Question = tuple[str, int]
 
 
 class Inquiry:
-    """Asks where the ranks are; not safe for several threads, all of it is called by the panel's.
+    """Finds out where the ranks are; only the panel's thread may call its methods.
 
     Parameters
     ----------
     look : callable
-        Returns that as text; it may take its time, and raise.
+        Returns where the ranks are, as text; it may take long, and may raise.
     """
 
     def __init__(self, look: Callable[[], str]) -> None:
@@ -39,7 +38,7 @@ class Inquiry:
         self._found: Found | None = None
 
     def ask(self, question: Question) -> None:
-        """Have a question answered, together with those that wait already."""
+        """Note a question, which is answered together with those that wait already."""
         if len(self._waiting) >= _MAX_WAITING_QUESTIONS:
             return
         self._waiting[question] = None
@@ -54,7 +53,7 @@ class Inquiry:
             self._thread = thread
 
     def answers(self) -> list[tuple[Question, Found]]:
-        """Return what was found out since the last time, for each who has asked."""
+        """Return the questions that can be answered now, each with its answer."""
         if self._found is None:
             return []
         found, self._found = self._found, None

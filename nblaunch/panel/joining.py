@@ -1,6 +1,6 @@
 """The panel's JavaScript files, joined into the one module that a page loads.
 
-A page cannot load several files: a widget's module has no address that the import of another one could be relative to.
+A page cannot load several files: a widget's module has no address, so it cannot import another file by a relative one.
 So each file becomes a function, behind those that it imports from::
 
     // What is held of one log.                const log_js = (() => {
@@ -9,10 +9,10 @@ So each file becomes a function, behind those that it imports from::
     export { Log };                            return { Log };
                                                })();
 
-What a file does not export is seen by no other, so the names of two files cannot clash. A file has, in this order:
-comments, its imports, its code, and its exports as the last line. Each import is one line as above. The last line of
-the file that a page loads is ``export default NAME;``. Whatever else is found is a `JoiningError`: otherwise it would
-only be noticed in a browser.
+Names that a file does not export are local to its function, so names of different files cannot clash. A file has, in
+this order: its imports, its code, and its exports as the last line, with comments anywhere. Each import is one line as
+above. The last line of the file that a page loads is ``export default NAME;``. Anything else raises a `JoiningError`:
+otherwise it would only be noticed in a browser.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DEFAULT = "export default "
 
 
 class JoiningError(Exception):
-    """A JavaScript file is not written as the files of the panel are; the message says where and how."""
+    """A JavaScript file breaks the rules for the panel's files; the message says where, and which rule."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,19 @@ class _File:
 def module_source(entry: str = "panel.js", folder: Path = STATIC) -> str:
     """Return a file with all that it imports, as the source of one module.
 
-    Comments that take lines of their own stay behind, because the text is sent with each widget.
+    Comment lines are left out, because the source is sent with each widget.
 
     Parameters
     ----------
     entry : str
-        Name of the file, whose default export is that of the module.
+        Name of the file; its default export becomes that of the module.
     folder : Path
         Where the files are.
 
     Raises
     ------
     JoiningError
-        One of the files breaks the rules above, or files import each other.
+        If a file breaks the rules above, or files import each other.
     """
     files: dict[str, _File] = {}
     _gather(entry, folder, files, ())

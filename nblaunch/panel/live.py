@@ -5,9 +5,9 @@
     events ─► RunState ─┐                    ┌─► widget (page), at most 20 times a second
     LogReader ─ Arrivals ┴─► panel's thread ─┤
                                              ├─► record: static HTML and text, in the place of the widget at the end
-                                             └─► lines, if no page has said a word after some seconds
+                                             └─► lines of text, if no page answers for some seconds
 
-A consumer: it owns no process, and neither a page that is slow nor one that is absent slows a rank.
+It is a consumer of events: it owns no process, and neither a slow page nor an absent one slows a rank.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from nblaunch.panel.notices import print_lines, print_notices, print_size_notice
 from nblaunch.panel.outputs import OutputArea, Publish
 from nblaunch.panel.places import NOTHING, Bundle
 from nblaunch.panel.record import record, still_running
-from nblaunch.panel.state import Outcome, RunState
+from nblaunch.panel.state import RunState, RunSummary
 from nblaunch.panel.text import TextPanel
 from nblaunch.panel.viewers import Viewers
 
@@ -51,25 +51,26 @@ __all__ = ["LivePanel"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds that a run may take without a widget: quick cells stay quick and do not flicker.
-_QUICK = 1.0
-# Seconds in which a page says that it is there when it is sent a widget; and after which lines are printed if none has.
-_ANSWERS_WITHIN = 0.25
-_ALONE_AFTER = 5.0
-# Seconds that no page shows the panel any more until that is believed: a page may draw it anew.
+# Seconds after the launch until the widget is shown: quick cells stay quick and do not flicker.
+_WIDGET_AFTER = 1.0
+# Seconds that a page which was sent a widget has for its first message.
+_PAGE_ANSWERS_WITHIN = 0.25
+# Seconds until lines are printed if no page has sent a message.
+_LINES_AFTER = 5.0
+# Seconds without any page that shows the panel, until its output counts as cleared: a page may draw it anew.
 _CLEARED_AFTER = 0.1
-# Seconds between two notes of a run that still goes on, for a notebook whose kernel dies; none before the first.
+# Seconds between two notes that the run goes on, which stay in the notebook if the kernel dies.
 _NOTE_PERIOD = 5.0
-# Parts of the log of all ranks above which logs are looked at less often, and how often: their memory is bounded so.
-_PARTS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
-_SELDOM = 2.0
+# Seconds between two looks at the logs, by the number of parts of the log of all ranks, whose memory is bounded so.
+_LOOK_PERIODS = ((100_000, 0.05), (400_000, 0.1), (2_000_000, 0.25))
+_LONGEST_LOOK_PERIOD = 2.0
 
 
 class LivePanel(Consumer):
     """Shows a run under the cell that runs now.
 
-    Feed it events with `note`; `follow` shows the widget when the run takes its time, and `close` returns when the
-    record stands in its place.
+    `note` takes the events. `follow` shows the widget if the run takes long, and `close` returns when the record stands
+    in its place.
 
     Parameters
     ----------
@@ -77,18 +78,18 @@ class LivePanel(Consumer):
         What runs.
     publish : callable
         See `nblaunch.panel.outputs.Publish`.
-    outcome : callable
-        Returns what became of the run, once it has ended.
+    summary : callable
+        Returns what the record says of the run, once it has ended.
     stop, kill : callable
-        End the ranks: what the panel's button does at the first click and at the second.
+        End the ranks; the panel's button calls the one at the first click and the other at the second.
     stacks : callable
-        Returns where every rank is now, as text: what another button asks.
+        Returns where every rank is now, as text.
     logs : callable
-        Returns who reads the logs of an attempt.
+        Returns the reader of the logs of an attempt.
     show_ranks : collection of int, optional
         Ranks whose displays are shown; by default all.
     size_notice : float
-        Bytes sent to each rank from which on it says what can be done about them; 0 is never.
+        Bytes sent to each rank from which on a notice says what can be done about them; 0 is never.
     quiet : bool
         Show nothing but the record of a run that has failed.
     alone : bool
@@ -102,7 +103,7 @@ class LivePanel(Consumer):
         self,
         title: str,
         publish: Publish,
-        outcome: Callable[[], Outcome],
+        summary: Callable[[], RunSummary],
         stop: Callable[[], None],
         kill: Callable[[], None],
         stacks: Callable[[], str],
@@ -116,31 +117,31 @@ class LivePanel(Consumer):
         self._alone = alone
         self._size_notice = size_notice
         self._quiet = quiet
-        self._outcome = outcome
+        self._summary = summary
         self._orders = {"stop": stop, "kill": kill}
         self._stacks = stacks
         self._logs = logs
         self._state = RunState(title)
-        # below the panel, or below the record, which is published at the end where no page is heard of
+        # held, because outputs stand below the panel, or below the record if no page ever shows the panel
         self._outputs = OutputArea(publish, show_ranks=show_ranks, held=True)
         # of all attempts
         self._launches: list[Launched] = []
         self._lines: TextPanel | None = None
-        self._viewers = Viewers()
-        # a page has said a word
+        # set when a page has sent a message
         self._met = Flag()
         self._opened_at = 0.0
         self._arrivals: Arrivals | None = None
         # guards the state, which one thread changes and another one shows
         self._lock = threading.Lock()
-        # guards the files, which a restart adds to
+        # guards the arrivals, which a restart adds logs to
         self._looking = threading.Lock()
         self._over = Flag()
         self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex
+        # messages of pages for the panel's thread
         self._heard: queue.SimpleQueue[tuple[FromPage, Channel]] = queue.SimpleQueue()
         self._viewers = Viewers()
-        # that no page shows it any more has been acted upon
+        # whether the outputs were published anew since the last page has left
         self._started_anew = False
         self._still_busy = keep_busy()
         self._cell = cell_that_runs()
@@ -168,11 +169,11 @@ class LivePanel(Consumer):
             if self._lines is not None:
                 self._lines.note(event)
         if isinstance(event, Captured):
-            with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+            with contextlib.suppress(ValueError, OSError):  # the stream is closed
                 print_size_notice(event.sizes, self._size_notice)
                 print_notices(event.notices)
         elif isinstance(event, GettingReady):
-            # whoever launches follows only what has started
+            # the launcher calls `follow` only when the ranks have started
             self.follow(not self._quiet)
         elif isinstance(event, Displayed) and not self._quiet:
             self._outputs.note(event)
@@ -180,56 +181,54 @@ class LivePanel(Consumer):
             self._over.set()
 
     def detach(self, failure: Callable[[], str]) -> None:
-        """Have it said how a rank that asks is answered: nobody waits for the run, and so there will be no box."""
+        """Show how a rank that asks can be answered: nobody waits for the run, so there will be no input box."""
         self._state.detached = True
 
     def follow(self, at_once: bool = False) -> None:
-        """Show the widget from a thread, unless the run has ended in a moment.
+        """Show the widget from a thread, unless the run ends within a second.
 
         Parameters
         ----------
         at_once : bool
-            Do not wait for that: the cell will not.
+            Show it without waiting that long, because the cell does not wait for the run.
         """
         if self._thread is not None or self._arrivals is None or (self._quiet and not at_once):
             return
         self._begin(self._show, at_once)
 
     def close(self) -> None:
-        """Put the record in the place of the widget; if an interrupt breaks that off, it is to be called again."""
+        """Put the record in the place of the widget; after an interrupt, this is to be called again."""
         self._over.set()
         if self._thread is None:
-            # interrupts come in the main thread: in another one the record is not broken off half-way
+            # an interrupt comes in the main thread, and cannot break the record off in another one
             self._begin(self._finish)
         if self._thread is not None:
-            with contextlib.suppress(RuntimeError):  # an interrupt has come before it had started
+            with contextlib.suppress(RuntimeError):  # an interrupt has come before the thread had started
                 self._thread.join()
         self._finish()
 
     def _begin(self, work: Callable[..., None], *args: object) -> None:
-        # before it starts: after an interrupt there must not be two
+        # set before the start, because an interrupt in between must not lead to a second thread
         self._thread = thread = cell_thread("nblaunch-panel", work, *args)
         try:
             thread.start()
-        except RuntimeError:  # no more threads: there will be the record
+        except RuntimeError:  # the system gives no more threads: only the record will be shown
             self._thread = None
-
-    # ---- the panel's thread
 
     def _show(self, at_once: bool) -> None:
         if self._arrivals is None:
-            return  # it has begun so late that the record is there already
+            return  # the record is there already
         pages = None
         try:
-            # takes its time at the first launch, which the run does too
+            # the first import takes long; the ranks start meanwhile
             from nblaunch.panel.pages import Pages
             from nblaunch.panel.widget import PanelWidget
 
-            left = 0.0 if at_once else _QUICK - self._state.clock(time.monotonic())
+            left = 0.0 if at_once else _WIDGET_AFTER - self._state.clock(time.monotonic())
             if self._quiet:
                 self._over.wait()
             elif self._alone:
-                if not self._over.wait(_ALONE_AFTER):
+                if not self._over.wait(_LINES_AFTER):
                     self._print_lines()
                 while not self._over.wait(_NOTE_PERIOD):
                     self._note_that_it_runs()
@@ -245,8 +244,7 @@ class LivePanel(Consumer):
             pages.close()
 
     def _open(self, kind: type[PanelWidget]) -> None:
-        cell, count = self._cell
-        widget = kind(self._state.title, len(self._state.ranks), self._token, cell, count)
+        widget = kind(self._state.title, len(self._state.ranks), self._token, *self._cell)
         self._widget = widget
         answer_on_own_subshell(widget)
         self._listener = hear_control_channel(self._token, lambda content: self._hear(content, "control"))
@@ -268,9 +266,10 @@ class LivePanel(Consumer):
         """Print no more lines; tell whether there were any."""
         with self._lock:
             lines, self._lines = self._lines, None
-        if lines is not None:
-            lines.close()
-        return lines is not None
+        if lines is None:
+            return False
+        lines.close()
+        return True
 
     def _keep_up(self, pages: Pages) -> None:
         assert self._arrivals is not None
@@ -280,17 +279,17 @@ class LivePanel(Consumer):
         while not self._over.is_set():
             if self._met.is_set():
                 self._outputs.release()
-                # it shows all of it, from the beginning
+                # the page shows all of the logs, from the beginning
                 if self._stop_lines():
                     print_lines(["… goes on in the panel"])
-            elif self._lines is None and time.monotonic() - self._opened_at > _ALONE_AFTER:
+            elif self._lines is None and time.monotonic() - self._opened_at > _LINES_AFTER:
                 self._print_lines()
             if not self._viewers.has_left():
                 shown_at = time.monotonic()
                 self._started_anew = False
-            elif not self._started_anew and time.monotonic() - shown_at > _CLEARED_AFTER:
+            elif time.monotonic() - shown_at > _CLEARED_AFTER:
                 self._start_anew()
-            # files are read for it, and whoever watches the ranks must not wait for that, unless they are restarted
+            # with a lock of its own, so that events need not wait until files are read
             with self._looking:
                 grown = self._arrivals.look()
             while not self._heard.empty():
@@ -307,8 +306,7 @@ class LivePanel(Consumer):
 
     def _pause(self) -> float:
         assert self._arrivals is not None
-        parts = self._arrivals.parts
-        return next((pause for most, pause in _PARTS if parts < most), _SELDOM)
+        return next((pause for most, pause in _LOOK_PERIODS if self._arrivals.parts < most), _LONGEST_LOOK_PERIOD)
 
     def _send(self, content: ToPage, buffers: list[bytes]) -> None:
         if self._widget is not None:
@@ -316,8 +314,7 @@ class LivePanel(Consumer):
 
     def _note_that_it_runs(self) -> None:
         assert self._arrivals is not None
-        folder = self._arrivals.folder(self._state.attempt)
-        html, text = still_running(self._state, folder, time.time(), self._token)
+        html, text = still_running(self._state, self._arrivals.folder(self._state.attempt), time.time(), self._token)
         update = self._noted_at is not None
         self._noted_at = time.monotonic()
         self._publish({"text/html": html, "text/plain": text}, {}, {"display_id": self._place("note")}, update=update)
@@ -328,39 +325,36 @@ class LivePanel(Consumer):
                 return
             self._finished = True
             self._listener = None
-            # whatever fails, the others are done
+            # whatever fails, the other steps are done
             for step in (self._put_record, self._outputs.close, self._outputs.arrange, self._leave):
                 try:
                     step()
                 except Exception:
                     logger.exception("the panel failed; the run is not concerned")
-            # a page may keep the widget, and it must not keep the run with all its results
+            # a page may keep the widget, which must not keep the run with all its results
             self._orders.clear()
-            del self._outcome, self._stacks, self._logs
+            del self._summary, self._stacks, self._logs
 
     def _put_record(self) -> None:
-        # a run is kept for long, and this is of no use any more
+        # the panel may be kept for long, and needs the logs no more
         arrivals, self._arrivals = self._arrivals, None
-        outcome = self._outcome()
-        if arrivals is None or (self._quiet and outcome.status == "finished" and not self._state.restarts):
+        summary = self._summary()
+        if arrivals is None or (self._quiet and summary.status == "finished" and not self._state.restarts):
             return
         printed = self._stop_lines()
         with self._lock:
-            html, text = record(self._state, outcome, arrivals, with_logs=not printed)
+            html, text = record(self._state, summary, arrivals, with_logs=not printed)
         self._record = html, text
         data = {"text/html": html, "text/plain": text}
         name = "panel"
-        is_met = (
-            self._met.wait(max(0.0, self._opened_at + _ANSWERS_WITHIN - time.monotonic())) if self._is_open else True
-        )
+        left = self._opened_at + _PAGE_ANSWERS_WITHIN - time.monotonic()
+        is_met = self._met.wait(max(0.0, left)) if self._is_open else True
         if not (is_met and self._viewers.takes_updates()) or self._viewers.has_left():
-            # Where nobody holds the place of the widget, what is put there is lost; and where somebody does, the record
-            # shall not be there twice.
+            # An update may get to no page, so the record becomes a new output, and that of the widget is emptied.
             self._publish(NOTHING, {}, {"display_id": self._place("panel")}, update=True)
             name = "record"
         if self._viewers.has_left():
-            if not self._started_anew:
-                self._start_anew()
+            self._start_anew()
             self._outputs.put_above(Bundle(data, {}))
         else:
             self._publish(data, {}, {"display_id": self._place(name)}, update=self._is_open and name == "panel")
@@ -368,23 +362,22 @@ class LivePanel(Consumer):
             self._publish(NOTHING, {}, {"display_id": self._place("note")}, update=True)
 
     def _start_anew(self) -> None:
-        self._started_anew = True
-        self._outputs.start_anew()
+        if not self._started_anew:
+            self._started_anew = True
+            self._outputs.start_anew()
 
     def _leave(self) -> None:
         widget, self._widget = self._widget, None
-        record, self._record = self._record, ("", "")
         if widget is not None:
-            widget.rest(*record)
+            widget.rest(*self._record)
+        self._record = ("", "")
 
     def _place(self, name: str) -> str:
         return f"nblaunch-{self._token}-{name}"
 
-    # ---- any thread
-
     def _hear(self, content: object, channel: Channel) -> None:
-        """Take a message of a page; it may come twice, and what is no message is passed over."""
-        # loaded with the widget, without which there are no messages
+        """Take a message of a page, in any thread; one may come twice, and anything else is ignored."""
+        # imported here, because a panel without a widget does not need it
         from nblaunch.panel.page_messages import read
 
         if self._finished:
@@ -396,7 +389,7 @@ class LivePanel(Consumer):
             return
         self._viewers.note(message)
         if message["kind"] in ("stop", "kill"):
-            # once each: a second interrupt would break off what the first one set going in the ranks
+            # once each: a second interrupt would break off how ranks deal with the first one
             order = self._orders.pop(message["kind"], None)
             if order is not None:
                 order()

@@ -1,4 +1,4 @@
-"""`LogLines`: the lines of one log on their way to a screen, bounded, with what is left of progress bars."""
+"""`LogLines`: the lines of one log that are printed, within bounds, and the progress bar at its end."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from nblaunch.wording import in_words
 
 __all__ = ["LogLines"]
 
-# Seconds between two states of a progress bar, which a terminal would overwrite and a notebook cannot.
+# Seconds between two states of a progress bar that are printed: a notebook cannot draw one over the other.
 _PROGRESS_PERIOD = 1.0
-# Lines of the end of a log that are shown although its middle was not.
+# Lines and bytes at the end of a log that are printed although its middle was not.
 _LAST_LINES = 10
-_LAST_BYTES = 4_000
+_MAX_LAST_BYTES = 4_000
 
 
 @dataclass
 class LogLines:
-    """The lines of one log on their way to a screen.
+    """The lines of one log that are printed.
 
     Parameters
     ----------
     prefix : str
         What stands before each line.
     follower : LogFollower
-        Who reads the log.
+        Reads the log.
     to_stderr : bool
         Whether the lines are to be printed to standard error.
     left : int
-        Bytes that are still shown; of what is more the end is told.
+        Bytes that may still be printed; of a longer log the last lines are.
     in_place : bool
-        Whether its progress bar is drawn over elsewhere.
+        Whether the progress bar at its end is drawn in place, see `bar`, and so is not printed.
     """
 
     prefix: str
@@ -45,14 +45,14 @@ class LogLines:
     progress_at: float = 0.0
 
     def read(self, limit: int) -> list[str]:
-        """Return new lines, or the present state of a progress bar now and then."""
+        """Return new lines, or once a second the present state of a progress bar."""
         if self.left <= 0:
             return []
         before = self.follower.offset
         try:
             lines = self.follower.read(limit=min(limit, self.left))
         except OSError:
-            self.left = 0  # one log that cannot be read shall not silence the others
+            self.left = 0  # the other logs are printed all the same
             return []
         now = time.monotonic()
         redrawn = self.follower.offset > before and not lines and self.follower.overwritten
@@ -61,12 +61,12 @@ class LogLines:
             self.progress = self.follower.unfinished
             lines = [self.progress]
         printed = sum(len(self.prefix) + len(line) + 1 for line in lines)
-        # of a progress bar much is read and little is shown; of everything else all that is read will be
+        # of a progress bar much is read and little is printed; of everything else all that is read will be printed
         self.left -= printed if self.follower.overwritten else max(printed, min(limit, self.follower.offset - before))
         return lines
 
     def bar(self) -> str:
-        """Return the progress bar that stands at the end of the log now; empty if there is none."""
+        """Return the progress bar at the end of the log; empty if there is none, or it is not drawn in place."""
         shown = self.in_place and self.left > 0 and self.follower.overwritten
         unfinished = self.follower.unfinished if shown else ""
         return f"{self.prefix}{unfinished}" if unfinished.strip() else ""
@@ -77,10 +77,10 @@ class LogLines:
         return [line for line in lines if line != self.progress]
 
     def left_out(self) -> list[str]:
-        """Return what is said about that which was not shown."""
+        """Say how much of the log was not printed, and return its last lines; empty if all was printed."""
         log, unread = self.follower.log, self.follower.unread()
         try:
-            # also where nothing is known to be left: of a log that is gone nobody knows how it went on
+            # asked even if nothing seems unread, because it raises if the log is gone
             released = log.held_from(self.follower.offset) - self.follower.offset if log.size() else 0
             if not unread:
                 return []
@@ -92,7 +92,7 @@ class LogLines:
     def _last_lines(self) -> list[str]:
         log = self.follower.log
         size = log.size()
-        start = log.held_from(max(self.follower.offset, size - _LAST_BYTES))
+        start = log.held_from(max(self.follower.offset, size - _MAX_LAST_BYTES))
         data = log.read(start, size - start)
         if is_within_line(log, start):
             data = from_its_middle(data)

@@ -8,7 +8,7 @@ from html import escape
 
 from nblaunch.logs.reader import STDERR
 from nblaunch.panel.colours import TEXT, css, on_any_ground
-from nblaunch.panel.terminal import LONGEST, Line, visible
+from nblaunch.panel.terminal import MAX_LINE_CHARACTERS, Line, visible
 
 __all__ = [
     "ANYWHERE",
@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 # Characters of a line: no terminal here has longer ones. And of one that has to be short, as titles have.
-_MAX_LINE_CHARACTERS = LONGEST
-_SHORT = 2_000
+_MAX_LINE_CHARACTERS = MAX_LINE_CHARACTERS
+_MAX_SHORT_CHARACTERS = 2_000
 
 MUTED = "color: var(--jp-ui-font-color2, #757575)"
 GOOD = on_any_ground("#388e3c")
@@ -110,7 +110,7 @@ def marked(stream: int, line: Line) -> bool:
 
 def row(head: str, line: Line, stream: int, *, short: bool = False) -> str:
     """Return a line with what stands before it."""
-    html = line_html(line, _SHORT if short else _MAX_LINE_CHARACTERS)
+    html = line_html(line, _MAX_SHORT_CHARACTERS if short else _MAX_LINE_CHARACTERS)
     if marked(stream, line):
         html = f'<span style="border-left: 2px solid #d08a1e; padding-left: 4px"><b>!</b> {html}</span>'
     return f'<span style="{MUTED}">{escape(head)}</span>{html}' if head else html
@@ -132,7 +132,7 @@ def line_html(line: Line, most: int = _MAX_LINE_CHARACTERS) -> str:
 
 def line_text(text: str, *, short: bool = False) -> str:
     """Return a line of a log as text."""
-    text, most = visible(text), _SHORT if short else _MAX_LINE_CHARACTERS
+    text, most = visible(text), _MAX_SHORT_CHARACTERS if short else _MAX_LINE_CHARACTERS
     return text[:most] + _more(len(text) - most)
 
 
@@ -143,4 +143,4 @@ def _more(characters: int) -> str:
 def cut(text: str) -> str:
     """Return a title, a reason or the like as text."""
     text = visible(text)
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
+    return text if len(text) <= _MAX_SHORT_CHARACTERS else f"{text[:_MAX_SHORT_CHARACTERS]}…"

@@ -1,4 +1,4 @@
-"""Lines of nblaunch's own, printed under the cell: `print_lines`, and what is said of the objects that are sent."""
+"""Lines of nblaunch's own, printed under the cell, such as notices about the objects that are sent to ranks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["print_lines", "print_notices", "print_size_notice", "write"]
 
 
 def write(stream: TextIO, lines: Sequence[str]) -> None:
-    """Write lines, each with its line feed, to a stream, so that they stand under the cell that they belong to."""
+    """Write lines that end in line feeds to a stream; they stand under the cell whose thread this is."""
     if lines:
         place = under_its_cell(stream)
         place.write("".join(lines))
@@ -22,18 +22,18 @@ def write(stream: TextIO, lines: Sequence[str]) -> None:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print lines where those of the ranks are printed."""
-    with contextlib.suppress(ValueError, OSError):  # a closed stream: there is nobody to tell
+    """Print lines to standard output."""
+    with contextlib.suppress(ValueError, OSError):  # the stream is closed
         write(sys.stdout, [f"{line}\n" for line in lines])
 
 
 def print_notices(notices: Sequence[str]) -> None:
-    """Print sentences about objects that will not mean in the ranks what they mean in the notebook."""
+    """Print sentences about objects that will behave otherwise in the ranks than in the notebook."""
     write(sys.stderr, [f"{notice}\n" for notice in notices])
 
 
 def print_size_notice(sizes: dict[str, int], limit: float) -> None:
-    """Say what can be done about the objects that are sent to each rank, if they are so many bytes; 0 is never."""
+    """Say what can be done about the objects sent to each rank if they have at least `limit` bytes; 0 is never."""
     total = sum(sizes.values())
     if limit and total >= limit:
         write(sys.stderr, [f"{_notice(sizes, total)}\n"])

@@ -4,9 +4,9 @@
 
     Displayed events ─► Places ─► publish, in a thread, a few times a second ─► under the cell
 
-Events come in the thread that watches the ranks. It only notes what is to be shown; another one publishes, so that a
-page that is slow, or ranks that display without end, cost the ranks nothing. Of what changes faster than it is
-published, the last state is seen.
+Events come in the thread that watches the ranks, which only notes what is to be shown. Another thread publishes it, so
+that neither a slow page nor endless displays slow the ranks. Of what changes faster than it is published, only the last
+state is seen.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["OutputArea", "OutputLines", "Publish", "kernel_publisher", "show_out
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds between two looks at what is to be published, and bytes per second above which it waits longer.
+# Seconds between two times that outputs are published.
 _PERIOD = 0.05
-_RATE = 10_000_000
+_MAX_BYTES_PER_SECOND = 10_000_000
 # Characters that are printed in all where there is only a terminal.
 _MAX_PRINTED_CHARACTERS = 1_000_000
 
@@ -47,14 +47,14 @@ class Publish(Protocol):
 
 
 def kernel_publisher() -> Publish | None:
-    """Return what publishes under the cell that runs now; None where there is no notebook, but a terminal or a program.
+    """Return a function that publishes under the cell that runs now; None outside of notebooks.
 
-    It looks for IPython and does not import it.
+    IPython is used only if it has been imported already.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     displaypub = sys.modules.get("IPython.core.displaypub")
     publisher = getattr(shell, "display_pub", None)
-    # IPython's own prints the text of what it is given
+    # IPython's own publisher, in a terminal, only prints text
     if publisher is None or displaypub is None or type(publisher).publish is displaypub.DisplayPublisher.publish:
         return None
     publisher = _bound_to_this_cell(publisher)
@@ -68,11 +68,10 @@ def kernel_publisher() -> Publish | None:
 
 
 def _bound_to_this_cell(publisher: Any) -> Any:
-    """Return a publisher whose outputs belong to the cell that runs now, also when another one runs.
+    """Return a publisher whose outputs belong to the cell that runs now, also when another cell runs later.
 
-    The publisher of ipykernel 7 does so by itself, because it goes by the context. That of ipykernel 6 knows one cell
-    for all threads, in a trait. A copy has a trait of its own, which stays as it is; it is of the same class, because a
-    kernel may have a publisher of its own.
+    The publisher of ipykernel 7 finds the cell through the context. That of ipykernel 6 has one cell for all threads,
+    in a trait. A copy has a trait of its own, which stays as it is.
     """
     return copy.copy(publisher) if "parent_header" in publisher.trait_names() else publisher
 
@@ -80,27 +79,26 @@ def _bound_to_this_cell(publisher: Any) -> Any:
 def show_outputs(
     show_ranks: Collection[int] | None = None, print_them: Callable[[list[str]], None] = print_lines
 ) -> OutputArea | OutputLines:
-    """Return what shows the outputs of ranks here: in a notebook, or in a terminal by `print_them`."""
+    """Return a consumer that shows the outputs of ranks in this notebook or, by `print_them`, in a terminal."""
     publish = kernel_publisher()
     return OutputLines(show_ranks, print_them) if publish is None else OutputArea(publish, show_ranks=show_ranks)
 
 
 class OutputArea(Consumer):
-    """Shows what ranks display, alike outputs of several ranks once.
+    """Shows what ranks display in a notebook; outputs that are alike in several ranks are shown once.
 
-    Feed it events with `note`; `close` returns when everything has been published.
+    `note` takes the events; `close` returns when everything has been published.
 
     Parameters
     ----------
     publish : callable, optional
-        Called with data, metadata, transient and update, in a thread of its own; by default that of the kernel that
-        runs this. Nothing is published if none does.
+        Called in a thread of its own; by default `kernel_publisher()`. Without a kernel, nothing is published.
     show_ranks : collection of int, optional
         Ranks whose outputs are shown; by default all.
     most, most_bytes : int
-        How many outputs, and bytes in them, are shown at a time. Of the others one line tells.
+        How many outputs, and bytes in them, are shown at a time. One line tells of the others.
     held : bool
-        Show nothing before `release` or `close`: something else is to stand above it.
+        Show nothing before `release` or `close`, because something else is to stand above the outputs.
     """
 
     def __init__(
@@ -115,18 +113,18 @@ class OutputArea(Consumer):
         self._publish = publish or kernel_publisher()
         self._show_ranks = show_ranks
         self._places = Places(most, most_bytes)
-        # no name that a rank has given is used, so that those of several ranks and runs do not meet
+        # Display ids begin with this, and not with the names that ranks give, so that those of several runs differ.
         self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
-        # Taken itself, and not through the condition, whose code is Python: there, an exception of a signal handler
-        # would leave the lock taken.
+        # Acquired directly, and not through the condition: that is Python code, in which an exception of a signal
+        # handler would leave the lock acquired.
         self._lock = threading.RLock()
         self._condition = threading.Condition(self._lock)
         self._over = False
         self._held = held
         self._thread: threading.Thread | None = None
-        # what stands under the cell, from top to bottom
+        # the outputs under the cell, from top to bottom
         self._shown: dict[str, Bundle] = {}
-        # what stood there before it was cleared
+        # display ids of outputs that a person has cleared since
         self._cleared: list[str] = []
         # guards those two, and what is published with them
         self._publishing = threading.Lock()
@@ -146,7 +144,7 @@ class OutputArea(Consumer):
             logger.exception("an output of a rank could not be shown: %r", event)
 
     def release(self) -> None:
-        """Show from now on what comes, and what was held."""
+        """Show the outputs that were held, and all that come from now on."""
         with self._lock:
             if self._held:
                 self._held = False
@@ -154,7 +152,7 @@ class OutputArea(Consumer):
                     self._wake()
 
     def start_anew(self) -> None:
-        """Count on nothing that was shown: somebody has cleared it. What comes has places of its own from now on."""
+        """Publish new outputs from now on, and update none that was shown: a person has cleared those."""
         with self._publishing, self._lock:
             self._places.start_anew()
             self._cleared += [self._display_id(name) for name in self._shown]
@@ -162,7 +160,7 @@ class OutputArea(Consumer):
             self._token = f"nblaunch-{uuid.uuid4().hex[:12]}"
 
     def put_above(self, content: Bundle) -> None:
-        """Have something stand above all outputs when they are arranged."""
+        """Put something above all outputs when they are arranged."""
         self._above = [content]
 
     def close(self) -> None:
@@ -174,12 +172,12 @@ class OutputArea(Consumer):
         self._publish_changes()
 
     def arrange(self) -> None:
-        """Group by rank, once it is closed, what was shown as it came.
+        """Group the outputs, which were shown as they came, by rank; to be called after `close`.
 
-        Frontends cannot move an output, but its content can change places.
+        Frontends cannot move an output, so the contents of outputs change places.
         """
         nothing = Bundle(dict(NOTHING), {})
-        # a page that shows it yet shall not have it twice
+        # a page that still shows a cleared output would show its content twice
         for display_id in self._cleared:
             self._show(display_id, nothing, update=True)
         final = self._above + self.final()
@@ -192,10 +190,10 @@ class OutputArea(Consumer):
             self._put(f"more-{index}", content, update=False)
 
     def final(self) -> list[Bundle]:
-        """Return all that is to be shown when the run has ended, labels included.
+        """Return all that is to be shown when the run has ended, with labels, within the same limits.
 
-        It is in the order of the ranks, and for each in the order in which it was displayed. What several ranks
-        displayed alike is there once, where the first of them has it. The bounds hold here too.
+        It is in the order of the ranks, and for each rank in the order in which that displayed it. What several ranks
+        displayed alike is there once, at the place of the first of them.
         """
         with self._lock:
             return self._places.final()
@@ -210,7 +208,7 @@ class OutputArea(Consumer):
             return
         if self._thread is None and not self._over:
             thread = cell_thread("nblaunch-outputs", self._keep_publishing)
-            with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is published at the end
+            with contextlib.suppress(RuntimeError):  # no more threads: all is published by `close`
                 thread.start()
                 self._thread = thread
         self._condition.notify_all()
@@ -223,7 +221,7 @@ class OutputArea(Consumer):
                 over = self._over
             size = self._publish_changes()
             with self._lock:
-                self._condition.wait_for(lambda: self._over, max(_PERIOD, size / _RATE))
+                self._condition.wait_for(lambda: self._over, max(_PERIOD, size / _MAX_BYTES_PER_SECOND))
 
     def _publish_changes(self) -> int:
         """Publish what has changed; return about how many bytes that were."""
@@ -249,7 +247,7 @@ class OutputArea(Consumer):
         try:
             transient = {"display_id": display_id}
             self._publish(dict(content.data), dict(content.metadata), transient, update=update)
-        except Exception:  # one that a frontend cannot be sent shall not keep the others from it
+        except Exception:  # the other outputs are published all the same
             logger.exception("an output of a rank could not be published")
 
 
@@ -261,7 +259,7 @@ class OutputLines(Consumer):
     show_ranks : collection of int, optional
         Ranks whose outputs are printed; by default all.
     print_them : callable
-        Prints lines, in the thread that watches the ranks: it should not wait for a slow terminal.
+        Prints lines; it is called in the thread that watches the ranks, and should not wait for a slow terminal.
     """
 
     def __init__(

@@ -1,19 +1,18 @@
-"""`Pages`: what is sent to the pages that show a panel, and what they ask for.
+"""`Pages`: what is sent to the browser pages that show a panel, and what they ask for.
 
 ::
 
     RunState, Arrivals ─► Pages.tick() ─► one bounded message ─► every page
                           Pages.hear() ◄─ hello, ack, watch, page, stacks
 
-Pages of one panel are sent the same. A tick holds what has changed since the one before, and of the logs that a page
-watches what is new, at most so many bytes: what a flood leaves out is a gap, which a page can have filled from the
-files. No more is sent than pages have acknowledged, so one that is slow or gone costs nothing. Each message of a page
-makes the kernel say that it is busy and then idle, so a page acknowledges only the ticks that ask for it, and over one
-channel as soon as one is known to be heard.
+All pages of a panel are sent the same messages. A *tick* holds what has changed since the tick before, and the new
+bytes of the logs that a page watches, up to a limit. Where ranks write more, the page shows a gap, and asks for the
+missing bytes when a person scrolls there. Only so many bytes are sent ahead of the pages' acknowledgements, so a page
+that is slow or gone costs nothing. Each message of a page makes the kernel report that it is busy and then idle. So a
+page acknowledges only the ticks that ask for it, and uses one channel as soon as the panel has told which one works.
 
-Bytes of logs are sent as binary buffers. Some frontends lose or change these on their way (Google Colab's does), so a
-page says when they do not reach it, and is then sent the bytes in the message itself; and so are pages that cannot be
-heard.
+Bytes of logs are sent as binary buffers. Some frontends lose or change these (Google Colab's does). A page reports
+that, and then gets the bytes as base64 in the message itself, as do pages whose messages do not arrive here.
 """
 
 from __future__ import annotations
@@ -50,33 +49,31 @@ __all__ = ["PERIOD", "Pages", "Send"]
 PERIOD = 0.05
 """Seconds between two ticks."""
 
-# Bytes of one log, and of all logs, in one tick.
-_PER_LOG = 64_000
-_PER_TICK = 256_000
+_MAX_TICK_BYTES_PER_LOG = 64_000
+_MAX_TICK_BYTES = 256_000
 # Bytes of one answer to a page that asks for older text.
-_PER_PAGE = 256 * 1024
-# Bytes that may be on their way, and after how many an acknowledgement is asked for.
-_WINDOW = 1_000_000
-_ASK_AFTER = 256_000
-# About what the news of a rank takes.
-_RANK_NEWS = 200
-# Seconds after which a page hears something, if only that this process is there: it greys what is not heard of.
+_MAX_ANSWER_BYTES = 256 * 1024
+_MAX_UNACKNOWLEDGED_BYTES = 1_000_000
+_ACKNOWLEDGE_EVERY_BYTES = 256_000
+# What the news of one rank takes, roughly.
+_RANK_NEWS_BYTES = 200
+# Seconds between two messages at most: a page greys a panel that it hears nothing of.
 _BEAT_PERIOD = 2.0
-# Seconds between two signs of life that are asked for, and after which a page that has said nothing counts as gone.
+# Seconds between two acknowledgements that are asked for, and after which a page that has sent nothing counts as gone.
 _ASK_PERIOD = 5.0
 _GONE_AFTER = 12.0
-# Where no page can be heard while the cell blocks: seconds until that is believed, and between two ticks from then on.
-_DEAF_AFTER = 1.5
-_DEAF_PERIOD = 0.5
-_DEAF_BYTES = 32_000
+# Where no message of a page arrives while the cell blocks: seconds until that is believed, and then between two ticks.
+_UNHEARD_AFTER = 1.5
+_UNHEARD_PERIOD = 0.5
+_UNHEARD_TICK_BYTES = 32_000
 _MAX_ASKED = 100
-# Questions for older text that may wait for it.
-_MAX_LATE = 100
-# Ranks above which not every tick has news of every rank: seconds between two that have.
-_MANY = 16
-_MANY_PERIOD = 0.2
-_LINE = 200
-# What a page tells by whether buffers reach it as they are.
+# Questions for older text that may wait until that is here.
+_MAX_WAITING_QUESTIONS = 100
+# With more ranks than this, only some ticks have news of ranks: seconds between two that have.
+_MAX_RANKS_IN_EVERY_TICK = 16
+_RANKS_PERIOD = 0.2
+_MAX_LINE_CHARACTERS = 200
+# A buffer by which a page finds out whether buffers reach it unchanged.
 _PROBE = bytes(range(256))
 
 Send = Callable[[ToPage, list[bytes]], None]
@@ -87,10 +84,10 @@ class _Page:
     """What is known of one page."""
 
     heard_at: float
-    # of all the bytes sent, those that have arrived
+    # how many of all the bytes sent have arrived there
     acknowledged: int
     watched: tuple[str, ...] = ()
-    # by which of two channels its messages get here, once that is known
+    # the channel over which its messages arrive, once that is known
     channel: Channel | None = None
     # whether binary buffers reach it
     buffers: bool = True
@@ -138,7 +135,7 @@ class Pages:
         self._changed: set[int] = set()
         self._news = True
         self._answered: dict[tuple[str, int], None] = {}
-        # questions for older text that is still on its way here
+        # questions for older text that this process does not have yet
         self._late: dict[tuple[str, int], AskPage] = {}
 
     # ---- from a page
@@ -149,20 +146,20 @@ class Pages:
         now = time.monotonic()
         page = self._pages.setdefault(client, _Page(now, self._bytes))
         page.heard_at = now
-        # both may be heard: the control channel is the one that no cell ever blocks
+        # If both channels work, the control channel is used, because no cell ever blocks it.
         if page.channel != "control":
             page.channel = channel
-        # in each message of such a page, because one that was silent for long has been forgotten
+        # Each message of such a page says so, because a page that was silent for long has been forgotten here.
         if message.get("buffers") is False:
             page.buffers = False
         if message["kind"] == "hello":
-            # from the start: this page knows nothing
+            # all is sent again, because this page knows nothing
             self._sent = _Sent()
             page.acknowledged = self._bytes
             self._news = True
         elif message["kind"] == "ack":
             page.acknowledged = max(page.acknowledged, self._asked.get(message["seq"], 0))
-            # says that too, because a page that was silent for long has been forgotten
+            # An acknowledgement names the logs too, because a page that was silent for long has been forgotten here.
             if not page.watched and message["logs"]:
                 self._watch(page, message["logs"])
         elif message["kind"] == "watch":
@@ -186,16 +183,16 @@ class Pages:
         if not self._arrivals.knows(log):
             self._send({**answer, "error": f"there is no log {log!r}"}, [])
             return
-        # the end of what is asked for: what comes before can be asked for next
-        start = start if message.get("exact") else max(start, end - _PER_PAGE)
-        if not self._arrivals.is_at_hand(log, start, min(end, start + _PER_PAGE)):
-            # a page asks again for what does not come
-            if len(self._late) < _MAX_LATE:
+        # the end of the range: the page can ask for what comes before next
+        start = start if message.get("exact") else max(start, end - _MAX_ANSWER_BYTES)
+        if not self._arrivals.is_at_hand(log, start, min(end, start + _MAX_ANSWER_BYTES)):
+            # above the limit the question is dropped: a page repeats one that gets no answer
+            if len(self._late) < _MAX_WAITING_QUESTIONS:
                 self._late[client, message["id"]] = message
             return
         read = self._arrivals.read if message.get("exact") else self._arrivals.read_lines
         try:
-            excerpt = read(log, start, min(end, start + _PER_PAGE))
+            excerpt = read(log, start, min(end, start + _MAX_ANSWER_BYTES))
         except OSError as error:
             self._send({**answer, "error": f"the log cannot be read: {error}"}, [])
             return
@@ -208,7 +205,7 @@ class Pages:
         self._send({**answer, "chunk": chunk}, buffers)
 
     def _is_new(self, client: str, message: AskPage | AskStacks) -> bool:
-        """Tell whether this question has not been heard over the other channel."""
+        """Tell whether this question has not come over the other channel already."""
         question = (client, message["id"])
         if question in self._answered and not message.get("again"):
             return False
@@ -218,7 +215,7 @@ class Pages:
     # ---- to the pages
 
     def tick(self, grown: set[int]) -> None:
-        """Send what is new, if there is anybody to send it to; `grown` are the ranks that have written."""
+        """Send what is new, if a page can take it; `grown` are the ranks that have written since the last tick."""
         self._changed |= grown
         for (client, number), found in self._inquiry.answers():
             answer: Stacks = {"kind": "stacks", "id": number, "client": client, **found}
@@ -231,11 +228,11 @@ class Pages:
                 self._answer(client, message)
         deaf = not self._pages
         if deaf:
-            may_send = now - self._made_at >= _DEAF_AFTER and now - self._sent_at >= _DEAF_PERIOD
+            may_send = now - self._made_at >= _UNHEARD_AFTER and now - self._sent_at >= _UNHEARD_PERIOD
         else:
-            may_send = self._bytes - max(page.acknowledged for page in self._pages.values()) < _WINDOW
+            may_send = self._bytes - max(page.acknowledged for page in self._pages.values()) < _MAX_UNACKNOWLEDGED_BYTES
         if may_send:
-            self._send_tick(now, _DEAF_BYTES if deaf else _PER_TICK)
+            self._send_tick(now, _UNHEARD_TICK_BYTES if deaf else _MAX_TICK_BYTES)
         if self._sequence and now - self._sent_at >= _BEAT_PERIOD:
             self._sent_at = now
             self._send({"kind": "beat"}, [])
@@ -244,7 +241,7 @@ class Pages:
         """Send the last state."""
         self._changed |= set(range(len(self._state.ranks)))
         self._ranks_at = 0.0
-        self._send_tick(time.monotonic(), _PER_TICK)
+        self._send_tick(time.monotonic(), _MAX_TICK_BYTES)
 
     def close(self) -> None:
         """End what was begun for pages."""
@@ -257,7 +254,7 @@ class Pages:
         if changes := {name: value for name, value in run.items() if self._sent.run.get(name, ...) != value}:
             more["run"] = cast("RunNews", changes)
             self._sent.run = run
-        if full or len(self._state.ranks) <= _MANY or now - self._ranks_at >= _MANY_PERIOD:
+        if full or len(self._state.ranks) <= _MAX_RANKS_IN_EVERY_TICK or now - self._ranks_at >= _RANKS_PERIOD:
             self._ranks_at = now
             ranks = {str(rank.rank): news for rank in self._state.ranks if (news := self._news_of(rank))}
             if ranks:
@@ -275,12 +272,12 @@ class Pages:
         self._news = False
         self._sequence += 1
         self._sent_at = now
-        self._bytes += sum(map(len, buffers)) + _RANK_NEWS * len(more.get("ranks", ()))
-        if overdue or self._bytes - max(self._asked.values(), default=0) >= _ASK_AFTER:
+        self._bytes += sum(map(len, buffers)) + _RANK_NEWS_BYTES * len(more.get("ranks", ()))
+        if overdue or self._bytes - max(self._asked.values(), default=0) >= _ACKNOWLEDGE_EVERY_BYTES:
             more["ack"] = True
             self._asked_at = now
             self._asked[self._sequence] = self._bytes
-            # more are not on their way, unless pages are gone
+            # more than these are only unanswered if pages are gone
             while len(self._asked) > _MAX_ASKED:
                 del self._asked[next(iter(self._asked))]
         if not self._pages or not all(page.buffers for page in self._pages.values()):
@@ -318,8 +315,8 @@ class Pages:
     def _news_of(self, rank: RankState) -> RankNews:
         if rank.rank in self._changed:
             self._changed.discard(rank.rank)
-            end = self._arrivals.end_of(rank.rank, 4 * _LINE)
-            self._lines[rank.rank] = last_line(end[last_clearing(end) :], _LINE)
+            end = self._arrivals.end_of(rank.rank, 4 * _MAX_LINE_CHARACTERS)
+            self._lines[rank.rank] = last_line(end[last_clearing(end) :], _MAX_LINE_CHARACTERS)
         out, err = self._arrivals.written(rank.rank)
         fields: RankNews = {
             "state": rank.state,
@@ -348,7 +345,7 @@ class Pages:
         chunks: list[Chunk] = []
         buffers: list[bytes] = []
         logs = sorted(self._watched(), key=lambda log: (log == ALL, log))
-        share = min(_PER_LOG, budget // max(1, len(logs)))
+        share = min(_MAX_TICK_BYTES_PER_LOG, budget // max(1, len(logs)))
         if logs == [ALL]:
             share = budget
         for log in logs:
@@ -373,7 +370,7 @@ class Pages:
 
     def _watched(self) -> set[str]:
         if not self._pages:
-            # nobody can say what is wanted: what a page opens with
+            # no page can say what it watches: these are the logs that a page shows first
             count = len(self._state.ranks)
             return {str(rank) for rank in range(count)} if count <= 8 else {"0"}
         return {log for page in self._pages.values() for log in page.watched}
@@ -383,7 +380,7 @@ class Pages:
 
 
 def _put_into(chunks: list[Chunk], buffers: list[bytes]) -> list[bytes]:
-    """Put the bytes of chunks into these, as text; return the buffers that are left, which are none."""
+    """Put buffers as base64 into the chunks that they belong to; return the buffers that are left, which are none."""
     for chunk, data in zip(chunks, buffers, strict=True):
         chunk["base64"] = b64encode(data).decode("ascii")
     return []

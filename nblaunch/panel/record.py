@@ -1,8 +1,8 @@
 """The record: what stays of a run in the notebook, as static HTML and as text.
 
-It has to read well wherever a saved notebook is opened: in Jupyter, trusted or not, on sites that take every style
-away, and as plain text. So the meaning is in elements and words, and styles only make it pleasant. All that comes from
-ranks is escaped, and all of it together is bounded.
+It has to read well wherever a saved notebook is opened: in Jupyter, trusted or not, on sites that remove every style,
+and as plain text. So elements and words carry the meaning, and styles only make it pleasant. All that comes from ranks
+is escaped, and its size is bounded.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from nblaunch.logs.files import from_its_middle
 from nblaunch.panel.becoming import became, in_short
 from nblaunch.panel.markup import BAD, GOOD, MUTED, PRE, Markup, cut, line_html
 from nblaunch.panel.record_logs import add_logs
-from nblaunch.panel.state import Outcome, RankState, RunState
+from nblaunch.panel.state import RankState, RunState, RunSummary
 from nblaunch.panel.terminal import render, visible
 from nblaunch.wording import WORTH_TELLING, count_ranks, in_words, listed, name_ranks
 
-__all__ = ["MOST", "record", "still_running"]
+__all__ = ["MAX_RECORD_BYTES", "record", "still_running"]
 
-MOST = 200_000
+MAX_RECORD_BYTES = 200_000
 """Bytes of the HTML and the text together, at most."""
 
-# Characters of one traceback.
-_MAX_TRACEBACK_CHARACTERS = 12_000
+# Bytes of one traceback.
+_MAX_TRACEBACK_BYTES = 12_000
 _MAX_TRACEBACKS = 8
-# The table's columns: as wide as the longest text in them, about, so that rows are alike; in a narrow page the end of a
-# row goes on below. Where styles are taken away it is a table as any other.
+# Each column of the table is about as wide as its longest text. In a narrow page the end of a row goes on below. Where
+# styles are removed, it is an ordinary table.
 _ROW = "display: flex; flex-wrap: wrap; gap: 0 1em; padding: 0; line-height: 1.5; background: none"
 _CELL = "padding: 0; border: none; text-align: left; line-height: inherit; max-width: 100%; box-sizing: border-box"
 _EM_OF_CHARACTER = 0.53
-# Groups of ranks in the table.
 _MAX_ROWS = 40
 
-# What failures are told apart by.
+# The type of a failure, and the lines that it was raised along.
 _Kind = tuple[str, tuple[str, ...]]
 _COLOURED = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r"^ *(?:Cell In\[\d+\], line \d+|File .+?(?::\d+|, line \d+))", re.MULTILINE)
@@ -46,83 +45,83 @@ _SIGNS = {"finished": "✓", "failed": "✕", "timed out": "✕", "interrupted":
 _SIGNS_OF_RANKS = {"starting": "○", "running": "●", "finished": "✓", "failed": "✕", "stopped": "■", "restarting": "↻"}
 
 
-def record(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: bool = True) -> tuple[str, str]:
+def record(state: RunState, summary: RunSummary, arrivals: Arrivals, *, with_logs: bool = True) -> tuple[str, str]:
     """Return what stays of a run that has ended.
 
     Parameters
     ----------
     state : RunState
-        What was shown.
-    outcome : Outcome
-        What became of it.
+        The ranks of the run.
+    summary : RunSummary
+        What is said of the run as a whole.
     arrivals : Arrivals
-        Its logs.
+        The logs of the run.
     with_logs : bool
-        Whether what the ranks wrote is part of it; False if it stands above already.
+        Whether the record has what the ranks wrote; False if that was printed above already.
 
     Returns
     -------
     html, text : str
-        At most `MOST` bytes together.
+        At most `MAX_RECORD_BYTES` bytes together.
     """
     arrivals.look()
-    for number, stack in outcome.crashes.items():
-        # one that crashes can report no traceback itself
+    for number, stack in summary.crashes.items():
+        # a rank that crashes cannot report a traceback itself
         state.ranks[number].traceback = state.ranks[number].traceback or stack
-    page = Markup(MOST)
-    _add_summary(page, state, outcome)
+    page = Markup(MAX_RECORD_BYTES)
+    _add_head(page, state, summary)
     if any(rank.state != "finished" for rank in state.ranks):
-        _add_table(page, state, arrivals, outcome)
-    _add_tracebacks(page, state, told=outcome.told)
+        _add_table(page, state, arrivals, summary)
+    _add_tracebacks(page, state, told=summary.told)
     if not with_logs:
         return page.html(), page.text()
     try:
-        add_logs(page, state, arrivals, told=outcome.told)
-    except OSError as error:  # a rank may remove what it likes
+        add_logs(page, state, arrivals, told=summary.told)
+    except OSError as error:  # the user's code may have removed the logs
         text = visible(f"… the output cannot be read any more: {error}")
         page.add(f"<div>{escape(text)}</div>", text)
     return page.html(), page.text()
 
 
 def still_running(state: RunState, logs: str, now: float, token: str) -> tuple[str, str]:
-    """Return a line for the case that the kernel dies meanwhile: what ran, since when, and until when that is known.
+    """Return a line, as HTML and text, for the case that the kernel dies during the run: what runs, and since when.
 
     Parameters
     ----------
     logs : str
         Folder of the log files.
     now : float
-        The time, as of `time.time`.
+        The present `time.time()`.
     token : str
-        Name of the panel: a page finds the note by it, see ``notebook.js``.
+        Name of the panel; a page finds the note by it, see ``notebook.js``.
     """
     since = now - state.clock(time.monotonic())
     counts = ", ".join(f"{count} {word}" for word, count in state.counts.items())
     times = f"running since {_hour(since)}, last seen {_hour(now)}"
     text = f"{cut(state.title)}: {times}: {counts}; logs in {cut(logs)}"
-    # panel.css hides it, as long as there is a panel beside it
+    # panel.css hides the note while a panel is beside it
     return (
         f'<div class="nblaunch-note nblaunch-note-{token}" style="font-size: 85%; {MUTED}">{escape(text)}</div>',
         text,
     )
 
 
-def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
-    sign = _SIGNS.get(outcome.status, "■")
+def _add_head(page: Markup, state: RunState, summary: RunSummary) -> None:
+    sign = _SIGNS.get(summary.status, "■")
     ended = state.ended_at if state.ended_at is not None else time.monotonic()
     done = sum(rank.state == "finished" for rank in state.ranks)
     total = count_ranks(len(state.ranks))
     which = total if done == len(state.ranks) else f"{done} of {len(state.ranks)} finished"
-    details = [f"{outcome.status} in {_seconds(state.clock(ended))}", which]
+    details = [f"{summary.status} in {_seconds(state.clock(ended))}", which]
     if state.restarts:
         details.append(state.restarts)
-    if outcome.bound:
-        details.append(outcome.bound)
+    if summary.bound:
+        details.append(summary.bound)
     if sum(state.sizes.values()) >= WORTH_TELLING:
         details.append(f"sent to each rank: {listed(state.sizes)}")
-    if outcome.logs and outcome.status != "finished" and not outcome.told:
-        details.append(f"logs in {outcome.logs}")
-    tone = GOOD if outcome.status == "finished" else BAD
+    if summary.logs and summary.status != "finished" and not summary.told:
+        details.append(f"logs in {summary.logs}")
+    tone = GOOD if summary.status == "finished" else BAD
     title, told = cut(state.title), cut(" · ".join(details))
     page.add(
         f'<div><span style="{tone}">{sign}</span> <b>{escape(title)}</b> '
@@ -132,19 +131,19 @@ def _add_summary(page: Markup, state: RunState, outcome: Outcome) -> None:
     if state.restarted:
         why = cut(state.restarted)
         page.add(f'<div style="{MUTED}">{escape(why)}</div>\n', why)
-    if outcome.status in ("failed", "not started") and state.root is None and outcome.summary:
-        # no rank tells the reason
-        why = cut(outcome.summary)
+    if summary.status in ("failed", "not started") and state.root is None and summary.line:
+        # no rank has the reason
+        why = cut(summary.line)
         page.add(f"<div>{escape(why)}</div>\n", why)
 
 
-def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outcome) -> None:
+def _add_table(page: Markup, state: RunState, arrivals: Arrivals, summary: RunSummary) -> None:
     groups: dict[tuple[object, ...], list[RankState]] = {}
     # the root cause first, then by number
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.state != "failed", rank.rank)):
-        # where an exception tells how failures differ, they do not here
-        kind = (in_short(rank),) if outcome.told else (_kind(rank), rank.exit if rank.state != "finished" else "")
-        groups.setdefault((became(rank, state, outcome.number), *kind), []).append(rank)
+        # where an exception tells how failures differ, the table need not
+        kind = (in_short(rank),) if summary.told else (_kind(rank), rank.exit if rank.state != "finished" else "")
+        groups.setdefault((became(rank, state, summary.number), *kind), []).append(rank)
     tracebacks = {ranks[0].traceback for ranks in _with_tracebacks(state)}
     table = []
     for (word, *_), ranks in list(groups.items())[:_MAX_ROWS]:
@@ -156,11 +155,11 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
             f"{_SIGNS_OF_RANKS[ranks[0].state]} {word}{first}",
             _seconds(ended),
             f"{in_words(written)} written",
-            # the traceback below says the rest
-            in_short(ranks[0]) if outcome.told or ranks[0].traceback in tracebacks else _why(ranks),
+            # the exception or the traceback below says the rest
+            in_short(ranks[0]) if summary.told or ranks[0].traceback in tracebacks else _why(ranks),
         )
         table.append(([cut(part) for part in parts], BAD if ranks[0].state == "failed" else MUTED))
-    # the last one takes what is left, and is not told to be wide where it is empty
+    # the last column takes the room that is left
     widths = [f"0 0 {max(len(parts[index]) for parts, _ in table) * _EM_OF_CHARACTER:.1f}em" for index in range(4)]
     columns = [*widths, "1 1 16em"]
     rows = [
@@ -186,21 +185,21 @@ def _add_table(page: Markup, state: RunState, arrivals: Arrivals, outcome: Outco
 
 
 def _why(ranks: Sequence[RankState]) -> str:
-    """Say all that is known of why ranks of one group have no value."""
+    """Say why the ranks of one group have no value."""
     rank = ranks[0]
-    # where a rank was that was ended stands before it
+    # another column of the table says where a rank was that was ended
     why = rank.why if rank.why != rank.where or rank.state == "failed" else ""
     exit_ = rank.exit if rank.state != "finished" and rank.exit not in why else ""
     return "; ".join(part for part in (why, _alike(ranks), exit_) if part)
 
 
 def _add_tracebacks(page: Markup, state: RunState, *, told: bool) -> None:
-    """Add the traceback of each kind of failure, but not once more that of an exception which follows right below."""
+    """Add the traceback of each kind of failure, without that of the exception right below, if there is one."""
     for ranks in _with_tracebacks(state):
         if told and ranks[0].root:
             continue
         whole = ranks[0].traceback.encode(errors="replace")
-        end = whole[-_MAX_TRACEBACK_CHARACTERS:]
+        end = whole[-_MAX_TRACEBACK_BYTES:]
         lines = render(end if len(end) == len(whole) else from_its_middle(end))
         names = name_ranks(rank.rank for rank in ranks)
         others = f" ({_alike(ranks)})" if _alike(ranks) else ""
@@ -208,13 +207,13 @@ def _add_tracebacks(page: Markup, state: RunState, *, told: bool) -> None:
         page.add(
             f"<details{' open' if ranks[0].root else ''}><summary>traceback of {names}: "
             f'{escape(cut(ranks[0].why + others))}</summary>\n<pre style="{PRE}">{body}</pre></details>\n',
-            # a terminal has no folds, and the exception names each
+            # plain text cannot be folded, and the exception tells of each failure
             "" if told else "\n".join([f"traceback of {names}{others}:", *(cut(line.text) for line in lines)]),
         )
 
 
 def _with_tracebacks(state: RunState) -> list[list[RankState]]:
-    """Return the ranks whose tracebacks are worth showing, by the kind of their failure; the first failure first."""
+    """Group the ranks that have a traceback by the kind of their failure; the first failure comes first."""
     groups: dict[_Kind, list[RankState]] = {}
     for rank in sorted(state.ranks, key=lambda rank: (not rank.root, rank.rank)):
         if rank.traceback and rank.state == "failed":
@@ -223,15 +222,15 @@ def _with_tracebacks(state: RunState) -> list[list[RankState]]:
 
 
 def _kind(rank: RankState) -> _Kind:
-    """Return what failures that are alike have in common: the type, and the lines that it was raised along."""
+    """Return the kind of a rank's failure, which is equal for ranks that failed alike."""
     if rank.state != "failed" or not rank.traceback:
         return rank.why, ()
-    plain = _COLOURED.sub("", rank.traceback[-_MAX_TRACEBACK_CHARACTERS:])
+    plain = _COLOURED.sub("", rank.traceback[-_MAX_TRACEBACK_BYTES:])
     return rank.why.partition(":")[0], tuple(_PLACE.findall(plain))
 
 
 def _alike(ranks: Sequence[RankState]) -> str:
-    """Say how failures that are shown as one differ."""
+    """Say which ranks of a group have another error message than the first one; empty if none has."""
     others = [rank.rank for rank in ranks[1:] if rank.why != ranks[0].why]
     if not others:
         return ""

@@ -19,7 +19,7 @@ from nblaunch.panel.markup import (
     row,
 )
 from nblaunch.panel.state import RankState, RunState
-from nblaunch.panel.tails import MOST_LINES, Shown, folded, last_in_turns, marked_where_torn, tail, whole
+from nblaunch.panel.tails import MAX_LINES, Shown, folded, last_in_turns, marked_where_torn, tail, whole
 from nblaunch.panel.terminal import Line
 from nblaunch.wording import count_ranks, in_words, name_ranks
 
@@ -27,17 +27,17 @@ __all__ = ["add_logs"]
 
 # Lines that are seen at a time: the last ones, in a box that scrolls. Fewer where an exception comes below, and where
 # ranks are side by side, of which the rest stand below each other in a narrow page.
-_SEEN = 20
-_FEW_SEEN = 12
-_SEEN_BESIDE = ((2, 20), (4, 10), (8, 7))
+_VISIBLE_LINES = 20
+_FEW_VISIBLE_LINES = 12
+_VISIBLE_LINES_BESIDE = ((2, 20), (4, 10), (8, 7))
 # How many times as many are in the box; those before are folded, because not everywhere is there a box.
-_IN_BOX = 2
+_BOX_FACTOR = 2
 # Characters that a line of the box has about: what is longer takes several.
-_WIDE = 80
+_LINE_CHARACTERS = 80
 # Sections that are seen as such; the ranks of the others are behind one fold.
-_SECTIONS = 16
+_MAX_SECTIONS = 16
 # Bytes that stand around the lines of a section.
-_HEAD = 1_500
+_SECTION_HEAD_BYTES = 1_500
 # Lines of each of the other ranks: as many as there is room for.
 _LAST_LINES = (50, 20, 10, 5, 3, 2, 1)
 
@@ -61,7 +61,7 @@ def add_logs(page: Markup, state: RunState, arrivals: Arrivals, *, told: bool) -
     OSError
         If a log cannot be read.
     """
-    seen = _FEW_SEEN if told or len(state.ranks) > _SECTIONS else _SEEN
+    seen = _FEW_VISIBLE_LINES if told or len(state.ranks) > _MAX_SECTIONS else _VISIBLE_LINES
     if arrivals.size(ALL) and not _add_together(page, arrivals, len(state.ranks) > 1, seen):
         _add_by_rank(page, state, arrivals, seen)
 
@@ -73,7 +73,7 @@ def _add_together(page: Markup, arrivals: Arrivals, named: bool, seen: int) -> b
         return False
     groups = folded(lines)
     # each is there twice
-    if len(groups) > MOST_LINES or sum(len(group.text) + 1 for group in groups) > page.room // 2:
+    if len(groups) > MAX_LINES or sum(len(group.text) + 1 for group in groups) > page.room // 2:
         return False
     rows, texts = _rows(groups, named)
     legend = "(! marks stderr)" if any(marked(group.stream, group.line) for group in groups) else ""
@@ -96,15 +96,15 @@ def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -
         lines, _ = ends[rank.rank]
         alike.setdefault(tuple((shown.stream, shown.text) for shown in lines), []).append(rank)
     sections = list(alike.values())
-    others = [rank for ranks in sections[_SECTIONS:] for rank in ranks]
-    sections = sections[:_SECTIONS]
+    others = [rank for ranks in sections[_MAX_SECTIONS:] for rank in ranks]
+    sections = sections[:_MAX_SECTIONS]
     # those behind the fold are many
     reserved = page.room * 2 // 3 if others else 0
-    beside = next((lines for most, lines in _SEEN_BESIDE if len(sections) <= most), 0) if not others else 0
+    beside = next((lines for most, lines in _VISIBLE_LINES_BESIDE if len(sections) <= most), 0) if not others else 0
     together = beside > 0 and len(sections) > 1
     with page.inside(SIDE_BY_SIDE if together else ""):
         for position, ranks in enumerate(sections):
-            room = (page.room - reserved) // (len(sections) - position) - _HEAD
+            room = (page.room - reserved) // (len(sections) - position) - _SECTION_HEAD_BYTES
             height = min(seen, beside or seen)
             end = ends[ranks[0].rank]
             folder = ""
@@ -175,7 +175,7 @@ def _add_others(
         if any(not complete or len(found) > count for found, complete in (ends[rank.rank] for rank in ranks)):
             last = "the last line" if count == 1 else f"the last {count} lines"
             head += f", {last} of each; {_kept(ranks, arrivals)} of it in {cut(arrivals.folder(state.attempt))}"
-        html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, texts, _SEEN)}</details>\n"
+        html = f"<details><summary>{escape(head)}</summary>\n{_listing(rows, texts, _VISIBLE_LINES)}</details>\n"
         if page.add(html, "\n".join([f"--- {head}", *texts])):
             return True
     return False
@@ -201,14 +201,14 @@ def _rows(groups: Sequence[Group[Line]], named: bool) -> tuple[list[str], list[s
 
 def _listing(rows: Sequence[str], texts: Sequence[str], seen: int) -> str:
     """Return rows as a box of about so many lines; what comes long before its end is folded."""
-    before = len(rows) - _IN_BOX * seen
+    before = len(rows) - _BOX_FACTOR * seen
     # a fold takes a line too
     if before <= 1:
         html = _text(rows)
     else:
         folded = f"<details><summary>{before:,} lines before</summary>\n{_text(rows[:before])}</details>\n"
         html = folded + _text(rows[before:])
-    lines = sum(1 + len(text) // _WIDE for text in texts)
+    lines = sum(1 + len(text) // _LINE_CHARACTERS for text in texts)
     return html if lines <= seen else box(html, seen)
 
 

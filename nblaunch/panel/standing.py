@@ -49,13 +49,13 @@ _WORD = (
     "background: var(--jp-layout-color0, transparent)"
 )
 
-_left: OrderedDict[str, Standing] = OrderedDict()
+_last_shown: OrderedDict[str, Standing] = OrderedDict()
 
 
 def standing_here() -> Standing | None:
     """Return what publishes under the cell that runs now; None where no page of Jupyter's own runs it."""
     cell, request = cell_that_a_page_runs()
-    known = _left.get(cell)
+    known = _last_shown.get(cell)
     if known is not None and known.request == request:
         return known  # a cell may launch more than once
     publish = kernel_publisher() if cell else None
@@ -64,7 +64,7 @@ def standing_here() -> Standing | None:
 
 def forget(cell: str) -> None:
     """Take note that something else stands under a cell by now."""
-    _left.pop(cell, None)
+    _last_shown.pop(cell, None)
 
 
 class Standing:
@@ -100,10 +100,10 @@ class Standing:
         # by the name that the run gives it
         self._shown: dict[str, Bundle] = {}
         self._error = ""
-        before = _left.pop(cell, None)
-        _left[cell] = self
-        while len(_left) > _MAX_CELLS:
-            _left.popitem(last=False)
+        before = _last_shown.pop(cell, None)
+        _last_shown[cell] = self
+        while len(_last_shown) > _MAX_CELLS:
+            _last_shown.popitem(last=False)
         html = "" if before is None else before._html()
         if html:
             self._stands = True

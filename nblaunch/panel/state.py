@@ -40,12 +40,12 @@ from nblaunch.runs.outcome import RankOutcome, RunOutcome
 from nblaunch.stacks.folding import where
 from nblaunch.wording import name_ranks
 
-__all__ = ["STATES", "Outcome", "RankState", "RunState", "stalls_for", "straggles"]
+__all__ = ["STATES", "RankState", "RunState", "RunSummary", "stalls_for", "straggles"]
 
 STATES = ("starting", "running", "finished", "failed", "stopped", "restarting")
-"""What a rank can be; ``"stopped"`` is one that was ended before it had failed by itself."""
+"""The states of a rank; one that was ended before it had failed by itself is ``"stopped"``."""
 
-# Samples of memory that are kept for the small curve.
+# Samples of a rank's memory that are kept for the small curve.
 _HISTORY = 60
 _HANGS = "hangs in the kernel and did not go even when killed"
 
@@ -66,8 +66,10 @@ class RankState:
         Bytes.
     exit : str
         How its process ended, if not with code 0: ``"exit code 3"``, ``"SIGKILL"``.
-    why, traceback : str
-        Of its failure: one line, and the traceback with its colours.
+    why : str
+        Why it has failed, in one line.
+    traceback : str
+        The traceback of its failure, with colours.
     root : bool
         Whether it failed first.
     where : str
@@ -75,9 +77,9 @@ class RankState:
     stalls : bool
         Whether it neither computes nor writes.
     remark : str
-        What a person may want to know of a rank that goes on.
+        What a person may want to know while it runs, such as that it stalls.
     asking : Asking
-        What it waits for somebody to answer.
+        The questions that it waits for a person to answer.
     """
 
     rank: int
@@ -99,29 +101,29 @@ class RankState:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a run, in the words of whoever launched it.
+class RunSummary:
+    """What the record says of a run as a whole.
 
     Parameters
     ----------
     status : str
         ``"finished"``, ``"failed"``, ``"timed out"``, ``"interrupted"``, ``"stopped"`` or ``"not started"``.
-    summary : str
-        One line.
+    line : str
+        How the run has ended, in one line.
     bound : str
         Says which variables of the notebook hold what came back; empty where it has been said before.
     logs : str
         Folder of the log files, if they can still be read later; else empty.
     told : bool
-        Whether an exception tells about the failures, right below.
+        Whether an exception right below the record tells about the failures.
     crashes : mapping of int to str
-        Where ranks were that ended without an exception, if they left word of it.
+        Python stacks of ranks that crashed, by rank, as far as they are known.
     number : int
-        Of the cell that has run: its lines need not be told apart from those of other cells.
+        Number of the cell that has run: where only its lines are meant, the cell is not named.
     """
 
     status: str
-    summary: str
+    line: str
     bound: str = ""
     logs: str = ""
     told: bool = False
@@ -130,9 +132,7 @@ class Outcome:
 
 
 class RunState:
-    """What is shown of a run.
-
-    Feed it every event with `note`, in order.
+    """What is shown of a run; `note` has to get every event, in order.
 
     Parameters
     ----------
@@ -144,23 +144,23 @@ class RunState:
     ranks : list of RankState
         One for each rank, empty before the launch.
     attempt : int
-        Which attempt they belong to: 0 is the first one.
+        Number of the attempt that these ranks belong to; 0 is the first one.
     getting_ready : bool
         Whether the ranks wait for a process that will fork them and still imports modules.
     importing : str
-        What it imports now, in words, or an empty string.
+        What this process imports now, in words, or an empty string.
     ending : str
         Why the ranks are being ended, or an empty string.
     restarts : str
         Which restart this is, in words, or an empty string.
     restarted : str
-        The same, and what the attempt before has failed of.
+        What the attempt before has failed of, and which restart this is, in words.
     over : bool
         Whether the run has ended.
     samples : int
-        How often it was looked at what ranks use.
+        How often the processor time and memory of the ranks were measured.
     detached : bool
-        Whether what ranks ask is put only when somebody calls for that.
+        Whether nobody waits for the run: a rank that asks is then answered only through ``%multiproc debug``.
     """
 
     def __init__(self, title: str) -> None:
@@ -211,14 +211,14 @@ class RunState:
 
     @property
     def memory(self) -> int:
-        """Bytes that all ranks use together; those that have not been looked at yet count as those that have."""
+        """Bytes that all ranks use together; ranks that were not measured yet count as the mean of the others."""
         running = [rank for rank in self.ranks if rank.state == "running"]
         known = [rank.memory for rank in running if rank.memory]
         return sum(known) * len(running) // len(known) if known else 0
 
     @property
     def memory_known(self) -> bool:
-        """Whether all that run have been looked at: that takes its time, and many are looked at in turns."""
+        """Whether all ranks that run were measured; many are measured in turns, because that takes its time."""
         return all(rank.memory for rank in self.ranks if rank.state == "running")
 
     def answer_to(self, rank: RankState) -> str:
@@ -226,7 +226,7 @@ class RunState:
         return f"%multiproc debug {rank.rank}" if self.detached and rank.asking.wanted else ""
 
     def clock(self, at: float) -> float:
-        """Return a time of `time.monotonic` in seconds since the launch."""
+        """Turn a time of `time.monotonic` into seconds since the launch."""
         return max(0.0, at - self.launched_at)
 
     def note(self, event: Event) -> None:
@@ -241,7 +241,7 @@ class RunState:
             self.importing = f"importing {event.importing}" if event.importing else ""
         elif isinstance(event, Ending):
             self.ending = self.ending or event.reason
-            # nobody is asked any more
+            # no person is asked any more
             for rank in self.ranks:
                 rank.asking.forget()
         elif isinstance(event, Sampled):
@@ -260,7 +260,7 @@ class RunState:
             for number, stack in event.stacks.items():
                 if event.reason == "stall":
                     rank = self.ranks[number]
-                    # it may have gone on meanwhile
+                    # the rank may have gone on since it was asked
                     if rank.stalls:
                         rank.remark = f"{rank.remark.partition(': ')[0]}: {where(stack)}"
                 else:
@@ -274,7 +274,7 @@ class RunState:
             for number in event.ranks:
                 self._take(self._outcome.ranks[number], event.at)
         elif isinstance(event, (Displayed, AllExited, Imported, Signalled, TaskEnded)) or event.rank >= len(self.ranks):
-            return  # shown elsewhere, or nothing to be shown
+            return  # these are shown elsewhere, or nowhere
         elif isinstance(event, (Asked, Answered, QuestionWithdrawn, SessionEnded)):
             rank = self.ranks[event.rank]
             if rank.state == "running" and not self.ending:
@@ -345,17 +345,17 @@ class RunState:
 
 
 def stalls_for(seconds: float) -> str:
-    """Say that a rank does nothing."""
+    """Say for how long a rank has done nothing."""
     return f"has neither computed nor written for {seconds:.0f} s"
 
 
 def straggles(seconds: float) -> str:
-    """Say that a rank is late."""
+    """Say for how long a rank goes on after others have finished."""
     return f"still at work {seconds:.0f} s after others have finished"
 
 
 def _why(one: RankOutcome, where: str) -> str:
-    """Say why a rank has no value: what it has told itself, else how it ended or, if that was for another, where."""
+    """Say why a rank has no value: its own failure, else how it ended, or where it was if it is collateral."""
     told = ""
     if one.state == "finished":
         return ""

@@ -1,11 +1,10 @@
-"""What the logs of a run show, for its record: lines as a terminal leaves them, in order, within bounded time.
+"""The lines of logs that a record shows, as a terminal would show them, in order, found in bounded time.
 
 ::
 
-    Arrivals ─► whole(), all of it if it is little; tail(), the end of one rank ─► Shown lines ─► folded()
+    Arrivals ─► whole(): all logs, if they are short; tail(): the end of one rank's ─► Shown lines ─► folded()
 
-What counts is what can be seen: a progress bar writes megabytes of which one line stays, so that much more is read than
-is shown.
+Much more may have to be read than is shown: a progress bar writes megabytes, of which one line stays.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from nblaunch.panel.turns import in_turns
 from nblaunch.stacks.dump import FATAL, THREAD, frames_of, has_more_frames
 from nblaunch.stacks.folding import users_frames
 
-__all__ = ["MOST_LINES", "Shown", "folded", "in_order", "last_in_turns", "marked_where_torn", "tail", "whole"]
+__all__ = ["MAX_LINES", "Shown", "folded", "in_order", "last_in_turns", "marked_where_torn", "tail", "whole"]
 
 
 class Shown(NamedTuple):
@@ -36,40 +35,44 @@ class Shown(NamedTuple):
     stream: int
     text: str
     line: Line
-    """The same with its style."""
+    """The text with its style."""
     block: int | None = None
-    """Which lines of this stream belong together: those with the same number."""
+    """Lines of one stream that have the same number here were written at once, and belong together."""
 
 
-MOST_LINES = 2_000
-"""Lines of a rank, or of all when they are one text, that are worth being shown."""
+MAX_LINES = 2_000
+"""Lines of a rank that are shown at most, or of all ranks where they are shown as one text."""
 
-# Bytes of logs that are read in all, and characters with a meaning for a terminal in them that are obeyed. Each takes
-# about a microsecond, and the cell ends when all is shown.
-_READ = 4_000_000
-_EFFORT = 150_000
-_MEANINGFUL = (b"\n", b"\r", b"\x1b", b"\b", b"\t")
-# What is read of a rank at first, and how many times more each time that too little of it can be seen.
-_FIRST = 1_000
-_MORE = 8
+# Bytes of logs that are read in all, and how many control characters of a terminal they may have. Each of these takes
+# about a microsecond, and the cell waits for all of them.
+_MAX_READ_BYTES = 4_000_000
+_MAX_CONTROL_CHARACTERS = 150_000
+_CONTROL_CHARACTERS = (b"\n", b"\r", b"\x1b", b"\b", b"\t")
+# Bytes of a rank that are read at first, and the factor by which more is read each time that too little can be seen.
+_FIRST_BYTES = 1_000
+_GROWTH = 8
 # The cursor's moves upwards: behind one of them nobody can say what a line is without rendering it.
 _UPWARDS = re.compile(rb"\x1b\[[0-9:;]*A")
 # A bar of tqdm: what comes before its times, the time that it has taken, and what else it tells.
 _BAR = re.compile(r"(.*\| +\S+/\S+ )\[([\d:]+)<[\d:?]+, *[^,\]]*((?:, [^\]]*)?)\] *")
-# What else Python writes when a process crashes.
+# Other lines that Python writes when a process crashes.
 _FRAME = re.compile(r"  (?:File \"|Binary file \"|\.\.\.|<)")
 _REST_OF_DUMP = re.compile(r"|Python runtime state: .*|Current thread's C stack trace .*|Extension modules: .*")
 
 
 def whole(arrivals: Arrivals, most: int) -> list[Shown] | None:
-    """Return all lines of all ranks, or None if that is too much to look at, or more than so many bytes if folded."""
+    """Return all lines of all ranks; None if they take too long to render, or more than `most` bytes when folded."""
     size = arrivals.size(ALL)
-    if size > _READ:
+    if size > _MAX_READ_BYTES:
         return None
-    excerpt, gone = _to_be_seen(arrivals.read(ALL, 0, size))
+    excerpt, gone = _without_cleared(arrivals.read(ALL, 0, size))
     size = len(excerpt.data)
     data = excerpt.data
-    if _effort(data) > _EFFORT or (size > most and _at_least(data) > most) or _lines_of_one(excerpt) > MOST_LINES:
+    if (
+        _count_control_characters(data) > _MAX_CONTROL_CHARACTERS
+        or (size > most and _min_visible_bytes(data) > most)
+        or _lines_of_one(excerpt) > MAX_LINES
+    ):
         return None
     blocks = {
         source: [(start - gone.get(source, 0), end - gone.get(source, 0)) for start, end in those]
@@ -86,35 +89,35 @@ def tail(arrivals: Arrivals, rank: int, ranks: int, enough: int) -> tuple[list[S
     arrivals : Arrivals
         The logs.
     rank : int
-        Whose.
+        The rank.
     ranks : int
-        Of how many the ends are looked at: each has its part of the time that it may take.
+        How many ranks' ends are looked at, which share the time that this may take.
     enough : int
-        Bytes that need not be exceeded by much.
+        Bytes of lines after which no more is read.
     """
     log = str(rank)
     size = arrivals.size(log)
-    count = _FIRST + enough
+    count = _FIRST_BYTES + enough
     lines: list[Shown] | None = None
     while True:
-        count = min(count, max(_FIRST, _READ // ranks))
+        count = min(count, max(_FIRST_BYTES, _MAX_READ_BYTES // ranks))
         excerpt = arrivals.read_lines(log, size - count, size)
         begins = size - len(excerpt.data)
         torn = arrivals.within_line(log, begins, size)
-        excerpt, cleared = _to_be_seen(excerpt)
+        excerpt, cleared = _without_cleared(excerpt)
         if {stream for _, stream in cleared} == {STDOUT, STDERR}:
-            begins = 0  # what comes before is not to be seen
-        if lines is not None and _effort(excerpt.data) > _EFFORT // ranks:
+            begins = 0  # what was written before has been cleared
+        if lines is not None and _count_control_characters(excerpt.data) > _MAX_CONTROL_CHARACTERS // ranks:
             return lines, False
         lines = in_order(excerpt, torn=torn - cleared.keys())
         found = sum(len(shown.text) + 1 for shown in lines)
-        if begins == 0 or count >= _READ // ranks or found > enough or len(lines) > MOST_LINES:
-            return lines[-MOST_LINES:], begins == 0 and len(lines) <= MOST_LINES
-        count *= _MORE
+        if begins == 0 or count >= _MAX_READ_BYTES // ranks or found > enough or len(lines) > MAX_LINES:
+            return lines[-MAX_LINES:], begins == 0 and len(lines) <= MAX_LINES
+        count *= _GROWTH
 
 
 def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
-    """Fold lines that several ranks wrote alike; so are bars that stand at the same place, however long they took.
+    """Fold lines that several ranks wrote alike, and progress bars that differ only in the time that they took.
 
     Of lines that belong together, all are folded or none.
     """
@@ -123,7 +126,7 @@ def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
     for part in _parts(lines):
         first = part[0]
         if len(part) == 1 and (bar := _BAR.fullmatch(first.text)) is not None:
-            # how long it took, by what the whole line is
+            # the time that each bar took, by its whole line
             bars.setdefault((first.stream, _key(part)), {})[first.text] = bar[2]
         keyed.append((first.rank, first.stream, _key(part), part))
     groups = []
@@ -140,7 +143,7 @@ def folded(lines: Iterable[Shown]) -> list[Group[Line]]:
 
 
 def _parts(lines: Iterable[Shown]) -> list[list[Shown]]:
-    """Return lines in parts: those that belong together, and single ones."""
+    """Split lines into parts: lines that belong together are one part, any other line is a part of its own."""
     parts: list[list[Shown]] = []
     for shown in lines:
         last = parts[-1][-1] if parts else None
@@ -156,13 +159,13 @@ def _block(shown: Shown) -> tuple[int, int, int | None]:
 
 
 def marked_where_torn(lines: Sequence[Shown]) -> list[Shown]:
-    """Return lines with a mark before the first ones of each rank and stream, if these are the rest of longer ones."""
+    """Mark the first line of each rank and stream with "…" if it is the rest of a longer line."""
     found = []
     seen = set()
     for shown in lines:
         source = (shown.rank, shown.stream)
         if shown.line.goes_on and source not in seen:
-            # instead of a character, because such a line is as long as one may be
+            # the mark replaces a character, because such a line is as long as a line may be
             (text, style), *spans = shown.line.spans
             line = Line([(f"…{text[1:]}", style), *spans], shown.line.redrawn)
             found.append(shown._replace(text=line.text, line=line))
@@ -173,7 +176,7 @@ def marked_where_torn(lines: Sequence[Shown]) -> list[Shown]:
 
 
 def _key(part: Sequence[Shown]) -> str:
-    """Return what tells whether another rank wrote the same."""
+    """Return a key that is equal for parts that ranks wrote alike."""
     bar = _BAR.fullmatch(part[0].text) if len(part) == 1 else None
     return "\n".join(shown.text.rstrip(" ") for shown in part) if bar is None else f"{bar[1]}[{bar[3]}]"
 
@@ -183,16 +186,18 @@ def in_order(
     blocks: Mapping[tuple[int, int], Sequence[tuple[int, int]]] | None = None,
     torn: Collection[tuple[int, int]] = (),
 ) -> list[Shown]:
-    """Return the lines that an excerpt shows, in the order in which they began; of one moment, see `in_turns`.
+    """Return the lines that an excerpt shows, in the order in which they began.
+
+    Lines that several ranks wrote at the same time take turns, see `nblaunch.panel.turns.in_turns`.
 
     Parameters
     ----------
     excerpt : Excerpt
         The bytes.
     blocks : mapping of (rank, stream) to sequence of (start, end)
-        Which of the bytes of a stream came at once: their lines belong together.
+        Ranges of bytes that were written at once: their lines belong together.
     torn : collection of (rank, stream)
-        Whose bytes begin within a line, which is marked.
+        The streams whose bytes begin within a line.
     """
     sources: dict[tuple[int, int], list[bytes]] = {}
     begins: dict[tuple[int, int], list[int]] = {}
@@ -203,7 +208,7 @@ def in_order(
         source = (rank, stream)
         parts = sources.setdefault(source, [])
         starts = begins.setdefault(source, [])
-        # which piece each line of this stream begins in
+        # the number of the piece in which each line of this stream begins
         if not parts or parts[-1].endswith(b"\n"):
             starts.append(number)
         starts += [number] * part.count(b"\n", 0, len(part) - 1)
@@ -217,7 +222,7 @@ def in_order(
         lines = list(enumerate(render(data)))
         together = _together(data, (blocks or {}).get((rank, stream), ()), len(lines))
         if b"\r" in data:
-            # bars that have been cleared leave nothing
+            # progress bars that were cleared leave no lines
             while lines and not lines[-1][1].text.strip():
                 lines.pop()
         if stream == STDERR:
@@ -232,13 +237,16 @@ def in_order(
 
 
 def _together(data: bytes, blocks: Sequence[tuple[int, int]], count: int) -> dict[int, int]:
-    """Return which of so many lines belong to which block, by the number of its first line."""
+    """Map the numbers of lines that belong to a block to the number of the block's first line.
+
+    Returns an empty mapping if the cursor has moved between lines, so that they are not where they were written.
+    """
     if not blocks or not data.count(b"\n") <= count <= data.count(b"\n") + 1:
-        return {}  # or the cursor went elsewhere, and lines are not where they were written
+        return {}
     found: dict[int, int] = {}
     line = position = 0
     for start, end in blocks:
-        # those of threads that write at the same time may overlap
+        # blocks of threads that write at the same time may overlap: the later one is passed over
         if start >= position and end <= len(data):
             first = line + data.count(b"\n", position, start)
             line = first + data.count(b"\n", start, end - 1)
@@ -247,8 +255,8 @@ def _together(data: bytes, blocks: Sequence[tuple[int, int]], count: int) -> dic
     return found
 
 
-def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, dict[tuple[int, int], int]]:
-    """Return an excerpt without what its ranks have cleared, and how many bytes of which streams these are."""
+def _without_cleared(excerpt: Excerpt) -> tuple[Excerpt, dict[tuple[int, int], int]]:
+    """Return an excerpt without what its ranks have cleared, and how many bytes of each stream were cleared."""
     if CLEARED not in excerpt.data and CLEARED_BY_NEXT not in excerpt.data:
         return excerpt, {}
     whole: dict[tuple[int, int], list[bytes]] = {}
@@ -271,10 +279,10 @@ def _to_be_seen(excerpt: Excerpt) -> tuple[Excerpt, dict[tuple[int, int], int]]:
 
 
 def _in_turns(found: Sequence[tuple[int, Shown]], excerpt: Excerpt) -> list[Shown]:
-    """Return lines so that those which several ranks wrote at the same time take turns at what they wrote alike.
+    """Put lines that several ranks wrote at the same time into the order of `in_turns`.
 
-    One look at the files finds what each rank has written since the one before, rank by rank. Were it shown so, a line
-    that all write would be folded into the first rank's, away from what the others wrote before it.
+    Each look at the files has found what every rank had written since the look before, rank by rank. In that order, a
+    line that all ranks write would be folded into the first rank's lines, away from what the others wrote before it.
     """
     looks: list[int] = []
     before = -1
@@ -294,17 +302,17 @@ def _in_turns(found: Sequence[tuple[int, Shown]], excerpt: Excerpt) -> list[Show
 
 
 def last_in_turns(ends: Sequence[Sequence[Shown]]) -> list[Shown]:
-    """Return the last lines of several ranks as one text; the very last ones of equal loops meet."""
+    """Return the last lines of several ranks as one text; lines are aligned from the end, as `in_turns` does."""
     backwards = [[((shown.stream, _key([shown])), shown) for shown in reversed(end)] for end in reversed(ends)]
     return in_turns(backwards)[::-1]
 
 
-def _effort(data: bytes) -> int:
-    return sum(map(data.count, _MEANINGFUL))
+def _count_control_characters(data: bytes) -> int:
+    return sum(map(data.count, _CONTROL_CHARACTERS))
 
 
 def _lines_of_one(excerpt: Excerpt) -> int:
-    """Return about how many lines the rank has that has most: folding does not make them fewer."""
+    """Return about how many lines the rank with most lines has: folding leaves at least as many."""
     counts: Counter[int] = Counter()
     position = 0
     for rank, _, count in excerpt.pieces:
@@ -314,14 +322,14 @@ def _lines_of_one(excerpt: Excerpt) -> int:
     return max(counts.values(), default=0)
 
 
-def _at_least(data: bytes) -> int:
-    """Return about how many bytes will be seen at least, if all that is alike is seen once."""
+def _min_visible_bytes(data: bytes) -> int:
+    """Return about how many bytes are shown at least, if equal lines are shown once."""
     distinct = set(data.split(b"\n"))
     return sum(len(line) - line.rfind(b"\r", 0, -1) for line in distinct if not _UPWARDS.search(line))
 
 
 def _ended_by(line: Line, length: int, end: str) -> Line:
-    """Return so many characters of a line, and another end."""
+    """Return the first `length` characters of a line, with another end."""
     spans = []
     for text, style in line.spans:
         spans.append((text[:length], style))
@@ -332,7 +340,7 @@ def _ended_by(line: Line, length: int, end: str) -> Line:
 
 
 def _without_launcher(lines: list[tuple[int, Line]]) -> list[tuple[int, Line]]:
-    """Return lines in which dumps of crashes end with the user's own code; the log has the rest."""
+    """Shorten the dumps of crashes to the frames of the user's code; the log has the rest."""
     kept: list[tuple[int, Line]] = []
     threads: list[tuple[tuple[int, Line], list[tuple[int, Line]]]] | None = None
     for numbered in lines:
@@ -360,7 +368,7 @@ def _of_user(threads: Sequence[tuple[tuple[int, Line], list[tuple[int, Line]]]])
     for head, lines in threads:
         texts = [line.text for _, line in lines]
         count = len(users_frames(frames_of(texts), has_more_frames(texts)))
-        # those that have no frame of Python are the launcher's, or a library's
+        # threads without a frame of the user's code belong to the launcher, or to a library
         if count:
             found += [head, *lines[:count]]
     return found

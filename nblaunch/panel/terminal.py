@@ -10,16 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-__all__ = ["LONGEST", "Line", "Style", "last_line", "render", "visible"]
+__all__ = ["MAX_LINE_CHARACTERS", "Line", "Style", "last_line", "render", "visible"]
 
-LONGEST = 20_000
+MAX_LINE_CHARACTERS = 20_000
 """Characters of one line; what is longer goes on in the next."""
 
 # Lines that a cursor goes up at most.
-_REACH = 50
+_CURSOR_REACH = 50
 # Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
 # over 20,000 of them.
-_GAPS = 100
+_GAPS_PER_CHARACTER = 100
 # What is not plain text, with the limits of screen.js, which cannot wait for the end of an escape forever. OSC, DCS,
 # SOS, PM and APC are texts up to BEL or ST and not for people; a line feed ends them too, lest one stray escape takes
 # away all that follows. What is unfinished at the very end is left out.
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
     r"|\r+|[\b\t]"
 )
 # What reaches from one line into another: the cursor's moves up and down, and erasing what lies below.
-_BETWEEN_LINES = re.compile(rb"\x1b\[[0-9:;]*[ABJ]")
+_MOVES_BETWEEN_LINES = re.compile(rb"\x1b\[[0-9:;]*[ABJ]")
 _PRIVATE = re.compile("[?<=>]")
 _MOVES = frozenset("\r\b\t")
 # C0 without those above, DEL, C1, and what turns the direction of writing or hides;
@@ -77,10 +77,10 @@ class Line:
 
 def visible(text: str) -> str:
     """Return a text in which what could do harm is seen instead."""
-    return _HARMFUL.sub(_shown, text)
+    return _HARMFUL.sub(_as_visible, text)
 
 
-def _shown(found: re.Match[str]) -> str:
+def _as_visible(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x20:
         return chr(0x2400 + code)
@@ -90,7 +90,7 @@ def _shown(found: re.Match[str]) -> str:
 def last_line(data: bytes, limit: int = 200) -> str:
     """Return the last line that has anything on it, without style, at most so many characters."""
     # from the end, so that of many lines only one is looked at, unless something can reach from one into another
-    parts = [data] if _BETWEEN_LINES.search(data) else reversed(data.split(b"\n"))
+    parts = [data] if _MOVES_BETWEEN_LINES.search(data) else reversed(data.split(b"\n"))
     for part in parts:
         for line in reversed(render(part)):
             text = line.text.strip()
@@ -106,7 +106,7 @@ def render(data: bytes) -> list[Line]:
     (m, with 16, 256 or all colours); every other escape sequence is passed over. See ECMA-48.
     """
     text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
-    screen = _Screen(_GAPS * len(text))
+    screen = _Screen(_GAPS_PER_CHARACTER * len(text))
     position = 0
     for token in _TOKEN.finditer(text):
         if token.start() > position:
@@ -216,11 +216,11 @@ class _Screen:
 
     def write(self, text: str) -> None:
         while text:
-            room = LONGEST - self._column
+            room = MAX_LINE_CHARACTERS - self._column
             if room <= 0:
                 self._next_line()
                 self._rows[self._row].goes_on = True
-                room = LONGEST
+                room = MAX_LINE_CHARACTERS
             row = self._rows[self._row]
             gap = self._column - row.length
             if gap > self._gaps:
@@ -257,16 +257,16 @@ class _Screen:
         first = _number(re.split("[;:]", parameters, maxsplit=1)[0])
         count = max(1, first)
         if final == "A":
-            self._row = max(0, len(self._rows) - _REACH, self._row - count)
+            self._row = max(0, len(self._rows) - _CURSOR_REACH, self._row - count)
             self._returned = True
         elif final == "B":
             self._row = min(len(self._rows) - 1, self._row + count)
         elif final == "C":
-            self._column = min(LONGEST, self._column + count)
+            self._column = min(MAX_LINE_CHARACTERS, self._column + count)
         elif final == "D":
             self._column = max(0, self._column - count)
         elif final == "G":
-            self._column = min(LONGEST, count) - 1
+            self._column = min(MAX_LINE_CHARACTERS, count) - 1
         elif final == "K":
             self._rows[self._row].erase(0 if first else self._column, self._column + 1 if first == 1 else None)
         elif final == "J" and first == 0:

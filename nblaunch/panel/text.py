@@ -1,8 +1,8 @@
-"""The plain panel: what the ranks write, line by line, each line with its rank in front, as it is written.
+"""The plain panel: it prints what the ranks write, while they write it, each line with its rank in front.
 
-It reads the logs and prints from a thread of its own, so that a slow page or terminal slows neither the ranks nor
-the thread that watches them. What it prints is bounded: Jupyter's server drops *all* output of a kernel that streams
-more than about 1 MB/s; the logs keep everything.
+It reads the logs and prints in a thread of its own, so that a slow page or terminal slows neither the ranks nor the
+thread that watches them. What it prints is bounded, because Jupyter's server drops *all* output of a kernel that
+streams more than about 1 MB/s. The logs keep everything.
 """
 
 from __future__ import annotations
@@ -50,31 +50,31 @@ __all__ = ["TextPanel"]
 # Seconds between two looks at the logs.
 _PERIOD = 0.05
 # Bytes that are printed in one look, and in all, over all ranks and streams.
-_PER_LOOK = 32_000
-_IN_ALL = 1_000_000
-_LEAST_PER_STREAM = 4_000
+_MAX_BYTES_PER_LOOK = 32_000
+_MAX_BYTES = 1_000_000
+_MIN_BYTES_PER_STREAM = 4_000
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Lines to be printed that somebody else has made."""
+    """Lines to be printed that are not of a log."""
 
     lines: list[str]
 
 
 class TextPanel(Consumer):
-    """Prints what ranks write to the streams that are current when it is made.
+    """Prints what ranks write.
 
-    Feed it events with `note`; `follow` prints from then on, and `close` returns when everything has been printed.
+    `note` takes the events. `follow` prints from then on, and `close` returns when everything has been printed.
 
     Parameters
     ----------
     logs : callable
-        Returns who reads the logs of an attempt.
+        Returns the reader of the logs of an attempt.
     size_notice : float
-        Bytes sent to each rank from which on it says what can be done about them; 0 is never.
+        Bytes sent to each rank from which on a notice says what can be done about them; 0 is never.
     quiet : bool
-        Print nothing but what ranks fail of: that all start again, and, if nobody waits, how the run has failed.
+        Print only of failures: that all ranks start again and, if nobody waits for the run, how it has failed.
     """
 
     def __init__(self, logs: FindLogs, size_notice: float = 0, quiet: bool = False) -> None:
@@ -83,27 +83,27 @@ class TextPanel(Consumer):
         self._quiet = quiet
         self._state = RunState("")
         self._sources: list[LogLines] = []
-        # on its way from the thread that watches the ranks: remarks, and the logs of the next attempt
+        # for the thread that prints: remarks, and the logs of the next attempt
         self._arriving: deque[str | _Lines | list[LogLines]] = deque()
         self._failure: Callable[[], str] | None = None
         self._bars: BarsInPlace | None = None
-        # what is asked, by rank and number: a question stands at the end of the terminal, where bars would be drawn
+        # Open questions, by rank and number. Bars are not drawn then: a question stands where they would.
         self._asking: set[tuple[int, int]] = set()
         self._begun = False
         self._over = Flag()
-        # something has arrived, or the run is over: what a quiet panel waits for, which has no logs to look at
+        # set when something has arrived or the run is over; a quiet panel waits for it, because it follows no logs
         self._woken = Flag()
         self._thread: threading.Thread | None = None
-        # guards that no thread starts when the end is being shown: a run may end before anybody follows it
+        # guards that no thread starts while `close` prints: a run may end before `follow` is called
         self._starting = threading.Lock()
 
     def detach(self, failure: Callable[[], str]) -> None:
-        """Print what the run has failed of when it has ended: nobody waits for it, whom an exception would tell.
+        """Print, when the run has ended, what it has failed of: nobody waits for it, so no exception tells.
 
         Parameters
         ----------
         failure : callable
-            Returns that as text, or an empty one.
+            Returns what the run has failed of as text; empty if it has not failed.
         """
         self._failure = failure
 
@@ -112,25 +112,25 @@ class TextPanel(Consumer):
         if isinstance(event, SessionEnded):
             return
         if isinstance(event, (Asked, Answered, QuestionWithdrawn)):
-            # told where they are put to somebody; and answers come in any thread
+            # handled first, because answers come in any thread
             (self._asking.add if isinstance(event, Asked) else self._asking.discard)((event.rank, event.number))
             return
         if isinstance(event, (Exited, Finished)) or (isinstance(event, Raised) and not event.held):
-            # nobody answers a rank that has nothing more to ask
+            # such a rank waits for no answer any more
             self._asking.difference_update([question for question in list(self._asking) if question[0] == event.rank])
         self._state.note(event)
         if isinstance(event, Launched):
             self._begin(event)
         elif isinstance(event, Restarting):
             self._asking.clear()
-            # what is left of the logs comes first, then why there will be others
+            # the rest of the logs comes first, then why the ranks start again
             self._arrive([])
             self._arrive(self._state.restarted)
         elif isinstance(event, Ended):
             self._over.set()
             self._woken.set()
             if self._failure is not None:
-                # who waits for the run later, as a program does before it ends, shall find all of it told
+                # all is printed before the run counts as ended: a program may exit then
                 self.close()
         elif not self._quiet:
             self._remark(event)
@@ -142,7 +142,7 @@ class TextPanel(Consumer):
                 print_notices(event.notices)
         elif isinstance(event, GettingReady):
             self._arrive(": ".join(filter(None, ["getting ready", self._state.importing])))
-            # whoever launches follows only what has started
+            # the launcher calls `follow` only when the ranks have started
             self.follow()
         elif isinstance(event, Straggling):
             self._arrive(f"{name_ranks(event.ranks)} {straggles(event.seconds)}")
@@ -162,7 +162,7 @@ class TextPanel(Consumer):
         return True
 
     def print_lines(self, lines: list[str]) -> None:
-        """Print lines below what the ranks have written until now; returns at once."""
+        """Have lines printed below what the ranks have written until now; returns at once."""
         self._arrive(_Lines([f"{line}\n" for line in lines]))
 
     def hold(self) -> None:
@@ -192,8 +192,7 @@ class TextPanel(Consumer):
         self._begun = False
 
     def _tell_sizes(self, sizes: dict[str, int]) -> None:
-        # a closed stream: there is nobody to tell
-        with contextlib.suppress(ValueError, OSError):
+        with contextlib.suppress(ValueError, OSError):  # the stream is closed
             if sum(sizes.values()) >= WORTH_TELLING:
                 write(sys.stdout, [f"sent to each rank: {listed(sizes)}\n"])
             print_size_notice(sizes, self._size_notice)
@@ -202,12 +201,12 @@ class TextPanel(Consumer):
         self._begun = True
         if self._quiet:
             return
-        if self._failure is None:  # else nobody waits, and who types at a prompt is not to be drawn over
+        if self._failure is None:  # else nobody waits for the run, and bars would be drawn over a prompt
             self._bars = BarsInPlace.here()
         sources = []
         reader = self._logs(launched.attempt)
         width = len(str(launched.nprocs - 1))
-        share = max(_LEAST_PER_STREAM, _IN_ALL // (2 * launched.nprocs))
+        share = max(_MIN_BYTES_PER_STREAM, _MAX_BYTES // (2 * launched.nprocs))
         for rank in range(launched.nprocs):
             for stream in (STDOUT, STDERR):
                 follower = LogFollower(RankLog(reader, rank, stream), overwriting=True)
@@ -216,20 +215,19 @@ class TextPanel(Consumer):
         self._arrive(sources)
 
     def follow(self, at_once: bool = False) -> None:
-        """Print from a thread of its own, from now on until `close`; a run that ends at once needs none."""
+        """Print in a thread of its own, from now on until `close`."""
         with self._starting:
             if self._thread is None and self._begun and not self._over.is_set():
                 self._start()
 
     def _start(self) -> None:
         thread = cell_thread("nblaunch-panel", self._show)
-        with contextlib.suppress(RuntimeError):  # the system gives no more threads: all is printed at the end
+        with contextlib.suppress(RuntimeError):  # no more threads: all is printed by `close`
             thread.start()
             self._thread = thread
 
     def _show(self) -> None:
-        # A closed stream: there is nobody to show that anything to. Logs that are gone: what the run has failed of is
-        # told all the same, but not before its end.
+        # A step fails if a stream was closed or logs are gone; the run's failure is told all the same, at its end.
         for step in (self._keep_up, self._over.wait, self._take_arrivals, self._finish_logs, self._tell):
             with contextlib.suppress(ValueError, OSError):
                 step()
@@ -253,7 +251,7 @@ class TextPanel(Consumer):
 
     def _print(self, stream: TextIO, lines: list[str]) -> None:
         if lines and self._bars is not None:
-            # also where that stream is not the one whose writes are noticed
+            # taken away here too, because writes to this stream may not be noticed
             self._bars.take_away()
         write(stream, lines)
 
@@ -289,7 +287,7 @@ class TextPanel(Consumer):
 
     def _look(self) -> None:
         """Print what is new, within bounds."""
-        limit = max(1000, _PER_LOOK // max(1, len(self._sources)))
+        limit = max(1000, _MAX_BYTES_PER_LOOK // max(1, len(self._sources)))
         self._write([(source, source.read(limit)) for source in self._sources])
 
     def _print_rest(self) -> None:
@@ -300,10 +298,10 @@ class TextPanel(Consumer):
             before = -1
             while source.follower.offset != before:
                 before = source.follower.offset
-                batch.append((source, source.read(_PER_LOOK)))
+                batch.append((source, source.read(_MAX_BYTES_PER_LOOK)))
                 size += source.follower.offset - before
-                if size >= _PER_LOOK:
-                    # a page takes only so much at once
+                if size >= _MAX_BYTES_PER_LOOK:
+                    # written in batches, because a page takes only so much at once
                     self._write(batch)
                     batch, size = [], 0
         self._write(batch)

@@ -1,11 +1,12 @@
-"""In which order lines are shown that several ranks wrote at the same time: `in_turns`.
+"""`in_turns`: the order in which lines are shown that several ranks wrote at the same time.
 
 ::
 
     rank 0: epoch 0, loss 3, epoch 1, loss 2        epoch 0 (both), loss 3 (0), loss 4 (1),
     rank 1: epoch 0, loss 4, epoch 1, loss 1   ─►   epoch 1 (both), loss 2 (0), loss 1 (1)
 
-What ranks wrote differently stands rank by rank. At a line that several of them wrote, each waits for the others.
+A line that several ranks wrote comes when each of them has come to it. Between two such lines, the lines that differ
+are shown rank by rank.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ Item = TypeVar("Item")
 
 
 def in_turns(ranks: Sequence[Sequence[tuple[Hashable, Item]]]) -> list[Item]:
-    """Return what ranks wrote as one sequence, in which each keeps its own order.
+    """Merge what ranks wrote into one sequence, in which each rank's items keep their order.
 
     Parameters
     ----------
     ranks : sequence of sequence of (key, item)
-        What each rank wrote. Items of the same key are alike: the first of one rank belongs to the first of another
-        one, the second to the second, and so on.
+        What each rank wrote. Items of the same key are alike: the first one of a rank belongs to the first one of
+        another rank, the second to the second, and so on.
     """
     lines = [_numbered(rank) for rank in ranks]
-    # the ranks that wrote each line, and those of them that are not known to have come to it, the lowest last
+    # The ranks that wrote each line, and those of them that may not have come to it yet, the lowest rank last.
     writers: dict[Hashable, set[int]] = {}
     missing: dict[Hashable, list[int]] = {}
     for rank in reversed(range(len(lines))):
@@ -47,7 +48,7 @@ def in_turns(ranks: Sequence[Sequence[tuple[Hashable, Item]]]) -> list[Item]:
         at[rank] += 1
 
     for first in range(len(lines)):
-        # who goes on, up to which line: the last one, until it comes to the line that the one before it waits at
+        # A stack of ranks, each with the line up to which it goes on: there the rank before it in the stack waits.
         going: dict[int, Hashable] = {first: None}
         while going:
             rank, goal = next(reversed(going.items()))
@@ -62,7 +63,7 @@ def in_turns(ranks: Sequence[Sequence[tuple[Hashable, Item]]]) -> list[Item]:
                 for one in sorted(writers[line]):
                     take(one)
             elif late[-1] in going:
-                # they wrote such lines in different orders, and each would wait for the other: this one does not
+                # Two ranks wrote such lines in different orders, and would wait for each other: this one does not wait.
                 writers[line].remove(rank)
                 take(rank)
             else:
@@ -71,7 +72,7 @@ def in_turns(ranks: Sequence[Sequence[tuple[Hashable, Item]]]) -> list[Item]:
 
 
 def _numbered(rank: Sequence[tuple[Hashable, Item]]) -> list[tuple[Hashable, Item]]:
-    """Return items under keys that are there once: the second of a key is another line than the first."""
+    """Return items with unique keys: each key is numbered, as it may occur several times."""
     seen: Counter[Hashable] = Counter()
     found: list[tuple[Hashable, Item]] = []
     for key, item in rank:

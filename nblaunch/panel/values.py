@@ -1,11 +1,11 @@
-"""The values of the ranks below the cell, as a notebook shows its last expression: `ShownValues`.
+"""`ShownValues`: shows the values of the ranks below the cell, as a notebook shows its last expression.
 
 ::
 
-    results ─► formatted, in a thread, within some seconds ─► those that look alike once ─► under the cell, or printed
+    results ─► formatted, in a thread, within some seconds ─► values that look alike once ─► under the cell, or printed
 
-Nothing is shown of a rank whose value is None. What is shown is bounded in time, in number and in size; a line says
-what is left out, and where it is.
+None is not shown. Time, number and size of what is shown are bounded; a line says what is left out, and which variable
+has it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = ["ShownValues"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds that all values together may take to be formatted.
-_PATIENCE = 5.0
-# Values that differ, and bytes of one of them and of all.
+_MAX_SECONDS = 5.0
+# Values that look different, and bytes of one of them and of all.
 _MAX_VALUES = 20
 _MAX_BYTES_EACH = 2_000_000
 _MAX_BYTES = 10_000_000
-# Lines and characters of the texts of all values, and what each of many has at least.
-_LINES, _LINES_EACH = 40, 4
-_CHARACTERS, _CHARACTERS_EACH = 4_000, 300
-# Of these, equal ones read the same.
+# Lines and characters of the texts of all values, and the least that each value may have.
+_MAX_LINES, _MIN_LINES_EACH = 40, 4
+_MAX_CHARACTERS, _MIN_CHARACTERS_EACH = 4_000, 300
+# Equal values of these types look alike, so that only one is formatted.
 _EQUAL_READ_ALIKE = (bool, int, str)
 
 
@@ -53,7 +53,7 @@ class Shown(Protocol):
 
 @dataclass
 class _Group:
-    """Ranks whose values look alike, and how."""
+    """Ranks whose values look alike, and the outputs that show these."""
 
     ranks: list[int]
     bundles: list[Bundle]
@@ -65,7 +65,7 @@ class _Group:
 
     @property
     def text(self) -> str | None:
-        """All that there is to be seen, if that is text."""
+        """The text of the first output, if it has nothing but text."""
         return str(self.bundles[0].data[PLAIN]) if [*self.bundles[0].data] == [PLAIN] else None
 
 
@@ -81,7 +81,7 @@ class ShownValues(Consumer):
     where : str
         What holds the values in the notebook, as in ``"results"``.
     displayed : callable
-        Returns what each rank has displayed by then: a figure that stands there is not shown once more as the value.
+        Returns what each rank has displayed by then: a figure among it is not shown again as the value.
     show_ranks : collection of int, optional
         Ranks whose values are shown; by default all.
     publish : callable, optional
@@ -105,13 +105,13 @@ class ShownValues(Consumer):
         self._publish = publish
 
     def detach(self, failure: Callable[[], str]) -> None:
-        """Show nothing: code of the user's would run for it while the notebook is busy with other cells."""
+        """Show nothing, because that would run the user's code while the notebook is busy with other cells."""
         self._values = self._displayed = None
 
     def close(self) -> None:
-        """Show them, once; it never raises, but for an interrupt, which is the end of it."""
+        """Show the values, once; it raises nothing but an interrupt."""
         values, displayed = self._values, self._displayed
-        # nobody is to hold a run because of its panel
+        # the panel must not keep the run
         self._values = self._displayed = None
         if values is None or displayed is None:
             return
@@ -144,7 +144,7 @@ class ShownValues(Consumer):
         lines = []
         if slow is not None:
             lines.append(
-                f"… the value of rank {slow} was not ready to be shown after {_PATIENCE:g} s: the code that shows "
+                f"… the value of rank {slow} was not ready to be shown after {_MAX_SECONDS:g} s: the code that shows "
                 f"it takes longer. {self._where}[{slow}] has it"
             )
         left = [rank for rank in chosen if rank not in told and rank != slow]
@@ -161,7 +161,7 @@ class ShownValues(Consumer):
 
 
 class _Formatting:
-    """Formats values one after the other, in a thread that is left alone when it takes too long."""
+    """Formats values one after the other, in a thread that is not waited for when it takes too long."""
 
     def __init__(self, shell: Any, values: Mapping[int, object]) -> None:
         self._shell = shell
@@ -172,16 +172,16 @@ class _Formatting:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Format them; return when all are, or the time is over.
+        """Format the values; return when all are formatted, or the time is over.
 
-        In a thread also what is a number: somebody may have registered a formatter for numbers, which takes its time.
+        Numbers are formatted in the thread too: a person may have registered a formatter for them, which takes long.
         """
         thread = cell_thread("nblaunch-shown-values", self._work)
         try:
             thread.start()
-        except RuntimeError:  # the system gives no more threads: they are in the results
+        except RuntimeError:  # the system gives no more threads: nothing is shown
             return
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _MAX_SECONDS
         try:
             while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
                 thread.join(min(left, MAX_WAIT_SLICE))
@@ -190,12 +190,12 @@ class _Formatting:
                 self._left = True
 
     def result(self) -> tuple[list[_Group], int | None]:
-        """Return the values that are formatted, and the rank whose value is not although it was begun."""
+        """Return the formatted values, and the rank whose value was being formatted when the time was over."""
         with self._lock:
             return self._groups, self._at
 
     def _work(self) -> None:
-        # it needs IPython, which a program without a notebook may not have
+        # imported here, because it needs IPython, which programs without a notebook may not have
         from nblaunch.panel.formatting import formatted
 
         began = time.monotonic()
@@ -203,7 +203,7 @@ class _Formatting:
         by_looks: dict[object, _Group] = {}
         for rank, value in self._values.items():
             with self._lock:
-                if self._left or time.monotonic() - began > _PATIENCE:
+                if self._left or time.monotonic() - began > _MAX_SECONDS:
                     return
                 self._at = rank
             plain = (type(value), value) if type(value) in _EQUAL_READ_ALIKE else None
@@ -211,7 +211,7 @@ class _Formatting:
             bundles: list[Bundle] = []
             if looks is None:
                 bundles = formatted(self._shell, value)
-                # whether values are equal, arrays, NaN and others do not say
+                # values are compared by their outputs, because == of arrays, NaN and others does not tell
                 looks = tuple(bundle.key() for bundle in bundles)
             if plain is not None:
                 looks_of[plain] = looks
@@ -224,7 +224,7 @@ class _Formatting:
                 elif len(by_looks) < _MAX_VALUES:
                     self._groups.append(by_looks.setdefault(looks, _Group([rank], bundles)))
                 else:
-                    return  # and it is one of those that are not shown
+                    return  # this value and those after it are not shown
 
 
 def _ranks_of(groups: Sequence[_Group]) -> set[int]:
@@ -232,7 +232,7 @@ def _ranks_of(groups: Sequence[_Group]) -> set[int]:
 
 
 def _not_shown_yet(groups: list[_Group], displayed: Mapping[int, Sequence[Shown]]) -> list[_Group]:
-    """Return the groups without the ranks that have displayed the same image, as is done with figures left open."""
+    """Return the groups without ranks that have displayed the same image already, as they do with open figures."""
     found = []
     for group in groups:
         images = {part for bundle in group.bundles for mime, part in bundle.data.items() if mime.startswith("image/")}
@@ -247,9 +247,9 @@ def _not_shown_yet(groups: list[_Group], displayed: Mapping[int, Sequence[Shown]
 
 
 def _bounded(groups: list[_Group], where: str) -> list[_Group]:
-    """Return the groups with long texts cut, and of large outputs the text; without those there is no room for."""
-    lines = max(_LINES_EACH, _LINES // max(1, len(groups)))
-    characters = max(_CHARACTERS_EACH, _CHARACTERS // max(1, len(groups)))
+    """Shorten long texts, keep only the text of large outputs, and leave out the groups that exceed the limit."""
+    lines = max(_MIN_LINES_EACH, _MAX_LINES // max(1, len(groups)))
+    characters = max(_MIN_CHARACTERS_EACH, _MAX_CHARACTERS // max(1, len(groups)))
     found = []
     room = _MAX_BYTES
     for group in groups:
@@ -299,7 +299,7 @@ def _outputs(groups: list[_Group], nprocs: int) -> list[Bundle]:
         found += _together(texts)
         texts = []
         found += [label_of(group.ranks, group.single, beside), *group.bundles]
-        # the rules for that are there once
+        # the CSS rules for that are needed only once
         beside = beside and not (group.single is not None and is_image(group.single))
     return found + _together(texts)
 

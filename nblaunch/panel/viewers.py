@@ -1,4 +1,4 @@
-"""`Viewers`: which pages show a panel, by what they have said."""
+"""`Viewers`: which pages show a panel, by the messages that they have sent."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Viewers"]
 
 
 class Viewers:
-    """The pages of one panel; `note` is called by one thread at a time, and all may ask."""
+    """The pages of one panel; one thread at a time may call `note`, any thread the other methods."""
 
     def __init__(self) -> None:
-        # of each page: the number of its last word, and whether it shows the panel
+        # of each page: the number of its last message, and whether it shows the panel
         self._pages: dict[str, tuple[int, bool]] = {}
-        # it is in a document that several people or the server write to
+        # whether the panel is in a document that several people or the server write to
         self._is_shared = False
 
     def note(self, message: FromPage) -> None:
-        """Take a message of a page. One that was overtaken by a later one over the other channel changes nothing."""
+        """Take a message of a page; one that comes after a later message of the same page changes nothing."""
         if message["kind"] == "here":
             self._is_shared = self._is_shared or message["shared"]
         elif message["kind"] in ("hello", "gone"):
@@ -29,13 +29,13 @@ class Viewers:
                 self._pages[message["client"]] = message["n"], message["kind"] == "hello"
 
     def has_left(self) -> bool:
-        """Tell whether pages have shown the panel and none does now: its output was cleared, or they were closed."""
+        """Tell whether pages have shown the panel, and none does now: its output was cleared, or pages were closed."""
         pages = list(self._pages.values())
         return bool(pages) and not any(shown for _, shown in pages)
 
     def takes_updates(self) -> bool:
-        """Tell whether what is published in the place of the panel gets there.
+        """Tell whether an update of the panel's output gets to the notebook.
 
-        A server that runs the cell for pages takes no updates, and then none of them has drawn the panel.
+        A server that runs cells on behalf of pages takes no updates; no page has drawn the panel then.
         """
         return bool(self._pages) or not self._is_shared

@@ -1,4 +1,4 @@
-"""`PanelWidget`: the comm between the panel and its pages. What it looks like is in ``panel.js`` and ``panel.css``."""
+"""`PanelWidget`: the widget through which the panel and its pages talk; ``panel.js`` and ``panel.css`` draw it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from nblaunch.panel.places import WIDGET
 if TYPE_CHECKING:
     from traitlets import HasTraits as AnyWidget
 else:
-    # it derives from HasTraits by way of ipywidgets, which has no types
+    # anywidget's class derives from HasTraits through ipywidgets, which has no types
     from anywidget import AnyWidget
 
 __all__ = ["PanelWidget"]
 
-_MOST_RESTING = 3
+# Widgets of runs that have ended which stay open.
+_MAX_RESTING = 3
 
 
 class PanelWidget(AnyWidget):
@@ -33,16 +34,18 @@ class PanelWidget(AnyWidget):
         Number of ranks.
     token : str
         Name of the panel in messages on the control channel, and of the widget itself.
-    cell, count : str, int
-        Id and number of the cell in whose output it is; empty and 0 where the frontend does not say.
+    cell : str
+        Id of the cell in whose output it is; empty if the frontend does not say.
+    count : int
+        Number of that cell; 0 if the frontend does not say.
     over : bool
         Whether the run has ended.
     record : str
-        What stands in its place from then on, as HTML.
+        The record of the run as HTML, once it has ended.
     text : str
-        The same as plain text.
+        The record as plain text.
     placed : bool
-        Whether a page has said that the record stands in its notebook: no other has to put it there.
+        Whether a page has said that the record stands in its notebook: then no other page has to put it there.
     """
 
     _esm = module_source()
@@ -61,24 +64,24 @@ class PanelWidget(AnyWidget):
         super().__init__(title=title, nprocs=nprocs, token=token, cell=cell, count=count, model_id=token)
 
     def rest(self, record: str, text: str) -> None:
-        """Become the record, for pages that can only know the widget; the panels before the last few are closed.
+        """Show the record from now on, for pages that only know the widget; close all but the last few such widgets.
 
-        A page that was reloaded during the run has no output any more in which the record could be put in the place of
-        the widget. It asks for the widget, and gets its answer when the cell has ended.
+        A page that was reloaded during the run has lost the output that the record is published to. It asks for the
+        widget instead, and gets its answer when the cell has ended.
         """
         self.over = True
         self.text = text
         self.record = record
         self.on_msg(_note_that_it_is_placed)
-        # comes last: what it loads looks for the record in the notebook
+        # last, because the code that pages then load looks for the record in the notebook
         self._esm = module_source("resting.js")
         self._css = ""
         _resting.append(self)
-        while len(_resting) > _MOST_RESTING:
+        while len(_resting) > _MAX_RESTING:
             _resting.popleft().leave()
 
     def leave(self) -> None:
-        """Close it; nothing of it shall stay, in a notebook that is saved with the state of its widgets either."""
+        """Empty and close the widget, so that nothing of it is saved with the state of a notebook's widgets."""
         self.over = True
         self.record = self.text = ""
         self._esm = "export default {}"
@@ -86,7 +89,7 @@ class PanelWidget(AnyWidget):
         self.close()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what shows it in an output: the data, and the metadata that Google Colab wants of such a widget."""
+        """Return data and metadata of an output that shows the widget."""
         data = {
             WIDGET: {
                 "version_major": 2,
@@ -95,7 +98,7 @@ class PanelWidget(AnyWidget):
             },
             "text/plain": self.title,
         }
-        # IPython's protocol: anywidget knows whether this is Colab, and what that takes
+        # anywidget adds the metadata that Google Colab needs
         shown = self._repr_mimebundle_()
         return data, shown[1] if isinstance(shown, tuple) else {}
 

@@ -15,7 +15,7 @@ from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Ended, Event, Launched, Raised, Restarting, Started
 from nblaunch.logs.reader import LogReader
 from nblaunch.panel.record import record
-from nblaunch.panel.state import Outcome
+from nblaunch.panel.state import RunSummary
 from tests.logs.readers import Elsewhere, logs_in
 from tests.panel.test_record import Played
 
@@ -88,5 +88,5 @@ def test_the_logs_that_are_named_are_those_of_the_attempt_that_counts(tmp_path: 
     if not refused:
         run.note(Started(0, 1, 101.3))
     run.note(Ended(101.5, refused=refused))
-    _, text = record(run.state, Outcome("failed", ""), run.arrivals)
+    _, text = record(run.state, RunSummary("failed", ""), run.arrivals)
     assert f"; all of it in /on/node7/attempt_{0 if refused else 1}/0\n" in text

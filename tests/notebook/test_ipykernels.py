@@ -357,7 +357,7 @@ def test_a_publisher_of_another_class_that_is_made_in_another_way(notebook: Pane
 
 
 def test_lines_go_on_in_a_panel_that_comes_late(notebook: PanelKernel) -> None:
-    notebook.quietly("import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.1, live._ALONE_AFTER")
+    notebook.quietly("import nblaunch.panel.live as live\nlive._LINES_AFTER, live._kept = 0.1, live._LINES_AFTER")
     try:
         running = notebook.begin(CELL)
         assert isinstance(running, Watched)
@@ -367,5 +367,5 @@ def test_lines_go_on_in_a_panel_that_comes_late(notebook: PanelKernel) -> None:
         notebook.request({"widget": running.token, "client": "page", "kind": "stop"})
         stopped(running)
     finally:
-        notebook.quietly("live._ALONE_AFTER = live._kept")
+        notebook.quietly("live._LINES_AFTER = live._kept")
     assert "tidied up" not in running.streams["stdout"]

@@ -125,13 +125,13 @@ FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>
 
 
 def test_where_a_program_executes_the_notebook_there_is_no_widget(notebook: Kernel) -> None:
-    notebook.quietly("import nblaunch.panel.live as live\nlive._QUICK, live._kept = 0.0, live._QUICK")
+    notebook.quietly("import nblaunch.panel.live as live\nlive._WIDGET_AFTER, live._kept = 0.0, live._WIDGET_AFTER")
     try:
         # long enough for a widget, if there were one
         cell = f"%%multiproc 2\nimport time\nprint('hello')\n{FIGURE}time.sleep(0.2)\nrank"
         reply = notebook.run(cell, allow_stdin=False).ok()
     finally:
-        notebook.quietly("live._QUICK = live._kept")
+        notebook.quietly("live._WIDGET_AFTER = live._kept")
     assert shown(reply.outputs[:1]) == ["display_data record"], "what is displayed comes below the record"
     assert text(reply.outputs[:1])[1:] == ["[0-1] hello"]
     assert "<b>figure</b>" in "".join(output["data"].get("text/html", "") for output in reply.outputs[1:])
@@ -141,7 +141,7 @@ def test_where_a_program_executes_the_notebook_there_is_no_widget(notebook: Kern
 @pytest.mark.parametrize("somebody", [False, True])
 def test_lines_are_printed_where_no_page_is_heard_of_for_long(notebook: Kernel, somebody: bool) -> None:
     gate = notebook.place / "tmp" / f"lines{somebody}"
-    notebook.quietly("import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.1, live._ALONE_AFTER")
+    notebook.quietly("import nblaunch.panel.live as live\nlive._LINES_AFTER, live._kept = 0.1, live._LINES_AFTER")
     try:
         running = notebook.begin(
             f"%%multiproc 2\n{FIGURE}print('first')\nwhile not pathlib.Path({str(gate)!r}).exists():\n"
@@ -153,7 +153,7 @@ def test_lines_are_printed_where_no_page_is_heard_of_for_long(notebook: Kernel, 
         gate.touch()
         reply = running.finish().ok()
     finally:
-        notebook.quietly("live._ALONE_AFTER = live._kept")
+        notebook.quietly("live._LINES_AFTER = live._kept")
     assert sorted(reply.stdout.splitlines()) == ["[0] first", "[0] last", "[1] first", "[1] last"]
     records = [output["data"]["text/plain"] for output in reply.outputs if "✓ %%multiproc 2" in str(output["data"])]
     assert len(records) == 1
@@ -163,7 +163,7 @@ def test_lines_are_printed_where_no_page_is_heard_of_for_long(notebook: Kernel, 
 def test_a_kernel_of_vs_code_has_its_panel_and_no_lines(notebook: Kernel) -> None:
     gate = notebook.place / "tmp" / "vscode"
     notebook.quietly(
-        "import nblaunch.panel.live as live\nlive._ALONE_AFTER, live._kept = 0.0, live._ALONE_AFTER\n"
+        "import nblaunch.panel.live as live\nlive._LINES_AFTER, live._kept = 0.0, live._LINES_AFTER\n"
         "__vsc_ipynb_file__ = 'x.ipynb'"
     )
     try:
@@ -176,7 +176,7 @@ def test_a_kernel_of_vs_code_has_its_panel_and_no_lines(notebook: Kernel) -> Non
         gate.touch()
         reply = running.finish().ok()
     finally:
-        notebook.quietly("live._ALONE_AFTER = live._kept\ndel __vsc_ipynb_file__")
+        notebook.quietly("live._LINES_AFTER = live._kept\ndel __vsc_ipynb_file__")
     records = [output for output in reply.outputs if "✓ %%multiproc 2" in str(output["data"])]
     assert [output["msg_type"] for output in records] == ["update_display_data"], "in the place of the panel"
     assert records[0]["data"]["text/plain"].splitlines()[1:] == ["[0-1] hello"]
@@ -194,9 +194,9 @@ def test_quiet_shows_only_failures(notebook: Kernel) -> None:
 @pytest.fixture
 def no_widget(notebook: Kernel) -> Iterator[None]:
     """Let no run take so long that it has a widget, however busy the machine is."""
-    notebook.quietly("import nblaunch.panel.live as live\nlive._QUICK, live._kept = 1e6, live._QUICK")
+    notebook.quietly("import nblaunch.panel.live as live\nlive._WIDGET_AFTER, live._kept = 1e6, live._WIDGET_AFTER")
     yield
-    notebook.quietly("live._QUICK = live._kept")
+    notebook.quietly("live._WIDGET_AFTER = live._kept")
 
 
 @pytest.mark.usefixtures("no_widget")

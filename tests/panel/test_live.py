@@ -19,7 +19,7 @@ from nblaunch.logs.arrivals import Arrivals
 from nblaunch.logs.reader import LogReader
 from nblaunch.messages.reports import ErrorReport
 from nblaunch.panel.live import LivePanel
-from nblaunch.panel.state import Outcome, RunState
+from nblaunch.panel.state import RunState, RunSummary
 from nblaunch.runs.attempt_recorder import AttemptRecorder
 from tests.logs.readers import logs_of
 
@@ -57,7 +57,7 @@ def panel(page: Page, tmp_path: Path) -> LivePanel:
     panel = LivePanel(
         "%%multiproc 1",
         page,
-        lambda: Outcome("finished", ""),
+        lambda: RunSummary("finished", ""),
         lambda: None,
         lambda: None,
         lambda: "",
@@ -81,7 +81,7 @@ def test_an_interrupt_during_the_record_does_not_lose_it(
     # the interrupt comes in the main thread, while the record is being made
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(state: RunState, outcome: Outcome, arrivals: Arrivals, *, with_logs: bool) -> tuple[str, str]:
+    def slow(state: RunState, summary: RunSummary, arrivals: Arrivals, *, with_logs: bool) -> tuple[str, str]:
         begun.set()
         assert go_on.wait(10)
         assert threading.current_thread() is not threading.main_thread()
@@ -230,7 +230,9 @@ def test_a_stop_does_not_wait_for_whoever_asks_where_the_ranks_are(tmp_path: Pat
     def logs(attempt: int) -> LogReader:
         return logs_of([tmp_path / "out"], [tmp_path / "err"])
 
-    panel = LivePanel("%%multiproc 1", publish, lambda: Outcome("stopped", ""), stopped.set, lambda: None, stacks, logs)
+    panel = LivePanel(
+        "%%multiproc 1", publish, lambda: RunSummary("stopped", ""), stopped.set, lambda: None, stacks, logs
+    )
     panel.note(Launched(1, 100.0))
     panel.follow(at_once=True)
     for number in range(3):
@@ -249,7 +251,7 @@ def test_lines_of_all_attempts_are_printed(page: Page, tmp_path: Path, capsys: p
     def logs(attempt: int) -> LogReader:
         return logs_of([tmp_path / f"{attempt}.out"], [tmp_path / f"{attempt}.err"])
 
-    panel = LivePanel("t", page, lambda: Outcome("finished", ""), lambda: None, lambda: None, lambda: "", logs)
+    panel = LivePanel("t", page, lambda: RunSummary("finished", ""), lambda: None, lambda: None, lambda: "", logs)
     for attempt in (0, 1):
         paths = [tmp_path / f"{attempt}.{stream}" for stream in ("out", "err")]
         paths[0].write_text(f"of attempt {attempt}\n")

@@ -18,7 +18,7 @@ from nblaunch.events import Ended, Launched, Sampled, Started, Usage
 from nblaunch.panel import pages, widget
 from nblaunch.panel.live import LivePanel
 from nblaunch.panel.page_messages import FROM_PAGES, TO_PAGES, Chunk, Placed, RankNews, RunNews, fits
-from nblaunch.panel.state import Outcome
+from nblaunch.panel.state import RunSummary
 from nblaunch.panel.widget import PanelWidget
 from tests.javascript.shapes import PATH, declarations
 from tests.logs.readers import logs_in
@@ -61,7 +61,7 @@ class Talk:
         self.panel = LivePanel(
             "a run",
             lambda *_args, **_options: None,
-            lambda: Outcome("finished", ""),
+            lambda: RunSummary("finished", ""),
             lambda: self.orders.put("stop"),
             lambda: self.orders.put("kill"),
             lambda: self.stacks(),

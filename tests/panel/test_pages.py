@@ -232,7 +232,7 @@ def test_a_page_hears_at_intervals_that_the_kernel_lives(
     talk.tick()
     if state == "behind":
         # nothing more is sent to one that has so much to read already
-        monkeypatch.setattr(pages_module, "_WINDOW", 0)
+        monkeypatch.setattr(pages_module, "_MAX_UNACKNOWLEDGED_BYTES", 0)
         talk.write(0, "x\n")
     elif state == "gone":
         monkeypatch.setattr(pages_module, "_GONE_AFTER", 0.0)
@@ -273,7 +273,7 @@ def test_a_page_that_is_gone_is_forgotten(talk: Talk, monkeypatch: pytest.Monkey
 
 
 def test_where_no_page_can_be_heard_little_is_sent(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_module, "_DEAF_AFTER", 0.0)
+    monkeypatch.setattr(pages_module, "_UNHEARD_AFTER", 0.0)
     talk.write(0, "x" * 1000 + "\n" + "y\n" * 50_000)
     tick = talk.tick()
     assert tick["full"]
@@ -379,7 +379,7 @@ def test_the_end_is_told(talk: Talk) -> None:
 
 
 def test_many_ranks_are_told_of_in_one_bounded_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_module, "_MANY_PERIOD", 60.0)
+    monkeypatch.setattr(pages_module, "_RANKS_PERIOD", 60.0)
     talk = Talk(tmp_path, 256)
     talk.hear(kind="hello")
     talk.hear(kind="watch", logs=["0"])

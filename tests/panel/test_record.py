@@ -30,13 +30,13 @@ from nblaunch.logs.arrivals import Arrivals
 from nblaunch.logs.clearing import CLEARED, CLEARED_BY_NEXT
 from nblaunch.logs.files import order_path, pack_order
 from nblaunch.logs.reader import LogReader
-from nblaunch.panel.record import MOST, record, still_running
-from nblaunch.panel.state import Outcome, RunState
+from nblaunch.panel.record import MAX_RECORD_BYTES, record, still_running
+from nblaunch.panel.state import RunState, RunSummary
 from nblaunch.processes._linux import punch_hole
 from tests.logs.readers import logs_in
 
-FINISHED = Outcome("finished", "")
-FAILED = Outcome("failed", "", logs="/logs", told=True)
+FINISHED = RunSummary("finished", "")
+FAILED = RunSummary("failed", "", logs="/logs", told=True)
 
 
 class Played:
@@ -57,12 +57,12 @@ class Played:
             file.write(data if isinstance(data, bytes) else data.encode())
         self.arrivals.look()
 
-    def finish(self, outcome: Outcome = FINISHED) -> tuple[str, str]:
-        if outcome is FINISHED:
+    def finish(self, summary: RunSummary = FINISHED) -> tuple[str, str]:
+        if summary is FINISHED:
             self.note(*(Finished(rank.rank, bytearray(), 101.0) for rank in self.state.ranks))
         self.note(Ended(101.5))
-        html, text = record(self.state, outcome, self.arrivals)
-        assert len(html.encode()) + len(text.encode()) <= MOST
+        html, text = record(self.state, summary, self.arrivals)
+        assert len(html.encode()) + len(text.encode()) <= MAX_RECORD_BYTES
         Balanced.check(html)
         return html, text
 
@@ -108,7 +108,7 @@ def test_a_run_without_output_is_one_line(folder: Path) -> None:
 
 
 def test_it_names_the_variables_where_the_launcher_says_so(folder: Path) -> None:
-    _, text = Played(folder, 4).finish(Outcome("finished", "", bound="results and failures hold what came back"))
+    _, text = Played(folder, 4).finish(RunSummary("finished", "", bound="results and failures hold what came back"))
     assert text.splitlines()[0].endswith(" · results and failures hold what came back")
 
 
@@ -191,7 +191,7 @@ def test_a_failure(folder: Path) -> None:
         "ranks 0-1  ■ ended  1.4 s  0 B written",
     ]
     assert "traceback" not in html, "an exception tells it below"
-    html, text = record(run.state, Outcome("failed", ""), run.arrivals)
+    html, text = record(run.state, RunSummary("failed", ""), run.arrivals)
     assert text.splitlines()[1:] == [
         "ranks 2-3  ✕ failed first  1.1 s  0 B written  ValueError",
         "ranks 0-1  ■ ended  1.4 s  0 B written  SIGTERM",
@@ -210,7 +210,7 @@ def test_where_ranks_were_that_were_ended_for_another_one(folder: Path) -> None:
     run.note(
         Exited(2, 1, LastWord.ERROR, False, 101.3), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1, 3, 4))
     )
-    _, text = run.finish(Outcome("failed", "", told=True, number=7))
+    _, text = run.finish(RunSummary("failed", "", told=True, number=7))
     assert text.splitlines()[1:] == [
         "rank 2  ✕ failed first  1.0 s  0 B written  ValueError",
         "rank 0  ■ was at line 6, ended  1.4 s  0 B written",
@@ -224,7 +224,8 @@ def test_ranks_that_somebody_has_stopped(folder: Path) -> None:
     run = Played(folder, 2)
     run.note(Ending("the run was stopped", 101.2), *(Exited(rank, -15, None, True, 101.4) for rank in (0, 1)))
     assert (
-        run.finish(Outcome("stopped", "", told=True))[1].splitlines()[1] == "ranks 0-1  ■ stopped  1.4 s  0 B written"
+        run.finish(RunSummary("stopped", "", told=True))[1].splitlines()[1]
+        == "ranks 0-1  ■ stopped  1.4 s  0 B written"
     )
 
 
@@ -244,7 +245,7 @@ def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> Non
     assert text.splitlines()[1:] == ["ranks 0-255  ✕ failed  1.0 s  0 B written  ValueError"]
     # the exception has that of the first one
     assert re.findall("<summary>(.*?)</summary>", html) == ["traceback of rank 9: ValueError: no shard 9"]
-    html, text = record(run.state, Outcome("failed", ""), run.arrivals)
+    html, text = record(run.state, RunSummary("failed", ""), run.arrivals)
     others = "ranks 1-8, 10-255: ValueError from the same line, with another text"
     assert text.splitlines()[1:4] == [
         "ranks 0-8, 10-255  ✕ failed first  1.0 s  0 B written  ValueError",
@@ -257,7 +258,7 @@ def test_failures_of_one_type_from_one_place_are_there_once(folder: Path) -> Non
 def test_a_reason_that_is_no_ranks(folder: Path) -> None:
     run = Played(folder, 1)
     run.note(Exited(0, -9, None, True, 101.0))
-    _, text = run.finish(Outcome("failed", "1 rank failed: <the supervision>"))
+    _, text = run.finish(RunSummary("failed", "1 rank failed: <the supervision>"))
     assert text.splitlines()[1] == "1 rank failed: <the supervision>"
 
 
@@ -383,7 +384,7 @@ def test_a_line_of_the_other_stream_that_began_before_has_a_mark(folder: Path) -
 def test_a_traceback_that_is_cut_has_a_mark(folder: Path) -> None:
     run = Played(folder, 1)
     run.note(Raised(0, "ValueError: x", "ü" * 20_000, 101.0, 101.0), Exited(0, 1, LastWord.ERROR, False, 101.2))
-    html, _ = run.finish(Outcome("failed", ""))
+    html, _ = run.finish(RunSummary("failed", ""))
     assert re.search(">…ü{5000,6000}</pre>", html)
 
 
@@ -391,7 +392,7 @@ def test_coloured_and_escaped_output_is_shown_as_far_as_it_fits(folder: Path) ->
     run = Played(folder, 1)
     run.write(0, "".join(f"{'<' * 400}{number}\n" for number in range(10_000)))
     html, text = run.finish()
-    assert len(html.encode()) > MOST / 2
+    assert len(html.encode()) > MAX_RECORD_BYTES / 2
     shown = text.splitlines()[2:]
     assert shown[-1].endswith("<9999")
     assert f"of output, the last {len(shown)} lines of it; all of it in {folder}" in text
@@ -566,7 +567,7 @@ def test_many_lines_leave_the_last_ones_in_sight(folder: Path) -> None:
     assert words(seen).startswith("[0] line 276 [0] line 277")
     # a text has no folds
     assert len([line for line in text.splitlines() if line.startswith("[0] line")]) == 300
-    assert "<summary>260 lines before</summary>" in record(run.state, Outcome("failed", ""), run.arrivals)[0]
+    assert "<summary>260 lines before</summary>" in record(run.state, RunSummary("failed", ""), run.arrivals)[0]
 
 
 CRASH = """before
@@ -593,7 +594,7 @@ def test_a_crash_is_told_without_the_launchers_frames(folder: Path) -> None:
     run.write(1, CRASH.format(package=Path(nblaunch.__file__).parent), err=True)
     run.note(Exited(1, -11, None, False, 101.2))
     stack = "Fatal Python error: Segmentation fault, most recent call first\n  Cell In[61], line 3"
-    html, text = run.finish(Outcome("failed", "", crashes={1: stack}))
+    html, text = run.finish(RunSummary("failed", "", crashes={1: stack}))
     assert text.splitlines()[3:] == [
         "traceback of rank 1:",
         "Fatal Python error: Segmentation fault, most recent call first",
@@ -625,7 +626,7 @@ def test_a_title_and_a_failure_with_harmful_characters(folder: Path) -> None:
     run.note(
         Raised(0, "ValueError: \ud800", "ValueError: \ud800", 101.0, 101.0), Exited(0, 1, LastWord.ERROR, False, 101.2)
     )
-    html, text = run.finish(Outcome("failed", ""))
+    html, text = run.finish(RunSummary("failed", ""))
     assert "✕ %%multiproc 1 ⟨U+202E⟩xxx" in text
     assert "ValueError: ⟨U+D800⟩" in html
     assert "⟨U+202E⟩xxx" in still_running(run.state, "/logs", 1_700_000_000.0, "token")[1]

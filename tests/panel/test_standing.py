@@ -34,7 +34,7 @@ class Area:
 
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "_left", type(module._left)())
+    monkeypatch.setattr(module, "_last_shown", type(module._last_shown)())
     yield
 
 

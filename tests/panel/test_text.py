@@ -189,8 +189,8 @@ def test_what_was_released_before_it_could_be_shown_is_told(tmp_path: Path) -> N
 
 
 def test_what_was_released_of_what_is_not_shown_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_module, "_IN_ALL", 0)
-    monkeypatch.setattr(text_module, "_LEAST_PER_STREAM", 0)
+    monkeypatch.setattr(text_module, "_MAX_BYTES", 0)
+    monkeypatch.setattr(text_module, "_MIN_BYTES_PER_STREAM", 0)
     event = launched(tmp_path, 1)
     add(tmp_path / "0.out", b"0123456789abcde\n" * 100_000)
     with (tmp_path / "0.out").open("r+b") as file:

@@ -161,7 +161,7 @@ class Slow:
 
 
 def test_a_slow_one_does_not_hold_the_cell(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_MAX_SECONDS", 0.3)
     gate = threading.Event()
     try:
         close({0: 0, 1: Slow(gate), 2: 2, 3: 3})
@@ -187,7 +187,7 @@ def wait_for_formatting() -> None:
 def test_a_formatter_that_somebody_has_registered_for_numbers_does_not_hold_the_cell(
     published: Published, monkeypatch: pytest.MonkeyPatch, shell: InteractiveShell
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_MAX_SECONDS", 0.3)
     gate = threading.Event()
 
     def slow(value: float) -> str:
