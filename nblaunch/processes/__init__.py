@@ -3,8 +3,7 @@
 A program written against ``torch.distributed.elastic.multiprocessing`` works when only its import changes. Neither
 torch nor IPython is imported.
 
-The heart is `nblaunch.processes.gang.gang.Gang`; `api` holds `start_processes` and the contexts, which are faces
-of it.
+`nblaunch.processes.gang.gang.Gang` does the work; `start_processes` and the contexts in `api` use it.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """Sending this process's standard output or error to a file, below Python.
 
-The descriptor itself is exchanged, so that C libraries and child processes write into the file too, not only
-``print``. What waits in the buffers of Python and of C stdio is flushed at both ends, so that each byte lands
-on the side of the border on which it was written.
+The descriptor itself is replaced, so that C libraries and child processes write into the file too, not only
+``print``. The buffers of Python and of C stdio are flushed at the beginning and at the end, so that each byte goes
+where the stream led when it was written.
 """
 
 from __future__ import annotations

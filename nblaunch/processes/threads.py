@@ -1,7 +1,7 @@
 """How many threads the numerical libraries of a rank may use.
 
-OpenMP and BLAS read their variables when they are loaded. What a zygote has loaded, with one thread each so that it can
-be forked, is told afterwards, through threadpoolctl and torch's own call.
+OpenMP and BLAS read their environment variables when they are loaded. A zygote loads them with one thread each, so that
+it can be forked. In its forks their number of threads is then set through threadpoolctl, and through torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-# Where each library that threadpoolctl knows looks for its number, first to last, and the largest that it takes.
+# The variables from which each library that threadpoolctl knows takes its number of threads, and the largest number.
 _OWN_RULES = {
     "openblas": (("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), cores()),
     "mkl": (("MKL_NUM_THREADS", "OMP_NUM_THREADS"), cores()),
@@ -45,12 +45,12 @@ _loaded: list[Any] = []
 
 
 def fair_share(nprocs: int) -> int:
-    """Return how many threads each of `nprocs` ranks can use without having to share a core; at least 1."""
+    """Return how many threads each of `nprocs` ranks can use without sharing cores; at least 1."""
     return max(1, cores() // nprocs)
 
 
 def note_loaded() -> None:
-    """Find the libraries that are loaded, for `tell_loaded` in processes that are forked from this one."""
+    """Find the loaded libraries, for `tell_loaded` in processes that are forked from this one."""
     if any(name in sys.modules for name in ("numpy", "scipy", "sklearn", "torch")):
         import threadpoolctl
 
@@ -58,7 +58,7 @@ def note_loaded() -> None:
 
 
 def tell_loaded(env: Mapping[str, str]) -> None:
-    """Give the libraries that `note_loaded` has found the threads that they would have taken from these variables."""
+    """Set the number of threads of the libraries found by `note_loaded` as these variables say."""
     for library in _loaded:
         variables, most = _OWN_RULES.get(library.internal_api, (("OMP_NUM_THREADS",), _ANY))
         threads = min(most, _threads_by(env, variables))
@@ -71,11 +71,11 @@ def tell_loaded(env: Mapping[str, str]) -> None:
 
 
 def _tell_torch(torch: ModuleType, env: Mapping[str, str]) -> None:
-    # it asks MKL, which takes no more threads than there are cores
+    # torch asks MKL, which takes no more threads than there are cores
     threads = _threads_by(env, ("MKL_NUM_THREADS", "OMP_NUM_THREADS"))
     if torch.backends.mkl.is_available():
         threads = min(threads, cores())
-    # the OpenMP library is its own, and may have been told otherwise
+    # torch brings an OpenMP library of its own, whose number may differ
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
 
@@ -90,7 +90,7 @@ def _threads_by(env: Mapping[str, str], variables: tuple[str, ...]) -> int:
 
 
 def limit_threads(threads: int) -> None:
-    """Hold the libraries that are loaded to `threads` threads each."""
+    """Limit the loaded libraries to `threads` threads each."""
     if any(name in sys.modules for name in ("numpy", "scipy", "sklearn", "torch")):
         import threadpoolctl
 

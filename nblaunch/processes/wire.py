@@ -1,9 +1,9 @@
-"""The form of what a rank and its gang send each other, over a socket pair that nobody else holds.
+"""The format of the messages between a rank and its gang, over a socket pair that only these two hold.
 
 A message is a header (mark, length of the kind, length of the body, time of sending), the kind as ASCII text and the
-body. A large body is not written to the socket: it lies in a sealed memory file whose descriptor comes with the header,
-and the gang maps it. The rank writes with `nblaunch.processes.child.channel.Channel`, blocking; the gang reads with
-`nblaunch.processes.gang.inbox.Inbox`, never blocking.
+body. A large body is not written to the socket: it is in a sealed memory file whose descriptor comes with the header,
+and the gang maps it. The rank writes with `nblaunch.processes.child.channel.Channel`, which blocks. The gang reads with
+`nblaunch.processes.gang.inbox.Inbox`, which never blocks.
 
 Two kinds go to the rank: answers, which begin with the number of the question (see `nblaunch.messages.questions`), and
 tasks, with descriptors of their payload.

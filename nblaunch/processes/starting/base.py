@@ -1,7 +1,7 @@
-"""What every start method is made of: its contract with the gang, and a fresh interpreter.
+"""`StartMethod`: the contract between the gang and the ways to make processes; and how a fresh interpreter is started.
 
-A start method makes processes and tells when they have exited; signals, deadlines and meaning are the gang's. It works
-in the gang's supervisor thread, and the gang's selector wakes it.
+A start method makes processes and reports when they have exited; signals and deadlines are the gang's. It works in the
+gang's supervisor thread, and the gang's selector wakes it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = [
     "start_program",
 ]
 
-# Descriptors whose other ends are in ranks. Whoever is forked from this process drops them: a copy of them would keep
-# the guards of the ranks from noticing that the parent is gone.
+# Descriptors whose other ends are in ranks. Processes that are forked from this one drop them: with a copy of them
+# elsewhere, the guards of the ranks would not notice that the parent is gone.
 PARENT_ONLY_FDS: set[int] = set()
 
 
-def _drop_parent_ends() -> None:
+def _drop_parent_only_fds() -> None:
     if not PARENT_ONLY_FDS:
         return
     try:
@@ -54,20 +54,20 @@ def _drop_parent_ends() -> None:
         for descriptor in PARENT_ONLY_FDS:
             os.close(descriptor)
     else:
-        # better than closing: the objects that own them are in the copy too, and would close what has the number next
+        # Not closed: the objects that own them are in this copy too, and would later close other files of that number.
         for descriptor in PARENT_ONLY_FDS:
             os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
     PARENT_ONLY_FDS.clear()
 
 
-os.register_at_fork(after_in_child=_drop_parent_ends)
+os.register_at_fork(after_in_child=_drop_parent_only_fds)
 
-# Seconds for what was killed to be gone.
+# Seconds that a process which was killed has to end.
 PATIENCE = 5.0
 
-# The user's own sys.path is set when everything of ours has been imported: a json.py beside the notebook must not
-# become the interpreter's.
+# Until nblaunch's own modules have been imported, sys.path has no folder of the user's: a json.py beside the notebook
+# must not replace the standard one.
 _BOOT = """
 import sys
 if not sys.path[0]:
@@ -83,7 +83,7 @@ main(described)
 
 
 class NotInTime(InterruptedError):
-    """The time allowed is over, and the ranks have not started."""
+    """The ranks had not started when the time for that was over."""
 
 
 class Watch(Protocol):
@@ -93,7 +93,7 @@ class Watch(Protocol):
         """Call `readable` whenever the descriptor is readable."""
 
     def unwatch(self, descriptor: int) -> None:
-        """Stop doing so."""
+        """Watch the descriptor no more."""
 
     def wait_readable(self, descriptor: int, seconds: float | None = None) -> None:
         """Wait until the descriptor is readable.
@@ -115,18 +115,18 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done before a rank's own work, and where it can be, ahead of time.
+    """What is done before a rank's own work, ahead of time where that is possible.
 
     Parameters
     ----------
     prepare : str
-        ``"module"`` or ``"module:function"`` to import, and call, in a process that becomes ranks or forks them.
+        ``"module"`` or ``"module:function"``, which a process that becomes ranks or forks them imports, and calls.
     rehearse : str
         ``"module:function"`` that a spare calls, see `nblaunch.processes.child.spare.wait`.
     modules : tuple of str
-        Modules that a zygote imports. None of the user's own: what is edited must not be stale.
+        Modules that a zygote imports. None of them is the user's own, which would be stale after an edit.
     needed : tuple of str
-        Those of them that this launch uses: worth to wait for if a zygote still imports them.
+        Those of them that this launch uses, and so waits for if a zygote still imports them.
     spares : int
         Most ranks that a zygote's forkserver forks ahead; 0 is none.
     seconds : float
@@ -154,7 +154,7 @@ class StartMethod(ABC):
 
     @abstractmethod
     def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
-        """Start one rank and return its process id; it leads its own session.
+        """Start one rank, which leads a session of its own, and return its process id.
 
         Raises
         ------
@@ -163,21 +163,21 @@ class StartMethod(ABC):
         """
 
     def begin(self) -> None:  # noqa: B027  (most start at once)
-        """Let go whoever was started and waits: all have been started."""
+        """Let processes begin that were started and wait: all ranks have been started."""
 
     def release_spare_fds(self) -> bool:
-        """Let go of descriptors that it can do without, because none are left; tell whether there were any."""
+        """Close descriptors that are not needed, because the system gives no more; tell whether there were any."""
         return False
 
     def resume_helpers(self) -> None:  # noqa: B027  (most have none)
-        """Set helpers going that somebody has stopped: ranks are about to be ended, of which they have to tell."""
+        """Set helper processes going that were stopped: they have to report the exits of ranks that are ended."""
 
     def close(self) -> None:  # noqa: B027  (most methods have nothing to close)
-        """Let go of whatever served the whole gang. No rank is left when this is called."""
+        """Close what served the whole gang. No rank is left when this is called."""
 
 
 def belongs_to_parent(descriptor: int, until: contextlib.ExitStack) -> None:
-    """Have every process that any thread forks drop the descriptor, from now on or until `until` ends."""
+    """Have processes that any thread forks drop the descriptor, until `until` is closed."""
     PARENT_ONLY_FDS.add(descriptor)
     until.callback(PARENT_ONLY_FDS.discard, descriptor)
 
@@ -198,11 +198,11 @@ def spawn_interpreter(
     module : str
         Name of the module, below ``nblaunch.processes``.
     rank_spec, descriptors
-        What the process is to become.
+        Describe the process.
     preparation : Preparation
-        What it does first.
+        What the process does first.
     stdout, stderr : int or file, optional
-        Take the places of the parent's own.
+        Its streams; by default those of this process.
     left_out : mapping of str to str
         Modules that it does not import although the preparation names them, each with the reason.
 
@@ -222,7 +222,7 @@ def spawn_interpreter(
         "path": own_path(rank_spec),
     }
     with contextlib.ExitStack() as files:
-        # in a file, because sys.path and sys.argv can be longer than one argument may be
+        # in a file, because sys.path and sys.argv may be longer than the system allows for an argument
         file = files.enter_context(open(_linux.memory_file("nblaunch-rank_spec"), "wb"))
         file.write(json.dumps(described).encode())
         file.flush()
@@ -278,9 +278,10 @@ def spawn_helper(
 
 
 def own_path(rank_spec: RankSpec) -> list[str]:
-    """Return `sys.path` without the user's working directory, or with it behind the others if this package lies there.
+    """Return `sys.path` without the user's working directory, and with the folder of this package.
 
-    Not behind one that holds another copy of this package: the two ends have to be of one version.
+    That folder comes last, but before any other folder that has another copy of this package: both processes have to
+    use the same version.
     """
     here = os.path.realpath(rank_spec.cwd or os.curdir)
     path = [entry for entry in rank_spec.sys_path if entry and os.path.realpath(entry) != here]
@@ -332,7 +333,7 @@ def start_program(
 
 
 def open_log(path: str) -> Any:
-    """Open a log file for a rank to write to; the owner alone may read it."""
+    """Open a log file for a rank to write to; only the owner may read it."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb", buffering=0)
 
 

@@ -1,4 +1,4 @@
-"""Start methods whose ranks are children of this very process: ``spawn``, ``fork``, and a program of its own."""
+"""The start methods whose ranks are children of this process: ``spawn``, ``fork``, and programs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _DirectChildren(StartMethod):
     def _expect_exit(self, pid: int, reap: Callable[[], int]) -> None:
         try:
             pidfd = os.pidfd_open(pid)
-        except OSError:  # no descriptor left; nobody else knows of this process
+        except OSError:  # no descriptor is left, so that the exit of this process would go unnoticed
             os.kill(pid, signal.SIGKILL)
             reap()
             raise
@@ -42,8 +42,8 @@ class _DirectChildren(StartMethod):
         pidfd, reap = self._running.pop(pid)
         self._gang.unwatch(pidfd)
         os.close(pidfd)
-        # Its children go with it. The process is a zombie until it is reaped, so the number of its group cannot
-        # mean another one yet.
+        # The rest of its process group is ended with it. Until the process is reaped, the group's id cannot belong to
+        # another one.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         self._gang.exited(pid, reap())
@@ -64,7 +64,7 @@ class Spawn(_DirectChildren):
 
     def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Start an interpreter; see `StartMethod.start`."""
-        # inherited: the rank lets interrupts in when its own code begins
+        # the process inherits the blocked signal; the rank unblocks it when its own code begins
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process = spawn_interpreter("child.rank_process", rank_spec, descriptors, self._preparation)
@@ -75,10 +75,10 @@ class Spawn(_DirectChildren):
 
 
 class Program(_DirectChildren):
-    """A program per rank: no Python of ours in it.
+    """A program per rank, without any code of nblaunch in its process.
 
-    It is guarded by the pipe alone, which holds from just after its start, and as long as the program does not close
-    descriptors that it does not know.
+    Only the guard pipe ends it when this process dies: from just after its start, and as long as the program does not
+    close descriptors that it does not know.
     """
 
     def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
@@ -91,14 +91,14 @@ class Program(_DirectChildren):
 
 
 class Fork(_DirectChildren):
-    """A copy of this very process per rank, with all that is in its memory."""
+    """A copy of this process per rank, with all that is in its memory."""
 
     def start(self, rank_spec: RankSpec, descriptors: Descriptors, inherited: object) -> int:
         """Fork; see `StartMethod.start`."""
         parent = os.getpid()
         _flush_streams()
         with warnings.catch_warnings():
-            # Python 3.12 warns that other threads exist; whoever asks for fork has weighed that
+            # Python 3.12 warns of other threads, and the user has asked for fork all the same
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             pid = fork()
         if pid == 0:
@@ -108,9 +108,9 @@ class Fork(_DirectChildren):
 
 
 def _flush_streams() -> None:
-    """Empty the buffers that a fork would copy, and its rank write out once more."""
+    """Write out the buffers, which a rank would write once more if the fork copied them."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        # any object can stand for a stream, and one that fails is no reason to start nothing
+        # any object may be there as a stream, and if it fails, the ranks are started all the same
         with contextlib.suppress(Exception):
             if stream is not None:
                 stream.flush()

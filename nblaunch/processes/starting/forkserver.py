@@ -1,15 +1,16 @@
-"""The process behind start method ``forkserver``: it forks the ranks of one gang, and goes with the gang.
+"""The process behind start method ``forkserver``: it forks the ranks of one gang, and ends with the gang.
 
-It has imported what all ranks need, as a fresh interpreter or because a zygote forked it, and it holds no thread, so
+It has imported what all ranks need, as a fresh interpreter or because a zygote forked it. It has no other thread, so
 forking is safe. It talks with its gang over a packet socket::
 
     gang ─► "!" with descriptors: fork one rank            ─► its process id, or why not
-         ─► "t": the gang has begun, whoever waits is wanted
+         ─► "t": a gang has taken this forkserver
          ◄─ hello: what went wrong so far, and the spares, each with the socket that it waits at
          ◄─ process id and exit code of each rank that has exited
-         ◄─ "gone": nothing is left below this process
+         ◄─ "gone": no descendant of this process is left
 
-It adopts what ranks leave behind and, when the gang hangs up or dies, ends everything below it, then itself.
+It adopts the processes that ranks leave behind. When the gang closes the connection or dies, it ends all its
+descendants, then itself.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from nblaunch.processes.child.rank_process import forget_ahead, fork, warm_up
 __all__ = ["cut", "keep_pages_shared", "main", "prepare", "serve", "thread_count"]
 
 _MAX_WAIT_SECONDS = 3600.0
-# Seconds for the processes that clean up after ranks.
-_CLEANING = 3.0
-# Bytes of an error's end that are told.
+# Seconds that processes which clean up after ranks have to end.
+_MAX_CLEANING_SECONDS = 3.0
+# Bytes at the end of an error that are reported.
 _MAX_PROBLEM_BYTES = 1 << 14
 
 
@@ -43,10 +44,10 @@ def main(described: dict[str, Any]) -> NoReturn:
     gang = socket.socket(fileno=described["descriptors"]["control"])
     os.set_inheritable(gang.fileno(), False)
     _linux.prefer_for_oom_kill()
-    # what an import prints belongs under no cell; ranks are given their streams
+    # what an import prints belongs to no cell; ranks get streams of their own
     os.dup2(2, 1)
-    # While imports run, nobody would notice that the gang is gone; later the end of the connection tells, and then
-    # there are descendants to be ended first.
+    # While imports run, this process would not notice that its parent is gone. Later it notices that the connection is
+    # closed, and must end its descendants before itself.
     _linux.signal_at_parents_death(signal.SIGKILL)
     problem = prepare(described["prepare"])
     _linux.signal_at_parents_death(0)
@@ -54,10 +55,10 @@ def main(described: dict[str, Any]) -> NoReturn:
 
 
 def prepare(dotted: str) -> str:
-    """Import what ranks will need and see to it that forking is safe; return what went wrong."""
+    """Import what ranks will need, and check that forking is safe; return what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     problem = warm_up(dotted)
-    # or every rank would write what an import has printed
+    # every rank would write what imports have left in buffers
     flush()
     if problem:
         return problem
@@ -74,7 +75,7 @@ def thread_count() -> int:
 
 
 def keep_pages_shared() -> None:
-    """Keep forked processes, their garbage collector above all, from writing to pages that all share."""
+    """Keep forked processes, their garbage collectors above all, from writing to shared pages of memory."""
     forget_ahead()
     gc.collect()
     gc.freeze()
@@ -114,7 +115,7 @@ def serve(
     try:
         _linux.become_subreaper()
         if guard >= 0:
-            # it ends what is below it when its gang is gone, but not while somebody has stopped it
+            # if it was stopped, the end of the guard's writer sets it going, so that it ends its descendants
             _linux.guard_group(guard, os.getpgrp(), signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gang died while it was being told
             _Server(gang, problem, own_name or before, guard).serve(spares, seconds, rehearse)
@@ -146,12 +147,12 @@ class _Server:
     def serve(self, spares: int, seconds: float | None, rehearse: str) -> None:
         """Say hello, then do what the gang asks for until it hangs up."""
         hurried = _linux.readable([self._gang.fileno()], 0.0)
-        # a rank that is wanted at once is not forked ahead: rehearsing would only make it late
+        # no spares if a gang waits already: to rehearse would only delay its ranks
         self._say_hello(0 if hurried or self._problem else spares, rehearse)
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # it may be longer than poll can wait
+            # poll has a limit for the time that it waits
             at_most = None if left is None else min(left, _MAX_WAIT_SECONDS)
             readable = _linux.readable([self._gang.fileno(), self._wake], at_most)
             if self._wake in readable:
@@ -251,7 +252,7 @@ def _reap(ranks: set[int]) -> tuple[list[tuple[int, int]], bool]:
 
 
 def _end_all() -> NoReturn:
-    """Kill descendants until none is left; ends with ChildProcessError."""
+    """Kill descendants until none is left; raises ChildProcessError then."""
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises where there is no child: the usual case
     import psutil
 
@@ -259,21 +260,21 @@ def _end_all() -> NoReturn:
 
     # for sigtimedwait
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    deadline = time.monotonic() + _CLEANING
+    deadline = time.monotonic() + _MAX_CLEANING_SECONDS
     while True:
         left = psutil.Process().children(recursive=True)
         if left and all(map(takes_its_time, left)):
             raise ChildProcessError
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
-                # those that clean up end by themselves when all the others are gone
+                # processes that clean up end by themselves when all the others are gone
                 if time.monotonic() > deadline or not is_cleaner(process):
                     process.kill()
         _wait_for_a_child(deadline)
 
 
 def _wait_for_a_child(deadline: float) -> None:
-    """Reap a child that has ended; raises ChildProcessError where there is none. Wait for one until the deadline."""
+    """Wait until a child has ended, at most until the deadline, and reap it; raises ChildProcessError without child."""
     while os.waitpid(-1, os.WNOHANG)[0] == 0:
         left = deadline - time.monotonic()
         signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.5))

@@ -1,4 +1,4 @@
-"""`Forkserver`: the gang's side of start methods ``forkserver`` and ``zygote``; the other one is in `forkserver.py`."""
+"""`Forkserver`: start method ``forkserver``, in the gang's process; the process that forks is in `forkserver.py`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["Forkserver"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds for a forkserver that is ready to fork one rank; under heavy load that takes a while.
+# Seconds that a forkserver which is ready has to fork one rank; under heavy load that takes long.
 _FORK_PATIENCE = 30.0
 
 
 class Forkserver(StartMethod):
-    """Forks of one helper process, which serves this gang only, has imported what all ranks need, and goes with it.
+    """Forks of a helper process that has imported what all ranks need, and serves this gang only.
 
-    The helper adopts what a rank leaves behind, even in other sessions, and ends it.
+    The helper adopts the processes that a rank leaves behind, even in other sessions, and ends them.
     """
 
     def __init__(self, gang: Watch, rank_specs: Sequence[RankSpec], preparation: Preparation) -> None:
@@ -76,23 +76,24 @@ class Forkserver(StartMethod):
     def begin(self) -> None:
         """Wake the spares that have been chosen.
 
-        All at once and at last: on few cores, the first ones would take the processor from the one who starts the rest.
+        They are woken together, when all ranks have been started: on few cores, spares that run would delay the others'
+        start.
         """
         while self._chosen:
             description, mailbox, copies = self._chosen.popleft()
-            # one that has just died is reported by its forkserver
+            # the forkserver reports a spare that has just died
             with copies, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 description.send(mailbox)
 
     def release_spare_fds(self) -> bool:
-        """Wake the spares that have been chosen, which take several descriptors each until then, or drop the others."""
+        """Wake the spares that have been chosen, which frees their descriptors; if there are none, drop the others."""
         if self._chosen:
             self.begin()
             return True
         return self._connection is not None and self._connection.drop_spares()
 
     def resume_helpers(self) -> None:
-        """Set the helper going."""
+        """Set the helper going, if it was stopped."""
         if self._connection is not None:
             let_go_on(self._connection.pid)
 
@@ -135,26 +136,26 @@ class Forkserver(StartMethod):
         try:
             answer = self._connection.receive()
         except (ConnectionError, EOFError):
-            # its ranks go with it: each was set to die with its parent, but one that is stuck in C code does not
+            # The forkserver is gone. Its ranks are set to die with it, but one that is stuck in C code does not.
             self._gang.unwatch(self._connection.server.fileno())
             for pid in sorted(self._pids):
                 _kill_orphan(pid)
                 self._gang.exited(pid, -signal.SIGKILL)
             self._pids.clear()
             return
-        # An interrupted start may have left the answer to it behind. That rank is nobody's, and goes with its parent.
+        # Other answers are left from a start that was interrupted; that rank ends with the forkserver.
         if "exited" in answer:
             self._note_exit(answer)
 
     def _note_exit(self, answer: dict[str, Any]) -> None:
-        # a spare that nobody needed is no rank
+        # exits of spares that were not used are ignored
         if answer["exited"] in self._pids:
             self._pids.discard(answer["exited"])
             self._gang.exited(answer["exited"], answer["exitcode"])
 
 
 def _with_streams(rank_spec: RankSpec, descriptors: Descriptors) -> Descriptors:
-    """Add this process's own streams for those of the rank that go to no file: the forkserver may have others."""
+    """Add this process's own streams for those of the rank that have no file: the forkserver may have other ones."""
 
     def ours(path: str, descriptor: int) -> int:
         return descriptor if not path and _is_open(descriptor) else -1

@@ -1,4 +1,4 @@
-"""`Connection`: one forkserver as the process that has started it knows it, and the spares that it has made."""
+"""`Connection`: the connection to one forkserver, and to the spares that it has forked."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Unanswered(OSError):
 
 
 class Connection:
-    """What a gang holds of its forkserver.
+    """The connection to a forkserver.
 
     Parameters
     ----------
     server : socket
-        Packet socket to it.
+        Packet socket to the forkserver.
     environment : dict of str to str
-        The environment that the forkserver has.
+        The environment of the forkserver.
     process : Popen, optional
         The forkserver, if it is a child of this process.
     complaints : file, optional
-        What it says when it dies.
+        What the forkserver writes to standard error.
     guard_writer : int
         Writing end of a pipe that forkserver and spares watch; -1 if there is none.
 
@@ -68,21 +68,21 @@ class Connection:
         self._complaints = complaints
         self._guard_writer = guard_writer
         self._greeted = False
-        # whether it has said that nothing is left below it
+        # whether the forkserver has said that it has no child left
         self._childless = False
         PARENT_ONLY_FDS.add(server.fileno())
         if guard_writer >= 0:
             PARENT_ONLY_FDS.add(guard_writer)
 
     def greet(self, gang: Watch, seconds: float | None = None) -> None:
-        """Wait for the hello, if it has not come yet; go on with a forkserver that was stopped while it waited.
+        """Wait for the hello, if it has not come yet; set the forkserver going if it was stopped.
 
         Raises
         ------
         OSError
             If the forkserver says that it cannot fork.
         Unanswered
-            If it dies, or the time is over.
+            If the forkserver dies.
         """
         if not self._greeted:
             gang.wait_readable(self.server.fileno(), seconds)
@@ -99,7 +99,7 @@ class Connection:
         Unanswered
             If it has died.
         """
-        # asked before, because recv_fds() takes flags and forgets them
+        # asked first, because recv_fds() ignores its flags and would block
         if self._greeted or not _is_readable(self.server):
             return
         try:
@@ -116,7 +116,7 @@ class Connection:
             raise Unanswered(self.obituary())
         self._greeted = True
         self.pid = hello["pid"]
-        # fewer sockets where this process has no descriptors left; their spares leave
+        # If this process has no descriptors left, fewer sockets have come; spares without one leave.
         for pid, mailbox in zip(hello["spares"], mailboxes, strict=False):
             PARENT_ONLY_FDS.add(mailbox.fileno())
             self.spares.append((pid, mailbox))
@@ -126,7 +126,7 @@ class Connection:
     def is_gone(self) -> bool:
         """Tell whether the forkserver has ended.
 
-        Its connection alone does not show that: a spare that was only just forked holds a copy of the other end.
+        The connection alone does not show that: a spare that was only just forked has a copy of the other end.
         """
         return _linux.hung_up(self.server.fileno()) or (self._greeted and _linux.has_ended(self.pid))
 
@@ -141,7 +141,7 @@ class Connection:
         return None
 
     def count_waiting(self) -> int:
-        """Return how many spares wait by now; none of them is of use when the forkserver is gone."""
+        """Return how many spares wait now; 0 if the forkserver is gone, because they are of no use then."""
         with contextlib.suppress(OSError):
             self.hear()
         if self.is_gone():
@@ -149,7 +149,7 @@ class Connection:
         return sum(not _linux.hung_up(mailbox.fileno()) for _, mailbox in self.spares)
 
     def drop_spares(self) -> bool:
-        """Let go of all spares, which leave; tell whether there were any."""
+        """Close the sockets of all spares, which then leave; tell whether there were any."""
         dropped = bool(self.spares)
         while self.spares:
             let_go(self.spares.popleft()[1])
@@ -171,14 +171,14 @@ class Connection:
         return answer
 
     def close(self) -> None:
-        """Let the forkserver end what is left below it; return when nothing is."""
+        """Have the forkserver end what it has forked, and itself; return when that is done."""
         self.drop_spares()
         if self._process is not None and not self._greeted:
-            self._process.kill()  # it has forked nothing yet, and may import for long
+            self._process.kill()  # it has forked nothing yet, and its imports may take long
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_WR)
         self._close_guard()
-        # One that has not greeted has no rank either, and ends when it finds nobody at the other end.
+        # A forkserver that has not said hello has no rank, and ends when it finds the connection closed.
         if self._greeted and not self._childless and not self._says_that_all_is_gone():
             self._kill()
         let_go(self.server)
@@ -192,7 +192,7 @@ class Connection:
             self._complaints.close()
 
     def disown(self) -> None:
-        """Let go of it in a process that was forked from its owner."""
+        """Close the descriptors in a process that was forked from the owner of this connection."""
         for ours in (self.server, *(mailbox for _, mailbox in self.spares)):
             with contextlib.suppress(OSError):
                 ours.close()
@@ -215,7 +215,7 @@ class Connection:
         return True
 
     def _kill(self) -> None:
-        # one of its descendants hangs in the kernel and cannot be waited for, or it is stopped itself
+        # a descendant of the forkserver hangs in the kernel, or the forkserver itself was stopped
         if self.pid > 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -241,7 +241,7 @@ def let_go(ours: socket.socket) -> None:
 
 
 def let_go_on(pid: int) -> None:
-    """Set a process going that somebody may have stopped while it had nothing to do."""
+    """Set a process going that may have been stopped."""
     if pid > 0:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGCONT)

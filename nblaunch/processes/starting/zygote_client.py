@@ -1,4 +1,4 @@
-"""One zygote, as the process that has started it knows it; the other side is `nblaunch.processes.starting.zygote`."""
+"""`ZygoteClient`: the connection to one zygote, which is the process of `nblaunch.processes.starting.zygote`."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from nblaunch.processes.starting.load_time import Kind, differ_for_libraries_onl
 
 __all__ = ["Ahead", "Grandchild", "ZygoteClient"]
 
-# The allocator that comes with pyarrow, and so with pandas, otherwise starts a thread when it is loaded.
+# Without this, the allocator of pyarrow, which pandas loads too, starts a thread.
 _SINGLE_THREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-# What a process may have imported that takes on other variables: these packages read none when they are loaded.
+# Packages that read no environment variables when they are loaded: a fork that has only these may change its variables.
 _READ_NO_VARIABLES = {"IPython", "cloudpickle"}
-# Seconds for a fork of it.
+# Seconds that a zygote has to fork another one.
 _FORK_PATIENCE = 10.0
-# Why a module is left out, if that may be another time.
+# How reasons begin that may not hold later, for which a module is left out.
 _MAY_BE_MENDED = ("its import failed", "there is no module")
 # Seconds for imports. A zygote that needs longer hangs, and the launch goes on without one.
 _IMPORT_PATIENCE = 120.0
-# Seconds that a launch waits for imports before this is told, and from one look at what is imported to the next.
+# Seconds between two looks at what a zygote imports, the first of which comes after as long.
 _LOOK = 0.5
 _MAX_REPORT_BYTES = 1 << 17
 # What a zygote writes before the name of each module, in front of what the module's import itself writes.
@@ -48,14 +48,14 @@ _IMPORTING = "\0importing "
 
 
 class Grandchild:
-    """A process that another one has forked, with what is used of a `subprocess.Popen`.
+    """A process that another one has forked, with the methods of `subprocess.Popen` that are needed.
 
     Parameters
     ----------
     pid : int
-        Its number.
+        Its process id.
     connection : socket
-        Of which that process alone has the other end: it tells when the process has ended.
+        A socket whose other end only that process has, so that it shows when the process has ended.
     """
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
@@ -90,7 +90,7 @@ class Grandchild:
 
 @dataclass
 class Ahead:
-    """A forkserver that was ordered before anybody needed it."""
+    """A forkserver that was made ahead, for the next launch."""
 
     connection: Connection
     until: float
@@ -103,7 +103,7 @@ class Ahead:
 
 @dataclass
 class ZygoteClient:
-    """A zygote, as its client knows it."""
+    """A zygote, as the process knows it that has started it."""
 
     preparation: Preparation
     kind: Kind
@@ -132,7 +132,7 @@ class ZygoteClient:
             guard, guard_writer = _guard_pipe(kept, passed_on)
             process, control, complaints = spawn_helper(
                 "starting.zygote",
-                # not in the notebook's folder: nothing of the user's is imported, and the folder may be removed
+                # not in the notebook's folder, whose modules must not be imported and which may be removed
                 RankSpec(0, env=environment, cwd="/", sys_path=_without_here(path)),
                 preparation,
                 guard=guard,
@@ -152,7 +152,9 @@ class ZygoteClient:
         path: tuple[str, ...],
         harmful: Mapping[str, str],
     ) -> ZygoteClient:
-        """Have a zygote that is ready fork another one, which begins to import what that one lacks; see `can_become`.
+        """Have a zygote that is ready fork another one, which begins to import the modules that are missing.
+
+        `can_become` tells whether that is possible.
 
         Raises
         ------
@@ -163,7 +165,7 @@ class ZygoteClient:
         known = {**harmful, **base.harmful()}
         left_out = {name: why for name, why in known.items() if name in preparation.modules}
         kind = kind_of(env)
-        # a zygote computes with one thread, whatever is asked for
+        # variables for numbers of threads are left as they are: a zygote has one thread
         different = kind[0].items() - base.kind[0].items()
         changed = {name: value for name, value in different if name not in threads.VARIABLES}
         removed = sorted(base.kind[0].keys() - kind[0].keys() - set(threads.VARIABLES))
@@ -181,18 +183,18 @@ class ZygoteClient:
             kept.enter_context(ours)
             belongs_to_parent(ours.fileno(), kept)
             passed_on.enter_context(theirs)
-            # a copy of it in another child would hide that the zygote has ended
+            # with a copy of it in another process, the end of the zygote would go unnoticed
             belongs_to_parent(theirs.fileno(), passed_on)
             complaints = kept.enter_context(open(_linux.memory_file("nblaunch-zygote"), "r+b", buffering=0))
             file = passed_on.enter_context(open(_linux.memory_file("nblaunch-rank_spec"), "wb", buffering=0))
             file.write(json.dumps(described).encode())
             file.seek(0)
             rights = array("i", [theirs.fileno(), guard, complaints.fileno(), file.fileno()])
-            base.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+            base.process.send_signal(signal.SIGCONT)  # it may have been stopped
             base.control.sendmsg(
                 [b'{"grow": true}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
             )
-            # before the wait, or the end of the other one would not be seen
+            # before the wait, in which the end of the new process must be noticed
             passed_on.close()
             if not _linux.readable([ours.fileno()], _FORK_PATIENCE):
                 raise TimeoutError("a zygote that was to fork another one did not answer")
@@ -204,11 +206,11 @@ class ZygoteClient:
         return cls(preparation, kind, environment, process, ours, guard_writer, complaints)
 
     def has_been_grown(self) -> bool:
-        """Tell whether another zygote has forked it."""
+        """Tell whether this zygote was forked from another one."""
         return isinstance(self.process, Grandchild)
 
     def harm(self) -> str:
-        """Return the name of the module for whose sake it has given up, to be made anew without it; mostly empty."""
+        """Return the module that made this zygote unusable; a new one has to do without it. Empty if none did."""
         return "" if self.report is None else str(self.report.get("harm", ""))
 
     def serves(self, preparation: Preparation, kind: Kind) -> bool:
@@ -224,7 +226,7 @@ class ZygoteClient:
         if (self.preparation.prepare, self.preparation.rehearse) != (preparation.prepare, preparation.rehearse):
             return False
         held = set(self.preparation.modules)
-        # one that holds more than is asked for would not be what a launch has asked for
+        # a zygote that has more modules than are asked for does not become one that has fewer
         if self.report is None or not held <= set(preparation.modules):
             return False
         if self.kind == kind:
@@ -233,7 +235,7 @@ class ZygoteClient:
         return light and differ_for_libraries_only(self.kind, kind)
 
     def has(self, modules: tuple[str, ...]) -> bool:
-        """Tell whether the zygote holds these modules, or has tried to."""
+        """Tell whether the zygote was asked to import all these modules."""
         return set(modules) <= set(self.preparation.modules)
 
     def outgrows(self, other: ZygoteClient) -> bool:
@@ -241,36 +243,36 @@ class ZygoteClient:
         return self.serves(other.preparation, other.kind) and self.has(other.preparation.modules)
 
     def poll(self) -> bool:
-        """Read the report if it has come; tell whether the zygote lives."""
+        """Read the report if it has come; tell whether the zygote is running."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
             self._read_report(self.control)
         return self.process.poll() is None
 
     def harmful(self) -> dict[str, str]:
-        """Return the modules that it leaves out for what they do to a process; one that is missing may come later."""
+        """Return the modules that it leaves out because they do harm, with the reasons; missing ones do not count."""
         return {name: why for name, why in self.left_out().items() if not why.startswith(_MAY_BE_MENDED)}
 
     def left_out(self) -> dict[str, str]:
-        """Return the modules that the zygote does not hold although it was asked to, each with the reason."""
+        """Return the modules that the zygote was asked for and does not have, each with the reason."""
         found: dict[str, str] = {} if self.report is None else self.report["left_out"]
         return found
 
     def wait_report(self, control: socket.socket, gang: Watch) -> None:
-        """Wait until the zygote has imported everything; tell what it imports if that takes long.
+        """Wait until the zygote has imported everything; tell the gang what it imports if that takes long.
 
         Parameters
         ----------
         control : socket
-            A duplicate of the connection to it, which nobody else closes.
+            A duplicate of the connection to the zygote, which no other thread closes.
         gang : Watch
-            Who waits.
+            The gang that waits.
 
         Raises
         ------
         OSError
             If it dies, cannot get ready, or needs too long.
         """
-        self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+        self.process.send_signal(signal.SIGCONT)  # it may have been stopped
         if self.report is None:
             self._wait_readable(control, gang)
             with contextlib.suppress(ConnectionError):
@@ -322,11 +324,11 @@ class ZygoteClient:
             size = os.fstat(self.complaints.fileno()).st_size
             begin = max(0, size - _MAX_REPORT_BYTES)
             return os.pread(self.complaints.fileno(), _MAX_REPORT_BYTES, begin).decode(errors="replace")
-        except ValueError:  # another thread has let go of it
+        except ValueError:  # another thread has closed the file
             return ""
 
     def _read_report(self, control: socket.socket) -> None:
-        # It stays in the socket, because several launches may wait for it at once.
+        # The report stays in the socket (MSG_PEEK), because several launches may wait for it at once.
         if self.report is None:
             data = control.recv(_MAX_REPORT_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             self.report = json.loads(data) if data else None

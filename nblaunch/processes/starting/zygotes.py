@@ -38,17 +38,18 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 # Zygotes that are kept: each holds the libraries that it has imported.
 _MOST_ZYGOTES = 3
-# Seconds for a ready zygote to fork a forkserver, or for a forkserver to say hello.
+# Seconds that a zygote which is ready has to fork a forkserver, and this to say hello.
 _HELLO_PATIENCE = 10.0
 # Seconds after a run before the next spares are forked: the kernel is busy with the cell's reply, and the person may
 # run the next cell at once.
 _DELAY = 0.1
-# Share of the available memory that spares may take, and what one takes: its private pages, torch imported.
+# Share of the available memory that spares may take, and the private memory of one, with torch imported.
 _SHARE_OF_MEMORY = 0.05
 _BYTES_PER_SPARE = 12 << 20
-# A forkserver gives up later than its client does: one that is taken in the last moment must not end just then.
+# Seconds that a forkserver waits longer than its client counts on, so that one that is taken at the last moment still
+# runs.
 _MARGIN = 60.0
-# Exit codes of a process that somebody else has ended.
+# Exit codes of a process that was ended from outside.
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
@@ -60,14 +61,15 @@ class Zygotes:
         # the one used last comes last
         self._processes: list[ZygoteClient] = []
         self.failures: deque[str] = deque(maxlen=3)
-        # modules whose import has ended a zygote, or did not end, each with the reason; and those that are suspected
+        # modules whose import has ended a zygote, or did not end, each with the reason
         self._harmful: dict[str, str] = {}
+        # modules that were being imported when a zygote was killed from outside: a second time counts as harmful
         self._suspects: set[str] = set()
-        # modules with which no zygote is grown any more
+        # sets of modules for which no zygote is forked from another one any more
         self._to_be_fresh: set[tuple[str, ...]] = set()
 
     def get_ready(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> None:
-        """See to it that a zygote with these modules exists or is being made; returns at once.
+        """Begin to make a zygote with these modules, unless there is one; returns at once.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class Zygotes:
         InterruptedError
             If the gang is ordered to end meanwhile.
         OSError
-            If there is no way to get one, which is no reason not to launch in another way.
+            If no forkserver can be had; ranks can be started in another way then.
         """
         zygote = self._chosen(preparation, rank_spec, gang)
         try:
@@ -111,7 +113,7 @@ class Zygotes:
         while True:
             with self._lock:
                 zygote = self._zygote_for(preparation, rank_spec)
-                # Of its own: if another thread ends this zygote, the number of its descriptor soon means another file.
+                # A duplicate: if another thread ends this zygote, its descriptor is closed and may be another file's.
                 control = zygote.control.dup()
             try:
                 with control:
@@ -122,13 +124,13 @@ class Zygotes:
                 self._discard(zygote, str(error))
                 if not zygote.has_been_grown():
                     raise
-                continue  # a fresh one says what is wrong
+                continue  # the next zygote is a fresh one, which can report what is wrong
             with self._lock:
                 if not self._give_up(zygote):
                     return zygote
 
     def _give_up(self, zygote: ZygoteClient) -> bool:
-        """Let go of a zygote that does without a harmful module, to be made anew; tell whether it is one."""
+        """Close a zygote if it has found a harmful module, to be made anew without that; tell whether it has."""
         if not zygote.harm():
             return False
         self._harmful.update(zygote.harmful())
@@ -138,7 +140,7 @@ class Zygotes:
         return True
 
     def order_ahead(self, preparation: Preparation, rank_spec: RankSpec, nprocs: int) -> None:
-        """Have the next gang's forkserver and spares made; whatever prevents it will show when they are needed."""
+        """Have the next gang's forkserver and spares made; an error is ignored until they are needed."""
         spares = min(nprocs, preparation.spares, self._affordable(), MOST_SPARES)
         with self._lock:
             self._bury_the_dead()
@@ -146,7 +148,7 @@ class Zygotes:
                 kind = kind_of(rank_spec.env)
                 kin = [one for one in self._processes if one.serves(preparation, kind)]
                 ready = [one for one in reversed(kin) if one.report is not None]
-                # the next launch takes the complete one, or the one that was used last
+                # the zygote that the next launch will use: one with all modules, or the one that was used last
                 zygote = next((one for one in ready if one.has(preparation.modules)), next(iter(ready), None))
                 if zygote is None or zygote.ahead is not None or spares < 1 or preparation.seconds <= 0:
                     return
@@ -163,13 +165,13 @@ class Zygotes:
             self._to_be_fresh.clear()
 
     def forget(self) -> None:
-        """Drop what belongs to the process that this one was forked from."""
+        """Close, in a forked process, the descriptors of the parent's zygotes."""
         self._lock = threading.RLock()
         while self._processes:
             self._processes.pop().disown()
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what there is to know of each zygote, for a person who wonders; the one used last comes first."""
+        """Describe each zygote, for ``%multiproc doctor``; the one used last comes first."""
         with self._lock:
             return [
                 {
@@ -187,11 +189,11 @@ class Zygotes:
             ]
 
     def _blame(self, zygote: ZygoteClient) -> None:
-        """Leave out what a zygote was importing when it died or hung, or every launch would wait again."""
+        """Leave out from now on the module that a zygote was importing when it died or hung."""
         culprit, code = zygote.importing(), zygote.process.poll()
         if not culprit:
             return
-        if code in _KILLED and culprit not in self._suspects:  # by somebody, perhaps for another reason
+        if code in _KILLED and culprit not in self._suspects:  # it may have been killed for another reason
             self._suspects.add(culprit)
         elif code is None:
             self._harmful[culprit] = "its import took too long, or did not end"
@@ -202,7 +204,7 @@ class Zygotes:
         return int(available_memory() * _SHARE_OF_MEMORY) // _BYTES_PER_SPARE
 
     def _bury_the_dead(self) -> None:
-        """Let go of zygotes that have died, and of those that a ready one has outgrown."""
+        """Close zygotes that have died, and those of which a ready one can do all."""
         for zygote in list(self._processes):
             lives = zygote.poll()
             if not self._give_up(zygote) and not lives:
@@ -214,7 +216,7 @@ class Zygotes:
                     older.close()
 
     def _zygote_for(self, preparation: Preparation, rank_spec: RankSpec) -> ZygoteClient:
-        """Return the zygote to use now: one that has everything, or one that has what this launch needs, if ready."""
+        """Return the zygote to use: one with all modules, unless only one with those that are needed is ready."""
         with self._lock:
             self._bury_the_dead()
             kind = kind_of(rank_spec.env)
@@ -230,7 +232,7 @@ class Zygotes:
 
     def _make(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient:
         zygote = self._grown(preparation, env, path) or ZygoteClient.start(preparation, env, path, self._harmful)
-        # one that still imports a part of the same is late already
+        # zygotes that still import a part of the same modules are not needed any more
         for other in [one for one in self._processes if one.report is None and zygote.outgrows(one)]:
             self._processes.remove(other)
             other.close()
@@ -243,7 +245,7 @@ class Zygotes:
         return zygote
 
     def _grown(self, preparation: Preparation, env: Mapping[str, str], path: tuple[str, ...]) -> ZygoteClient | None:
-        """Return a zygote that one with fewer modules has forked: it has only the others to import."""
+        """Fork a zygote from one with fewer modules, so that it imports only the others; None if there is none."""
         kind = kind_of(env)
         bases = [one for one in self._processes if one.can_become(preparation, kind)]
         if not bases or preparation.modules in self._to_be_fresh:
@@ -271,11 +273,11 @@ class Zygotes:
 
     def _discard(self, zygote: ZygoteClient, why: str) -> None:
         with self._lock:
-            if zygote in self._processes:  # or another thread has ended it meanwhile, on purpose
+            if zygote in self._processes:  # else another thread has closed it already
                 logger.warning("a zygote (pid %d) failed and is replaced: %s", zygote.process.pid, why)
                 self.failures.append(why)
                 if zygote.has_been_grown() and zygote.process.poll() is not None:
-                    # nobody knows how it has ended, which a fresh one will show
+                    # only a fresh one, which is a child of this process, shows how it ends
                     self._to_be_fresh.add(zygote.preparation.modules)
                 else:
                     self._blame(zygote)
@@ -319,7 +321,7 @@ class Zygote(Forkserver):
         return connection
 
     def close(self) -> None:
-        """Let the forkserver go, and have the next one made."""
+        """End the forkserver, and have the next one made."""
         super().close()
         if self._apart is not None:
             self._apart.close()

@@ -1,4 +1,4 @@
-"""What the gang does to learn where its ranks are: it asks them all at once, and looks for their answers.
+"""How a gang learns where its ranks are: it signals them all at once, and looks for their answers in files.
 
 ::
 
@@ -30,7 +30,7 @@ __all__ = ["StackRequest", "StackRequests"]
 _PATIENCE = 1.0
 # Bytes of the first line of the file.
 _HEAD_SIZE = 11
-# Bytes of the stacks of one rank, at one time; and of all that are kept in its file.
+# Bytes of the stacks of one rank that are read at one time, and to which its file may grow.
 _MAX_STACK_BYTES = 4 << 20
 
 _MASK = re.compile(rb"^(SigBlk|SigCgt|ShdPnd|SigPnd):\s*([0-9a-f]+)$", re.MULTILINE)
@@ -59,10 +59,11 @@ class _Asked:
     state: str
     others: dict[str, bytes]
     problem: str = ""
-    # whether the main thread has told of itself; whether all has been told that will be
+    # whether the main thread has written its stack
     first: bool = False
+    # whether nothing more will be written
     answered: bool = False
-    # the signal that was sent last, the size of the file before, and the threads that blocked that signal
+    # the signal that was sent last, the size of the file before that, and the threads that blocked that signal
     signal: int = SIGNAL
     size: int = 0
     blocking: frozenset[str] = frozenset()
@@ -79,7 +80,7 @@ class StackRequest:
     Attributes
     ----------
     deadline : float
-        `time.monotonic` after which no answer is waited for.
+        The time of `time.monotonic` until which answers are waited for.
     """
 
     PERIOD = 0.002
@@ -96,7 +97,7 @@ class StackRequest:
                 asked.answered = True
                 asked.first = asked.first or asked.signal == SIGNAL_FOR_MAIN
                 if asked.signal == SIGNAL_FOR_MAIN and asked.others and _waiting(asked.pid) == asked.others:
-                    # only when the other handler has written, or both would write at once
+                    # only when the handler of the first signal has written, or both would write at once
                     asked.answered = not _send(asked, SIGNAL)
         return time.monotonic() >= self.deadline or all(one.answered or one.problem for one in self._asked.values())
 
@@ -107,7 +108,7 @@ class StackRequest:
 
 @dataclass
 class _Open:
-    """A request without its answers, who gets these, and when to look for them."""
+    """A request that waits for its answers, and what is done with these."""
 
     request: StackRequest
     give: Callable[[dict[int, Stack]], None]
@@ -116,7 +117,7 @@ class _Open:
 
 
 class StackRequests:
-    """What a gang has asked its ranks and has no answers to yet."""
+    """The requests of a gang that wait for answers."""
 
     def __init__(self) -> None:
         self._open: list[_Open] = []
@@ -124,7 +125,7 @@ class StackRequests:
     def ask(
         self, ranks: Mapping[int, tuple[int, str]], give: Callable[[dict[int, Stack]], None], ending_waits: bool
     ) -> None:
-        """Ask ranks where they are; `give` gets the answers. If `ending_waits`, the gang is to end none before."""
+        """Ask ranks where they are; `give` gets the answers. With `ending_waits`, the gang ends no rank before."""
         self._open.append(_Open(StackRequest(ranks), give, time.monotonic(), ending_waits))
 
     @property
@@ -143,7 +144,7 @@ class StackRequests:
             one.look_at += seconds
 
     def close(self) -> None:
-        """Give what there is: no rank is left that could answer."""
+        """Give the answers that there are: no rank is left that could answer."""
         while self._open:
             one = self._open.pop(0)
             one.give(one.request.stacks())
@@ -199,9 +200,9 @@ def _send(asked: _Asked, number: int) -> bool:
 
 
 def _waiting(pid: int) -> dict[str, bytes]:
-    """Return the threads of a process besides the main one, and how often each was woken; nothing if one of them runs.
+    """Return how often each thread of a process but the main one was woken; empty if one of them runs.
 
-    Only if this is twice the same, none starts, ends or calls anything meanwhile; see `nblaunch.stacks.dump`.
+    If the result is the same twice, none of them has run in between; see `nblaunch.stacks.dump`.
     """
     found = {}
     for thread in _threads(pid):
@@ -226,12 +227,12 @@ def _why_not(pid: int, path: str, number: int) -> str:
             head = HEAD.fullmatch(file.read(_HEAD_SIZE))
             wanted = os.fstat(file.fileno())
     except FileNotFoundError:
-        return _GONE  # it would write into a file that nobody can open any more
+        return _GONE
     except OSError as error:
         return _cannot_be_asked(error)
     if head is None:
         return _FULL if has_no_room(os.path.dirname(path)) else _NOT_READY
-    # what it writes to may be a file of the user's by now, who may close any descriptor and use it again
+    # the user's code may have closed the descriptor and opened another file under its number
     try:
         found = Path(f"/proc/{pid}/fd/{int(head[1])}").stat()
     except PermissionError:
@@ -246,9 +247,10 @@ def _why_not(pid: int, path: str, number: int) -> str:
 
 
 def _has_answered(asked: _Asked) -> bool:
-    """Tell whether all has been written: something has, the signal is not pending, and no handler is at it.
+    """Tell whether a rank has written its whole answer.
 
-    While a handler runs, its thread blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
+    It has if it has written something, the signal is not pending, and no handler runs. While a handler runs, its thread
+    blocks the signal (sigaction(2)), which ``/proc/PID/task/TID/status`` shows.
     """
     if size_of(asked.path) <= asked.size:
         with contextlib.suppress(OSError):
@@ -297,7 +299,7 @@ def _state(pid: int) -> str:
 
 
 def _is_exiting(pid: int) -> bool:
-    """Tell whether a process is on its way out, and lets go of its descriptors: PF_EXITING in the kernel's flags."""
+    """Tell whether a process is exiting, and so closes its descriptors: PF_EXITING in the kernel's flags."""
     with contextlib.suppress(OSError, IndexError):
         return bool(int(_linux.stat_of(pid)[6]) & 4)
     return True
@@ -314,12 +316,12 @@ def _stack(asked: _Asked) -> Stack:
     text, problem = _answer(asked), asked.problem
     answer = read_answer(text)
     threads: tuple[tuple[Frame, ...], ...] = ()
-    # what follows the stack of the main thread is more than is needed
+    # the stack of the main thread is enough; those of the others may be missing
     if answer.main is not None and (asked.answered or asked.first):
         threads = (answer.main, *(answer.others if asked.answered else ()))
         problem = ""
     if not problem and has_no_room(os.path.dirname(asked.path)) and not (text.endswith("\n") and all(threads)):
-        threads, problem = (), _FULL  # it may be written in part only
+        threads, problem = (), _FULL  # the answer may be incomplete
     if not threads and not problem:
         problem = _STATES.get(_state(asked.pid), _NO_ANSWER)
     left_out = max(0, len(_threads(asked.pid)) - len(threads)) if threads else 0
