@@ -1,6 +1,6 @@
-"""Colours of a terminal as styles of a record, to be read on white and on black.
+"""Colours of a terminal as CSS styles of a record, which have to be readable on white and on black.
 
-Nobody knows the ground that a saved notebook is shown on, and a rank least of all.
+On which background a saved notebook will be shown is not known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from nblaunch.panel.terminal import Style
 
 __all__ = ["COLOURS", "TEXT", "css", "on_any_ground"]
 
-# Middle tones, to be read on white and on Jupyter's dark ground: a contrast of about 4 with both.
+# Middle tones, which have a contrast of about 4 with white and with Jupyter's dark background.
 COLOURS = (
     *("#747474", "#d64a3f", "#2f8c45", "#9a700d", "#3f7bd6", "#ad55be", "#21828f", "#808080"),
     *("#7c7c7c", "#dc4f44", "#32904a", "#a0750e", "#4a80dc", "#b45cc5", "#248896", "#868686"),
@@ -19,14 +19,14 @@ COLOURS = (
 """The 16 of a terminal."""
 
 TEXT = "--nbl-text: var(--jp-content-font-color0, gray)"
-"""Has to stand in an element around all that has a colour: it knows whether the theme is light or dark."""
+"""A style for an element around all that has a colour: the theme's colour of text, which is mixed into the colours."""
 
-# No colour has a contrast of 4.5, as the guidelines ask, with white and with black. So each text has one that has a
-# contrast of 3.3 with both, and where the theme is known, a part of the theme's own black or white is mixed in.
+# No colour has a contrast of 4.5, as the guidelines ask, with white and with black. So each text gets a colour that has
+# a contrast of 3.3 with both, and where the theme is known, the theme's colour of text is mixed in.
 _CONTRAST = 4.5
 _CONTRAST_WITH_ANY = 3.3
 _OWN_SHARE = "75%"
-# How bright Jupyter's dark ground is.
+# The luminance of Jupyter's dark background.
 _DARK_BRIGHTNESS = 0.0056
 
 
@@ -62,13 +62,13 @@ def _colour(colour: int | str) -> str:
 
 def on_any_ground(colour: str) -> str:
     """Return the rules for text of a middle tone, darker where the theme is light and lighter where it is dark."""
-    # twice, because Jupyter takes all but plain colours away where it does not trust a notebook
+    # twice, because Jupyter removes all but plain colours in a notebook that it does not trust
     return f"color: {colour}; color: color-mix(in srgb, {colour} {_OWN_SHARE}, var(--nbl-text, gray))"
 
 
 @functools.lru_cache(maxsize=1024)
 def _readable_on(bg: int | str, fg: int | str | None) -> str:
-    """Return the text's colour, or another one if it cannot be read on this ground."""
+    """Return the text's colour, or white or black if it cannot be read on this background."""
     ground = _brightness(_colour(bg))
     if fg is not None and _contrast(_brightness(_colour(fg)), ground) >= _CONTRAST:
         return _colour(fg)
@@ -77,8 +77,7 @@ def _readable_on(bg: int | str, fg: int | str | None) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _readable(colour: str) -> str:
-    """Return the text's colour, changed as far as it has to be to be read on any ground."""
-    # a rank does not know whether it writes on white or on black
+    """Return the text's colour, changed as little as makes it readable on any background."""
     too_bright = _contrast(_brightness(colour), 1.0) < _CONTRAST_WITH_ANY
     end, ground = ("#000000", 1.0) if too_bright else ("#ffffff", _DARK_BRIGHTNESS)
     for part in range(21):

@@ -1,8 +1,8 @@
-"""What ranks display, in marimo: below the cell that launches, when the run has ended.
+"""`MarimoOutputs`: in marimo, shows what ranks display below the cell that launches, when the run has ended.
 
-marimo runs cells without IPython, and knows the output of a cell by the thread that runs it. So outputs are shown in
-that thread, all of them at the end; where it does not wait for the run, in a thread of marimo's own. A cell that ends
-with a value shows this one instead, as marimo's rule is.
+marimo runs cells without IPython, and finds the cell of an output by the thread that shows it. So all outputs are shown
+in the cell's thread at the end, or in a `marimo.Thread` if the cell does not wait for the run. A cell that ends with a
+value shows only that value, as always in marimo.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class MarimoOutputs(Consumer):
     def __init__(self, marimo: Any, show_ranks: Collection[int] | None = None) -> None:
         self._marimo = marimo
         self._over = Flag()
-        # of marimo's own kind; and whether there should be one, but could not
+        # a `marimo.Thread`
         self._thread: Any = None
+        # whether that thread could not be started
         self._is_unseen = False
         self._area = OutputArea(show_ranks=show_ranks, held=True)
 
@@ -69,7 +70,7 @@ class MarimoOutputs(Consumer):
         if not at_once or self._thread is not None:
             return
         try:
-            # it knows the cell in whose thread it is made
+            # it belongs to the cell in whose thread it is made
             self._thread = self._marimo.Thread(target=self._show_at_the_end, name="nblaunch-outputs", daemon=True)
             self._thread.start()
         except (AttributeError, RuntimeError):  # an old marimo; no more threads
@@ -77,7 +78,7 @@ class MarimoOutputs(Consumer):
 
     def _show_at_the_end(self) -> None:
         self._over.wait()
-        # unless the cell runs once more, or is gone: what is below it is not this run's any more
+        # not if the cell runs again or is gone, because its outputs are not this run's then
         if not self._thread.should_exit:
             self.close()
 

@@ -1,4 +1,4 @@
-"""How a record looks: what comes from ranks as HTML that can do nothing, with styles that may be taken away."""
+"""The HTML of records: text of ranks is escaped, and is readable where styles are removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "row",
 ]
 
-# Characters of a line: no terminal here has longer ones. And of one that has to be short, as titles have.
+# Characters of a line, and of a text that has to be short, such as a title.
 _MAX_LINE_CHARACTERS = MAX_LINE_CHARACTERS
 _MAX_SHORT_CHARACTERS = 2_000
 
@@ -47,7 +47,7 @@ _BOX = f"padding-left: 5px; font-size: var(--jp-ui-font-size1, 13px); line-heigh
 
 
 class Markup:
-    """HTML and text side by side, together at most so many bytes."""
+    """The same content as HTML and as text, which together have at most `most` bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -58,7 +58,7 @@ class Markup:
     @property
     def room(self) -> int:
         """How many bytes may still be added."""
-        # some are left for what is closed behind it
+        # some are kept for closing tags
         return self._most - 2_000 - self._size
 
     def add(self, html: str, text: str = "") -> bool:
@@ -74,7 +74,7 @@ class Markup:
 
     @contextmanager
     def inside(self, style: str) -> Iterator[None]:
-        """Put what is added meanwhile into an element of this style, unless there is no room for anything."""
+        """Put what is added in the ``with`` block into an element of this style, if there is room."""
         opened = self.add(f'<div style="{style}">')
         yield
         if opened:
@@ -92,9 +92,9 @@ class Markup:
 
 
 def box(html: str, lines: int) -> str:
-    """Return a box of at most so many lines, whose end is seen first and in which one scrolls up to the rest."""
-    # where the styles of the second half are taken away, it is seen from its beginning; besides the lines there is room
-    # for the margin below them, and no more: a part of another line at the top would look torn
+    """Return a box of at most `lines` lines that scrolls and shows its end first."""
+    # Where column-reverse is removed, the box shows its beginning first. The height fits whole lines and the margin
+    # below them, because a part of a line at the top would look torn.
     style = (
         f"max-height: {lines * _LINE_HEIGHT + 0.15:.2f}em; overflow: auto; "
         "display: flex; flex-direction: column-reverse; "
@@ -104,7 +104,7 @@ def box(html: str, lines: int) -> str:
 
 
 def marked(stream: int, line: Line) -> bool:
-    """Tell whether a line is marked as one of standard error: progress bars are there by custom, and mean no harm."""
+    """Tell whether a line is marked as one of standard error; progress bars are not, because they are no errors."""
     return stream == STDERR and not line.redrawn
 
 

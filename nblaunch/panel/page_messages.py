@@ -6,8 +6,8 @@
     pages ◄─ Tick, Page, Stacks, Beat                                              ◄─ panel
     pages ─► Placed                                                                ─► widget of a run that has ended
 
-This is the one place where they are told. mypy checks the panel against it. ``static/messages.d.ts`` is made from it,
-and TypeScript checks the page against that. What a page sends is not believed: `read` checks it, field by field.
+The messages are described only here. mypy checks the panel against these types. ``static/messages.d.ts`` is made from
+them, and TypeScript checks the page against that. `read` checks what a page sends, field by field.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Where under a cell each output of each rank is shown: `Places`.
 
 Every output has a *place*: a label that names its ranks, and the content. What several ranks display alike has one
-place. Places stay where they are, because frontends can change an output but neither remove nor move it alone. So what
-a rank has cleared becomes empty, and is what is filled first by what it displays next: an animation stays where it
-began.
+place. Places stay where they are, because frontends can change an output but neither remove nor move it. So the place
+of an output that a rank clears becomes empty, and its next output fills it: an animation stays where it began.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ NOTHING = {"text/html": "", PLAIN: ""}
 IMAGE_WIDTH = "min(100%, 380px)"
 """How wide images of ranks are that stand side by side."""
 
-# Puts images side by side where there is room, each below the line that names its rank. They stay outputs of their own,
-# because images in HTML are lost where a notebook is not trusted, and in what is not HTML. A rank's line is as wide as
-# its image, which then takes its place: so both go into the next row together. Where styles are taken away, or where
-# outputs are called otherwise than in Jupyter and in what nbconvert writes, they stand below each other.
+# Puts images side by side where there is room, each below the line that names its rank. Each stays an output, because
+# images in HTML are lost where a notebook is not trusted, and in formats other than HTML. A rank's line is as wide as
+# its image, which a negative margin puts over it: so both go into the next row together. Where styles are removed, or
+# outputs have other class names than in Jupyter and nbconvert, images are below each other.
 _AREA = ".jp-OutputArea:has(> .jp-OutputArea-child .nblaunch-images)"
 _LINE = f"{_AREA} > .jp-OutputArea-child:has(.nblaunch-image)"
 _SIDE_BY_SIDE = (
@@ -82,7 +81,7 @@ class Bundle(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to be published: under which name, and whether something is there under that name already."""
+    """What is to be published under a name, and whether that updates an output that is there already."""
 
     content: Bundle
     name: str
@@ -91,7 +90,7 @@ class Change(NamedTuple):
 
 @dataclass(eq=False)
 class _Place:
-    """Where something is shown, and what is there now; without ranks it is free."""
+    """A place and its content; a place without ranks is free."""
 
     number: int
     ranks: set[int] = field(default_factory=set)
@@ -106,14 +105,14 @@ class _Place:
 
 @dataclass(eq=False)
 class _Item:
-    """One output of a rank; one without a place is not shown, because there is enough already."""
+    """One output of a rank; without a place it is not shown, because the limits are reached."""
 
     content: Bundle
     place: _Place | None = None
 
 
 class Places(Displaying[_Item]):
-    """The outputs of ranks and their places, at most so many of them with at most so many bytes."""
+    """The outputs of ranks and their places: at most `most`, with at most `most_bytes` bytes."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         super().__init__()
@@ -131,11 +130,11 @@ class Places(Displaying[_Item]):
         return _Item(_content(event))
 
     def added(self, item: _Item, event: Displayed) -> None:
-        """Show it, alike ones of other ranks in one place."""
+        """Give the output a place: that of an equal output of other ranks, if there is one."""
         self._show(event.rank, item, has_name=event.display_id is not None)
 
     def change(self, item: _Item, event: Displayed) -> None:
-        """Show its other content, in its place."""
+        """Change the content of the output's place."""
         item.content = _content(event)
         place = item.place
         if place is None:
@@ -160,7 +159,7 @@ class Places(Displaying[_Item]):
         return bool(self._changed) or self._rest() != (self._rest_told or "")
 
     def changes(self) -> list[Change]:
-        """Return what is to be published to get from what was returned before to the present state."""
+        """Return what has to be published to bring what was returned before up to the present state."""
         beside = bool(self._changed) and are_of_several_ranks((place.ranks, place.content) for place in self._places)
         found = [change for place in self._changed for change in _changes_of(place, beside)]
         self._changed.clear()
@@ -171,7 +170,7 @@ class Places(Displaying[_Item]):
         return found
 
     def start_anew(self) -> None:
-        """Take it that nothing is shown: what changes from now on is shown as something new."""
+        """Publish places that change from now on as new outputs: those that were shown are gone."""
         for place in self._places:
             place.is_published = False
         self._rest_told = None
@@ -197,7 +196,7 @@ class Places(Displaying[_Item]):
         return shown
 
     def _show(self, rank: int, item: _Item, has_name: bool) -> None:
-        # what has a name will change, each rank's in its own way: it has a place of its own
+        # an output with a display id may be updated by its rank, so it shares no place
         key = None if has_name else item.content.key()
         alike = self._by_key.get(key, []) if key is not None else []
         place = next((place for place in alike if rank not in place.ranks), None)
@@ -286,7 +285,7 @@ def _content(event: Displayed) -> Bundle:
 
 
 def are_of_several_ranks(outputs: Iterable[tuple[Collection[int], Bundle | None]]) -> bool:
-    """Tell whether there are images of several ranks, or groups of ranks: one that is alone is as large as it is."""
+    """Tell whether images of several ranks, or groups of ranks, are shown: only these are put side by side."""
     return len({frozenset(ranks) for ranks, content in outputs if content is not None and is_image(content)}) > 1
 
 
@@ -305,7 +304,7 @@ def _changes_of(place: _Place, beside: bool) -> list[Change]:
 
 
 def label_of(ranks: Collection[int], content: Bundle | None = None, beside: bool = False) -> Bundle:
-    """Return the line above an output; it has no text of the ranks' own."""
+    """Return the line above an output, which names its ranks."""
     if not ranks:
         return Bundle(dict(NOTHING), {})
     names = name_ranks(ranks)

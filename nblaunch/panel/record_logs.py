@@ -1,4 +1,4 @@
-"""The part of a record that shows logs: all of them as one text, if that is little, else their ends by rank."""
+"""The part of a record that shows logs: all of them as one text if they are short, else the end of each rank's."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from nblaunch.wording import count_ranks, in_words, name_ranks
 
 __all__ = ["add_logs"]
 
-# Lines that are seen at a time: the last ones, in a box that scrolls. Fewer where an exception comes below, and where
-# ranks are side by side, of which the rest stand below each other in a narrow page.
+# The last lines, which are seen at a time in a box that scrolls. There are fewer where an exception comes below, and
+# where ranks are side by side, by their number.
 _VISIBLE_LINES = 20
 _FEW_VISIBLE_LINES = 12
 _VISIBLE_LINES_BESIDE = ((2, 20), (4, 10), (8, 7))
-# How many times as many are in the box; those before are folded, because not everywhere is there a box.
+# The box has this many times as many lines. Those before are folded, because some sites remove the box.
 _BOX_FACTOR = 2
-# Characters that a line of the box has about: what is longer takes several.
+# About as many characters fit into a line of the box; a longer one takes several.
 _LINE_CHARACTERS = 80
-# Sections that are seen as such; the ranks of the others are behind one fold.
+# Sections, one for each group of ranks that wrote the same; all other ranks are in one fold.
 _MAX_SECTIONS = 16
-# Bytes that stand around the lines of a section.
+# Bytes of a section's HTML and text around its lines.
 _SECTION_HEAD_BYTES = 1_500
-# Lines of each of the other ranks: as many as there is room for.
+# Lines of each of the other ranks: the first number for which there is room.
 _LAST_LINES = (50, 20, 10, 5, 3, 2, 1)
 
 
@@ -72,7 +72,7 @@ def _add_together(page: Markup, arrivals: Arrivals, named: bool, seen: int) -> b
     if lines is None:
         return False
     groups = folded(lines)
-    # each is there twice
+    # each line is there twice, as HTML and as text
     if len(groups) > MAX_LINES or sum(len(group.text) + 1 for group in groups) > page.room // 2:
         return False
     rows, texts = _rows(groups, named)
@@ -84,7 +84,7 @@ def _add_together(page: Markup, arrivals: Arrivals, named: bool, seen: int) -> b
 
 
 def _add_by_rank(page: Markup, state: RunState, arrivals: Arrivals, seen: int) -> None:
-    # failed ones and rank 0 first: there may not be room for all
+    # failed ranks first, because there may not be room for all
     order = sorted(
         (rank for rank in state.ranks if sum(arrivals.written(rank.rank))),
         key=lambda rank: (not rank.root, rank.state != "failed", rank.rank),
@@ -136,7 +136,7 @@ def _add_section(
 ) -> bool:
     """Add the last lines of ranks that wrote the same, as many as there is room for."""
     found, complete = end
-    # colours and what has to be escaped may take many times the room
+    # colours and escaped characters may need many times as many bytes
     rows, texts = _last_that_fit(found, room)
     sizes = {arrivals.size(str(rank.rank)) for rank in ranks}
     each = " each" if len(ranks) > 1 else ""
@@ -164,7 +164,7 @@ def _add_others(
     """Add the last lines of many ranks as one text behind one fold, as many of each as there is room for."""
     for count in _LAST_LINES:
         lines = last_in_turns([marked_where_torn(ends[rank.rank][0][-count:]) for rank in ranks])
-        # folding takes much longer than seeing that it will be of no use; bars of ranks may fold though they differ
+        # A quick check before the slow folding; not of single lines, because bars fold although they differ.
         if count > 1 and sum(map(len, {shown.text for shown in lines})) > page.room:
             continue
         groups = folded(lines)
@@ -200,7 +200,7 @@ def _rows(groups: Sequence[Group[Line]], named: bool) -> tuple[list[str], list[s
 
 
 def _listing(rows: Sequence[str], texts: Sequence[str], seen: int) -> str:
-    """Return rows as a box of about so many lines; what comes long before its end is folded."""
+    """Return rows as a box of about `seen` lines; rows long before its end are folded."""
     before = len(rows) - _BOX_FACTOR * seen
     # a fold takes a line too
     if before <= 1:

@@ -1,4 +1,4 @@
-"""What stands under a cell stays there, dimmed, while the cell runs again, until there is something new to show.
+"""`Standing`: the outputs of a cell stay, dimmed, when the cell runs again, until there is something new to show.
 
 JupyterLab and Notebook 7 empty the outputs of a cell when it runs. All that is below the cell moves up then, and down
 again as soon as the run shows something. So the kernel remembers what a run has shown, and shows it at once when the
@@ -28,10 +28,10 @@ from nblaunch.panel.terminal import render
 
 __all__ = ["Standing", "forget", "standing_here"]
 
-# Characters of what one run has shown, beyond which nothing more of it is remembered; and how many cells are.
+# Characters of the outputs that are remembered of one cell.
 _MAX_CHARACTERS = 1_000_000
 _MAX_CELLS = 20
-# HTML that does something when it is shown would do it once more.
+# HTML that does something when it is shown is not shown again.
 _DOES_SOMETHING = re.compile(
     r"<(?:script|iframe|object|embed|video|audio|form|input|button|select|textarea|link|meta)\b|\son\w+\s*=",
     re.IGNORECASE,
@@ -39,7 +39,7 @@ _DOES_SOMETHING = re.compile(
 _STYLES = re.compile(r"<style\b[^>]*>.*?</style>", re.DOTALL | re.IGNORECASE)
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 _BESIDE = f"display: inline-block; vertical-align: top; width: {IMAGE_WIDTH}"
-# The panel takes its height from it, so it is not gone.
+# Hidden and not removed, because the panel takes its height from it.
 _HIDDEN = (
     ".jp-OutputArea:has(.nbl-panel) > .jp-OutputArea-child:has(.nblaunch-earlier) "
     "{ position: absolute; width: 100%; visibility: hidden; pointer-events: none }"
@@ -53,7 +53,7 @@ _last_shown: OrderedDict[str, Standing] = OrderedDict()
 
 
 def standing_here() -> Standing | None:
-    """Return what publishes under the cell that runs now; None where no page of Jupyter's own runs it."""
+    """Return the publisher for the cell that runs now; None if no page of Jupyter's own runs it."""
     cell, request = cell_that_a_page_runs()
     known = _last_shown.get(cell)
     if known is not None and known.request == request:
@@ -68,12 +68,12 @@ def forget(cell: str) -> None:
 
 
 class Standing:
-    """Publishes what a run shows, remembers it, and shows until then what the run before has left.
+    """Publishes and remembers what a run shows; until the first output it shows those of the run before.
 
     Parameters
     ----------
     publish : callable
-        See `nblaunch.panel.outputs.Publish`; so is this.
+        See `nblaunch.panel.outputs.Publish`, which this object is too.
     cell, request : str
         Id of the cell, and of the message by which it was sent.
 
@@ -91,10 +91,11 @@ class Standing:
         self.goes_on = False
         self._publish = publish
         self._lock = threading.Lock()
-        # what the page knows the earlier output by, and under which name the run's first output has taken its place
+        # display id of the output of the run before
         self._earlier = f"nblaunch-{uuid.uuid4().hex[:12]}-earlier"
+        # name of the output of this run that has replaced it
         self._in_its_place = ""
-        # whether the earlier output is there, and whether a widget is below it
+        # whether the output of the run before is there, and whether a widget is below it
         self._stands = False
         self._has_widget = False
         # by the name that the run gives it
@@ -116,7 +117,7 @@ class Standing:
         name = str(transient.get("display_id") or uuid.uuid4().hex)
         with self._lock:
             self._remember(name, Bundle(data, metadata))
-            # A page takes its time to draw a widget, and what it has drawn hides what stands above: see `_dimmed`.
+            # A page draws a widget after some time; the drawn widget then hides the output above it, see `_dimmed`.
             is_drawn_later = WIDGET in data
             self._has_widget = self._has_widget or is_drawn_later
             takes_place = self._stands and not self._has_widget and not update
@@ -132,7 +133,7 @@ class Standing:
         self._publish(data, metadata, transient, update=update)
 
     def end(self, traceback: Iterable[str] = ()) -> None:
-        """Take away what the run before has left, if nothing has taken its place; add what the cell was told."""
+        """Remove the output of the run before, if nothing has replaced it; remember the cell's traceback."""
         with self._lock:
             self._error = "\n".join(traceback)[:_MAX_CHARACTERS]
             goes = self._stands and not self._has_widget and not self.goes_on
@@ -158,7 +159,7 @@ class Standing:
 
 
 def _side_by_side(outputs: list[Bundle]) -> Iterator[str]:
-    """Yield what outputs look like; images of ranks beside each other if they were, each below its rank."""
+    """Yield the HTML of outputs; images are side by side if they were, each below its rank."""
     are_beside = any("nblaunch-images" in str(output.data.get("text/html")) for output in outputs)
     label = ""
     for output in outputs:
@@ -177,7 +178,7 @@ def _side_by_side(outputs: list[Bundle]) -> Iterator[str]:
 
 
 def _html_of(output: Bundle) -> str:
-    """Return what an output looks like; empty for one that shows nothing, or that would do something."""
+    """Return the HTML of an output; empty if it shows nothing, or would do something."""
     data = output.data
     html = data.get("text/html")
     if isinstance(html, str):

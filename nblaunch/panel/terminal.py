@@ -1,7 +1,7 @@
 """What a terminal shows of the bytes of a log: lines of coloured text, for the record and for one-line summaries.
 
-The live panel does the same in ``screen.js``. Text of ranks is nobody's markup: control characters, those that turn
-the direction of writing included, become visible and harmless.
+The live panel does the same in ``screen.js``. Control characters, those that change the direction of writing included,
+become visible signs.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from dataclasses import dataclass, field, replace
 __all__ = ["MAX_LINE_CHARACTERS", "Line", "Style", "last_line", "render", "visible"]
 
 MAX_LINE_CHARACTERS = 20_000
-"""Characters of one line; what is longer goes on in the next."""
+"""A longer line goes on in the next one."""
 
 # Lines that a cursor goes up at most.
 _CURSOR_REACH = 50
-# Columns without anything on them that a cursor may leave behind, for each character: a few bytes are enough to jump
-# over 20,000 of them.
+# Empty columns that the cursor may skip, for each character of the log: a few bytes are enough to skip 20,000.
 _GAPS_PER_CHARACTER = 100
-# What is not plain text, with the limits of screen.js, which cannot wait for the end of an escape forever. OSC, DCS,
-# SOS, PM and APC are texts up to BEL or ST and not for people; a line feed ends them too, lest one stray escape takes
-# away all that follows. What is unfinished at the very end is left out.
+# Escape sequences and control characters, with the limits of screen.js, which cannot wait for the end of an escape
+# forever. OSC, DCS, SOS, PM and APC begin texts up to BEL or ST that are not shown. A line feed ends these too, or one
+# stray escape would hide all that follows. A sequence that is unfinished at the end is left out.
 _TOKEN = re.compile(
     r"\x1b(?:"
     r"\[([0-9;:?<=>]{0,200})([ -/]{0,8})(?:([@-~])|\Z)"
@@ -31,12 +30,12 @@ _TOKEN = re.compile(
     r"|)"
     r"|\r+|[\b\t]"
 )
-# What reaches from one line into another: the cursor's moves up and down, and erasing what lies below.
+# Sequences that change other lines: the cursor's moves up and down, and erasing what is below.
 _MOVES_BETWEEN_LINES = re.compile(rb"\x1b\[[0-9:;]*[ABJ]")
 _PRIVATE = re.compile("[?<=>]")
 _MOVES = frozenset("\r\b\t")
-# C0 without those above, DEL, C1, and what turns the direction of writing or hides;
-# and halves of characters, which can be sent nowhere.
+# C0 without those above, DEL, C1, characters that change the direction of writing or are invisible, and surrogates,
+# which cannot be encoded.
 _HARMFUL = re.compile(
     "[\x00-\x07\x0b\x0c\x0e-\x1b\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -65,9 +64,9 @@ class Line:
 
     spans: list[tuple[str, Style | None]] = field(default_factory=list)
     redrawn: bool = False
-    """Whether it was drawn in place, as progress bars are: the cursor had come back to its beginning."""
+    """Whether the cursor has come back to its beginning and written over it, as progress bars do."""
     goes_on: bool = False
-    """Whether it is part of a line that begins before it, because that is too long."""
+    """Whether it is the rest of a line that is too long for one."""
 
     @property
     def text(self) -> str:
@@ -76,7 +75,7 @@ class Line:
 
 
 def visible(text: str) -> str:
-    """Return a text in which what could do harm is seen instead."""
+    """Replace characters that could do harm by visible signs."""
     return _HARMFUL.sub(_as_visible, text)
 
 
@@ -89,7 +88,7 @@ def _as_visible(found: re.Match[str]) -> str:
 
 def last_line(data: bytes, limit: int = 200) -> str:
     """Return the last line that has anything on it, without style, at most so many characters."""
-    # from the end, so that of many lines only one is looked at, unless something can reach from one into another
+    # line by line from the end, unless sequences change other lines
     parts = [data] if _MOVES_BETWEEN_LINES.search(data) else reversed(data.split(b"\n"))
     for part in parts:
         for line in reversed(render(part)):
@@ -137,7 +136,7 @@ class _Row:
 
     @property
     def is_cleared(self) -> bool:
-        """Whether there is nothing on it but the blanks that a bar was overwritten with."""
+        """Whether it has nothing but blanks, such as those that a bar was overwritten with."""
         parts = self.spans if self.cells is None else self.cells
         return self.length > 0 and not any(text.strip(" ") for text, _ in parts)
 
@@ -194,7 +193,7 @@ class _Screen:
         self._rows = [_Row()]
         self._row = 0
         self._column = 0
-        # it has come back to the beginning of this line, or up to it
+        # whether the cursor has come back to the beginning of this line, or up to it
         self._returned = False
         self._style: Style | None = None
         # what parameters of "m" make of a style

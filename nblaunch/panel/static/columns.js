@@ -3,7 +3,7 @@
 /** @typedef {import("./pane.js").Pane} Pane */
 
 /**
- * What the line above a log does without when it is at most so wide.
+ * Parts of the line above a log that are hidden when it is at most so many pixels wide.
  * @type {[number, string][]}
  */
 const LEFT_OUT = [[520, "written"], [420, "pid"], [330, "curve"], [230, "memory"]];
@@ -32,7 +32,7 @@ function layOutPanes(panes, count, below) {
 }
 
 /**
- * Leaves out of the lines above the logs what has no room in the narrowest of them: they shall be alike.
+ * Hides, in all lines above logs alike, the parts that have no room in the narrowest one.
  * @param {Pane[]} panes
  * @param {number} root  the rank that failed first, or -1: it has a row of its own
  */

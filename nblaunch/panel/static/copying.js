@@ -1,10 +1,11 @@
-// Text that a person takes away: to the clipboard, or as a file.
+// Copies text to the clipboard, and downloads logs as files.
 import { PAGE } from "./logview.js";
 import { sizeInWords } from "./words.js";
 
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {import("./store.js").Store} Store */
 
+// Bytes of a log; a longer one is not downloaded.
 const MOST_DOWNLOADED = 200e6;
 // Requests that are on their way at the same time.
 const AT_ONCE = 4;
@@ -30,7 +31,7 @@ async function copyText(text, host) {
 }
 
 /**
- * Downloads a whole log, also what of it is not held here.
+ * Downloads a whole log, also the parts that the page does not hold.
  * @param {Store} store
  * @param {Log} log
  * @param {string} name  of the file

@@ -19,7 +19,7 @@ class Folder {
 
   /** @type {Map<string, number[]>} */
   #latest = new Map();
-  /** Those that may still change, and what they were. @type {[line: Line, version: number][]} */
+  /** Lines that may still change, with their versions when they were folded. @type {[line: Line, version: number][]} */
   #loose = [];
   #stale = false;
   #most = 1000;
@@ -55,7 +55,7 @@ class Folder {
     if (count % 1000 === 999) this.#forget();
   }
 
-  /** What no line can join any more need not be found. */
+  /** Drops texts whose groups are too far back for a line to join. */
   #forget() {
     for (const [key, alike] of this.#latest) {
       if (this.rows.length - alike[alike.length - 1] > FOLD_REACH) this.#latest.delete(key);

@@ -1,4 +1,4 @@
-// What a page can leave of a run of which nobody else will tell, because its kernel is gone.
+// What a page leaves in the notebook of a run whose kernel is gone, which cannot leave a record any more.
 import { make } from "./elements.js";
 import { ALL_RANKS } from "./log.js";
 import { countStates } from "./ranks.js";
@@ -7,7 +7,7 @@ import { endOf } from "./words.js";
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {import("./ranks.js").Rank} Rank */
 
-// What is left of each log, and of all of them.
+// Lines of each log, and characters of all logs together.
 const MOST_LAST_LINES = 40;
 const MOST_LAST_CHARACTERS = 20_000;
 

@@ -29,7 +29,7 @@ class Layout {
     this.estimated = new WeakMap();
     /** @type {number[]} */
     this.tops = [];
-    // what of them holds as long as rows only come at the new end and go at the old one
+    // how many of them stay valid while rows only come at the new end and go at the old one
     this.laid = 0;
     this.laidAbove = 0;
     this.laidGone = 0;
@@ -110,7 +110,7 @@ class Layout {
     let y = index ? tops[index] : 0;
     let settled = true;
     tops.length = count + 1;
-    // these will be in sight: once is enough
+    // rows from here on will be in sight, so that their text is looked at now
     const inSight = following ? count - Math.ceil(height / this.rowHeight) - 4 : count;
     for (; index < count; index++) {
       tops[index] = y;

@@ -1,4 +1,4 @@
-// What is held of one log.
+// The part of one log that the page holds.
 import { cutPieces } from "./chunks.js";
 import { LONGEST_HEAD, Stretch, isGone } from "./stretch.js";
 
@@ -12,7 +12,7 @@ const ALL_RANKS = "all";
 // Characters that a log holds, unless older text is asked for: lines may be long.
 const MOST_CHARACTERS = 8_000_000;
 
-/** What is held of a log: stretches of it, as rows of lines with rows for the gaps between. */
+/** The part of a log that the page holds: stretches of it, as rows of lines, with rows for the gaps between them. */
 class Log {
   /**
    * @param {{id: string, limit?: number, characters?: number}} options  limit, characters: how much is held, unless older
@@ -30,9 +30,9 @@ class Log {
      * @type {Row[]}
      */
     this.rows = [];
-    /** How many rows have been let go at the old end. */
+    /** How many rows have been dropped at the old end. */
     this.letGo = 0;
-    /** How often lines have gone that ranks have cleared. */
+    /** How often lines were removed because ranks have cleared them. */
     this.clearings = 0;
   }
 
@@ -46,7 +46,7 @@ class Log {
   /** Offset up to which older text is missing. Lines that are held begin there, or a little before. */
   get start() {
     const start = this.#stretches[0]?.start ?? 0;
-    // a rank clears both of its streams: of one that is alone here nothing is to be seen before that
+    // A rank clears both of its streams. In the log of one rank, nothing before that is shown.
     const cleared = this.id === ALL_RANKS ? [] : [...this.#cleared.values()];
     return cleared.some(({ clearedTo }) => clearedTo >= start) ? 0 : start;
   }
@@ -67,7 +67,7 @@ class Log {
   }
 
   /**
-   * Takes bytes that a rank has written now: what is held already is skipped, what was let go stays away.
+   * Takes bytes that a rank has just written: those that are held already, or were dropped, are skipped.
    * @param {Chunk} chunk
    * @param {Uint8Array} bytes
    */
@@ -86,7 +86,7 @@ class Log {
   fill(chunk, bytes) {
     const before = this.rows.length;
     this.#take(chunk, bytes, 0);
-    // who asked is reading there: the next bytes to come must not push it out
+    // a person is reading there, so the next bytes must not push this text out
     if (this.rows.length > before) this.limit = Math.max(this.limit, this.rows.length + before);
     this.characters = Math.max(this.characters, 2 * this.#weight());
     this.#room = this.characters / 2;
@@ -132,7 +132,7 @@ class Log {
     this.version++;
     for (const terminal of stretch.terminals.values()) this.#noteCleared(terminal);
     this.#place(index, from, stretch, joins, read);
-    // those of the one that it was joined with
+    // again, for the terminals of the stretch that it was joined with
     for (const terminal of stretch.terminals.values()) this.#noteCleared(terminal);
     if (this.#cleared.size) this.#dropCleared();
   }
@@ -167,13 +167,13 @@ class Log {
   }
 
   /**
-   * Makes one stretch of two, where the border may be in the midst of lines.
+   * Joins two stretches; the border may be in the middle of lines.
    * @param {Stretch} one
    * @param {Stretch} other
    * @param {number} border  index of the other's first row
    */
   #join(one, other, border) {
-    // lines that the first one ends in the midst of are its last rows
+    // unfinished lines of the first stretch are its last rows
     border -= one.placed;
     this.rows.splice(border, one.placed);
     for (const [key, terminal] of one.terminals) {
@@ -231,7 +231,7 @@ class Log {
   }
 
   /**
-   * Has the lines that are still written to be the last rows of a stretch.
+   * Moves the lines that are still written to to the end of a stretch.
    * @param {Stretch} stretch
    * @param {number} from  index of a row of it, before which no such line has one
    */
@@ -252,7 +252,7 @@ class Log {
     if (clearedTo > (this.#cleared.get(key)?.clearedTo ?? 0)) this.#cleared.set(key, { rank, stream, clearedTo });
   }
 
-  /** Takes away the lines that their ranks have cleared; what was let go and comes back later has gone too. */
+  /** Removes the lines that their ranks have cleared, also when dropped text comes back later. */
   #dropCleared() {
     const isCleared = (/** @type {Line} */ line) => {
       const cleared = this.#cleared.get(`${line.rank} ${line.stream}`);
@@ -317,7 +317,7 @@ class Log {
       this.#stretches.shift();
     }
     const stretch = this.#stretches[0];
-    // they were finished in this order; lines that are held may have begun before
+    // rows are in the order in which lines were finished; lines that are held may have begun before
     const start = first?.kind === "line" ? Math.min(last, stretch.end) : stretch.end;
     if (start > stretch.start) {
       stretch.start = start;

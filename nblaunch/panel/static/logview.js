@@ -1,4 +1,4 @@
-// One log on the screen: of all its rows only those in sight are in the document, so that its length costs nothing.
+// One log on the screen. Only the rows in sight are in the document, so that its length costs nothing.
 import { make, put } from "./elements.js";
 import { Layout } from "./layout.js";
 import { paintRow } from "./painting.js";
@@ -196,7 +196,7 @@ class LogView {
   paint() {
     const changed = this.rows.refresh();
     if (!changed && !this.dirty) return;
-    // who was out of the document in between has lost the place that it was scrolled to
+    // an element that was out of the document in between has lost its scroll position
     const measured = !this.height;
     if (measured) this.#measure();
     if (!this.height) return;
@@ -224,7 +224,7 @@ class LogView {
       }
       wrong = this.#fill(selected);
     }
-    // what is less than a row stays below a text that has room, not above it
+    // if the text fits, the remainder of less than a row is below it, not above
     const shift = this.layout.total <= this.height && this.spare ? `translateY(${-this.spare}px)` : "";
     if (this.scroller.style.transform !== shift) this.scroller.style.transform = shift;
     this.#sayWhatIsNew();
@@ -333,9 +333,9 @@ class LogView {
     put(this.pill, fresh ? `↓ ${counted(fresh, "new line")}` : "↓ to the end");
   }
 
-  /** Older text comes in as the top comes near; what a flood has left out if it is little, else when asked for. */
+  /** Asks for older text near its top, and for small gaps in sight; large gaps have a button. */
   #fetchWhatIsInSight() {
-    // what could not be read is not asked for again and again
+    // after a failure, only the button asks again
     if (this.fetching || this.failed) return;
     const { start } = this.rows.log;
     if (start > 0 && this.top < this.height) void this.#fetch(Math.max(0, start - PAGE), start);

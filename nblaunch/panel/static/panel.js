@@ -9,7 +9,7 @@ import { View } from "./view.js";
 const stores = new WeakMap();
 
 /**
- * The store of a panel. Views get different faces of one model, so its token tells that it is the same.
+ * The store of a panel. Each view gets an object of its own for the same model, so the token identifies the model.
  * @param {Model} model
  */
 function storeOf(model) {
@@ -24,7 +24,7 @@ function storeOf(model) {
 
 const panel = {
   /**
-   * Says that there is a page, before the panel is in sight or even if it never will be.
+   * Tells the kernel that there is a page, even if the panel never comes in sight.
    * @param {{model: Model}} context
    */
   initialize({ model }) {

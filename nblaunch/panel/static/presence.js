@@ -2,10 +2,10 @@
 
 /** @typedef {import("@anywidget/types").AnyModel<any>} Model */
 
-// Milliseconds without a word of the kernel until the panel says so. The kernel says something every two seconds, also
-// where there is nothing new.
+// Milliseconds without a message of the kernel until the panel says so. The kernel sends one every two seconds, even if
+// nothing is new.
 const SILENT_MS = 6000;
-// What a kernel is called that does not know of the run any more.
+// States of a kernel that does not know of the run any more.
 const GONE = ["restarting", "autorestarting", "dead"];
 
 /** When the kernel was heard of last, and whether the frontend says that it is gone. */
@@ -13,7 +13,7 @@ class Presence {
   /** @param {() => void} changed  the frontend has news of the kernel: `look` finds out which */
   constructor(changed) {
     this.changed = changed;
-    // by both clocks, and for how long it has been silent while this page listened
+    // the last message, by both clocks, and the milliseconds of silence since, while this page listened
     this.heardAt = performance.now();
     this.heardHour = Date.now();
     this.silence = 0;
@@ -36,7 +36,7 @@ class Presence {
 
   /**
    * Counts the silence up to now.
-   * @param {number} most  milliseconds since the last time: what a page has slept through, it has not listened to
+   * @param {number} most  milliseconds that count at most: while a page sleeps, it does not listen
    */
   goOn(most) {
     const now = performance.now();
@@ -53,8 +53,7 @@ class Presence {
   }
 
   /**
-   * Finds out whether the kernel that has told of the run is still there, where the frontend says so; tells whether it has
-   * just been lost.
+   * Finds out from the frontend whether the kernel of the run is gone; tells whether it has just been lost.
    * @param {Model} model
    */
   look(model) {

@@ -1,4 +1,4 @@
-// What this page has asked the kernel and has no answer to yet.
+// The questions of this page that the kernel has not answered yet.
 
 /** @typedef {import("./messages.js").AskPage} AskPage */
 /** @typedef {import("./messages.js").AskStacks} AskStacks */
@@ -33,7 +33,7 @@ class Questions {
   }
 
   /**
-   * Takes the answer to a question, of which there may be none any more.
+   * Takes the answer to a question; it is ignored if the question is not open any more.
    * @param {number} id
    * @param {any} answer  an error if there is none
    */

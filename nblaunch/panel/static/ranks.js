@@ -71,7 +71,7 @@ function saidOf(words, count) {
  */
 function fateInWords(rank) {
   if (rank.collateral) return "stopped";
-  // the command before what may be long
+  // the command comes before `about`, which may be long
   if (noteOf(rank)?.shape === "asks") return `${rank.asks}${rank.answer && ` (${rank.answer})`}${rank.about}`;
   return rank.why || rank.exit || (rank.state === "running" ? "" : rank.state);
 }

@@ -66,9 +66,8 @@ class Rows {
       const row = rows[from - 1];
       if (row.kind === "line" && row.line === this.last) break;
     }
-    // older text came in before what was folded, or all of it has gone: begin again
-    // or what was folded has grown far beyond what is held
-    // or ranks have cleared lines that were
+    // Begin again if older text came in before the folded lines, if these are all gone, if ranks have cleared some of
+    // them, or if there are far more of them than the log holds.
     const cleared = this.log.clearings !== this.clearings;
     const grown = this.folder.rows.length > 2 * this.log.limit;
     if (from === 0 || cleared || this.log.start < this.start || this.folder.stale || grown) {

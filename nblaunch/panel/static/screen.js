@@ -1,4 +1,4 @@
-// Bytes of one stream become lines of styled text, as a terminal shows them.
+// Turns the bytes of one stream into lines of styled text, as a terminal shows them.
 import { Line } from "./line.js";
 import { restyled } from "./styles.js";
 
@@ -10,7 +10,7 @@ const LONGEST_LINE = 20_000;
 const CURSOR_REACH = 50;
 
 const MOVES = /[\x1b\r\n\b\t]/g;
-// CSI, and other escapes. Limited, so that a terminal keeps no more than this while it waits for the end of one.
+// CSI, and other escapes. Their length is limited, because an unfinished one is kept until its end comes.
 const ESCAPE = /\x1b(?:\[([0-9;:?<=>]{0,200})([ -/]{0,8})([@-~])|[ -/]{0,8}([0-~]))/y;
 const BEGUN_ESCAPE = /\x1b(?:\[[0-9;:?<=>]{0,200}[ -/]{0,8}|[ -/]{0,8})$/y;
 // What clear_output() of a rank leaves in its log, see clearing.py: at once, and when something is written next.
@@ -19,7 +19,7 @@ const CLEARED_BY_NEXT = "?8802";
 // OSC, DCS, SOS, PM, APC: a text up to BEL or ST follows, which is not for people.
 const BEGINS_STRING = /[\]PX^_]/;
 const ENDS_STRING = /[\x07\x1b\n]/g;
-// C0 without the moves, DEL, C1, and what turns the direction of writing or hides.
+// C0 without the moves, DEL, C1, and characters that change the direction of writing or are invisible.
 const HARMFUL = /[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 const SURROGATE = /[\ud800-\udfff]/;
 
@@ -31,7 +31,7 @@ function asVisible(character) {
 }
 
 /**
- * Whether bytes end in the midst of a character.
+ * Whether bytes end in the middle of a character.
  * @param {Uint8Array} bytes
  * @param {boolean} before  what came before them did
  */
@@ -65,17 +65,17 @@ class Terminal {
   #rest = "";
   #inString = false;
   #row = 0;
-  // the cursor may stand in a line that has nothing yet, and only then is not there
+  // may be one more than there are lines: the cursor's line is only made when something is written to it
   #rows = 1;
   #column = 0;
-  // it has come back to the beginning of this line, or up to it
+  // whether the cursor has come back to the beginning of this line, or up to it
   #returned = false;
   /** @type {Style | null} */
   #style = null;
   /** @type {Map<string, {before: Style | null, after: Style | null}>} */
   #styles = new Map();
   #continues = false;
-  // where the bytes and the text are that are being read, for the offsets of lines
+  // the bytes that are being read, and the position in them, for the offsets of lines
   /** @type {Uint8Array | null} */
   #bytes = null;
   #offset = 0;
@@ -84,9 +84,9 @@ class Terminal {
   #found = 0;
   #foundAt = 0;
   #position = 0;
-  // it ended in the midst of a character
+  // whether the bytes before ended in the middle of a character
   #halfway = false;
-  // what comes next clears what is there
+  // whether the next text clears the lines before it
   #clears = false;
 
   /** Whether what comes next begins a line. */
@@ -225,18 +225,18 @@ class Terminal {
   }
 
   /**
-   * Takes over what the rank has asked before: what was read here may have cleared what was read there.
+   * Takes over a clearing that waits in the terminal of the text before: the text here comes next.
    * @param {Terminal} before
    * @param {number} start  where this one begins
    */
   comesAfter(before, start) {
-    // what it ended in the midst of will be read once more, and clears then
+    // if that ended within an escape sequence, it will be read again, and clears then
     if (!before.#clears || before.#rest) return;
     if (this.lines.length && !this.clearedTo) this.clearedTo = start;
     else if (!this.lines.length) this.#clears = true;
   }
 
-  /** Takes away what is there, as the rank has asked. */
+  /** Removes all lines, as the rank has asked. */
   #clear() {
     this.#clears = false;
     for (const line of [...this.lines, ...this.begun]) line.gone = true;
@@ -375,7 +375,7 @@ class Terminal {
   }
 
   /**
-   * The cursor passes lines upwards, as it does for nested bars, or leaves them again.
+   * Marks lines as not done when the cursor moves up over them, as for nested bars, and as done when it comes back.
    * @param {number} from
    * @param {number} to
    * @param {boolean} done
@@ -383,7 +383,7 @@ class Terminal {
   #reopen(from, to, done) {
     for (let row = from; row < to; row++) {
       const line = this.lines[row];
-      // what has never been ended has not been finished by passing it
+      // a line that was never ended is not done because the cursor has passed it
       if (!line || line.end === null || line.done === done) continue;
       line.done = done;
       line.version++;

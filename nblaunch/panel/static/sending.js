@@ -4,12 +4,12 @@
 /** @typedef {import("./messages.js").FromPage} FromPage */
 /** @typedef {import("./messages.js").Word & {again?: boolean}} Word  without what is in every message */
 
-/** Sends by two ways, until it is known which of them is heard. */
+/** Sends over two channels, until it is known which of them works. */
 class Sender {
   constructor() {
     /** Name of this page in its messages. */
     this.client = Math.random().toString(36).slice(2) + Date.now().toString(36);
-    /** By which of the two ways messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
+    /** The channel over which messages get to the kernel, once that is known. @type {"" | "control" | "comm"} */
     this.channel = "";
     /** Whether binary buffers get here, as far as is known. */
     this.buffers = true;
@@ -19,10 +19,10 @@ class Sender {
   /**
    * @param {Model} model
    * @param {Word} message
-   * @param {boolean} [surely]  by both ways, whichever is known to be heard; what comes twice is harmless
+   * @param {boolean} [surely]  over both channels, even if one is known to work; a message may come twice
    */
   send(model, message, surely = false) {
-    // numbered: over two channels, one that was overtaken could be taken for the last word
+    // numbered, because over two channels an earlier message may come after a later one
     /** @type {FromPage} */
     const content = { client: this.client, n: ++this.said, ...message, ...(this.buffers ? {} : { buffers: false }) };
     if (surely || this.channel !== "control") {
@@ -36,7 +36,7 @@ class Sender {
   }
 
   /**
-   * Also past a kernel whose main thread is busy with the cell: some answer only on the control channel.
+   * Sends over the control channel: some kernels read only that while their main thread is busy with the cell.
    * @param {Model} model
    * @param {FromPage} content
    */

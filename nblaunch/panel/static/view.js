@@ -17,7 +17,7 @@ import { counted, ranksInWords, secondsInWords } from "./words.js";
 /** @typedef {import("./toolbar.js").Mode} Mode */
 
 const MOST_PANES = 8;
-// Rows that a log has room for before anything is written.
+// Rows of an empty log.
 const LEAST_ROWS = 3;
 
 /** One place where the panel is shown. */
@@ -25,7 +25,7 @@ class View {
   /**
    * @param {Store} store
    * @param {HTMLElement} host
-   * @param {number} before  pixels that have stood in its place
+   * @param {number} before  height, in pixels, of the earlier output in its place
    */
   constructor(store, host, before) {
     this.store = store;
@@ -37,7 +37,7 @@ class View {
     this.stale = true;
     this.root = -1;
     this.stopAsked = 0;
-    /** Pixels that all that is shown has taken so far. */
+    /** The largest height of the content so far, in pixels. */
     this.content = before;
     /** @type {Map<string, Pane>} */
     this.panes = new Map();
@@ -84,7 +84,7 @@ class View {
     if (before) this.panel.style.setProperty("--content", `${before}px`);
     this.panel.append(this.stacks.el, this.body, this.foot, this.live);
     this.el = make("div", "root", this.panel);
-    // keys pressed in here are not Jupyter's: with focus on a log, "d d" would delete the cell
+    // Jupyter must not handle keys that are pressed in here: with the focus on a log, "d d" would delete the cell
     this.el.dataset.lmSuppressShortcuts = "true";
     // the browser's own menu, with Copy in it
     this.el.dataset.jpSuppressContextMenu = "true";
@@ -232,23 +232,23 @@ class View {
     this.toolbar.markFollowing(some ? "mixed" : this.#following() ? "true" : "false");
   }
 
-  /** Makes room for what was written: the panel never shrinks, so that what stands below moves as little as can be. */
+  /** Makes room for what was written. The panel never shrinks, so that what is below it moves as little as possible. */
   #grow() {
     let wanted = Infinity;
-    // a map, what a failed rank has to say, and stacks take all that there is
+    // a map, the traceback of a failed rank, and stacks take the full height
     if (!this.map && this.root < 0 && this.stacks.el.hidden) {
       const [{ el, log }] = this.shown;
       const columns = Math.max(1, Math.round((el.parentElement?.clientWidth ?? 0) / Math.max(1, el.clientWidth)));
       const rows = Math.ceil(this.shown.length / columns);
       const text = Math.max(LEAST_ROWS * log.layout.rowHeight, ...this.shown.map((pane) => pane.log.layout.total));
       const head = el.clientHeight - log.el.clientHeight;
-      // a bar to scroll sideways may lie below the text
+      // 14 pixels: a horizontal scroll bar may be below the text
       wanted = this.panel.clientHeight - this.body.clientHeight + rows * (head + text + 14);
     }
     if (wanted <= this.content) return;
     this.content = wanted;
     this.panel.style.setProperty("--content", wanted === Infinity ? "9999px" : `${Math.ceil(wanted)}px`);
-    // in the same frame: somebody may scroll in the next one
+    // in the same frame, because a person may scroll in the next one
     for (const { log } of this.shown) {
       log.height = 0;
       log.dirty = true;
@@ -332,7 +332,7 @@ class View {
       event.preventDefault();
       this.finder.focus();
     } else if (accel && event.key.toLowerCase() === "s") {
-      // saving the notebook stays Jupyter's, wherever the focus is
+      // Jupyter saves the notebook, wherever the focus is
       delete this.el.dataset.lmSuppressShortcuts;
       setTimeout(() => (this.el.dataset.lmSuppressShortcuts = "true"));
       return;

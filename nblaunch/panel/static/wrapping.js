@@ -1,9 +1,9 @@
-// Which lines are wrapped that are too long, and into how many.
+// Which of the lines that are too long are wrapped, and how many rows they take.
 
 /** @typedef {import("./line.js").Line} Line */
 /** @typedef {"some" | "all" | "none"} Wrap  which lines are wrapped that are too long: those that `isWrapped` names, all, none */
 
-// What parts the columns of a table that is printed as text.
+// Separators of columns in a table that is printed as text.
 const BETWEEN_COLUMNS = / {2,}| \| |\t/;
 // What frames and rulers are drawn with, and nothing else.
 const DRAWN = /^[-=_+|*#~.:\s\u2500-\u259f]*$/;
@@ -49,7 +49,7 @@ function isWrapped(line, columns) {
   if (FRAMED.test(text) || DRAWN.test(text)) return false;
   if (!BETWEEN_COLUMNS.test(text)) return true;
   const cells = text.trimEnd().split(BETWEEN_COLUMNS);
-  // a cell that has no room even when it is alone, as the message in a line of a log
+  // wrapped if a cell alone is too long, as the message in a line of a log
   return cells.length < 3 || cells.some((cell) => cell.length > columns);
 }
 
