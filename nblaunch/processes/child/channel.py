@@ -21,22 +21,22 @@ from nblaunch.refusals import start_or_refuse
 
 __all__ = ["Channel", "in_whole"]
 
-# Seconds that are waited for an answer at once, where the time for that is limited.
+# Seconds of one wait for an answer, where the time for that is limited.
 _STEP = 1.0
 
 
 class Channel:
-    """The rank's end."""
+    """Sends messages to the gang, and receives answers and tasks."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        # questions that wait for their answers; None tells that there will be none any more
-        # from anywhere on: a late answer to a rank that was started again must fit no question of its successor
+        # numbers of questions; they begin at random, so that no late answer for the rank of an earlier attempt fits
         self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
+        # queues for the answers, by question; None says that no answer will come
         self._waiting: dict[int, queue.SimpleQueue[bytes | None]] = {}
-        # what the rank is to do next; None tells that there will be nothing any more
+        # the next tasks; None says that no task will come
         self._tasks: queue.SimpleQueue[tuple[bytes, list[int]] | None] = queue.SimpleQueue()
         self._listener: threading.Thread | None = None
         self._over = False
@@ -85,7 +85,7 @@ class Channel:
         Parameters
         ----------
         question : Question
-            The question; what it has as its number does not matter.
+            The question; it gets another number.
         timeout : float, optional
             Longest time in seconds.
 
@@ -96,7 +96,7 @@ class Channel:
         TimeoutError
             If there is no answer in time.
         EOFError
-            If there will be no answer: the rank has said its last word, or the gang is gone.
+            If there will be no answer, because the connection is closed.
         OSError
             If the gang is gone.
         """
@@ -124,12 +124,12 @@ class Channel:
         return answer
 
     def next_task(self) -> tuple[bytes, list[int]] | None:
-        """Wait for what the rank is to do next.
+        """Wait for the rank's next task.
 
         Returns
         -------
         (bytes, list of int) or None
-            What describes the task, and descriptors that belong to it; None if the gang has nothing more to do.
+            The description of the task, and its descriptors; None if there are no more tasks.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Channel:
         return None if self._over else self._tasks.get()
 
     def _listen(self) -> None:
-        # A thread, so that one question does not keep the answer of another one; only for ranks that ask or stay.
+        # A thread, because several threads may wait for answers; it is started only in ranks that ask or stay.
         with self._lock:
             if self._listener is None:
                 listener = threading.Thread(target=self._hear, name="nblaunch-answers", daemon=True)
@@ -148,7 +148,7 @@ class Channel:
                 self._listener = listener
 
     def _hear(self) -> None:
-        # signals are for the main thread, which has to wake up for them
+        # signals must reach the main thread, which has to wake up for them
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         with contextlib.suppress(OSError, EOFError):
             while True:
@@ -180,9 +180,9 @@ class Channel:
         return bytes(received)
 
     def close(self) -> None:
-        """Close the socket: nothing more will be sent, and nobody waits for an answer any more."""
+        """Close the socket and end the listener."""
         if self._listener is not None and os.getpid() == self._owner:
-            # closing a socket wakes nobody who reads from it
+            # closing a socket does not wake a thread that reads from it
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RD)
             self._listener.join()
@@ -190,9 +190,9 @@ class Channel:
 
 
 def in_whole(send: Callable[[], None]) -> None:
-    """Call `send` where no signal handler of Python's can end it halfway: interrupts raise in the main thread only.
+    """Call `send` in a thread, where no interrupt can end it halfway.
 
-    Half a message would make nonsense of all that follow, the rank's result or exception included.
+    After half a message, the gang could not read the rank's result or exception.
 
     Raises
     ------
@@ -222,11 +222,7 @@ def in_whole(send: Callable[[], None]) -> None:
 
 
 def _wait(answers: queue.SimpleQueue[bytes | None], timeout: float | None) -> bytes | None:
-    """Wait for an answer.
-
-    A step is counted as what it should have taken: the time that this process was stopped, as by Ctrl-Z, is none in
-    which anybody could have answered.
-    """
+    """Wait for an answer, in steps, so that time in which this process was stopped, as by Ctrl-Z, hardly counts."""
     left = timeout or 0.0
     while left > _STEP:
         with contextlib.suppress(queue.Empty):

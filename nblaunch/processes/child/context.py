@@ -1,4 +1,4 @@
-"""`Context`: what the entry point of a rank gets, and `Task`, what it is given to do."""
+"""`Context`: what the entry point of a rank gets; `Task`: what the rank is given to do."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Context:
     channel : Channel
         The way back to the gang.
     payload : list of Parts
-        Of the first task.
+        The payload of the first task.
     inherited : object
         With start method ``fork``: an object of the parent's memory, else None.
     guard : int
@@ -56,7 +56,7 @@ class Context:
     bags : tuple of int
         See `nblaunch.processes.child.rank_spec.Descriptors`; whoever unpacks the payload closes them.
     pid : int
-        The rank's process, which is not that of a process that it forks.
+        Id of the rank's process, by which processes that it forks see that they are not the rank.
     """
 
     rank_spec: RankSpec
@@ -68,7 +68,7 @@ class Context:
     pid: int = field(default_factory=os.getpid)
 
     def let_interrupts_in(self) -> None:
-        """Receive SIGINT from now on, one that has come before included; for the entry point, which can report it."""
+        """Unblock SIGINT; one that came before is delivered now. The entry point calls it where it can report that."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def tasks(self) -> Iterator[Task]:

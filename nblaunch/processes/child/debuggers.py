@@ -16,7 +16,7 @@ __all__ = ["past_debuggers"]
 
 def past_debuggers() -> AbstractContextManager[object]:
     """Return a context in which this thread starts processes that no debugger follows."""
-    # pydevd's own way out; what its functions do is decided in each call
+    # pydevd itself has such a context manager
     pydevd = sys.modules.get("_pydev_bundle.pydev_monkey")
     skip: Callable[[], AbstractContextManager[object]] | None = getattr(pydevd, "skip_subprocess_arg_patch", None)
     return contextlib.nullcontext() if skip is None else skip()

@@ -1,4 +1,4 @@
-"""Changing modules that a cell may import, as soon as it does, so that no rank imports what it does not use."""
+"""Changing modules as soon as a cell imports them, so that no rank imports what it does not use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Finder(MetaPathFinder):
         if fullname not in self.changes:
             return None
         for finder in sys.meta_path:
-            # as importlib does with finders of an older kind
+            # finders of an older kind have no find_spec, and are passed over
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if find is None else find(fullname, path, target)
             if spec is not None:
@@ -50,22 +50,22 @@ class _Finder(MetaPathFinder):
         return None
 
     def _watch(self, spec: ModuleSpec) -> None:
-        # On the loader that it has, which is made for each search: tracebacks and others ask it for more than to load.
-        # Whoever only looks whether there is such a module throws it away, and the next search begins here again.
+        # The loader itself is changed and not wrapped, because tracebacks and others use more of its methods. A search
+        # makes a new loader each time, so looking for the module without importing it has no effect.
         execute = getattr(spec.loader, "exec_module", None)
         if spec.loader is None or execute is None:
             return
 
         def execute_and_change(module: ModuleType) -> None:
             execute(module)
-            # a loader may be that of other modules too
+            # the loader may load other modules too
             for change in self.done(spec.name) if module.__name__ == spec.name else ():
                 change(module)
 
         spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
 
     def done(self, name: str, purpose: str | None = None) -> Iterable[Callable[[ModuleType], object]]:
-        """Return what was to be done with a module, for one purpose or all; go when no module is awaited any longer."""
+        """Return and drop the changes of a module, for one purpose or all; remove the finder if it has no more."""
         changes = self.changes.pop(name, {})
         done = changes if purpose is None else {purpose: changes.pop(purpose)} if purpose in changes else {}
         if purpose is not None and changes:

@@ -1,8 +1,8 @@
-"""How the process of a rank leaves: threads and exit functions first, then what buffers hold, then the exit code.
+"""How the process of a rank ends: it waits for threads, runs exit functions, writes out buffers, and exits.
 
-That is what `multiprocessing` does at the end of a forked child. The interpreter is not torn down: ranks of one gang do
-so at different moments, and threads of C++ libraries that still wait for each other then, such as those of gloo, abort
-the process ("terminate called without an active exception").
+`multiprocessing` does the same at the end of a forked child. The interpreter is not torn down: ranks of one gang end at
+different moments, and threads of C++ libraries that still wait for another rank then, such as those of gloo, would
+abort the process ("terminate called without an active exception").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["exit_code", "flush", "leave"]
 
 _libc = ctypes.CDLL(None)
 _STREAM: Any = io.IOBase.__base__
-# Seconds for what is left in buffers.
+# Seconds for writing out the buffers of files.
 _MAX_WRITING_SECONDS = 5.0
 
 
@@ -70,7 +70,7 @@ def flush() -> None:
 
 
 def _write_out_in_time() -> None:
-    """Write out files, in a thread: a daemon thread may be writing to one of them, and never finish."""
+    """Write out files, in a thread: a file may be locked by a daemon thread that never finishes."""
     writing = threading.Thread(target=_write_out_files, name="nblaunch-files", daemon=True)
     try:
         writing.start()
@@ -81,12 +81,12 @@ def _write_out_in_time() -> None:
 
 
 def _write_out_files() -> None:
-    """Write out what is in files that nobody has closed; the interpreter does so when it tears its objects down."""
-    # the base in C, because the class in Python asks the metaclass of every object that there is
+    """Write out files that were not closed; the interpreter does so when it tears its objects down."""
+    # the base class in C, because isinstance checks with the one in Python are slow
     things: list[Any] = gc.get_objects()
     streams = [thing for thing in things if issubclass(type(thing), _STREAM)]
     buffers = (io.BufferedWriter, io.BufferedRandom)
-    # which a cell may have replaced: nobody closes them
+    # never closed, even if a cell has replaced them
     standard = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     # the outermost first: a text goes into the buffer below it, a compressed file into the one that it is written to
     for stream in streams:
@@ -116,7 +116,7 @@ def _write_out(stream: io.IOBase, write: Callable[[], object]) -> None:
     try:
         is_written_to = not stream.closed and stream.writable()
     except ValueError:
-        return  # its buffer was detached: whoever has that writes it
+        return  # its buffer was detached, and is written out by itself
     try:
         if is_written_to:
             write()

@@ -1,4 +1,4 @@
-"""The files that a rank's descriptors 1 and 2 lead to: of its first task, and of those that follow."""
+"""The files that a rank's descriptors 1 and 2 write to, in its first task and in those that follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None)
 
 
 def open_streams(stdout: str, stderr: str, given: tuple[int, int]) -> None:
-    """Take the standard streams of a rank; the input is empty.
+    """Set the standard streams of a rank; standard input is empty.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def open_streams(stdout: str, stderr: str, given: tuple[int, int]) -> None:
             _lead(path, target)
         elif descriptor >= 0:
             _move(descriptor, target)
-    # whatever the parent had put there (a kernel's streams go to its frontend) belongs to the parent
+    # streams that the parent had put there, such as a kernel's that go to its frontend, are replaced
     sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
@@ -36,7 +36,7 @@ def open_streams(stdout: str, stderr: str, given: tuple[int, int]) -> None:
 
 
 def lead_to_files(stdout: str, stderr: str) -> None:
-    """Write to other files from now on, what child processes that still run write included in the old ones.
+    """Write to other files from now on; child processes that still run go on writing to the old ones.
 
     Parameters
     ----------

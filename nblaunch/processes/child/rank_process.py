@@ -49,7 +49,7 @@ def main(described: dict[str, Any]) -> NoReturn:
     descriptors = Descriptors.from_json(described["descriptors"])
     _linux.die_with_parent(descriptors.guard, described["parent"])
     _linux.prefer_for_oom_kill()
-    # while sys.path is still that of the interpreter: a random.py beside the notebook must not become ours
+    # before sys.path has the user's folders: a random.py beside the notebook must not replace the standard one
     problem = warm_up(described["prepare"])
     context = _begin(rank_spec, descriptors, None)
     if problem:
@@ -71,9 +71,9 @@ def warm_up(dotted: str) -> str:
 
 
 def fork() -> int:
-    """Fork with all signals blocked; the child is for `run_forked`, which lets them in when they have their meaning.
+    """Fork with all signals blocked; in the child, `run_forked` unblocks them when it has set its own handlers.
 
-    A signal that came earlier would run a handler of the parent's in the rank, or be ignored as it is there.
+    An earlier signal would run a handler of the parent's in the rank, or be ignored as in the parent.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = -1
@@ -98,18 +98,15 @@ def run_forked(rank_spec: RankSpec, descriptors: Descriptors, parent: int, inher
 
 
 def leave_parent() -> None:
-    """Lead a session of one's own, and forget what the parent wants done at its own end.
-
-    `multiprocessing` forgets the same in the processes that it forks.
-    """
+    """Lead a session of its own, and drop the parent's exit functions, as processes of `multiprocessing` do."""
     os.setsid()
     atexit._clear()
     if not _without_finalizers:
         _forget_finalizers()
     # the rank's own have to register with atexit once more
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
-    # With fork this is a copy of the gang's supervisor, which is a daemon, and threads inherit that: those of the rank
-    # would not be waited for.
+    # With start method fork, this is a copy of the supervisor's thread, which is a daemon. The rank's threads would
+    # inherit that, and would not be waited for.
     main_thread = threading.main_thread()
     main_thread.name = "MainThread"
     main_thread._daemonic = False  # type: ignore[attr-defined]
@@ -119,10 +116,10 @@ def leave_parent() -> None:
         process._children.clear()  # type: ignore[attr-defined]
         util._finalizer_registry.clear()  # type: ignore[attr-defined]
         util._run_after_forkers()  # type: ignore[attr-defined]
-        # was registered at import, for the queues and pools that the rank itself will use
+        # registered again for the queues and pools that the rank itself will use
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
-    # What is here is the parent's. Its files are not to be written out by the rank, and whoever goes through all
-    # objects would make copies of all their pages.
+    # The objects so far are the parent's. The rank must not write out its files, and going through all objects would
+    # copy all their pages.
     gc.freeze()
 
 
@@ -130,9 +127,9 @@ _without_finalizers = False
 
 
 def forget_ahead() -> None:
-    """Forget now what each forked process would have to forget, in a process that only forks.
+    """Drop now, in a process that only forks, the finalizers that each forked process would have to drop.
 
-    Whatever a forked process changes costs it a copy of a page: torch alone has a hundred finalizers, far apart.
+    Each change in a forked process costs a copy of a page: torch alone has a hundred finalizers, far apart.
     """
     global _without_finalizers
     _forget_finalizers()
@@ -219,7 +216,7 @@ def _call(context: Context) -> int:
     except BaseException:
         traceback.print_exc()
     if os.getpid() != context.pid:
-        # the code that was run has forked, and this is the child: it must not go on as if it were the rank
+        # this is a child that the rank's code has forked, which must not go on as the rank
         flush()
         os._exit(code & 0xFF)
     context.channel.close()
@@ -227,12 +224,12 @@ def _call(context: Context) -> int:
 
 
 def _default_signals() -> None:
-    # a forked rank has its parent's handlers, a spawned one whatever its parent ignores
+    # a forked rank has inherited handlers, and a spawned one ignored signals
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM, signal.SIGTSTP):
-        # ignored since nohup: the ranks are to outlive the terminal too
+        # if nohup has SIGHUP ignored, the ranks outlive the terminal too
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    # an interrupt in the middle of an import would show its frames: it waits for `Context.let_interrupts_in`
+    # an interrupt stays pending until `Context.let_interrupts_in`, because during imports it could not be reported
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})

@@ -1,7 +1,7 @@
-"""A spare: a rank that was forked ahead, has rehearsed, and waits until it is told who it is.
+"""A spare: a process that was forked ahead, has rehearsed, and waits until it is told which rank it becomes.
 
-What it is told comes in one packet, the same that a forkserver gets for a rank that is to be forked at once: a file
-with its `RankSpec`, and its descriptors.
+One packet tells it, the same that a forkserver gets for a rank that is to be forked at once: a file with the rank's
+`RankSpec`, and the rank's descriptors.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from nblaunch.processes.child.rank_spec import MOST_BAGS, Descriptors, RankSpec
 
 __all__ = ["GIVEN", "MOST_DESCRIPTORS", "Description", "begin", "take_on", "wait"]
 
-# The environment that this process was started with: libraries may change their own when they are imported.
+# The environment that this process was started with: libraries may change `os.environ` when they are imported.
 GIVEN = dict(os.environ)
-# In the packet that tells a rank who it is: the file, and the rank's own.
+# Descriptors in the packet that describes a rank: the file, and the rank's own.
 MOST_DESCRIPTORS = len(fields(Descriptors)) + MOST_FILES + MOST_BAGS
 
 
 class Description:
-    """What tells a process, in one packet, which rank it is to become.
+    """The packet that tells a process which rank it is to become.
 
     Parameters
     ----------
     rank_spec, descriptors
-        What the process is to become. The descriptors must stay open until the packet is sent.
+        Describe the rank. The descriptors must stay open until the packet is sent.
     environment : dict of str to str
-        The environment that it has so far.
+        The environment that the process has so far.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Description:
         self._descriptors = [self._file.fileno(), *descriptors.given()]
 
     def close(self) -> None:
-        """Let go of it, unsent."""
+        """Close it, unsent."""
         self._file.close()
 
     def send(self, mailbox: socket.socket) -> None:
@@ -94,7 +94,7 @@ def _understand(received: list[int]) -> tuple[RankSpec, Descriptors]:
 
 
 def take_on(changed: Mapping[str, str], removed: Iterable[str]) -> None:
-    """Have other variables, as if this process had been started with them."""
+    """Change environment variables, as if this process had been started with them."""
     environments: tuple[MutableMapping[str, str], ...] = (GIVEN, os.environ)
     for variables in environments:
         for name in removed:
@@ -104,15 +104,15 @@ def take_on(changed: Mapping[str, str], removed: Iterable[str]) -> None:
 
 @functools.cache
 def _environment() -> dict[str, str]:
-    """Return what this process was started with, and what libraries have added; a spare asks while it rehearses."""
+    """Return the variables that this process was started with, and those that libraries have added."""
     return {name: value for name, value in os.environ.items() if name not in GIVEN} | GIVEN
 
 
-_fresh_in = -1  # the process that has taken fresh entropy
+_fresh_in = -1  # id of the process that has taken fresh entropy
 
 
 def _take_fresh_entropy() -> None:
-    # A fork of NumPy's generator gives every rank the same numbers; that of `random` looks after itself. A spare does
+    # NumPy's generator would give every fork the same numbers; Python reseeds that of `random` itself. A spare does
     # this while it rehearses.
     global _fresh_in
     if "numpy.random" in sys.modules and _fresh_in != os.getpid():
@@ -121,7 +121,7 @@ def _take_fresh_entropy() -> None:
 
 
 def begin(received: list[int], parent: int) -> NoReturn:
-    """Become the rank that a `Description` tells of, in a process that has just been forked.
+    """Become the rank of a `Description`, in a process that has just been forked.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def wait(mailbox: socket.socket, rehearse: str, guard: int, own_name: str) -> No
     Parameters
     ----------
     mailbox : socket
-        Packet socket; the only other end is with the gang.
+        Packet socket whose other end only the gang has.
     rehearse : str
         ``"module:function"`` to call with a `Context` whose messages nobody reads.
     guard : int
-        Reading end of a pipe, -1 if there is none: with its last writer this process ends, even while it is stopped
-        and sees neither the mailbox nor its parent's end.
+        Reading end of a pipe, -1 if there is none. This process is killed when the pipe has no writer any more, even
+        while it is stopped.
     own_name : str
         Name of the process when it is a rank.
     """
@@ -177,10 +177,9 @@ def wait(mailbox: socket.socket, rehearse: str, guard: int, own_name: str) -> No
 
 
 def _give_way(until_begun: contextlib.ExitStack) -> None:
-    """Have the scheduling policy SCHED_BATCH until user code starts: a process that is woken waits for its turn.
+    """Use the scheduling policy SCHED_BATCH until user code starts, so that waking this process preempts no other.
 
-    The supervisor that wakes this spare has others to wake. On few cores it would get to them only when this one has
-    run.
+    The supervisor wakes one spare after the other. On few cores, each spare would run before the next one is woken.
     """
     with contextlib.suppress(OSError):  # a container may forbid it
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
@@ -190,17 +189,17 @@ def _give_way(until_begun: contextlib.ExitStack) -> None:
 
 def _leave_forkserver() -> None:
     leave_parent()
-    # What a rank logs must not stay in a buffer. The handlers of imported libraries hold nothing back, and to close all
-    # of them takes longer than everything else that a rank does at its end.
+    # Records must not stay in a MemoryHandler's buffer. Other handlers of libraries buffer nothing, and closing them
+    # would take longer than everything else that a rank does at its end.
     handlers = getattr(logging, "_handlerList", [])
     handlers[:] = [known for known in handlers if isinstance(known(), MemoryHandler)]
     atexit.register(logging.shutdown)
 
 
 def _rehearse(dotted: str) -> None:
-    """Go through the first steps of a rank, so that the page faults of a forked process are behind this one.
+    """Go through the first steps of a rank, so that this forked process has its page faults before it is needed.
 
-    What is written meanwhile is nobody's, and an error will come again where it is reported.
+    Its output is dropped, and so is an error: it comes again in the rank, where it is reported.
     """
     with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
         near, far = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))

@@ -3,11 +3,12 @@
 ::
 
     kernel ─► one packet per gang to come: its socket, how many spares, when   ─► a forkserver, which serves that gang
-           ─► one packet with more modules                                    ─► a copy of it, which imports them too
+           ─► one packet with more modules                                    ─► a fork of it, which imports them too
            ◄─ report, once: which modules are here, and why others are not
 
-It holds no thread, or forking would not be safe: after every import that is looked at, and a module that started a
-thread costs a fresh start without it, because a thread cannot be taken back. It never runs code of the user's.
+It must have no other thread, or forking would not be safe. This is checked after every import. If a module has started
+a thread, the process starts over without that module, because the thread cannot be undone. It never runs the user's
+code.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from nblaunch.processes.starting.refusing_imports import Refused, refusing_impor
 
 __all__ = ["main"]
 
-# Seconds for a thread that an import started to end again: a pool that was only tried out, for example.
+# Seconds that threads which an import has started have to end, such as those of a pool that was only tried out.
 _THREADS_MAY_END = 0.5
-# Characters; all that is reported goes into one packet.
+# Limited, because the whole report goes into one packet.
 _MAX_REASON_CHARACTERS = 500
 
 
@@ -48,7 +49,7 @@ def main(described: dict[str, Any]) -> NoReturn:
         control, guard = described["descriptors"]["control"], described["descriptors"]["guard"]
         own_name = _linux.rename("nblaunch-zygote")
         _linux.prefer_for_oom_kill()
-        # what it forks leads other groups and notices by itself
+        # the processes that it forks lead other groups, and have guards of their own
         _linux.guard_group(guard, os.getpgrp())
         if _linux.writer_is_gone(guard):
             os._exit(0)
@@ -73,7 +74,7 @@ def main(described: dict[str, Any]) -> NoReturn:
 
 
 def _import_all(described: dict[str, Any]) -> str:
-    """Import what is asked for and can be had, and say what went wrong with the rest; return what makes it useless."""
+    """Import the modules, and note why others are left out; return why nothing can be forked, or an empty string."""
     if _import_each(described):
         _start_over(described)
     threads.note_loaded()
@@ -91,18 +92,18 @@ def _import_each(described: dict[str, Any]) -> str:
         for name in described["modules"]:
             if name in left_out or name in sys.modules:
                 continue
-            # for whoever finds this process dead or hanging
+            # for the client, in case this process dies or hangs
             os.write(2, f"\0importing {name}\n".encode())
             before = set(sys.modules)
             refused.clear()
             # settings may name anything
             why = refusal(name) or _import(name)
-            # What was unwound is half there, and who has caught the refusal believes that the package is not there.
+            # An import that was refused does harm too: it has left modules half imported.
             harm = _harm(sys.modules.keys() - before, refused)
             if why or harm:
                 left_out[name] = cut(harm or why)[:_MAX_REASON_CHARACTERS]
             if harm:
-                # The other parts would mostly do the same, and each costs a fresh start. What was there before stays.
+                # Other modules of the package would mostly do the same, and each would cost a fresh start.
                 package = name.partition(".")[0]
                 for other in described["modules"]:
                     if other.partition(".")[0] == package and other not in before and other not in left_out:
@@ -175,7 +176,7 @@ def _serve(kernel: socket.socket, guard: int, problem: str, rehearse: str, own_n
         if "grow" in wanted:
             _grow(kernel, guard, received, own_name)
             continue
-        # whoever asked for it is busy with something else just now, and so are the processors
+        # wait, because the client and the processors are busy with something else now
         _linux.readable([kernel.fileno(), received[0]], wanted.pop("delay"))
         pid = fork()
         if pid == 0:

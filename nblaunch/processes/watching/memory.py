@@ -1,4 +1,4 @@
-"""Evidence that the kernel ran out of memory: how many processes it has killed for that where this one lives.
+"""`OutOfMemory`: evidence that the kernel has killed a process because memory ran out.
 
 A process that is ended with SIGKILL cannot say why. The kernel counts the processes that it kills for want of memory,
 before it sends the signal: for each cgroup in ``memory.events`` (version 2, with the cgroups below it) or
@@ -41,7 +41,7 @@ class OutOfMemory:
         self._at_first = self._known
 
     def evidence(self) -> str:
-        """Return what says that one more process was killed than was asked about so far, or an empty string."""
+        """Say that the kernel has killed one more process than earlier calls have told of; empty if it has not."""
         count = _kills(self._file) if self._file else None
         if count is None or count <= self._known:
             return ""

@@ -1,7 +1,7 @@
-"""What ranks use: processor time and memory, read from ``/proc`` while somebody looks.
+"""`Sampler`: measures the processor time and memory of ranks, from ``/proc``, while a panel shows them.
 
-In a thread of its own, because asking for a process's memory waits for a lock of that process, which one that hangs in
-the kernel may hold for ever: the thread that watches the ranks must not.
+It has a thread of its own: reading a process's memory waits for a lock of that process, which may be held forever if
+the process hangs in the kernel, and the thread that watches the ranks must not wait for that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Sampler", "cpu_seconds", "family"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# Seconds that one look may spend on memory: the kernel walks all pages of a process, 1.5 ms with torch imported. With
-# many ranks each is asked less often.
+# Seconds that one look may spend on memory: the kernel walks all pages of a process, which takes 1.5 ms with torch
+# imported. Of many ranks, each is measured less often.
 _BUDGET = 0.05
 
 
@@ -59,10 +59,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._look_again_and_again, name="nblaunch-sampler", daemon=True)
 
     def start(self) -> None:
-        """Begin to look.
-
-        Apart from making one, so that who has kept it can close it even if an interrupt comes while the thread starts.
-        """
+        """Begin to look."""
         self._thread.start()
 
     def close(self) -> None:
@@ -88,7 +85,7 @@ class Sampler:
             now = time.monotonic()
             seconds = sum(map(cpu_seconds, members))
             before = self._seen.setdefault(rank, _Seen(seconds, now))
-            # a child that has ended takes its time along
+            # not below 0: the time of a child that has ended does not count any more
             spent, passed = max(0.0, seconds - before.cpu_seconds), now - before.at
             before.cpu_seconds, before.at = seconds, now
             usage[rank] = Usage(round(100 * spent / passed, 1) if passed > 0 else 0.0, before.memory)
@@ -97,7 +94,7 @@ class Sampler:
 
     def _ask_for_memory(self, families: Mapping[int, list[int]]) -> None:
         began = time.monotonic()
-        # those first whose figure is the oldest
+        # ranks that were measured longest ago come first
         for rank in sorted(families, key=lambda rank: self._seen[rank].memory_at if rank in self._seen else 0.0):
             if self._closed.is_set() or time.monotonic() - began > _BUDGET:
                 break
@@ -128,7 +125,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _memory(pid: int) -> int:
-    """Return bytes of memory, what is shared divided among those that share it, or all of it where that is secret."""
+    """Return bytes of memory, shared pages divided among processes (PSS); RSS if PSS may not be read."""
     try:
         for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith(b"Pss:"):
