@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,8 +12,51 @@ from nblaunch.events import Event, Stack
 from nblaunch.exports import exported_by
 from nblaunch.logs.reader import LogReader
 from nblaunch.payload import Packed
+from nblaunch.processes.starting.hash_seed import with_hash_seed
 
-__all__ = ["Engine", "Plan", "Ranks"]
+__all__ = ["Engine", "Plan", "Ranks", "Surroundings"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What ranks find as the process has it that launches them, wherever they are started.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Its environment variables.
+    directory : str
+        Its working directory.
+    sys_path, argv : tuple of str
+        Its ``sys.path`` and ``sys.argv``.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)
+    directory: str
+    sys_path: tuple[str, ...]
+    argv: tuple[str, ...]
+
+    @classmethod
+    def here(cls, start_method: str = "zygote") -> Surroundings:
+        """Return those of this process, with one hash seed for all ranks unless they are copies of this process.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the working directory was removed.
+        """
+        # a copy of this process has its seed, whatever the variable says
+        environment = dict(os.environ) if start_method == "fork" else with_hash_seed(os.environ)
+        return cls(environment, _working_directory(), tuple(sys.path), tuple(sys.argv))
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "the notebook's working directory was removed: os.chdir() to one that exists, then launch again"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -29,8 +74,10 @@ class Plan:
         what a rank that was forked ahead calls while it waits.
     payload : tuple of Packed
         What every rank gets.
+    surroundings : Surroundings
+        What ranks find as the launching process has it; nothing is taken from the process that starts them.
     env : mapping of str to str
-        Variables on top of the present environment, the same for all ranks.
+        Variables on top of that environment, the same for all ranks.
     start_method : str
         How processes are made.
     log_dir : str or None
@@ -55,6 +102,7 @@ class Plan:
     prepare: str
     payload: tuple[Packed, ...]
     rehearse: str = ""
+    surroundings: Surroundings = field(default_factory=Surroundings.here)
     env: Mapping[str, str] = field(default_factory=dict)
     start_method: str = "zygote"
     log_dir: str | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nblaunch.engines.base import Plan
-from nblaunch.engines.local_ranks import LocalRanks, working_directory
+from nblaunch.engines.local_ranks import LocalRanks
 from nblaunch.events import Event
 from nblaunch.payload import Packed, require_memory_for
 from nblaunch.processes.starting.base import Preparation
@@ -53,11 +53,11 @@ class LocalEngine:
         NotEnoughMemory
             If the payload does not fit into the memory that is available.
         FileNotFoundError
-            If the working directory is gone.
+            If there is no such working directory on this machine.
         """
         start_method_named(plan.start_method)
         _check_number(plan.nprocs)
-        working_directory()
+        _check_directory(plan.surroundings.directory)
         require_memory_for(plan.payload)
         learn(modules_of_first_use(lambda text: any(packed.mentions(text) for packed in plan.payload)))
         return LocalRanks(plan, self._preparation(plan.prepare, plan.rehearse, plan.payload), on_event)
@@ -96,6 +96,14 @@ class LocalEngine:
             tuple(name for name in modules if name.partition(".")[0] in used) if used else (),
             self.spares,
             self.spare_seconds,
+        )
+
+
+def _check_directory(directory: str) -> None:
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(
+            f"the ranks are to work in {directory}, but there is no such directory on this machine "
+            f"({os.uname().nodename}): make it there, or launch from a directory that all machines have"
         )
 
 

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -40,14 +39,13 @@ from nblaunch.processes.gang.escalation import KILL, Step, escalation
 from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.starting.base import Preparation
-from nblaunch.processes.starting.hash_seed import with_hash_seed
 from nblaunch.processes.starting.preloads import learn
 from nblaunch.processes.starting.start_methods import start_method_named
 from nblaunch.processes.watching.log_limit import LogLimit
 from nblaunch.processes.watching.native_stacks import native_stacks, require_py_spy
 from nblaunch.processes.watching.stalls import StallWatch
 
-__all__ = ["LocalRanks", "reserve_port", "working_directory"]
+__all__ = ["LocalRanks", "reserve_port"]
 
 _ENDED_BEFORE = "the run was ended before"
 
@@ -312,21 +310,19 @@ def _make_files(paths: Iterable[str]) -> None:
 
 
 def _rank_specs(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[RankSpec]:
-    # a copy of this process has its seed, whatever the variable says
-    environment = os.environ.copy() if plan.start_method == "fork" else with_hash_seed(os.environ)
-    cwd, sys_path, argv = working_directory(), tuple(sys.path), tuple(sys.argv)
+    surroundings = plan.surroundings
     return [
         RankSpec(
             rank=rank,
             entry=plan.entry,
             # what the user asks for wins
-            env=environment | envs[rank] | dict(plan.env),
-            cwd=cwd,
+            env={**surroundings.environment, **envs[rank], **plan.env},
+            cwd=surroundings.directory,
             stdout=logs.stdouts[rank],
             stderr=logs.stderrs[rank],
             stacks=os.path.join(os.path.dirname(logs.stdouts[rank]), "stacks.txt"),
-            sys_path=sys_path,
-            argv=argv,
+            sys_path=surroundings.sys_path,
+            argv=surroundings.argv,
         )
         for rank in range(plan.nprocs)
     ]
@@ -365,25 +361,9 @@ def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[
         "TORCHELASTIC_RUN_ID": plan.run_id,
         "TORCHELASTIC_USE_AGENT_STORE": "False",
     }
-    if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in os.environ:
+    if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in plan.surroundings.environment:
         variables["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "1"
-    if "GLOO_SOCKET_IFNAME" not in os.environ:
+    if "GLOO_SOCKET_IFNAME" not in plan.surroundings.environment:
         # torchrun leaves this out: gloo then listens where the host's name leads to, or fails if that leads nowhere
         variables["GLOO_SOCKET_IFNAME"] = "lo"
     return variables
-
-
-def working_directory() -> str:
-    """Return the working directory of the notebook's process, which ranks begin in.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it was removed.
-    """
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            "the notebook's working directory was removed: os.chdir() to one that exists, then launch again"
-        ) from None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nblaunch.engines.base import Plan
+from nblaunch.engines.base import Plan, Surroundings
 from nblaunch.jupyter.input_box import Box, NoInput
 from nblaunch.launching import free_threading
 from nblaunch.launching.imported_modules import modules_found_elsewhere
@@ -91,6 +91,11 @@ class Prepared:
             Name of the run.
         log_dir : str
             Folder that will hold the folder of its logs.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the working directory was removed.
         """
         options = self.options
         return Plan(
@@ -99,6 +104,7 @@ class Prepared:
             entry="nblaunch.rank.main:run",
             prepare=_preparation(self.work, options),
             rehearse=REHEARSE,
+            surroundings=Surroundings.here(options.start_method),
             payload=self.payload,
             env=self.env,
             start_method=options.start_method,

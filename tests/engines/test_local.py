@@ -6,13 +6,15 @@ import errno
 import os
 import resource
 import socket
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nblaunch.engines.base import Plan, Ranks
+from nblaunch.engines.base import Plan, Ranks, Surroundings
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
 from nblaunch.events import Ended, Ending, Event, Exited, Finished, GettingReady, Launched, Started, TimedOut
@@ -139,6 +141,52 @@ def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert environment["GLOO_SOCKET_IFNAME"] == "eth7"
     assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
     assert environment["TORCHELASTIC_RUN_ID"] == "run_test"
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "forkserver", "spawn", "fork"])
+def test_ranks_have_the_surroundings_of_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_method: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {"PATH": os.environ["PATH"], "THERE": "1", "GLOO_SOCKET_IFNAME": "eth7"}
+    surroundings = Surroundings(environment, str(elsewhere), (*sys.path, "/there"), ("there.py", "--fast"))
+    made = plan(
+        "import os, sys\nlist(map(os.getenv, ('THERE', 'HERE', 'GLOO_SOCKET_IFNAME'))), os.getcwd(), "
+        "sys.path[-1], sys.argv",
+        tmp_path,
+        1,
+        start_method=start_method,
+        surroundings=surroundings,
+    )
+    monkeypatch.setenv("HERE", "1")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["here.py"])
+    monkeypatch.syspath_prepend("/here")
+    (value,) = [unpack_named(event.body)[VALUE] for event in play(made) if isinstance(event, Finished)]
+    assert value == (["1", None, "eth7"], str(elsewhere), "/there", ["there.py", "--fast"])
+
+
+def test_surroundings_are_those_of_the_moment_and_hide_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    before = Surroundings.here()
+    monkeypatch.setenv("TOKEN", "other")
+    assert before.environment["TOKEN"] == "secret"
+    assert "secret" not in repr(before)
+    assert "PYTHONHASHSEED" in before.environment
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    assert "PYTHONHASHSEED" not in Surroundings.here("fork").environment
+
+
+def test_a_directory_that_this_machine_has_not(tmp_path: Path) -> None:
+    surroundings = replace(Surroundings.here(), directory=str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError) as caught:
+        LocalEngine().prepare(plan("1", tmp_path, surroundings=surroundings), print)
+    assert str(caught.value) == (
+        f"the ranks are to work in {tmp_path}/none, but there is no such directory on this machine "
+        f"({os.uname().nodename}): make it there, or launch from a directory that all machines have"
+    )
 
 
 def test_a_timeout_names_who_was_running(tmp_path: Path) -> None:
