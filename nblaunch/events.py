@@ -107,11 +107,18 @@ class Launched:
     attempt : int
         How often the ranks have been started before: 0 for the first time, 1 for the first restart. Whoever runs them
         knows by it who reads their logs: see ``Ranks.logs`` in ``engines/base.py``.
+    hosts : tuple of str
+        On which node each rank will be, by name; empty if all are on one.
     """
 
     nprocs: int
     at: float
     attempt: int = 0
+    hosts: tuple[str, ...] = ()
+
+    def local_rank(self, rank: int) -> int:
+        """Return which of the ranks of its node a rank is."""
+        return self.hosts[:rank].count(self.hosts[rank]) if self.hosts else rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from nblaunch import events
 
 SAMPLES = [
     events.Captured({"data": 5}, 0.5),
-    events.Launched(2, 1.0, 1),
+    events.Launched(2, 1.0, 1, ("node0", "node7")),
     events.Started(0, 77, 2.0),
     events.Finished(0, bytearray(b"secret"), 3.0),
     events.Imported(0, ("torch._dynamo",), 3.1),

@@ -14,7 +14,7 @@ from nblaunch.logs.reader import LogReader
 from nblaunch.payload import Packed
 from nblaunch.processes.starting.hash_seed import with_hash_seed
 
-__all__ = ["Engine", "Plan", "Ranks", "Surroundings"]
+__all__ = ["Engine", "Placement", "Plan", "Ranks", "Surroundings"]
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,43 @@ def _working_directory() -> str:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Which ranks of a run a node has, and where all of them meet; by default it is the only node and has all ranks.
+
+    For example, of four ranks on two nodes the second one has ``Placement(2, 4, 1, 2, "node7", 29500)``.
+
+    Parameters
+    ----------
+    first_rank : int
+        The first of its ranks; the others follow.
+    world_size : int
+        How many ranks the run has on all nodes; 0 is those of this node.
+    node, nodes : int
+        The number of this node, from 0 on, and how many there are.
+    master_addr : str
+        The address of the node on which rank 0 listens, if it does.
+    master_port : int
+        The port there; 0 has a free one of this machine kept for it.
+    """
+
+    first_rank: int = 0
+    world_size: int = 0
+    node: int = 0
+    nodes: int = 1
+    master_addr: str = "127.0.0.1"
+    master_port: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """One launch, ready to start.
 
     Parameters
     ----------
     run_id : str
-        Name of the run; part of the log folder and of the ranks' environment.
+        Name of the run, which no other run has; part of the log folder and of the ranks' environment.
     nprocs : int
-        Number of ranks.
+        Number of ranks that are to be started.
     entry, prepare, rehearse : str
         ``"module:function"`` that a rank runs; what a process that ranks are forked from imports or calls first; and
         what a rank that was forked ahead calls while it waits.
@@ -78,10 +106,12 @@ class Plan:
         What ranks find as the launching process has it; nothing is taken from the process that starts them.
     env : mapping of str to str
         Variables on top of that environment, the same for all ranks.
+    placement : Placement
+        Which of the ranks of a run these are.
     start_method : str
         How processes are made.
-    log_dir : str or None
-        Folder that will hold the folder of this run; None makes a temporary one.
+    log_dir : str
+        Folder that will hold the folder of this run.
     stop_on_failure : bool
         Whether the first failure ends the other ranks.
     grace : float
@@ -101,11 +131,12 @@ class Plan:
     entry: str
     prepare: str
     payload: tuple[Packed, ...]
+    log_dir: str
     rehearse: str = ""
     surroundings: Surroundings = field(default_factory=Surroundings.here)
     env: Mapping[str, str] = field(default_factory=dict)
+    placement: Placement = field(default_factory=Placement)
     start_method: str = "zygote"
-    log_dir: str | None = None
     stop_on_failure: bool = True
     grace: float = 5.0
     timeout: float | None = None
@@ -113,6 +144,17 @@ class Plan:
     straggler: float = 0.0
     max_restarts: int = 0
     max_log: int = 0
+
+    @property
+    def ranks(self) -> range:
+        """The ranks that are to be started."""
+        first = self.placement.first_rank
+        return range(first, first + self.nprocs)
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks the run has, those of other nodes included."""
+        return self.placement.world_size or self.nprocs
 
 
 class Ranks(Protocol):

@@ -11,13 +11,13 @@ import contextlib
 import os
 import signal
 import socket
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from nblaunch.engines.base import Plan
+from nblaunch.engines.rank_files import RankFiles, make_rank_files
 from nblaunch.events import (
     AllExited,
     Ended,
@@ -30,9 +30,7 @@ from nblaunch.events import (
     Stack,
     TimedOut,
 )
-from nblaunch.logs.folders import refused
 from nblaunch.logs.reader import LocalLogs, LogReader
-from nblaunch.processes.api import DefaultLogsSpecs, LogsDest, Std
 from nblaunch.processes.child.rank_spec import RankSpec
 from nblaunch.processes.errors.failure import read_error_file
 from nblaunch.processes.gang.escalation import KILL, Step, escalation
@@ -57,7 +55,6 @@ class LocalRanks:
         self._plan = plan
         self._preparation = preparation
         self._on_event = on_event
-        self._logs: DefaultLogsSpecs | None = None
         # of each attempt
         self._readers: dict[int, LocalLogs] = {}
         self._stalls: StallWatch | None = None
@@ -85,7 +82,6 @@ class LocalRanks:
         plan = self._plan
         if plan.timeout is not None:
             self._deadline = time.monotonic() + plan.timeout
-        self._logs = DefaultLogsSpecs(plan.log_dir, redirects=Std.ALL)
         try:
             gang = self._make_gang()
             if self._ordered:  # before there was a gang that could have been told
@@ -104,21 +100,15 @@ class LocalRanks:
 
     def _make_gang(self) -> Gang:
         plan, attempt = self._plan, self._attempt
-        assert self._logs is not None
         with contextlib.ExitStack() as stack:
-            self._port = port = stack.enter_context(reserve_port())
-            number = port.getsockname()[1]
-            envs = {rank: _torchrun_variables(plan, rank, number, attempt) for rank in range(plan.nprocs)}
-            try:
-                logs = self._logs.reify(envs)
-                files = [*logs.stdouts.values(), *logs.stderrs.values()]
-                _make_files(files)
-            except OSError as error:
-                raise refused(error, self._logs.root_log_dir) from None
-            self._stalls = stalls = StallWatch(
-                {rank: (logs.stdouts[rank], logs.stderrs[rank]) for rank in envs}, plan.stall, plan.straggler
+            port = None if plan.placement.master_port else stack.enter_context(reserve_port())
+            self._port = port
+            folder, files = make_rank_files(plan.log_dir, plan.run_id, attempt, plan.ranks)
+            logs = {rank: (of_rank.stdout, of_rank.stderr) for rank, of_rank in files.items()}
+            self._stalls = stalls = StallWatch(logs, plan.stall, plan.straggler)
+            limits = (
+                [LogLimit([path for paths in logs.values() for path in paths], plan.max_log)] if plan.max_log else []
             )
-            limits = [LogLimit(files, plan.max_log)] if plan.max_log else []
             # not the plan, or the run would hold the payload for as long as its gang
             timeout = plan.timeout
 
@@ -129,14 +119,15 @@ class LocalRanks:
                     return
                 if isinstance(event, Exited):
                     if event.reported != LastWord.VALUE:
-                        event = replace(event, error_file=read_error_file(logs.error_files[event.rank]))
+                        event = replace(event, error_file=read_error_file(files[event.rank].error_file))
                         self._failed = self._failed or not event.collateral
                 elif isinstance(event, TimedOut):
                     self._ordered = True
                     # of all attempts together
                     event = replace(event, seconds=timeout or event.seconds)
                 elif isinstance(event, Ended):
-                    port.close()
+                    if port is not None:
+                        port.close()
                     for limit in limits:  # what was written since the last look
                         limit.look()
                     self._go_on_or_end(event)
@@ -144,7 +135,7 @@ class LocalRanks:
                 self._on_event(event)
 
             gang = Gang(
-                _rank_specs(plan, envs, logs),
+                _rank_specs(plan, files, port, attempt),
                 start_method_named(plan.start_method),
                 pass_on,
                 preparation=self._preparation,
@@ -158,9 +149,8 @@ class LocalRanks:
                 ),
                 periodic_checks=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
-            log_dir = os.path.dirname(os.path.dirname(logs.stdouts[0]))
-            self._readers[attempt] = LocalLogs(log_dir, logs.stdouts, logs.stderrs)
-            self._on_event(Launched(plan.nprocs, time.monotonic(), attempt))
+            self._readers[attempt] = LocalLogs(folder, logs)
+            self._on_event(Launched(plan.nprocs, time.monotonic(), attempt, (os.uname().nodename,) * plan.nprocs))
             with self._lock:
                 self._gang = gang
             stack.pop_all()
@@ -302,29 +292,28 @@ class LocalRanks:
             gang.end(reason, steps)
 
 
-def _make_files(paths: Iterable[str]) -> None:
-    """Make the log files, so that a disk that has no room for them is told before anything starts."""
-    for path in paths:
-        # without a descriptor, which an interrupt would leave open
-        os.mknod(path, stat.S_IFREG | 0o600)
-
-
-def _rank_specs(plan: Plan, envs: dict[int, dict[str, str]], logs: LogsDest) -> list[RankSpec]:
+def _rank_specs(plan: Plan, files: Mapping[int, RankFiles], port: socket.socket | None, attempt: int) -> list[RankSpec]:
     surroundings = plan.surroundings
+    number = plan.placement.master_port if port is None else port.getsockname()[1]
     return [
         RankSpec(
             rank=rank,
             entry=plan.entry,
             # what the user asks for wins
-            env={**surroundings.environment, **envs[rank], **plan.env},
+            env={
+                **surroundings.environment,
+                **_torchrun_variables(plan, rank, number, attempt),
+                "TORCHELASTIC_ERROR_FILE": files[rank].error_file,
+                **plan.env,
+            },
             cwd=surroundings.directory,
-            stdout=logs.stdouts[rank],
-            stderr=logs.stderrs[rank],
-            stacks=os.path.join(os.path.dirname(logs.stdouts[rank]), "stacks.txt"),
+            stdout=files[rank].stdout,
+            stderr=files[rank].stderr,
+            stacks=files[rank].stacks,
             sys_path=surroundings.sys_path,
             argv=surroundings.argv,
         )
-        for rank in range(plan.nprocs)
+        for rank in plan.ranks
     ]
 
 
@@ -342,19 +331,19 @@ def reserve_port() -> socket.socket:
 
 
 def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[str, str]:
-    """Return what ``torchrun`` of torch 2.13 sets for a single-node job (its LocalElasticAgent)."""
-    size, number = str(plan.nprocs), str(rank)
+    """Return what ``torchrun`` of torch 2.13 sets (its LocalElasticAgent); on several nodes, as it does there."""
+    placement, size = plan.placement, str(plan.world_size)
     variables = {
-        "RANK": number,
-        "LOCAL_RANK": number,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank - placement.first_rank),
         "WORLD_SIZE": size,
-        "LOCAL_WORLD_SIZE": size,
-        "GROUP_RANK": "0",
-        "GROUP_WORLD_SIZE": "1",
+        "LOCAL_WORLD_SIZE": str(plan.nprocs),
+        "GROUP_RANK": str(placement.node),
+        "GROUP_WORLD_SIZE": str(placement.nodes),
         "ROLE_NAME": "default",
-        "ROLE_RANK": number,
+        "ROLE_RANK": str(rank),
         "ROLE_WORLD_SIZE": size,
-        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_ADDR": placement.master_addr,
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RESTART_COUNT": str(attempt),
         "TORCHELASTIC_MAX_RESTARTS": str(plan.max_restarts),
@@ -363,7 +352,7 @@ def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[
     }
     if "TORCH_NCCL_ASYNC_ERROR_HANDLING" not in plan.surroundings.environment:
         variables["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "1"
-    if "GLOO_SOCKET_IFNAME" not in plan.surroundings.environment:
+    if placement.nodes == 1 and "GLOO_SOCKET_IFNAME" not in plan.surroundings.environment:
         # torchrun leaves this out: gloo then listens where the host's name leads to, or fails if that leads nowhere
         variables["GLOO_SOCKET_IFNAME"] = "lo"
     return variables

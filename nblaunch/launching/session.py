@@ -242,7 +242,7 @@ class Session:
         logs = Logs(options.log_dir)
         self._recorder = Recorder(work.nprocs, logs, options.collect, self._cells, prepared.sent, prepared.captured)
         self.run: Run = self._recorder.run
-        plan = prepared.plan(f"run_{uuid.uuid4().hex[:8]}", logs.root)
+        plan = prepared.plan(f"run_{uuid.uuid4().hex[:16]}", logs.root)
         # first: if this is refused, nothing holds the run, and the folder of its logs goes at once
         self._ranks = engine.prepare(plan, self._consume)
         self._presentation = Presentation(self.run, prepared, self._ranks.logs, bound, raises, publish)

@@ -33,8 +33,8 @@ from nblaunch.wording import listed
 __all__ = ["Folder", "earlier_logs", "has_no_room", "kept_logs", "make_folder", "refused", "remove_folders", "sweep"]
 
 _PREFIX = "nblaunch_"
-# Folders of runs in a ``log_dir``: see `nblaunch.processes.elastic.logs_specs`.
-_RUN_IN_LOG_DIR = re.compile(r"run_[0-9a-f]{8}_")
+# Folders of runs in a ``log_dir``: see `nblaunch.launching.session`.
+_RUN_IN_LOG_DIR = re.compile(r"run_[0-9a-f]{16}$")
 # An error of a full disk names folders of at least so many bytes, and at most so many folders.
 _MIN_NAMED_BYTES = 100_000
 _MAX_NAMED = 3

@@ -125,15 +125,15 @@ class LocalLogs:
     ----------
     path : str
         The folder that has one folder for each rank.
-    stdouts, stderrs : mapping of int to str
-        The files of each rank. They need not exist yet.
+    files : mapping of int to tuple of str
+        The two files of each rank. They need not exist yet.
     """
 
-    def __init__(self, path: str, stdouts: Mapping[int, str], stderrs: Mapping[int, str]) -> None:
+    def __init__(self, path: str, files: Mapping[int, tuple[str, str]]) -> None:
         self.path = path
-        self.nprocs: int = len(stdouts)
-        self._paths = [(stdouts[rank], stderrs[rank]) for rank in range(self.nprocs)]
-        self._sizes = [(0, 0)] * self.nprocs
+        self.nprocs: int = len(files)
+        self._paths = files
+        self._sizes = dict.fromkeys(files, (0, 0))
 
     def place(self, rank: int, stream: int) -> str:
         """Return the path of a log."""

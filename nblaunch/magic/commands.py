@@ -130,7 +130,7 @@ def logs_in_words(number: int | None = None) -> str:
     parts = [f"{chosen.title}, in {chosen.folder}"]
     for rank, folder in chosen.ranks().items():
         stdout, stderr = (os.path.join(folder, f"{name}.log") for name in ("stdout", "stderr"))
-        reader = LocalLogs(folder, {0: stdout}, {0: stderr})
+        reader = LocalLogs(folder, {0: (stdout, stderr)})
         for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
             end = text_of(RankLog(reader, 0, stream), _SHOWN_BYTES).rstrip("\n")
             parts += [f"--- rank {rank}, {name}", end] if end else []

@@ -160,7 +160,7 @@ def _run_task(context: Context, task: Task) -> int:
         namespace = _namespace(work, shell)
         find_modules_at(work.places)
         # the set-up cell may use them, and so may functions of the notebook, whose globals these are
-        namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+        namespace.update(rank=rank, local_rank=_local_rank(rank), world_size=work.nprocs)
         # before objects are rebuilt: JAX makes an array of 64 bits only after the setting that allows it
         apply_settings(work.settings, namespace)
         from_setup: dict[str, Any] = {}
@@ -240,7 +240,7 @@ def _run_and_pack(
         # the cell alone decides how long they live
         objects.clear()
     # after the notebook's variables, which may have the same names
-    namespace.update(rank=rank, local_rank=rank, world_size=work.nprocs)
+    namespace.update(rank=rank, local_rank=_local_rank(rank), world_size=work.nprocs)
     if work.threads is not None:
         limit_threads(work.threads)
     value = None
@@ -257,8 +257,17 @@ def _run_and_pack(
             raise
     _stop_tracing()
     packed = _pack_value(value, _collect(work.collect, namespace), home_classes)
-    with _one_at_a_time_if_short(packed.size, work.nprocs, logs):
+    with _one_at_a_time_if_short(packed.size, _ranks_here(work.nprocs), logs):
         return store_if_large(packed)
+
+
+def _local_rank(rank: int) -> int:
+    # without the variable, which a gang sets whose ranks may be on several nodes, all are on this one
+    return int(os.environ.get("LOCAL_RANK", rank))
+
+
+def _ranks_here(nprocs: int) -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", nprocs))
 
 
 def _stop_tracing(error: BaseException | None = None) -> None:

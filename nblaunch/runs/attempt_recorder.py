@@ -238,7 +238,7 @@ class AttemptRecorder:
         exitcode = -signal.SIGKILL if exited is None else exited.exitcode
         stdout, stderr = logs.ends(crashed=-exitcode in CRASHES) if logs is not None else ("", "")
         return RankFailure(
-            local_rank=rank,
+            local_rank=rank if self.launched is None else self.launched.local_rank(rank),
             pid=self.attempt.pids.get(rank, -1),
             exitcode=exitcode,
             error_file=os.path.join(logs.path, "error.json") if logs is not None else "",

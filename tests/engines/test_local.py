@@ -6,15 +6,17 @@ import errno
 import os
 import resource
 import socket
+import stat
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from nblaunch.engines.base import Plan, Ranks, Surroundings
+from nblaunch.engines.base import Placement, Plan, Ranks, Surroundings
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
 from nblaunch.events import Ended, Ending, Event, Exited, Finished, GettingReady, Launched, Started, TimedOut
@@ -25,7 +27,7 @@ from nblaunch.payload import pack, pack_named, unpack_named
 
 def plan(cell: str, place: Path, nprocs: int = 2, **options: Any) -> Plan:
     return Plan(
-        run_id="run_test",
+        run_id=f"run_test_{uuid4().hex}",
         nprocs=nprocs,
         entry="nblaunch.rank.main:run",
         prepare="nblaunch.rank.main:prepare",
@@ -140,7 +142,7 @@ def test_the_users_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert environment["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"
     assert environment["GLOO_SOCKET_IFNAME"] == "eth7"
     assert (environment["MASTER_PORT"], environment["OWN"], environment["WORLD_SIZE"]) == ("29500", "1", "1")
-    assert environment["TORCHELASTIC_RUN_ID"] == "run_test"
+    assert environment["TORCHELASTIC_RUN_ID"].startswith("run_test_")
 
 
 @pytest.mark.parametrize("start_method", ["zygote", "forkserver", "spawn", "fork"])
@@ -229,6 +231,61 @@ def test_an_unknown_start_method_starts_nothing(tmp_path: Path) -> None:
     ):
         play(plan("1", tmp_path / "logs", start_method="x"))
     assert not (tmp_path / "logs").exists()
+
+
+# ---- a part of the ranks of a run
+
+PLACED = """import os
+names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
+         "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GLOO_SOCKET_IFNAME")
+print(rank)
+rank, local_rank, world_size, [os.environ.get(name) for name in names]
+"""
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "spawn"])
+def test_ranks_are_numbered_as_their_node_is_placed(tmp_path: Path, start_method: str) -> None:
+    """The variables are those that torchrun sets on the second of two nodes."""
+    made = plan(PLACED, tmp_path, start_method=start_method, placement=Placement(2, 4, 1, 2, "node7", 29500))
+    events, ranks = play_out(replace(made, payload=(pack(Work(4, cell=PLACED)), pack_named({}))))
+    assert [(event.nprocs, len(event.hosts)) for event in events if isinstance(event, Launched)] == [(2, 2)]
+    for kind in (Started, Finished, Exited):
+        assert sorted(event.rank for event in events if isinstance(event, kind)) == [2, 3]
+    values = {event.rank: unpack_named(event.body)[VALUE] for event in events if isinstance(event, Finished)}
+    assert values == {
+        rank: (
+            rank,
+            local,
+            4,
+            [str(rank), str(local), "4", "2", "1", "2", str(rank), "4", "node7", "29500", None],
+        )
+        for rank, local in ((2, 0), (3, 1))
+    }
+    logs = ranks.logs(0)
+    assert [logs.read(rank, STDOUT, 0, 100) for rank in (2, 3)] == [b"2\n", b"3\n"]
+    assert [Path(logs.place(rank, STDOUT)).parent.name for rank in (2, 3)] == ["2", "3"]
+
+
+def test_two_nodes_on_one_disk_have_one_folder(tmp_path: Path) -> None:
+    made = replace(plan("print(rank)", tmp_path, 1), run_id="run_shared")
+    for node in (1, 0):
+        play(replace(made, placement=Placement(node, 2, node, 2, "127.0.0.1", 29500)))
+    logs = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("stdout.log"))
+    assert logs == [Path("run_shared", "attempt_0", str(rank), "stdout.log") for rank in (0, 1)]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_a_rank_of_which_there_are_logs_is_not_started_over_them(tmp_path: Path) -> None:
+    made = plan("print(rank)", tmp_path, 1)
+    play(made)
+    with pytest.raises(FileExistsError, match="the logs of a run were to go to "):
+        play(made)
+
+
+def test_a_local_rank_is_counted_on_its_own_host() -> None:
+    hosts = ("a", "a", "b", "a", "b")
+    assert [Launched(5, 1.0, 0, hosts).local_rank(rank) for rank in range(5)] == [0, 1, 0, 2, 1]
+    assert Launched(5, 1.0).local_rank(3) == 3
 
 
 # ---- ports

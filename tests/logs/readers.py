@@ -19,7 +19,7 @@ class DistantLogs(LocalLogs):
     """
 
     def __init__(self, folder: Path, pushed: int) -> None:
-        super().__init__(str(folder), {0: str(folder / "0.out")}, {0: str(folder / "0.err")})
+        super().__init__(str(folder), {0: (str(folder / "0.out"), str(folder / "0.err"))})
         self.pushed = pushed
         self.asked: list[tuple[int, int, int, int]] = []
         self.arrived: set[tuple[int, int, int, int]] = set()
@@ -66,8 +66,8 @@ class Elsewhere:
 
 def logs_of(outs: Sequence[str | Path], errs: Sequence[str | Path]) -> LocalLogs:
     """Return a reader of such files, one of each sort for each rank."""
-    stdouts, stderrs = ({rank: str(path) for rank, path in enumerate(paths)} for paths in (outs, errs))
-    return LocalLogs(os.path.dirname(str(outs[0])), stdouts, stderrs)
+    files = {rank: (str(out), str(err)) for rank, (out, err) in enumerate(zip(outs, errs, strict=True))}
+    return LocalLogs(os.path.dirname(str(outs[0])), files)
 
 
 def logs_in(folder: Path, nprocs: int) -> LocalLogs:

@@ -415,7 +415,7 @@ def test_many_that_make_and_sweep_at_once_keep_what_they_need(
 
 def filled(folder: Path, size: int) -> Path:
     """Put logs of this size into a folder, as a run does."""
-    rank = folder / "run_01234567_abcd" / "attempt_0" / "0"
+    rank = folder / "run_0123456789abcdef" / "attempt_0" / "0"
     rank.mkdir(parents=True)
     (rank / "stdout.log").write_bytes(b"x" * size)
     (rank / "stderr.log").touch()
@@ -427,13 +427,13 @@ def test_logs_of_earlier_runs_are_named_by_size(place: Path) -> None:
     paths = [filled(Path(folder.path), size) for folder, size in zip(folders, [400, 100, 10, 300, 200, 0], strict=True)]
     assert earlier_logs(str(place)) == "", "to remove so little helps nobody"
     for path, size in zip(paths, [400, 100, 10, 300, 200, 0], strict=True):
-        (path / "run_01234567_abcd" / "attempt_0" / "0" / "stdout.log").write_bytes(b"x" * size * 4096)
+        (path / "run_0123456789abcdef" / "attempt_0" / "0" / "stdout.log").write_bytes(b"x" * size * 4096)
     first = f"{paths[0]} 1.6 MB"
     rest = f"{paths[3]} 1.2 MB, {paths[4]} 819 kB, {paths[1]} 410 kB "
     rest += "(%multiproc clear logs in their notebook removes them); "
     assert earlier_logs(str(place)) == f"those of earlier runs take room there: {first}, {rest}"
     # a run's own are not among them
-    own = paths[0] / "run_01234567_abcd" / "attempt_0"
+    own = paths[0] / "run_0123456789abcdef" / "attempt_0"
     assert earlier_logs(str(own)) == f"those of earlier runs take room there: {rest}"
     error = refused(OSError(errno.ENOSPC, "No space left on device"), str(place))
     assert str(error) == (
@@ -448,10 +448,10 @@ def test_logs_that_somebody_has_named_a_folder_for(tmp_path: Path) -> None:
     kept = filled(tmp_path / "nblaunch_mine" / "logs", 1_000_000)
     (kept / "other").mkdir()
     (kept / "other" / "data").write_bytes(b"x" * 1_000_000)
-    other = kept / "run_89abcdef_x" / "attempt_0"
+    other = kept / "run_fedcba9876543210" / "attempt_0"
     other.mkdir(parents=True)
     assert earlier_logs(str(other)) == (
-        f"those of earlier runs take room there: {kept}/run_01234567_abcd 1.0 MB (kept until you remove them); "
+        f"those of earlier runs take room there: {kept}/run_0123456789abcdef 1.0 MB (kept until you remove them); "
     )
     assert earlier_logs(str(kept)) == earlier_logs(str(other))
     assert earlier_logs(str(tmp_path / "none")) == ""

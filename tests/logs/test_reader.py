@@ -20,7 +20,7 @@ def reader(tmp_path: Path) -> LogReader:
     stderrs = {rank: str(tmp_path / str(rank) / "stderr.log") for rank in range(2)}
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
-    return LocalLogs(str(tmp_path), stdouts, stderrs)
+    return LocalLogs(str(tmp_path), {rank: (stdouts[rank], stderrs[rank]) for rank in stdouts})
 
 
 def write(reader: LogReader, rank: int, stream: int, data: bytes) -> None:

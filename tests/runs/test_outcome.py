@@ -51,7 +51,7 @@ class _Ranks:
     """Ranks of which nothing but the logs is looked at."""
 
     def logs(self, attempt: int) -> LogReader:
-        return LocalLogs(f"/logs/{attempt}", {}, {})
+        return LocalLogs(f"/logs/{attempt}", {})
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
