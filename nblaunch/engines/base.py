@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -117,11 +118,14 @@ class Plan:
     grace : float
         Seconds between one signal and the next stronger one.
     timeout : float or None
-        Seconds after which the ranks are ended, restarts included.
+        Seconds after which the ranks are ended.
     stall, straggler : float
         Seconds after which ranks are told of that do nothing, or that are left when others have finished; 0 is never.
     max_restarts : int
-        How often all ranks are started again after a failure.
+        How often all ranks may be started again after a failure. An engine only tells its ranks:
+        `nblaunch.engines.restarts` starts them again.
+    attempt : int
+        How often they have been: 0 for the first time.
     max_log : int
         Bytes of a log that are kept, those at its end; 0 is all.
     """
@@ -143,6 +147,7 @@ class Plan:
     stall: float = 0.0
     straggler: float = 0.0
     max_restarts: int = 0
+    attempt: int = 0
     max_log: int = 0
 
     @property
@@ -158,7 +163,10 @@ class Plan:
 
 
 class Ranks(Protocol):
-    """The ranks of one launch, as their run holds them. All methods may be called from any thread."""
+    """The ranks of one plan, as their run holds them. All methods may be called from any thread.
+
+    What is ordered before the start is in force when they start.
+    """
 
     def start(self) -> None:
         """Start all ranks; events follow, `nblaunch.events.Ended` as the last.
@@ -231,7 +239,7 @@ class Ranks(Protocol):
         """Tell in events what the ranks use (`nblaunch.events.Sampled`), every `period` seconds."""
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until no rank is left; tell whether that is so."""
+        """Wait until no rank is left and the last event has been taken; tell whether that is so."""
 
 
 @exported_by("nblaunch")
@@ -245,4 +253,24 @@ class Engine(Protocol):
         ------
         ValueError, FileNotFoundError
             If the plan cannot be carried out here.
+        """
+
+    def get_ready(
+        self, prepare: str, rehearse: str, among: AbstractSet[str] | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Do what makes the next launch quicker, or nothing; return at once.
+
+        Parameters
+        ----------
+        prepare, rehearse : str
+            See `Plan`.
+        among : set of str, optional
+            The modules that count as imported; by default all that are by now.
+        env : mapping of str to str, optional
+            The variables that ranks will have; by default those of this process by now.
+
+        Raises
+        ------
+        OSError
+            If the system refuses that.
         """

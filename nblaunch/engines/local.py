@@ -67,14 +67,7 @@ class LocalEngine:
     ) -> None:
         """Have a zygote made in the background, if there is none that has what this process has imported.
 
-        Parameters
-        ----------
-        prepare, rehearse : str
-            See `nblaunch.processes.starting.base.Preparation`.
-        among : set of str, optional
-            The modules that count as imported; by default all that are by now.
-        env : mapping of str to str, optional
-            The variables that ranks will have; by default those of this process by now.
+        See `nblaunch.engines.base.Engine` for the parameters.
 
         Raises
         ------

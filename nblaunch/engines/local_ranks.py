@@ -1,9 +1,4 @@
-"""The ranks of one run on this machine: a gang, and another one for each time that all of them start again.
-
-::
-
-    plan ─► LocalRanks ─► gang ── failed, and a restart is left ─► gang ─► … ─► Ended
-"""
+"""The ranks of one plan on this machine: one gang, and what belongs to it, such as log files and a port."""
 
 from __future__ import annotations
 
@@ -19,16 +14,13 @@ from dataclasses import replace
 from nblaunch.engines.base import Plan
 from nblaunch.engines.rank_files import RankFiles, make_rank_files
 from nblaunch.events import (
-    AllExited,
     Ended,
     Event,
     Exited,
     Imported,
     LastWord,
     Launched,
-    Restarting,
     Stack,
-    TimedOut,
 )
 from nblaunch.logs.reader import LocalLogs, LogReader
 from nblaunch.processes.child.rank_spec import RankSpec
@@ -45,8 +37,6 @@ from nblaunch.processes.watching.stalls import StallWatch
 
 __all__ = ["LocalRanks", "reserve_port"]
 
-_ENDED_BEFORE = "the run was ended before"
-
 
 class LocalRanks:
     """See `nblaunch.engines.base.Ranks`."""
@@ -55,37 +45,36 @@ class LocalRanks:
         self._plan = plan
         self._preparation = preparation
         self._on_event = on_event
-        # of each attempt
-        self._readers: dict[int, LocalLogs] = {}
+        self._reader: LocalLogs | None = None
         self._stalls: StallWatch | None = None
-        self._deadline: float | None = None
-        # since when the ranks are stopped, with this program
-        self._held_at: float | None = None
+        # whether the ranks are stopped, with this program
+        self._held = False
         self._sampled_every: float | None = None
-        # guards what an order to end and a restart that comes at the same time both look at
+        # guards what an order to end and a start at the same time both look at
         self._lock = threading.Lock()
         self._gang: Gang | None = None
         self._port: socket.socket | None = None
-        self._attempt = 0
-        # whether a rank has failed by itself, in this attempt; whether somebody, or the time, has ended the run
-        self._failed = self._ordered = False
-        self._over = False
+        self._ordered = False
 
     def start(self) -> None:
-        """Start the ranks on this machine; if one fails, all of them again as often as the plan allows.
+        """Start the ranks on this machine.
 
         Raises
         ------
         InterruptedError
             If the run was ordered to end before all had started.
         """
-        plan = self._plan
-        if plan.timeout is not None:
-            self._deadline = time.monotonic() + plan.timeout
         try:
             gang = self._make_gang()
-            if self._ordered:  # before there was a gang that could have been told
+            # what was ordered before there was a gang that could have been told
+            if self._ordered:
                 raise InterruptedError("the run was ended before its ranks were started")
+            if self._sampled_every is not None:
+                gang.sample(self._sampled_every)
+            if self._held:
+                gang.hold(0)
+                if not self._held:  # told meanwhile, maybe before
+                    gang.resume()
             gang.start()
         except BaseException:
             self._drop_unstarted()
@@ -99,43 +88,35 @@ class LocalRanks:
             self._port.close()
 
     def _make_gang(self) -> Gang:
-        plan, attempt = self._plan, self._attempt
+        plan = self._plan
         with contextlib.ExitStack() as stack:
             port = None if plan.placement.master_port else stack.enter_context(reserve_port())
             self._port = port
-            folder, files = make_rank_files(plan.log_dir, plan.run_id, attempt, plan.ranks)
+            folder, files = make_rank_files(plan.log_dir, plan.run_id, plan.attempt, plan.ranks)
             logs = {rank: (of_rank.stdout, of_rank.stderr) for rank, of_rank in files.items()}
             self._stalls = stalls = StallWatch(logs, plan.stall, plan.straggler)
             limits = (
                 [LogLimit([path for paths in logs.values() for path in paths], plan.max_log)] if plan.max_log else []
             )
-            # not the plan, or the run would hold the payload for as long as its gang
-            timeout = plan.timeout
 
             def pass_on(event: Event) -> None:
                 stalls.note(event)
                 if isinstance(event, Imported):
                     learn(event.modules)
                     return
-                if isinstance(event, Exited):
-                    if event.reported != LastWord.VALUE:
-                        event = replace(event, error_file=read_error_file(files[event.rank].error_file))
-                        self._failed = self._failed or not event.collateral
-                elif isinstance(event, TimedOut):
-                    self._ordered = True
-                    # of all attempts together
-                    event = replace(event, seconds=timeout or event.seconds)
+                if isinstance(event, Exited) and event.reported != LastWord.VALUE:
+                    event = replace(event, error_file=read_error_file(files[event.rank].error_file))
                 elif isinstance(event, Ended):
                     if port is not None:
                         port.close()
                     for limit in limits:  # what was written since the last look
                         limit.look()
-                    self._go_on_or_end(event)
-                    return
+                    # what every rank was sent are the user's arrays: let go of them
+                    self._plan = replace(self._plan, payload=())
                 self._on_event(event)
 
             gang = Gang(
-                _rank_specs(plan, files, port, attempt),
+                _rank_specs(plan, files, port),
                 start_method_named(plan.start_method),
                 pass_on,
                 preparation=self._preparation,
@@ -145,61 +126,17 @@ class LocalRanks:
                     lambda exit_: exit_.reported == LastWord.VALUE,
                     stop_on_failure=plan.stop_on_failure,
                     grace=plan.grace,
-                    timeout=None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+                    timeout=plan.timeout,
                 ),
                 periodic_checks=[*limits, *([stalls] if plan.stall or plan.straggler else [])],
             )
-            self._readers[attempt] = LocalLogs(folder, logs)
-            self._on_event(Launched(plan.nprocs, time.monotonic(), attempt, (os.uname().nodename,) * plan.nprocs))
+            self._reader = LocalLogs(folder, logs)
+            hosts = (os.uname().nodename,) * plan.nprocs
+            self._on_event(Launched(plan.nprocs, time.monotonic(), plan.attempt, hosts))
             with self._lock:
                 self._gang = gang
             stack.pop_all()
         return gang
-
-    def _go_on_or_end(self, ended: Ended) -> None:
-        """Start all ranks once more, if that is what is to be done, or tell that the run is over.
-
-        In the thread of the gang that has just ended: nobody else may be left to do it.
-        """
-        # no restart after a stop or a failed start
-        possible = self._attempt < self._plan.max_restarts and not (ended.ordered or ended.refused or ended.defect)
-        if possible and not self._failed:
-            self._on_event(AllExited(time.monotonic()))
-        with self._lock:
-            again = possible and self._failed and not self._ordered
-            if again:
-                self._attempt += 1
-        if again:
-            self._on_event(Restarting(self._attempt, self._plan.max_restarts, time.monotonic()))
-            # now that nobody refuses a value of the attempt before any more
-            self._failed = False
-            refused = self._start_again()
-            if refused is None:
-                return
-            ended = replace(ended, refused=refused, at=time.monotonic())
-        self._over = True
-        # what every rank was sent are the user's arrays: let go of them
-        self._plan = replace(self._plan, payload=())
-        self._on_event(ended)
-
-    def _start_again(self) -> str | None:
-        """Start the next attempt; return why that was not possible, if its gang has not told so itself."""
-        if self._ordered:
-            return _ENDED_BEFORE
-        try:
-            gang = self._make_gang()
-            if self._ordered:
-                self._drop_unstarted()
-                return _ENDED_BEFORE
-            if self._sampled_every is not None:
-                gang.sample(self._sampled_every)
-            if self._held_at is not None:
-                gang.hold(0)
-            gang.start()
-        except BaseException as error:
-            self._drop_unstarted()
-            return None if self._over else str(error) or type(error).__name__
-        return None
 
     def interrupt(self) -> None:
         """Send SIGINT, then SIGTERM, then SIGKILL, a grace apart."""
@@ -221,16 +158,14 @@ class LocalRanks:
     def hold(self) -> None:
         """Stop the ranks as Ctrl-Z does, until `resume`."""
         # without the lock, which the thread may have that this interrupts
-        self._held_at = time.monotonic()
+        self._held = True
         gang = self._gang
         if gang is not None:
             gang.hold()
 
     def resume(self) -> None:
         """Set the ranks going again; the time between does not count against any deadline."""
-        held_at, self._held_at = self._held_at, None
-        if held_at is not None and self._deadline is not None:
-            self._deadline += time.monotonic() - held_at
+        self._held = False
         gang = self._gang
         if gang is not None:
             gang.resume()
@@ -251,7 +186,6 @@ class LocalRanks:
 
     def refuse(self, rank: int, why: str, sent_at: float) -> None:
         """Count a rank as failed: what it has sent is no value."""
-        self._failed = True
         gang = self._gang
         if gang is not None:
             gang.refuse(rank, why, sent_at)
@@ -265,7 +199,8 @@ class LocalRanks:
 
     def logs(self, attempt: int) -> LogReader:
         """Return who reads the logs of an attempt."""
-        return self._readers[attempt]
+        assert self._reader is not None
+        return self._reader
 
     def sample(self, period: float) -> None:
         """Tell what the ranks use."""
@@ -275,14 +210,7 @@ class LocalRanks:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until no rank is left; tell whether that is so."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (gang := self._gang) is not None:
-            if not gang.join(None if deadline is None else max(0.0, deadline - time.monotonic())):
-                return False
-            # one that is followed by another has made that one by then
-            if gang is self._gang:
-                break
-        return True
+        return self._gang is None or self._gang.join(timeout)
 
     def _end(self, reason: str, steps: tuple[Step, ...]) -> None:
         with self._lock:
@@ -292,7 +220,7 @@ class LocalRanks:
             gang.end(reason, steps)
 
 
-def _rank_specs(plan: Plan, files: Mapping[int, RankFiles], port: socket.socket | None, attempt: int) -> list[RankSpec]:
+def _rank_specs(plan: Plan, files: Mapping[int, RankFiles], port: socket.socket | None) -> list[RankSpec]:
     surroundings = plan.surroundings
     number = plan.placement.master_port if port is None else port.getsockname()[1]
     return [
@@ -302,7 +230,7 @@ def _rank_specs(plan: Plan, files: Mapping[int, RankFiles], port: socket.socket 
             # what the user asks for wins
             env={
                 **surroundings.environment,
-                **_torchrun_variables(plan, rank, number, attempt),
+                **_torchrun_variables(plan, rank, number),
                 "TORCHELASTIC_ERROR_FILE": files[rank].error_file,
                 **plan.env,
             },
@@ -330,7 +258,7 @@ def reserve_port() -> socket.socket:
     return reservation
 
 
-def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[str, str]:
+def _torchrun_variables(plan: Plan, rank: int, port: int) -> dict[str, str]:
     """Return what ``torchrun`` of torch 2.13 sets (its LocalElasticAgent); on several nodes, as it does there."""
     placement, size = plan.placement, str(plan.world_size)
     variables = {
@@ -345,7 +273,7 @@ def _torchrun_variables(plan: Plan, rank: int, port: int, attempt: int) -> dict[
         "ROLE_WORLD_SIZE": size,
         "MASTER_ADDR": placement.master_addr,
         "MASTER_PORT": str(port),
-        "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        "TORCHELASTIC_RESTART_COUNT": str(plan.attempt),
         "TORCHELASTIC_MAX_RESTARTS": str(plan.max_restarts),
         "TORCHELASTIC_RUN_ID": plan.run_id,
         "TORCHELASTIC_USE_AGENT_STORE": "False",

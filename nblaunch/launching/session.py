@@ -20,6 +20,7 @@ from typing import Any
 
 from nblaunch.engines.base import Engine
 from nblaunch.engines.local import LocalEngine
+from nblaunch.engines.restarts import prepare_with_restarts
 from nblaunch.events import AllExited, Answered, Captured, Ended, Event, StacksTaken
 from nblaunch.exports import exported_by
 from nblaunch.interrupts import MAX_WAIT_SLICE, lost_interrupts_repeated, stopping_together
@@ -244,7 +245,7 @@ class Session:
         self.run: Run = self._recorder.run
         plan = prepared.plan(f"run_{uuid.uuid4().hex[:16]}", logs.root)
         # first: if this is refused, nothing holds the run, and the folder of its logs goes at once
-        self._ranks = engine.prepare(plan, self._consume)
+        self._ranks = prepare_with_restarts(engine, plan, self._consume)
         self._presentation = Presentation(self.run, prepared, self._ranks.logs, bound, raises, publish)
         self._questions = Questions(
             self._answer, self.run.stop, failure_stops=plan.stop_on_failure, restarts=plan.max_restarts > 0

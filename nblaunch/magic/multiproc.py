@@ -29,7 +29,7 @@ from nblaunch.payload.made_frames import leave_users_frames
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nblaunch.engines.local import LocalEngine
+    from nblaunch.engines.base import Engine
     from nblaunch.launching.session import Session
     from nblaunch.panel.standing import Standing
     from nblaunch.runs.run import Run
@@ -267,7 +267,7 @@ class Multiproc(Magics):
         with contextlib.suppress(OSError, RuntimeError):
             self._engine().get_ready(PREPARE, REHEARSE, modules, env)
 
-    def _engine(self) -> LocalEngine:
+    def _engine(self) -> Engine:
         from nblaunch.engines.local import LocalEngine
 
         return LocalEngine(tuple(self.preload), self.spares, self.spare_seconds)

@@ -19,6 +19,7 @@ import pytest
 from nblaunch.engines.base import Placement, Plan, Ranks, Surroundings
 from nblaunch.engines.local import LocalEngine
 from nblaunch.engines.local_ranks import reserve_port
+from nblaunch.engines.restarts import prepare_with_restarts
 from nblaunch.events import Ended, Ending, Event, Exited, Finished, GettingReady, Launched, Started, TimedOut
 from nblaunch.logs.reader import STDOUT
 from nblaunch.messages.work import VALUE, Work
@@ -45,7 +46,7 @@ def play(made: Plan) -> list[Event]:
 def play_out(made: Plan) -> tuple[list[Event], Ranks]:
     """Do the same, and return the ranks too."""
     events: list[Event] = []
-    ranks = LocalEngine().prepare(made, events.append)
+    ranks = prepare_with_restarts(LocalEngine(), made, events.append)
     ranks.start()
     assert ranks.join(60)
     return events, ranks

@@ -400,7 +400,7 @@ def test_another_engine(space: dict[str, Any]) -> None:
 
 
 def test_an_engine_that_cannot_start_leaves_nothing(space: dict[str, Any], tmp_path: Path) -> None:
-    class Refusing:
+    class Refusing(LocalEngine):
         def prepare(self, plan: Plan, on_event: Any) -> Any:
             raise OSError("no more processes")
 

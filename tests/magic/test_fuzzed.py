@@ -36,7 +36,7 @@ class _Pretended(LocalRanks):
         # what a rank would be started with is encoded as it would be then
         for name, value in plan.env.items():
             os.fsencode(name), os.fsencode(value)
-        self._readers[0] = LocalLogs("", dict.fromkeys(range(plan.nprocs), ("", "")))
+        self._reader = LocalLogs("", dict.fromkeys(range(plan.nprocs), ("", "")))
         self._on_event(Launched(plan.nprocs, now))
         body = bytearray(bytes(pack_named({VALUE: 1})))
         for rank in range(min(plan.nprocs, 3)):

@@ -15,7 +15,7 @@ import pytest
 
 from nblaunch.engines.base import Plan
 from nblaunch.engines.local import LocalEngine
-from nblaunch.engines.local_ranks import LocalRanks
+from nblaunch.engines.restarts import RestartedRanks
 from nblaunch.events import Ended, Ending, Event, Exited, Finished, LastWord, Launched, Restarting, Started
 from nblaunch.launching.session import launch
 from nblaunch.launching.source import Notebook
@@ -23,7 +23,6 @@ from nblaunch.logs.run_logs import Logs
 from nblaunch.messages.work import VALUE, Work
 from nblaunch.payload import pack, pack_named
 from nblaunch.processes.child.rank_spec import Descriptors, RankSpec
-from nblaunch.processes.gang.gang import Gang
 from nblaunch.processes.starting.start_methods import START_METHODS
 from nblaunch.processes.starting.zygotes import Zygote
 from nblaunch.runs.attempt_recorder import AttemptRecorder
@@ -106,14 +105,14 @@ threading.Event().wait()
 
 
 def test_a_timeout_after_restarts_tells_what_failed_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    working = LocalRanks._make_gang
+    working = RestartedRanks._start_again
 
-    def make_gang(self: LocalRanks) -> Gang:
-        if self._attempt == 3:  # however long the others took
+    def start_again(self: RestartedRanks) -> str | None:
+        if self._plan.attempt == 3:  # however long the others took
             self._deadline = time.monotonic() + 0.2
         return working(self)
 
-    monkeypatch.setattr(LocalRanks, "_make_gang", make_gang)
+    monkeypatch.setattr(RestartedRanks, "_start_again", start_again)
     run = run_cell(THEN_HANG, max_restarts=9, timeout=1000.0, grace=0.1)
     assert run.status == "timed out"
     assert len(run.attempts) == 4
@@ -166,7 +165,7 @@ def failing(place: Path, **options: Any) -> Plan:
 def test_events_of_an_attempt_follow_those_of_the_one_before(tmp_path: Path) -> None:
     gate = _Gate()
     gate.go_on.set()
-    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks = RestartedRanks(LocalEngine(), failing(tmp_path), gate)
     ranks.start()
     assert ranks.join(60)
     kinds = [type(event) for event in gate.events if isinstance(event, (Launched, Started, Exited, Restarting, Ended))]
@@ -178,7 +177,7 @@ def test_events_of_an_attempt_follow_those_of_the_one_before(tmp_path: Path) -> 
 
 def test_a_run_that_is_stopped_while_it_restarts_ends(tmp_path: Path) -> None:
     gate = _Gate()
-    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks = RestartedRanks(LocalEngine(), failing(tmp_path), gate)
     ranks.start()
     assert gate.there.wait(60)
     ranks.stop()
@@ -190,7 +189,7 @@ def test_a_run_that_is_stopped_while_it_restarts_ends(tmp_path: Path) -> None:
 
 def test_a_restart_that_the_system_refuses_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = _Gate()
-    ranks = LocalEngine().prepare(failing(tmp_path), gate)
+    ranks = RestartedRanks(LocalEngine(), failing(tmp_path), gate)
     ranks.start()
     assert gate.there.wait(60)
 
