@@ -2,14 +2,14 @@
 
 Events flow one way, from the gang that watches the processes to whoever shows or keeps what happened. All of them are
 frozen, so that a consumer may keep them, and all times are seconds of ``time.monotonic()``, which is one clock for all
-processes of a machine.
+processes of a machine. `shifted` makes times of one machine those of another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "Abandoned",
@@ -46,6 +46,7 @@ __all__ = [
     "TaskEnded",
     "TimedOut",
     "Usage",
+    "shifted",
 ]
 
 
@@ -610,3 +611,20 @@ Event = (
     | Abandoned
     | Ended
 )
+
+# The fields that hold times; all other numbers are durations, or times since the epoch.
+_TIMES = ("at", "raised_at", "sent_at")
+_E = TypeVar("_E")
+
+
+def shifted(event: _E, seconds: float) -> _E:
+    """Return an event, all of whose times are so many seconds later.
+
+    For example, where ``time.monotonic()`` is 100 on a machine and 130 here, ``shifted(event, 30)`` tells the times of
+    an event of that machine by the clock of this one.
+    """
+    changed: dict[str, Any] = {name: getattr(event, name) + seconds for name in _TIMES if hasattr(event, name)}
+    report = getattr(event, "report", None)
+    if is_dataclass(report):
+        changed["report"] = shifted(report, seconds)
+    return replace(event, **changed)  # type: ignore[type-var]

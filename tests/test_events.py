@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from nblaunch import events
+from nblaunch.messages.reports import ErrorReport
 
 SAMPLES = [
     events.Captured({"data": 5}, 0.5),
@@ -52,6 +53,7 @@ def test_there_is_a_sample_of_every_event() -> None:
             "QuestionKind",
             "Stack",
             "Usage",
+            "shifted",
             *(type(sample).__name__ for sample in SAMPLES),
         ]
     )
@@ -63,6 +65,33 @@ def test_events_are_frozen_and_travel(event: events.Event) -> None:
         event.at = 0.0  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(event)) == event
     assert dataclasses.replace(event, at=9.0) != event
+
+
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
+def test_times_can_be_those_of_another_machine(event: events.Event) -> None:
+    later = events.shifted(event, 30.0)
+    changed = {
+        field.name: getattr(later, field.name) - getattr(event, field.name)
+        for field in dataclasses.fields(event)
+        if getattr(later, field.name) != getattr(event, field.name)
+    }
+    times = {"at", "raised_at", "sent_at"} & {field.name for field in dataclasses.fields(event)}
+    assert changed == pytest.approx(dict.fromkeys(times, 30.0))
+
+
+def test_what_a_rank_has_reported_of_its_exception_is_shifted_too() -> None:
+    report = ErrorReport.of(ValueError("x"), "", raised_at=3.5)
+    later = events.shifted(report.event(0, 3.6), 30.0)
+    assert (later.at, later.raised_at, later.report.raised_at) == (33.6, 33.5, 33.5)
+    assert (report.raised_at, later.report.text) == (3.5, "x")
+
+
+def test_every_number_of_an_event_is_known_as_a_time_or_as_something_else() -> None:
+    """Who adds a field says here whether another machine has another one."""
+    kinds = [*get_args(events.Event), events.ErrorFile, events.Stack, events.Usage, ErrorReport]
+    numbers = {field.name for kind in kinds for field in dataclasses.fields(kind) if field.type == "float"}
+    durations, since_the_epoch, percent = {"seconds", "lingered"}, {"written_at"}, {"cpu"}
+    assert numbers == {"at", "raised_at", "sent_at"} | durations | since_the_epoch | percent
 
 
 def test_the_body_of_a_message_is_not_shown() -> None:
