@@ -76,6 +76,7 @@ class AttemptRecorder:
         self._outcome = outcome
         self._rebuilding = Rebuilding(collect, refuse)
         self._keeps = keeps
+        self._stacks_reason = ""
         self._cells = cells
         # what ranks have raised, also those that are held for a debugger
         self._reports: dict[int, ErrorReport] = {}
@@ -99,7 +100,10 @@ class AttemptRecorder:
         elif isinstance(event, Refused):
             self._told.add(event.rank)
         elif isinstance(event, StacksTaken) and event.reason in ("failure", "timeout"):
-            attempt.stacks_at_failure = Stacks(event.stacks)
+            # each node of an engine tells of its own ranks
+            known = attempt.stacks_at_failure if event.reason == self._stacks_reason else {}
+            attempt.stacks_at_failure = Stacks({**known, **event.stacks})
+            self._stacks_reason = event.reason
 
     def conclude(self) -> None:
         """Make a failure for each rank without a value, once no rank is left."""
