@@ -53,11 +53,13 @@ WORTH_TELLING = 1_000_000
 """Bytes sent to each rank, from which on the panel and the record tell the user."""
 
 _UNITS = "KMGTP"
-_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*(?:([{_UNITS}])(iB|B)?|B)?", re.IGNORECASE)
+_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?(?:e\+?[0-9]{{1,2}})?)\s*(?:([{_UNITS}])(iB|B)?|B)?", re.IGNORECASE)
 
 
 def in_bytes(size: int | str) -> int:
     """Return the number of bytes that a person means, as the GNU tools do: 2G is 2 GiB, and 2GB is two billion bytes.
+
+    1e9 is a billion bytes too.
 
     Raises
     ------

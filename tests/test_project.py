@@ -298,7 +298,8 @@ def test_readme_shows_every_option() -> None:
     for option in on_line:
         (told,) = re.findall(r"\(default:? ([\d.]+[\dGe]*)", rows[option.line]) or [None]
         if told is not None:
-            assert (in_bytes(told) if option.kind is Kind.SIZE else float(told)) == option.default, option.name
+            is_size = option.kind in (Kind.SIZE, Kind.BYTES)
+            assert (in_bytes(told) if is_size else float(told)) == option.default, option.name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

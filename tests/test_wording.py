@@ -51,13 +51,19 @@ def test_the_largest_are_named() -> None:
         ("2gb", 2 * 10**9),
         ("1.5K", 1536),
         ("1T", 1 << 40),
+        ("1e9", 10**9),
+        ("1.5E6", 1_500_000),
+        ("1e+3K", 1000 << 10),
     ],
 )
 def test_sizes_are_written_as_for_the_gnu_tools(size: int | str, count: int) -> None:
     assert in_bytes(size) == count
 
 
-@pytest.mark.parametrize("size", ["", "G", "-1", "1X", "1 GG", "inf", "1e9", "٣", -1, True, 1.5, None])
+NO_SIZES = ["", "G", "-1", "1X", "1 GG", "inf", "1e", "1e-3", "1e999", "1E", "٣", -1, True, 1.5, None]
+
+
+@pytest.mark.parametrize("size", NO_SIZES)
 def test_what_is_no_size_is_refused(size: Any) -> None:
     with pytest.raises(ValueError, match="a size is a number of bytes or a text such as 500M or 2G, not "):
         in_bytes(size)

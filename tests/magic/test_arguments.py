@@ -47,7 +47,7 @@ TAKEN_BACK: dict[str, tuple[object, list[str], object]] = {
     "log_dir": ("logs", ["--log-dir none"], None),
     "max_log": ("100K", ["--max-log none", "--max-log 0"], 0),
     "threads": (2, ["--threads none"], None),
-    "size_notice": (1.0, ["--size-notice none", "--size-notice 0"], 0),
+    "size_notice": (1.0, ["--size-notice none", "--size-notice 0", "--size-notice 0e9"], 0),
     "show_values": (False, ["--show"], True),
     "quiet": (True, ["--no-quiet", "--quiet --no-quiet"], False),
     "pdb": (True, ["--no-pdb"], False),
