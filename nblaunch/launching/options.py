@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nblaunch.launching.option_table import OPTIONS, Kind
+from nblaunch.launching.option_table import OPTIONS, Kind, Option
 from nblaunch.processes.starting.start_methods import start_method_named
 from nblaunch.wording import in_bytes
 
@@ -26,6 +26,20 @@ def _chosen_ranks(ranks: Iterable[int] | None) -> frozenset[int] | None:
         return None if ranks is None else frozenset(ranks)
     except TypeError:
         raise TypeError(f"show_ranks is a collection of numbers of ranks, such as [0, 2], not {ranks!r}") from None
+
+
+def _arguments(args: Iterable[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(args)
+    except TypeError:
+        raise TypeError(f"args are the arguments of the function, such as (3,), not {args!r}") from None
+
+
+def _names_of_variables(option: str, names: Iterable[str]) -> tuple[str, ...]:
+    # a text would be taken for names of one letter
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{option} is a collection of names of variables, such as ['loss'], not {names!r}")
+    return tuple(names)
 
 
 _DEFAULTS: dict[str, Any] = {option.name: option.default for option in OPTIONS}
@@ -51,11 +65,21 @@ _CHECKS: dict[Kind, Callable[[Any], bool]] = {
     Kind.BYTES: lambda value: value >= 0,
 }
 
+
+def _makes_sense(option: Option, value: Any) -> bool:
+    if option.kind is Kind.CHOICE:
+        return value in option.choices
+    try:
+        return _CHECKS[option.kind](value)
+    except TypeError:  # a text instead of a number
+        return False
+
+
 # How fields of `Options` are made from the values that are given.
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "args": tuple,
-    "capture": tuple,
-    "collect": tuple,
+    "args": _arguments,
+    "capture": lambda names: _names_of_variables("capture", names),
+    "collect": lambda names: _names_of_variables("collect", names),
     "env": lambda env: dict(env or ()),
     # a value that is no size is left for `_CHECKS` to refuse
     "max_log": lambda size: in_bytes(size) if _is_size(size) else size,
@@ -117,15 +141,14 @@ class Options:
             value = getattr(self, option.name)
             if value is option.default:
                 continue
-            makes_sense = value in option.choices if option.kind is Kind.CHOICE else _CHECKS[option.kind](value)
-            if not makes_sense:
+            if not _makes_sense(option, value):
                 raise ValueError(f"{option.name} is {option.takes}, not {value!r}")
         start_method_named(self.start_method)
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             if name in self.env:
                 raise ValueError(f"env sets {name}, which is each rank's own: leave it out")
         for name, value in self.env.items():
-            if not name or "=" in name or not (_is_encodable(name) and _is_encodable(value)):
+            if not (_is_encodable(name) and _is_encodable(value)) or not name or "=" in name:
                 raise ValueError(
                     f"env sets {name!r} to {value!r:.100}, which no environment can hold: use a name without '=', and "
                     "texts without null characters"
@@ -144,5 +167,5 @@ def _is_encodable(text: str) -> bool:
     """Tell whether a text can be a file name or environment variable of the system."""
     try:
         return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:  # a lone surrogate, half of a character
+    except (TypeError, UnicodeEncodeError):  # a number; a lone surrogate, half of a character
         return False

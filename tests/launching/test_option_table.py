@@ -106,5 +106,39 @@ def test_a_bad_value_is_refused(name: str) -> None:
             Options.of({name: value})
 
 
+@pytest.mark.parametrize("name", [option.name for option in CHECKED])
+def test_a_value_of_another_type_is_refused_in_the_same_words(name: str) -> None:
+    (takes,) = {takes for _, takes in BAD[name]}
+    values: tuple[Any, ...] = ("x", [1], {})
+    for value in values:
+        with pytest.raises(ValueError, match=f"^{re.escape(f'{name} is {takes}, not {value!r}')}$"):
+            Options.of({name: value})
+
+
+@pytest.mark.parametrize("env", [{"A": 1}, {1: "A"}, {"A": None}])
+def test_an_environment_holds_texts(env: dict[Any, Any]) -> None:
+    ((name, value),) = env.items()
+    with pytest.raises(ValueError, match=f"^env sets {name!r} to {value!r}, which no environment can hold: "):
+        Options.of({"env": env})
+
+
+def test_a_log_dir_of_another_type_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^log_dir 3 cannot be the name of a folder$"):
+        Options.of({"log_dir": 3})
+
+
+@pytest.mark.parametrize("name", ["capture", "collect"])
+@pytest.mark.parametrize("names", ["loss", "loss,acc", "x", 3])
+def test_names_are_a_collection(name: str, names: Any) -> None:
+    takes = f"{name} is a collection of names of variables, such as ['loss'], not {names!r}"
+    with pytest.raises(TypeError, match=f"^{re.escape(takes)}$"):
+        Options.of({name: names})
+
+
+def test_arguments_are_a_collection() -> None:
+    with pytest.raises(TypeError, match=re.escape("args are the arguments of the function, such as (3,), not 3")):
+        Options.of({"args": 3})
+
+
 def test_all_that_is_checked_is_tried() -> None:
     assert {option.name for option in CHECKED} == set(BAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import psutil
@@ -154,9 +155,10 @@ def test_a_zygote_that_is_killed_costs_a_notice_and_no_result(kernel: Kernel) ->
         os.kill(pid, signal.SIGKILL)
     reply = kernel.run("%%multiproc 2\nrank + 1").ok()
     assert kernel.value("results") == {0: 1, 1: 2}
-    # one that another zygote has forked is reaped by that one, and only it would know the code
-    assert "failed and is replaced: it ended" in reply.stderr
-    assert "failed zygote  it ended" in kernel.run("%multiproc doctor").ok().stdout
+    # One that another zygote has forked is reaped by that one, and only it would know the code. Or the launch itself
+    # notices the end, by the closed connection.
+    assert re.search("failed and is replaced: (it|the process that was to fork the ranks has) ended", reply.stderr)
+    assert re.search("failed zygote  (it|the process .* has) ended", kernel.run("%multiproc doctor").ok().stdout)
 
 
 def test_unloading_ends_it_and_loading_makes_another() -> None:
