@@ -105,7 +105,7 @@ def test_a_failure_of_a_rank_that_flooded_has_its_last_lines(often: None) -> Non
     assert run.failures[0].stderr_tail.splitlines()[-1] == "the end"
 
 
-@pytest.mark.parametrize("size", ["much", "1e9", -1, 1.5, True])
+@pytest.mark.parametrize("size", ["much", "1 e9", -1, 1.5, True])
 def test_a_limit_that_is_no_size(size: Any) -> None:
     with pytest.raises(ValueError, match="max_log is a size such as 500M or 2G, or 0 for no limit, not "):
         launch("1", 1, notebook=Notebook({}), max_log=size)
