@@ -125,14 +125,29 @@ FIGURE = "from IPython.display import HTML, display\ndisplay(HTML('<b>figure</b>
 
 
 def test_where_a_program_executes_the_notebook_there_is_no_widget(notebook: Kernel) -> None:
-    notebook.quietly("import nblaunch.panel.live as live\nlive._WIDGET_AFTER, live._kept = 0.0, live._WIDGET_AFTER")
+    gate = notebook.place / "tmp" / "no widget"
+    notebook.quietly(
+        "import nblaunch.panel.live as live\n"
+        "kept = live._WIDGET_AFTER, live._LINES_AFTER\nlive._WIDGET_AFTER = live._LINES_AFTER = 0.0"
+    )
     try:
-        # long enough for a widget, if there were one
-        cell = f"%%multiproc 2\nimport time\nprint('hello')\n{FIGURE}time.sleep(0.2)\nrank"
-        reply = notebook.run(cell, allow_stdin=False).ok()
+        running = notebook.begin(
+            f"%%multiproc 2\nprint('hello')\nwhile not pathlib.Path({str(gate)!r}).exists():\n"
+            "    threading.Event().wait(0.01)",
+            allow_stdin=False,
+        )
+        # by then a widget would have been opened
+        running.wait_for("[0] hello\n", "[1] hello\n")
+        gate.touch()
+        reply = running.finish().ok()
     finally:
-        notebook.quietly("live._WIDGET_AFTER = live._kept")
-    assert shown(reply.outputs[:1]) == ["display_data record"], "what is displayed comes below the record"
+        notebook.quietly("live._WIDGET_AFTER, live._LINES_AFTER = kept")
+    assert not any("widget-view" in kind for output in reply.outputs for kind in output["data"])
+
+
+def test_where_a_program_executes_the_notebook_what_is_displayed_comes_below_the_record(notebook: Kernel) -> None:
+    reply = notebook.run(f"%%multiproc 2\nprint('hello')\n{FIGURE}rank", allow_stdin=False).ok()
+    assert shown(reply.outputs[:1]) == ["display_data record"]
     assert text(reply.outputs[:1])[1:] == ["[0-1] hello"]
     assert "<b>figure</b>" in "".join(output["data"].get("text/html", "") for output in reply.outputs[1:])
     assert all(output["msg_type"] == "display_data" for output in reply.outputs)
