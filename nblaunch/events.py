@@ -3,6 +3,9 @@
 Events flow one way, from the gang that watches the processes to whoever shows or keeps what happened. All of them are
 frozen, so that a consumer may keep them, and all times are seconds of ``time.monotonic()``, which is one clock for all
 processes of a machine. `shifted` makes times of one machine those of another.
+
+This module is long because the vocabulary stands in one place; each class is short, and none depends on another one's
+code.
 """
 
 from __future__ import annotations

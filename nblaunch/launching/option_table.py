@@ -57,6 +57,8 @@ class Option:
         Its value if nothing is chosen.
     help : str
         What it does, in a sentence.
+    line_help : str
+        What its flag on the line does, where that is another sentence.
     goes_to : {"Options", "launch", "magic", "engine", "logs"}
         What reads it: `nblaunch.launching.options.Options`, `nblaunch.launch`, ``%%multiproc``, the engine, or
         `nblaunch.logs.kept`.
@@ -88,6 +90,7 @@ class Option:
     help: str
     goes_to: Literal["Options", "launch", "magic", "engine", "logs"] = "Options"
     line: str = ""
+    line_help: str = ""
     metavar: str | None = None
     choices: Sequence[str] = ()
     sets: bool = True
@@ -131,7 +134,8 @@ OPTIONS = (
     Option("env", Kind.ASSIGNMENTS, None, "Environment variable; may be repeated.", line="--env", metavar="K=V"),
     Option(
         "timeout", Kind.POSITIVE_DURATION, None, "Seconds after which the ranks are ended.",
-        line="--timeout", metavar="S", off=None, off_means="never", setting=0.0,
+        line="--timeout", line_help="End the ranks after S seconds.",
+        metavar="S", off=None, off_means="never", setting=0.0,
         takes="a number of seconds above 0",
     ),
     Option(
@@ -141,17 +145,20 @@ OPTIONS = (
     ),
     Option(
         "stall", Kind.DURATION, 60.0, "Seconds of doing nothing after which ranks are told of.",
-        line="--stall", metavar="S", off=0.0, off_means="never", setting=60.0,
+        line="--stall", line_help="Tell which ranks have neither computed nor written for S seconds.",
+        metavar="S", off=0.0, off_means="never", setting=60.0,
         takes="a number of seconds, 0 for never",
     ),
     Option(
         "straggler", Kind.DURATION, 60.0, "Seconds after others have finished after which late ranks are told of.",
-        line="--straggler", metavar="S", off=0.0, off_means="never", setting=60.0,
+        line="--straggler", line_help="Tell which ranks are left S seconds after others have finished.",
+        metavar="S", off=0.0, off_means="never", setting=60.0,
         takes="a number of seconds, 0 for never",
     ),
     Option(
         "max_restarts", Kind.COUNT, 0, "How often all ranks are started again after a failure.",
-        line="--max-restarts", metavar="N", off=0, off_means="not at all", setting=0,
+        line="--max-restarts", line_help="Start all ranks again after a failure, up to N times.",
+        metavar="N", off=0, off_means="not at all", setting=0,
         takes="a whole number, 0 or more",
     ),
     Option(
@@ -170,7 +177,8 @@ OPTIONS = (
     ),
     Option(
         "log_dir", Kind.TEXT, None, "Folder for logs, which are kept.",
-        line="--log-dir", metavar="DIR", off=None, off_means="a temporary one", setting="",
+        line="--log-dir", line_help="Keep the logs in DIR.",
+        metavar="DIR", off=None, off_means="a temporary one", setting="",
     ),
     Option("keep_killed", Kind.DURATION, 24.0, "Hours that logs of killed runs are kept; 0 is not at all.", "logs",
            setting=24.0, in_python=False),
@@ -202,10 +210,11 @@ OPTIONS = (
         line="--show-ranks", metavar="RANKS",
     ),
     Option("show_values", Kind.FLAG, False, "Whether the values of the ranks are shown below the cell.",
-           line="--no-show", sets=False, setting=True, in_python=False),
+           line="--no-show", line_help="Do not show the values of the ranks; --show shows them.",
+           sets=False, setting=True, in_python=False),
     Option("show_locals", Kind.FLAG, False, "Show the local variables in tracebacks.", line="--locals"),
-    Option("wait", Kind.FLAG, True, "Whether to wait for the end of the run; %multiproc stacks shows one that goes on.",
-           "launch", line="--no-wait", sets=False),
+    Option("wait", Kind.FLAG, True, "Whether to wait for the end of the run.", "launch", line="--no-wait",
+           line_help="Return at once; the run goes on, see %multiproc stacks.", sets=False),
     Option("quiet", Kind.FLAG, False, "Show nothing, values neither, unless ranks fail.",
            line="--quiet", setting=False),
     Option("pdb", Kind.FLAG, False, "Open a debugger at the frame where a rank raises.", line="--pdb", setting=False),
@@ -214,7 +223,8 @@ OPTIONS = (
         line="--hold", metavar="S", setting=600.0, takes="a number of seconds above 0",
     ),
     Option("settings", Kind.FLAG, True, "Whether changed settings of libraries are made in the ranks too.",
-           line="--no-settings", sets=False, setting=True),
+           line="--no-settings", line_help="Leave libraries in the ranks as they come; --settings changes them too.",
+           sets=False, setting=True),
     Option("setup", Kind.FLAG, False, "Run this cell here, and from now on first in every rank.", "magic",
            line="--setup", in_python=False),
     Option("no_raise", Kind.FLAG, False, "Do not raise RanksFailed when a rank fails.", "magic",

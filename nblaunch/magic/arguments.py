@@ -93,7 +93,8 @@ def _help_of_line(option: Option) -> str:
         notes.append(f"default: {option.default:g}")
     if option.has_off:
         notes.append(f"none: {option.off_means}")
-    return f"{option.help[:-1]} ({'; '.join(notes)})." if notes else option.help
+    text = option.line_help or option.help
+    return f"{text[:-1]} ({'; '.join(notes)})." if notes else text
 
 
 def parse(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
