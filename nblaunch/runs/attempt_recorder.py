@@ -254,5 +254,5 @@ class AttemptRecorder:
             stack=self.attempt.stacks_at_failure.get(rank),
             at=at,
             _keeps=self._keeps,
-            found=None if exited is None else exited.error_file,
+            _found=None if exited is None else exited.error_file,
         )

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback as _traceback
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nblaunch.events import ErrorFile, Stack
@@ -63,8 +63,6 @@ class RankFailure(ProcessFailure):
         `time.monotonic` of the failure, in seconds.
     lingered : str
         Says so if its process did not end after the failure and was killed; else empty.
-    found : ErrorFile or None
-        What its error file holds, which may lie on another machine: it is not read here.
     """
 
     rank: int = -1
@@ -78,9 +76,11 @@ class RankFailure(ProcessFailure):
     lingered: str = field(default="", compare=False)
     coloured: str = field(default="", compare=False)
     _keeps: Any = field(default=None, compare=False)
-    found: InitVar[ErrorFile | None] = None
+    # what its error file holds, which may lie on another machine: it is not read here
+    _found: ErrorFile | None = field(default=None, compare=False, repr=False)
 
-    def __post_init__(self, found: ErrorFile | None) -> None:
+    def __post_init__(self) -> None:
+        found, self._found = self._found, None
         self._describe(found)
 
     def summary(self) -> str:

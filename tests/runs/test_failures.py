@@ -217,7 +217,7 @@ def test_what_the_error_file_of_another_machine_holds_is_told(tmp_path: Path) ->
     contents = b'{"message": {"message": "ValueError: bad", "extraInfo": {"timestamp": "77"}}}'
 
     def told(found: ErrorFile | None) -> RankFailure:
-        return RankFailure(local_rank=0, pid=7, exitcode=1, error_file=there, rank=0, found=found)
+        return RankFailure(local_rank=0, pid=7, exitcode=1, error_file=there, rank=0, _found=found)
 
     failure = told(ErrorFile(contents, 55.0))
     assert (failure.message, failure.timestamp, failure.error_file) == ("ValueError: bad", 77, there)
