@@ -48,6 +48,7 @@ BOXES = """() => [...document.querySelectorAll('.jp-OutputArea-output div')]
     .filter(box => getComputedStyle(box).overflowY === 'auto')
     .map(box => [box.clientHeight, Math.round(box.scrollTop)])"""
 # What has to be scrolled sideways to be seen, or lies outside of its record.
+# A space at the end of a wrapped line hangs over the edge, where nobody sees it (CSS Text 3).
 TOO_WIDE = """() => {
     const records = [...document.querySelectorAll('div')].filter(div =>
         div.style.overflowWrap === 'anywhere' && div.textContent.includes('%%multiproc'));
@@ -56,8 +57,9 @@ TOO_WIDE = """() => {
     const { right } = record.getBoundingClientRect();
     return [record, ...record.querySelectorAll('*')].filter(part =>
         part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline'
-        || part.getBoundingClientRect().right > right + 1).map(part => part.outerHTML.slice(0, 200));
-}"""
+        || part.getBoundingClientRect().right > right + (getComputedStyle(part).display === 'inline' ? SPACE : 1))
+        .map(part => part.outerHTML.slice(0, 200));
+}""".replace("SPACE", "10")
 # Short words of ranks' lines that go on in the next line.
 BROKEN = """() => {
     const found = [];
