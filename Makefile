@@ -69,7 +69,7 @@ test: $(VENV)/.test $(VENV)/.ipykernels $(VENV)/.frontends browser ## run all th
 	if command -v node >/dev/null; then node --test $(JAVASCRIPT)/*.test.js || status=$$?; \
 	else echo "no node here: the tests of the panel's JavaScript are skipped"; fi; \
 	$(BIN)/python -m pytest -m "$(FAST)" || status=$$?; \
-	$(BIN)/python -m pytest -m "(kernel or notebook or browser) and not chaos" || status=$$?; \
+	$(BIN)/python -m pytest -m "(kernel or notebook or browser) and not chaos" --ignore tests/differential || status=$$?; \
 	$(BIN)/python -m pytest -m chaos || status=$$?; \
 	wait $$others || status=$$?; \
 	trap - EXIT; \
@@ -81,8 +81,11 @@ oldest: $(OF_OLDEST)/.test ## run the fast tests on Python 3.10 with the oldest 
 	  $(OF_OLDEST)/bin/python -m pytest -m "$(FAST)" -W ignore::DeprecationWarning -p no:cacheprovider; \
 	else echo "no Python $(OLDEST) here: the tests with the oldest dependencies are skipped"; fi
 
-frameworks: $(VENV)/.test ## run the tests that train with Lightning, transformers, accelerate and jax
-	@$(BIN)/python -m pytest -m frameworks
+frameworks: $(VENV)/.test ## run the tests that train with Lightning, transformers, accelerate and jax, and random programs
+	@status=0; \
+	$(BIN)/python -m pytest -m frameworks || status=$$?; \
+	$(BIN)/python -m pytest -m "kernel and not chaos" tests/differential || status=$$?; \
+	exit $$status
 
 colab: $(VENV)/.colab ## run tests of kernels, and the quick start, with the versions that Google Colab has
 	@$(TEST_COLAB)
