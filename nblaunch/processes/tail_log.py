@@ -8,12 +8,12 @@ happens to the destination: a broken pipe, a full disk or a closed stream costs 
 from __future__ import annotations
 
 import atexit
-import contextvars
 import logging
 from contextlib import ExitStack
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, TextIO
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.logs.files import LogFile
 from nblaunch.logs.following import READ_LIMIT, LogFollower
 from nblaunch.refusals import start_or_refuse
@@ -115,13 +115,8 @@ class TailLog:
     def start(self) -> TailLog:
         """Begin to follow the files, in a thread of its own; return this object."""
         if self._thread is None and not self._finished.is_set() and self._sources and self._dst is not None:
-            self._thread = Thread(
-                # With a copy of the context, a notebook shows the lines under the cell that started this.
-                target=contextvars.copy_context().run,
-                args=(_tail, self._sources, self._dst, self._finished, self._interval_sec),
-                name=f"{type(self).__qualname__}_{self._name}",
-                daemon=True,
-            )
+            name = f"{type(self).__qualname__}_{self._name}"
+            self._thread = cell_thread(name, _tail, self._sources, self._dst, self._finished, self._interval_sec)
             start_or_refuse(self._thread)
             # A daemon thread does not keep the interpreter alive, but must not print while it is taken down.
             atexit.register(self.stop)

@@ -14,7 +14,7 @@ from typing import Any
 from nblaunch.engines.base import Ranks
 from nblaunch.exports import exported_by
 from nblaunch.flag import Flag
-from nblaunch.interrupts import MAX_WAIT_SLICE, stopping_together
+from nblaunch.interrupts import stopping_together
 from nblaunch.jupyter.input_box import NoInput, find_box, in_kernel
 from nblaunch.logs.run_logs import Logs
 from nblaunch.runs.attempt import Attempt, failed_attempts
@@ -187,7 +187,7 @@ class Run:
         ended = self._done.is_set()
         if not ended:
             with self._stopping_together():
-                ended = self._wait(timeout)
+                ended = self._done.wait(timeout)
         if ended and self._ranks is not None and not self._left:
             self._ranks.join()
         if self._defect is not None:
@@ -199,12 +199,6 @@ class Run:
         if ranks is None or in_kernel():
             return contextlib.nullcontext()
         return stopping_together(ranks.hold, ranks.resume)
-
-    def _wait(self, timeout: float | None) -> bool:
-        if timeout is None:
-            while not self._done.wait(MAX_WAIT_SLICE):
-                continue
-        return self._done.wait(timeout)
 
     @property
     def defect(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from nblaunch.events import Event, LastWord
@@ -82,15 +82,22 @@ class Connections:
 
     def answer(self, rank: WatchedRank, question: int, body: bytes) -> None:
         """Answer a question of a rank, unless the rank is gone."""
+        self._send(rank, lambda inbox: inbox.answer(question, body), "answer")
+
+    def give(self, rank: WatchedRank, task: bytes, descriptors: Sequence[int]) -> None:
+        """Give a rank its next task, unless the rank is gone; see `Inbox.give`."""
+        self._send(rank, lambda inbox: inbox.give(task, descriptors), "task")
+
+    def _send(self, rank: WatchedRank, send: Callable[[Inbox], None], what: str) -> None:
         if rank.inbox is None:
             return
         try:
-            rank.inbox.answer(question, body)
+            send(rank.inbox)
         except ProtocolError as error:
             self._break_off(rank, rank.inbox, error)
             self.close(rank)
         except OSError as error:
-            logger.debug("rank %d is gone before its answer came: %s", rank.number, str(error))
+            logger.debug("rank %d is gone before its %s came: %s", rank.number, what, str(error))
 
     def close(self, rank: WatchedRank) -> None:
         """Close the connection to a rank, if it is open."""

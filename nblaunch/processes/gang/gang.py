@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import contextvars
 import logging
 import os
 import socket
@@ -28,6 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from nblaunch.cell_threads import cell_thread
 from nblaunch.events import Event, Stack
 from nblaunch.interrupts import MAX_WAIT_SLICE
 from nblaunch.payload import Packed
@@ -116,12 +116,8 @@ class Gang:
             If the system refuses a process, or the thread; those that had started have been ended.
         """
         _ALIVE.add(self)
-        # A daemon, or the interpreter would wait for it before it runs the atexit function that ends it. It inherits
-        # the context, so that what event consumers show in a notebook lands under the cell that launched.
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._supervise,), name="nblaunch-gang", daemon=True
-        )
-        self._thread = thread
+        # A daemon, because the interpreter would wait for another thread before it runs the atexit function that ends it.
+        self._thread = thread = cell_thread("nblaunch-gang", self._supervise)
         try:
             start_or_refuse(thread)
             self._supervisor.all_started.wait()

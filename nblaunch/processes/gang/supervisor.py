@@ -119,7 +119,7 @@ class Supervisor:
         self.ranks: dict[int, WatchedRank] = {}
         self.tasks: TaskQueue | None = None
         if any(rank_spec.stays for rank_spec in self._rank_specs):
-            self.tasks = TaskQueue(self._running, self._begin_task, self._tell)
+            self.tasks = TaskQueue(self._running, self._begin_task, self._connections, self._tell)
         self.all_started: Flag = Flag()
         self.done: Flag = Flag()
         self.start_error: BaseException | None = None

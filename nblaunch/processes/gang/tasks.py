@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from signal import SIGKILL
 
 from nblaunch.events import Event, TaskEnded
 from nblaunch.payload import Packed, store
-from nblaunch.processes.gang.inbox import ProtocolError
+from nblaunch.processes.gang.connections import Connections
 from nblaunch.processes.gang.policy import Policy
 from nblaunch.processes.gang.watched_rank import WatchedRank
 from nblaunch.processes.threads import cores
 
 __all__ = ["GangTask", "TaskQueue"]
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,6 +54,8 @@ class TaskQueue:
         Returns the ranks whose processes have not exited.
     begin : callable
         Called with the policy of each task, before its ranks get the task.
+    connections : Connections
+        The way to the ranks.
     tell : callable
         Gets the events.
 
@@ -73,10 +71,12 @@ class TaskQueue:
         self,
         running: Callable[[], list[WatchedRank]],
         begin: Callable[[Policy], None],
+        connections: Connections,
         tell: Callable[[Event], None],
     ) -> None:
         self._running = running
         self._begin = begin
+        self._connections = connections
         self._tell = tell
         self._waiting: deque[GangTask] = deque()
         self._number = 0
@@ -84,14 +84,12 @@ class TaskQueue:
         self.finished: bool = False
 
     def submit(self, task: GangTask) -> None:
-        """Add a task, which begins when no rank is busy."""
+        """Add a task, which begins at the next `go_on` when no rank is busy."""
         self._waiting.append(task)
-        self.go_on()
 
     def finish(self) -> None:
         """Let the ranks leave when they have done the tasks that wait."""
         self.finished = True
-        self.go_on()
 
     def go_on(self) -> None:
         """Tell that a task is over, and begin the next one, unless a rank is still busy."""
@@ -123,10 +121,4 @@ class TaskQueue:
                 if rank.inbox is None or not (task.ranks is None or rank.number in task.ranks):
                     continue
                 rank.begin_task()
-                try:
-                    rank.inbox.give(task.described_to(rank.number), stored.descriptors)
-                except ProtocolError as error:
-                    rank.broke = str(error)
-                    rank.signal(SIGKILL)
-                except OSError as error:  # the event of its exit follows
-                    logger.debug("rank %d is gone before its task came: %s", rank.number, str(error))
+                self._connections.give(rank, task.described_to(rank.number), stored.descriptors)
