@@ -116,7 +116,7 @@ class Gang:
             If the system refuses a process, or the thread; those that had started have been ended.
         """
         _ALIVE.add(self)
-        # A daemon, because the interpreter would wait for another thread before it runs the atexit function that ends it.
+        # A daemon: the interpreter would wait for another thread before it runs the atexit function that ends it.
         self._thread = thread = cell_thread("nblaunch-gang", self._supervise)
         try:
             start_or_refuse(thread)
